@@ -1,0 +1,162 @@
+//! What a loader hands to the kernel, as plain values: no ELF in here.
+//!
+//! A [`Program`] is one `bpf(BPF_PROG_LOAD)` call after libbpf has done its work:
+//! subprograms appended, relocations and CO-RE applied.  Where the system call
+//! takes file descriptors, it holds indices into [`Program::maps`] and
+//! [`Program::btfs`] instead.
+
+use std::sync::Arc;
+
+use bpfassay_isa::RawInsn;
+use bpfassay_spec::{AttachType, MapType, ProgType};
+
+use crate::btf::Btf;
+
+/// One program, judged as if loaded alone.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The C function's name; the kernel sees its first 15 bytes.
+    pub name: String,
+    /// ELF section the entry function stands in.
+    pub section: String,
+    pub prog_type: ProgType,
+    pub expected_attach_type: Option<AttachType>,
+    /// For programs attached by BTF (fentry, lsm, tp_btf, iter, struct_ops, freplace).
+    pub attach_target: Option<AttachTarget>,
+    /// Instruction slots.  LD_IMM64 of a map has its index into `maps` in `imm`
+    /// (`BPF_PSEUDO_MAP_FD`/`MAP_VALUE`); a BTF descriptor (`fd_array` index of a
+    /// kfunc call, `imm` of the second slot of `BPF_PSEUDO_BTF_ID`) is an index
+    /// into `btfs`, 0 meaning vmlinux.
+    pub insns: Vec<RawInsn>,
+    /// Licence string; empty when the object has none.
+    pub license: String,
+    /// Every map of the object, used or not; instructions index it.
+    pub maps: Arc<Vec<MapDef>>,
+    /// The object's own BTF as it would be loaded, if any.
+    pub btf: Option<Arc<Btf>>,
+    /// Kernel BTFs beside vmlinux that instructions refer to; index 0 is vmlinux and always present as a placeholder.
+    pub btfs: Vec<KernelBtfRef>,
+    /// `bpf_func_info` records, ascending by `insn_off`.
+    pub func_info: Vec<FuncInfo>,
+    /// `bpf_line_info` records, ascending by `insn_off`.
+    pub line_info: Vec<LineInfo>,
+    pub flags: ProgFlags,
+    /// Kernel version attribute of old kprobe programs.
+    pub kern_version: u32,
+    /// Names, sections and lines for people: where each slot came from.
+    pub subprogs: Vec<SubprogOrigin>,
+    /// Things the loader decided on its own that change what is judged, for the report.
+    pub notes: Vec<String>,
+    /// Places this program needs facts that the profile lacks; not empty means unsupported.
+    pub missing: Vec<String>,
+}
+
+/// `prog_flags` of BPF_PROG_LOAD.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ProgFlags {
+    /// BPF_F_STRICT_ALIGNMENT
+    pub strict_alignment: bool,
+    /// BPF_F_ANY_ALIGNMENT
+    pub any_alignment: bool,
+    /// BPF_F_TEST_RND_HI32
+    pub test_rnd_hi32: bool,
+    /// BPF_F_TEST_STATE_FREQ
+    pub test_state_freq: bool,
+    /// BPF_F_SLEEPABLE
+    pub sleepable: bool,
+    /// BPF_F_XDP_HAS_FRAGS
+    pub xdp_has_frags: bool,
+    /// BPF_F_XDP_DEV_BOUND_ONLY
+    pub xdp_dev_bound_only: bool,
+    /// BPF_F_TEST_REG_INVARIANTS
+    pub test_reg_invariants: bool,
+}
+
+/// What a program attached by BTF names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AttachTarget {
+    /// Name in the section or set by the person (`tcp_connect`, `bpf_map`, `sched_switch`).
+    pub name: String,
+    /// Type id in the kernel BTF below (function, typedef or struct); 0 when it was not found.
+    pub btf_id: u32,
+    /// Index into [`Program::btfs`].
+    pub btf: u32,
+    /// struct_ops: index of the member the program fills (`expected_attach_type` of the system call).
+    pub member: Option<u32>,
+}
+
+/// Which kernel BTF.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KernelBtfRef {
+    Vmlinux,
+    /// A module by name.
+    Module(String),
+}
+
+/// `struct bpf_func_info`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FuncInfo {
+    /// Instruction slot the function starts at.
+    pub insn_off: u32,
+    /// BTF_KIND_FUNC in the program's BTF.
+    pub type_id: u32,
+}
+
+/// `struct bpf_line_info`; string offsets are into the program's BTF.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LineInfo {
+    pub insn_off: u32,
+    pub file_name_off: u32,
+    pub line_off: u32,
+    /// `line << 10 | column`.
+    pub line_col: u32,
+}
+
+/// Where a run of slots came from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SubprogOrigin {
+    pub name: String,
+    /// First slot in the linked program.
+    pub insn_off: u32,
+    /// Slots taken.
+    pub insn_cnt: u32,
+    /// ELF section it was read from and first slot there.
+    pub section: String,
+    pub section_insn_off: u32,
+    /// True for a global (non-static, not `__hidden`) function.
+    pub is_global: bool,
+}
+
+/// A map as it would be created.
+#[derive(Clone, Debug)]
+pub struct MapDef {
+    /// As the kernel's log shows it: cut to 15 bytes, data sections as `obj.rodata`.
+    pub name: String,
+    /// Name of the C variable or section.
+    pub source_name: String,
+    pub map_type: MapType,
+    pub key_size: u32,
+    pub value_size: u32,
+    pub max_entries: u32,
+    /// `BPF_F_…` of map creation.
+    pub map_flags: u32,
+    pub map_extra: u64,
+    /// BTF ids of key and value in the program's BTF, 0 for none.
+    pub btf_key_type_id: u32,
+    pub btf_value_type_id: u32,
+    /// struct_ops maps: id of the kernel's wrapper struct.
+    pub btf_vmlinux_value_type_id: u32,
+    /// Maps of maps: the inner map.
+    pub inner: Option<Box<MapDef>>,
+    /// Global data: initial contents, `value_size` bytes (shorter means zero-filled).
+    pub initial: Option<Arc<Vec<u8>>>,
+    /// Frozen by the loader (`.rodata`, `.kconfig`): contents are known to the verifier.
+    pub frozen: bool,
+}
+
+impl MapDef {
+    /// `BPF_F_RDONLY_PROG`.
+    pub const F_RDONLY_PROG: u32 = 1 << 7;
+    /// `BPF_F_WRONLY_PROG`.
+    pub const F_WRONLY_PROG: u32 = 1 << 8;
+}
