@@ -1,1 +1,22 @@
-//! See ARCHITECTURE.md.
+//! An abstract-interpretation verifier with the Linux kernel's verdicts and log.
+//!
+//! Bytes and a kernel description go in, a report comes out: no files, clocks,
+//! terminals or engines in here.  Rooms follow the kernel's own newer file names:
+//! `domain` (values), `transfer` (what an action does), `check` (whether it is
+//! allowed), `explore` (paths, pruning, precision, liveness), `cfg`, `log`.
+
+pub mod config;
+pub mod report;
+pub mod stop;
+
+pub mod cfg;
+pub mod check;
+pub mod domain;
+pub mod env;
+pub mod explore;
+pub mod log;
+pub mod transfer;
+
+pub use config::{Capabilities, Config};
+pub use report::{Report, Stats, Verdict};
+pub use stop::{Check, Errno, Stop};

@@ -1,0 +1,1 @@
+//! Context access (`check_ctx_access`) over the tables of `spec`.

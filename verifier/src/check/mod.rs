@@ -1,0 +1,19 @@
+//! Whether an action is allowed.  Checks interleave with changes in the kernel's
+//! order, because the order shows in verdicts and logs.
+
+pub mod atomic;
+pub mod btf_record;
+pub mod call;
+pub mod callinfo;
+pub mod ctx;
+pub mod exit;
+pub mod mem;
+pub mod refs;
+pub mod stack;
+
+/// Read or write (`enum bpf_access_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    Read,
+    Write,
+}

@@ -1,0 +1,7 @@
+//! Values and lattice: what the verifier knows about registers and stack.
+//! Knows no instruction and prints nothing.
+
+pub mod reg;
+pub mod stack;
+pub mod state;
+pub mod tnum;

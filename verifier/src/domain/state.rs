@@ -1,0 +1,295 @@
+//! Frames and verifier states (`struct bpf_func_state`, `struct bpf_verifier_state`).
+
+use std::rc::Rc;
+
+use bpfassay_isa::Reg;
+
+use super::reg::RegState;
+use super::stack::StackSlot;
+
+/// Call frames a program may nest (`MAX_CALL_FRAMES`).
+pub const MAX_CALL_FRAMES: usize = 8;
+
+/// Inclusive range of a return value (`struct bpf_retval_range`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RetvalRange {
+    pub min: i32,
+    pub max: i32,
+}
+
+/// One call frame.  The stack is shared with the states copied from this one
+/// until either writes to it.
+#[derive(Clone, Debug)]
+pub struct FuncState {
+    pub regs: [RegState; 11],
+    /// Instruction index of the call that entered this frame; -1 (`BPF_MAIN_FUNC`) for none.
+    pub callsite: i32,
+    pub frameno: u32,
+    pub subprogno: u32,
+    pub async_entry_cnt: u32,
+    pub callback_ret_range: RetvalRange,
+    pub in_callback_fn: bool,
+    pub in_async_callback_fn: bool,
+    pub in_exception_callback_fn: bool,
+    pub callback_depth: u32,
+    /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
+    stack: Rc<Vec<StackSlot>>,
+}
+
+impl FuncState {
+    pub fn new(callsite: i32, frameno: u32, subprogno: u32) -> FuncState {
+        FuncState {
+            regs: [RegState::ZEROED; 11],
+            callsite,
+            frameno,
+            subprogno,
+            async_entry_cnt: 0,
+            callback_ret_range: RetvalRange::default(),
+            in_callback_fn: false,
+            in_async_callback_fn: false,
+            in_exception_callback_fn: false,
+            callback_depth: 0,
+            stack: Rc::new(Vec::new()),
+        }
+    }
+
+    #[inline]
+    pub fn reg(&self, r: Reg) -> &RegState {
+        &self.regs[r.index()]
+    }
+
+    #[inline]
+    pub fn reg_mut(&mut self, r: Reg) -> &mut RegState {
+        &mut self.regs[r.index()]
+    }
+
+    /// The slots allocated so far.
+    #[inline]
+    pub fn stack(&self) -> &[StackSlot] {
+        &self.stack
+    }
+
+    /// Bytes of stack allocated so far, a multiple of 8 (`allocated_stack`).
+    #[inline]
+    pub fn allocated_stack(&self) -> i32 {
+        self.stack.len() as i32 * super::stack::REG_SIZE
+    }
+
+    /// All slots, writable; unshares them.
+    #[inline]
+    pub fn stack_mut(&mut self) -> &mut [StackSlot] {
+        Rc::make_mut(&mut self.stack)
+    }
+
+    /// One slot, writable; unshares the stack.
+    #[inline]
+    pub fn slot_mut(&mut self, spi: usize) -> &mut StackSlot {
+        &mut Rc::make_mut(&mut self.stack)[spi]
+    }
+
+    /// Makes sure `bytes` (rounded up to 8) are allocated (`grow_stack_state` without its accounting).
+    pub fn grow_stack(&mut self, bytes: i32) {
+        let want = (bytes.max(0) as usize).div_ceil(8);
+        if want > self.stack.len() {
+            Rc::make_mut(&mut self.stack).resize(want, StackSlot::EMPTY);
+        }
+    }
+
+    /// True if both frames share one stack allocation: equal without looking.
+    #[inline]
+    pub fn shares_stack_with(&self, o: &FuncState) -> bool {
+        Rc::ptr_eq(&self.stack, &o.stack)
+    }
+}
+
+/// What a reference stands for (`enum ref_state_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RefKind {
+    Ptr,
+    Irq,
+    Lock,
+    ResLock,
+    ResLockIrq,
+}
+
+/// An acquired reference or held lock (`struct bpf_reference_state`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefState {
+    pub kind: RefKind,
+    pub id: u32,
+    /// Instruction that acquired it.
+    pub insn_idx: u32,
+    /// Locks: identity of the locked object (map or BTF, as a tagged number).
+    pub ptr: u64,
+}
+
+/// Index into the table of explored states.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct StateId(pub u32);
+
+/// One step of the path from a state's first instruction (`struct bpf_jmp_history_entry`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryEntry {
+    pub idx: u32,
+    pub prev_idx: u32,
+    /// `INSN_F_…` bits: frame in 0..3, spi in 3..9, then the flags below.
+    pub flags: u16,
+    /// Registers linked at a conditional jump, packed as the kernel does (six 10-bit records and a count).
+    pub linked_regs: u64,
+}
+
+/// The instruction touched the stack through a PTR_TO_STACK register (`INSN_F_STACK_ACCESS`).
+pub const INSN_F_STACK_ACCESS: u16 = 1 << 9;
+/// `INSN_F_DST_REG_STACK`.
+pub const INSN_F_DST_REG_STACK: u16 = 1 << 10;
+/// `INSN_F_SRC_REG_STACK`.
+pub const INSN_F_SRC_REG_STACK: u16 = 1 << 11;
+
+/// State of the whole program at one instruction of one path.
+#[derive(Clone, Debug)]
+pub struct VerifierState {
+    frames: Vec<Rc<FuncState>>,
+    pub parent: Option<StateId>,
+    pub refs: Vec<RefState>,
+    /// Paths from this state that are not done yet.
+    pub branches: u32,
+    pub insn_idx: u32,
+    pub active_locks: u32,
+    pub active_preempt_locks: u32,
+    pub active_irq_id: u32,
+    pub active_lock_id: u32,
+    pub active_lock_ptr: u64,
+    pub active_rcu_lock: bool,
+    pub speculative: bool,
+    pub in_sleepable: bool,
+    pub cleaned: bool,
+    pub first_insn_idx: u32,
+    pub last_insn_idx: u32,
+    /// Backedge states: the cached state this one was equal to.
+    pub equal_state: Option<StateId>,
+    pub history: Vec<HistoryEntry>,
+    pub dfs_depth: u32,
+    pub callback_unroll_depth: u32,
+    pub may_goto_depth: u32,
+}
+
+impl VerifierState {
+    pub fn new(main: FuncState) -> VerifierState {
+        VerifierState {
+            frames: vec![Rc::new(main)],
+            parent: None,
+            refs: Vec::new(),
+            branches: 0,
+            insn_idx: 0,
+            active_locks: 0,
+            active_preempt_locks: 0,
+            active_irq_id: 0,
+            active_lock_id: 0,
+            active_lock_ptr: 0,
+            active_rcu_lock: false,
+            speculative: false,
+            in_sleepable: false,
+            cleaned: false,
+            first_insn_idx: 0,
+            last_insn_idx: 0,
+            equal_state: None,
+            history: Vec::new(),
+            dfs_depth: 0,
+            callback_unroll_depth: 0,
+            may_goto_depth: 0,
+        }
+    }
+
+    /// Index of the innermost frame.
+    #[inline]
+    pub fn curframe(&self) -> u32 {
+        self.frames.len() as u32 - 1
+    }
+
+    #[inline]
+    pub fn frame_count(&self) -> usize {
+        self.frames.len()
+    }
+
+    #[inline]
+    pub fn frame(&self, i: u32) -> &FuncState {
+        &self.frames[i as usize]
+    }
+
+    /// A frame, writable; unshares it.
+    #[inline]
+    pub fn frame_mut(&mut self, i: u32) -> &mut FuncState {
+        Rc::make_mut(&mut self.frames[i as usize])
+    }
+
+    /// The innermost frame.
+    #[inline]
+    pub fn cur(&self) -> &FuncState {
+        let last = self.frames.len() - 1;
+        &self.frames[last]
+    }
+
+    #[inline]
+    pub fn cur_mut(&mut self) -> &mut FuncState {
+        let last = self.frames.len() - 1;
+        Rc::make_mut(&mut self.frames[last])
+    }
+
+    pub fn frames(&self) -> impl DoubleEndedIterator<Item = &FuncState> {
+        self.frames.iter().map(|f| &**f)
+    }
+
+    /// Enters a callee; the caller has checked [`MAX_CALL_FRAMES`].
+    pub fn push_frame(&mut self, f: FuncState) {
+        self.frames.push(Rc::new(f));
+    }
+
+    /// Leaves the innermost frame and returns it.
+    pub fn pop_frame(&mut self) -> Option<FuncState> {
+        if self.frames.len() < 2 {
+            return None;
+        }
+        self.frames.pop().map(|f| Rc::try_unwrap(f).unwrap_or_else(|shared| (*shared).clone()))
+    }
+
+    /// True if frame `i` is one allocation in both states: equal without looking.
+    #[inline]
+    pub fn shares_frame_with(&self, o: &VerifierState, i: u32) -> bool {
+        Rc::ptr_eq(&self.frames[i as usize], &o.frames[i as usize])
+    }
+
+    /// References of pointer kind held (`acquired_refs` counts every kind).
+    #[inline]
+    pub fn acquired_refs(&self) -> u32 {
+        self.refs.len() as u32
+    }
+
+    /// Visits every register and every spilled register of every frame, frames outermost
+    /// first, registers before slots (`bpf_for_each_reg_in_vstate`: slots whose byte 7 is a spill).
+    /// Unshares everything; use [`VerifierState::any_reg`] first where most states need no change.
+    pub fn for_each_reg_mut(&mut self, mut f: impl FnMut(u32, &mut RegState)) {
+        use super::stack::SlotType;
+        for (i, frame) in self.frames.iter_mut().enumerate() {
+            let frame = Rc::make_mut(frame);
+            for r in frame.regs.iter_mut() {
+                f(i as u32, r);
+            }
+            if frame.stack.iter().any(|s| s.kind[7] == SlotType::Spill) {
+                for s in Rc::make_mut(&mut frame.stack).iter_mut() {
+                    if s.kind[7] == SlotType::Spill {
+                        f(i as u32, &mut s.spilled);
+                    }
+                }
+            }
+        }
+    }
+
+    /// True if any register or spilled register satisfies `p`, in the order of `for_each_reg_mut`.
+    pub fn any_reg(&self, mut p: impl FnMut(u32, &RegState) -> bool) -> bool {
+        use super::stack::SlotType;
+        self.frames.iter().enumerate().any(|(i, frame)| {
+            frame.regs.iter().any(|r| p(i as u32, r))
+                || frame.stack.iter().any(|s| s.kind[7] == SlotType::Spill && p(i as u32, &s.spilled))
+        })
+    }
+}

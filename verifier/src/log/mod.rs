@@ -1,0 +1,6 @@
+//! The kernel's verifier log (`kernel/bpf/log.c`): the text buffer and what is written to it.
+
+pub mod buffer;
+pub mod state;
+
+pub use buffer::{Log, LogLevel};

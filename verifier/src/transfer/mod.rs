@@ -1,0 +1,6 @@
+//! What an allowed action does to the state: arithmetic, branches, immediate loads.
+
+pub mod alu;
+pub mod branch;
+pub mod ld_imm;
+pub mod links;
