@@ -78,7 +78,7 @@ impl FuncState {
     /// All slots, writable; unshares them.
     #[inline]
     pub fn stack_mut(&mut self) -> &mut [StackSlot] {
-        Rc::make_mut(&mut self.stack)
+        Rc::<Vec<StackSlot>>::make_mut(&mut self.stack).as_mut_slice()
     }
 
     /// One slot, writable; unshares the stack.
