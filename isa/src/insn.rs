@@ -160,36 +160,107 @@ pub enum CallTarget {
 /// A decoded instruction.  Register fields may still be 11 to 15.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Insn {
-    Alu { op: AluOp, width: Width, dst: Reg, src: Operand },
+    Alu {
+        op: AluOp,
+        width: Width,
+        dst: Reg,
+        src: Operand,
+    },
     /// Sign-extending move (cpu v4); with `width` W32 the source is 8 or 16 bits.
-    MovSx { width: Width, from: SxFrom, dst: Reg, src: Reg },
+    MovSx {
+        width: Width,
+        from: SxFrom,
+        dst: Reg,
+        src: Reg,
+    },
     /// Address space cast between arena address spaces (`off` = 1, Linux 6.9); `imm` = dst_as << 16 | src_as.
-    AddrSpaceCast { dst: Reg, src: Reg, imm: i32 },
-    Neg { width: Width, dst: Reg },
+    AddrSpaceCast {
+        dst: Reg,
+        src: Reg,
+        imm: i32,
+    },
+    Neg {
+        width: Width,
+        dst: Reg,
+    },
     /// `bits` is 16, 32 or 64.
-    Swap { kind: SwapKind, bits: u8, dst: Reg },
+    Swap {
+        kind: SwapKind,
+        bits: u8,
+        dst: Reg,
+    },
     /// Two slots.
-    LoadImm64 { dst: Reg, value: Imm64 },
+    LoadImm64 {
+        dst: Reg,
+        value: Imm64,
+    },
     /// LDX, zero-extending or (cpu v4, not for Dw) sign-extending.
-    Load { size: Size, sign_extend: bool, dst: Reg, src: Reg, off: i16 },
+    Load {
+        size: Size,
+        sign_extend: bool,
+        dst: Reg,
+        src: Reg,
+        off: i16,
+    },
     /// Legacy packet load (`LD_ABS`, and `LD_IND` when `index` is set); result in r0, ctx in r6.
-    LoadPacket { size: Size, index: Option<Reg>, imm: i32 },
+    LoadPacket {
+        size: Size,
+        index: Option<Reg>,
+        imm: i32,
+    },
     /// ST (immediate) and STX (register).
-    Store { size: Size, dst: Reg, off: i16, src: Operand },
+    Store {
+        size: Size,
+        dst: Reg,
+        off: i16,
+        src: Operand,
+    },
     /// `size` is W or Dw.
-    Atomic { op: AtomicOp, fetch: bool, size: Size, dst: Reg, src: Reg, off: i16 },
+    Atomic {
+        op: AtomicOp,
+        fetch: bool,
+        size: Size,
+        dst: Reg,
+        src: Reg,
+        off: i16,
+    },
     /// `dst = *(src + off)` with acquire order (Linux 6.15).
-    LoadAcquire { size: Size, dst: Reg, src: Reg, off: i16 },
+    LoadAcquire {
+        size: Size,
+        dst: Reg,
+        src: Reg,
+        off: i16,
+    },
     /// `*(dst + off) = src` with release order (Linux 6.15).
-    StoreRelease { size: Size, dst: Reg, src: Reg, off: i16 },
+    StoreRelease {
+        size: Size,
+        dst: Reg,
+        src: Reg,
+        off: i16,
+    },
     /// Unconditional; `long` is the 32-bit form (`gotol`, cpu v4), offset in slots relative to the next.
-    Jump { off: i32, long: bool },
+    Jump {
+        off: i32,
+        long: bool,
+    },
     /// Conditional on a kernel-kept budget (`BPF_JCOND`, Linux 6.9).
-    MayGoto { off: i16 },
-    CondJump { cond: Cond, width: Width, dst: Reg, src: Operand, off: i16 },
-    Call { target: CallTarget },
+    MayGoto {
+        off: i16,
+    },
+    CondJump {
+        cond: Cond,
+        width: Width,
+        dst: Reg,
+        src: Operand,
+        off: i16,
+    },
+    Call {
+        target: CallTarget,
+    },
     /// Call by register (`callx`): no kernel accepts it; conformance suites use it.
-    CallReg { target: Reg },
+    CallReg {
+        target: Reg,
+    },
     Exit,
 }
 

@@ -44,10 +44,4 @@ impl RawInsn {
             imm[3],
         ]
     }
-
-    /// True for the first slot of a 16-byte LD_IMM64 (`bpf_is_ldimm64`).
-    #[inline]
-    pub fn is_ld_imm64(self) -> bool {
-        self.code == crate::opcode::LD_IMM64
-    }
 }

@@ -1,0 +1,178 @@
+//! What ALU, swap and compare instructions compute: the one definition.
+//!
+//! Interpreter, constant folding, and the tests of the verifier's domain call
+//! these functions.  All are total: no operand overflows, divides by zero or
+//! shifts out of range.  Mirrors `___bpf_prog_run` (kernel/bpf/core.c) and the
+//! patches of `do_misc_fixups` that define division by zero at run time.
+
+use crate::insn::{AluOp, AtomicOp, Cond, Size, SwapKind, SxFrom, Width};
+
+/// `a op b`; with W32 both operands are cut to 32 bits and the result is zero-extended.
+///
+/// Division by zero gives 0, modulo by zero leaves `a` (zero-extended for W32),
+/// the most negative value divided by -1 is itself and leaves no remainder, and
+/// shift counts are taken modulo the width.
+#[inline]
+pub fn alu(op: AluOp, width: Width, a: u64, b: u64) -> u64 {
+    match width {
+        Width::W64 => alu64(op, a, b),
+        Width::W32 => alu32(op, a as u32, b as u32) as u64,
+    }
+}
+
+#[inline]
+fn alu64(op: AluOp, a: u64, b: u64) -> u64 {
+    match op {
+        AluOp::Add => a.wrapping_add(b),
+        AluOp::Sub => a.wrapping_sub(b),
+        AluOp::Mul => a.wrapping_mul(b),
+        AluOp::Div => a.checked_div(b).unwrap_or(0),
+        AluOp::SDiv if b == 0 => 0,
+        AluOp::SDiv => (a as i64).wrapping_div(b as i64) as u64,
+        AluOp::Or => a | b,
+        AluOp::And => a & b,
+        AluOp::Lsh => a << (b & 63),
+        AluOp::Rsh => a >> (b & 63),
+        AluOp::Mod => a.checked_rem(b).unwrap_or(a),
+        AluOp::SMod if b == 0 => a,
+        AluOp::SMod => (a as i64).wrapping_rem(b as i64) as u64,
+        AluOp::Xor => a ^ b,
+        AluOp::Mov => b,
+        AluOp::Arsh => ((a as i64) >> (b & 63)) as u64,
+    }
+}
+
+#[inline]
+fn alu32(op: AluOp, a: u32, b: u32) -> u32 {
+    match op {
+        AluOp::Add => a.wrapping_add(b),
+        AluOp::Sub => a.wrapping_sub(b),
+        AluOp::Mul => a.wrapping_mul(b),
+        AluOp::Div => a.checked_div(b).unwrap_or(0),
+        AluOp::SDiv if b == 0 => 0,
+        AluOp::SDiv => (a as i32).wrapping_div(b as i32) as u32,
+        AluOp::Or => a | b,
+        AluOp::And => a & b,
+        AluOp::Lsh => a << (b & 31),
+        AluOp::Rsh => a >> (b & 31),
+        AluOp::Mod => a.checked_rem(b).unwrap_or(a),
+        AluOp::SMod if b == 0 => a,
+        AluOp::SMod => (a as i32).wrapping_rem(b as i32) as u32,
+        AluOp::Xor => a ^ b,
+        AluOp::Mov => b,
+        AluOp::Arsh => ((a as i32) >> (b & 31)) as u32,
+    }
+}
+
+/// An immediate as the second operand: sign-extended to 64 bits (W32 ignores the upper half).
+#[inline]
+pub fn imm(v: i32) -> u64 {
+    v as i64 as u64
+}
+
+/// `-a`, zero-extended for W32.
+#[inline]
+pub fn neg(width: Width, a: u64) -> u64 {
+    match width {
+        Width::W64 => a.wrapping_neg(),
+        Width::W32 => (a as u32).wrapping_neg() as u64,
+    }
+}
+
+/// Sign-extends the low `from` bits to `width`; the rest is zero.
+#[inline]
+pub fn movsx(width: Width, from: SxFrom, a: u64) -> u64 {
+    let wide = match from {
+        SxFrom::B => a as i8 as i64 as u64,
+        SxFrom::H => a as i16 as i64 as u64,
+        SxFrom::W => a as i32 as i64 as u64,
+    };
+    match width {
+        Width::W64 => wide,
+        Width::W32 => wide as u32 as u64,
+    }
+}
+
+/// Byte swap on a little-endian machine, which is what every kernel of ours is.
+///
+/// The result is cut to `bits`, also where nothing is swapped; `bits` other
+/// than 16, 32 and 64 cannot be decoded and leave `a`.
+#[inline]
+pub fn swap(kind: SwapKind, bits: u8, a: u64) -> u64 {
+    match (kind, bits) {
+        (SwapKind::ToLe, 16) => a as u16 as u64,
+        (SwapKind::ToLe, 32) => a as u32 as u64,
+        (SwapKind::ToBe | SwapKind::Bswap, 16) => (a as u16).swap_bytes() as u64,
+        (SwapKind::ToBe | SwapKind::Bswap, 32) => (a as u32).swap_bytes() as u64,
+        (SwapKind::ToBe | SwapKind::Bswap, 64) => a.swap_bytes(),
+        _ => a,
+    }
+}
+
+/// Whether the jump is taken; with W32 only the low halves are compared.
+#[inline]
+pub fn cond(c: Cond, width: Width, a: u64, b: u64) -> bool {
+    let (a, b, sa, sb) = match width {
+        Width::W64 => (a, b, a as i64, b as i64),
+        Width::W32 => (
+            a as u32 as u64,
+            b as u32 as u64,
+            a as i32 as i64,
+            b as i32 as i64,
+        ),
+    };
+    match c {
+        Cond::Eq => a == b,
+        Cond::Gt => a > b,
+        Cond::Ge => a >= b,
+        Cond::Set => a & b != 0,
+        Cond::Ne => a != b,
+        Cond::Sgt => sa > sb,
+        Cond::Sge => sa >= sb,
+        Cond::Lt => a < b,
+        Cond::Le => a <= b,
+        Cond::Slt => sa < sb,
+        Cond::Sle => sa <= sb,
+    }
+}
+
+/// Cuts to the access size, zero-extending: a load, or what a store writes.
+#[inline]
+pub fn truncate(size: Size, a: u64) -> u64 {
+    match size {
+        Size::B => a as u8 as u64,
+        Size::H => a as u16 as u64,
+        Size::W => a as u32 as u64,
+        Size::Dw => a,
+    }
+}
+
+/// Sign-extends a loaded value of this size to 64 bits.
+#[inline]
+pub fn sign_extend(size: Size, a: u64) -> u64 {
+    match size {
+        Size::B => a as i8 as i64 as u64,
+        Size::H => a as i16 as i64 as u64,
+        Size::W => a as i32 as i64 as u64,
+        Size::Dw => a,
+    }
+}
+
+/// What an atomic writes, given the old value, the source register and r0.
+///
+/// None when memory stays as it is (a failed compare-and-exchange).  All three
+/// values are compared and combined at the access size.
+#[inline]
+pub fn atomic(op: AtomicOp, size: Size, old: u64, src: u64, r0: u64) -> Option<u64> {
+    let (old, src, r0) = (truncate(size, old), truncate(size, src), truncate(size, r0));
+    let new = match op {
+        AtomicOp::Add => old.wrapping_add(src),
+        AtomicOp::Or => old | src,
+        AtomicOp::And => old & src,
+        AtomicOp::Xor => old ^ src,
+        AtomicOp::Xchg => src,
+        AtomicOp::Cmpxchg if old == r0 => src,
+        AtomicOp::Cmpxchg => return None,
+    };
+    Some(truncate(size, new))
+}
