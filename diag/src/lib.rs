@@ -1,1 +1,5 @@
-//! See ARCHITECTURE.md.
+//! The verifier's words.
+//!
+//! Knows how a log is written and read, not how a state is computed.
+
+pub mod log;

@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! Runs programs on the interpreter, the JITs and the kernel, and compares the runs.
+
+pub mod kernel;

@@ -1,0 +1,233 @@
+//! BPF_PROG_LOAD: from a [`Program`] to verdict and log.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use bpfassay_diag::log::Stats;
+use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_spec::ProgType;
+
+use super::maps::{CreatedMap, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use super::{attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, LOG_LEVEL1, LOG_LEVEL2, LOG_STATS};
+
+/// First log buffer; most logs fit.
+const FIRST_LOG: usize = 1 << 20;
+/// `BPF_PSEUDO_BTF_ID`: the second slot of LD_IMM64 names a kernel BTF.
+const PSEUDO_BTF_ID: u8 = 3;
+
+/// An accepted program with its maps; closed on drop.
+#[derive(Debug)]
+pub struct Loaded {
+    pub(super) prog: OwnedFd,
+    pub(super) _maps: BTreeMap<usize, CreatedMap>,
+}
+
+/// `uname -r` of the kernel that judges.
+pub fn release() -> Result<String, KernelError> {
+    sys::release().map_err(|errno| KernelError::Call { what: "uname", errno })
+}
+
+/// The verdict alone; everything is closed when this returns.
+pub fn judge(program: &Program, btf: Option<&[u8]>, options: &LoadOptions) -> Result<LoadOutcome, KernelError> {
+    load(program, btf, options).map(|(outcome, _)| outcome)
+}
+
+/// Loads `program`; the second part is there when it was accepted.
+///
+/// `btf` is the object's own BTF as bytes; without it `func_info` and `line_info` are left out.
+pub fn load(
+    program: &Program,
+    btf: Option<&[u8]>,
+    options: &LoadOptions,
+) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
+    let btf_fd = btf.map(btf::load_program_btf).transpose()?;
+    let kernel_btfs = btf::kernel_btfs(&program.btfs)?;
+    let maps = maps::create_used(program, btf_fd.as_ref())?;
+    let insns = encode(program, &maps, &kernel_btfs)?;
+    let fd_array: Vec<i32> = match kernel_btfs.len() {
+        0 | 1 => Vec::new(),
+        _ => kernel_btfs.iter().filter_map(|b| btf::fd_number(Some(b))).collect(),
+    };
+    let license = CString::new(program.license.as_bytes())
+        .map_err(|_| KernelError::Program("the licence holds a zero byte".to_owned()))?;
+    let mut request = Request {
+        attr: attributes(program, btf_fd.as_ref(), &kernel_btfs)?,
+        insns,
+        license,
+        func_info: Vec::new(),
+        line_info: Vec::new(),
+        fd_array,
+    };
+    if btf_fd.is_some() {
+        request.func_info = program.func_info.iter().map(|f| [f.insn_off, f.type_id]).collect();
+        request.line_info =
+            program.line_info.iter().map(|l| [l.insn_off, l.file_name_off, l.line_off, l.line_col]).collect();
+    }
+    let (result, log, log_level) = request.ask(options);
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let stats = Stats::parse(&log);
+    let (verdict, errno, loaded) = match result {
+        Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, _maps: maps })),
+        Err(libc::EPERM) if log.is_empty() && !may_load() => return Err(KernelError::NotPermitted),
+        Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
+        Err(e) => (Verdict::Rejected, Some(e), None),
+    };
+    Ok((LoadOutcome { verdict, errno, log, log_level, stats }, loaded))
+}
+
+/// True if this user can load a program at all: EPERM without a log is then a verdict.
+fn may_load() -> bool {
+    let mut a = attr::ProgLoad { prog_type: ProgType::Xdp.number(), ..Default::default() };
+    // r0 = 0; exit
+    let insns = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    let mut buffers = sys::ProgLoadBuffers {
+        insns: &insns,
+        license: c"",
+        log: &mut [],
+        func_info: &[],
+        line_info: &[],
+        fd_array: &[],
+    };
+    sys::prog_load(&mut a, &mut buffers).is_ok()
+}
+
+/// What one load needs, kept alive over its retries.
+struct Request {
+    attr: attr::ProgLoad,
+    insns: Vec<u8>,
+    license: CString,
+    func_info: Vec<[u32; 2]>,
+    line_info: Vec<[u32; 4]>,
+    fd_array: Vec<i32>,
+}
+
+impl Request {
+    /// Asks until the log fits: the buffer grows to the size the kernel names, and beyond
+    /// `max_log` the level falls, because a log that does not fit hides the verdict (ENOSPC).
+    fn ask(&mut self, options: &LoadOptions) -> (Result<OwnedFd, i32>, Vec<u8>, u32) {
+        let mut level = options.log_level;
+        let mut size = if level == 0 { 0 } else { FIRST_LOG.min(options.max_log) };
+        loop {
+            let mut log = vec![0u8; size];
+            let result = self.once(level, &mut log);
+            // The kernel also fills `log_true_size` where the log fitted.
+            let needed = (self.attr.log_true_size as usize).max(size + 1);
+            if level != 0 && matches!(result, Err(libc::ENOSPC)) && needed > size {
+                if needed <= options.max_log {
+                    size = needed;
+                } else {
+                    level = lower_level(level);
+                    size = if level == 0 { 0 } else { options.max_log };
+                }
+                continue;
+            }
+            let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
+            log.truncate(end);
+            return (result, log, level);
+        }
+    }
+
+    fn once(&mut self, level: u32, log: &mut [u8]) -> Result<OwnedFd, i32> {
+        self.attr.log_level = level;
+        self.attr.log_true_size = 0;
+        sys::prog_load(
+            &mut self.attr,
+            &mut sys::ProgLoadBuffers {
+                insns: &self.insns,
+                license: &self.license,
+                log,
+                func_info: &self.func_info,
+                line_info: &self.line_info,
+                fd_array: &self.fd_array,
+            },
+        )
+    }
+}
+
+/// Level 2 gives way to 1, 1 to the statistics alone, those to no log.
+fn lower_level(level: u32) -> u32 {
+    if level & LOG_LEVEL2 != 0 {
+        (level & !LOG_LEVEL2) | LOG_LEVEL1
+    } else if level & LOG_LEVEL1 != 0 {
+        level & LOG_STATS
+    } else {
+        0
+    }
+}
+
+fn attributes(
+    program: &Program,
+    btf_fd: Option<&OwnedFd>,
+    kernel_btfs: &[Option<OwnedFd>],
+) -> Result<attr::ProgLoad, KernelError> {
+    let mut a = attr::ProgLoad {
+        prog_type: program.prog_type.number(),
+        kern_version: program.kern_version,
+        prog_flags: flag_bits(program.flags),
+        prog_name: maps::attr_name(&program.name),
+        expected_attach_type: program.expected_attach_type.map_or(0, |t| t.number()),
+        prog_btf_fd: btf_fd.map_or(0, |f| f.as_raw_fd() as u32),
+        ..Default::default()
+    };
+    if let Some(target) = &program.attach_target {
+        a.attach_btf_id = target.btf_id;
+        a.attach_btf_obj_fd = btf::fd_number(kernel_btfs.get(target.btf as usize))
+            .ok_or_else(|| KernelError::Program(format!("no kernel BTF with index {}", target.btf)))?
+            as u32;
+        if let Some(member) = target.member {
+            a.expected_attach_type = member;
+        }
+    }
+    Ok(a)
+}
+
+/// Instruction bytes with descriptors in place of indices.
+fn encode(
+    program: &Program,
+    maps: &BTreeMap<usize, CreatedMap>,
+    kernel_btfs: &[Option<OwnedFd>],
+) -> Result<Vec<u8>, KernelError> {
+    let mut out = Vec::with_capacity(program.insns.len() * 8);
+    let mut slots = program.insns.iter().copied();
+    while let Some(mut insn) = slots.next() {
+        let second = if insn.is_ld_imm64() { slots.next() } else { None };
+        let Some(mut second) = second else {
+            out.extend_from_slice(&insn.to_le_bytes());
+            continue;
+        };
+        match insn.src {
+            PSEUDO_MAP_FD | PSEUDO_MAP_VALUE => {
+                let fd = usize::try_from(insn.imm).ok().and_then(|i| maps.get(&i));
+                insn.imm =
+                    fd.ok_or_else(|| KernelError::Program(format!("no map with index {}", insn.imm)))?.fd.as_raw_fd();
+            }
+            PSEUDO_BTF_ID => {
+                let fd = usize::try_from(second.imm).ok().and_then(|i| btf::fd_number(kernel_btfs.get(i)));
+                second.imm =
+                    fd.ok_or_else(|| KernelError::Program(format!("no kernel BTF with index {}", second.imm)))?;
+            }
+            _ => {}
+        }
+        out.extend_from_slice(&insn.to_le_bytes());
+        out.extend_from_slice(&second.to_le_bytes());
+    }
+    Ok(out)
+}
+
+/// `prog_flags` bits (`BPF_F_…` in `include/uapi/linux/bpf.h`).
+fn flag_bits(f: ProgFlags) -> u32 {
+    [
+        f.strict_alignment,
+        f.any_alignment,
+        f.test_rnd_hi32,
+        f.test_state_freq,
+        f.sleepable,
+        f.xdp_has_frags,
+        f.xdp_dev_bound_only,
+        f.test_reg_invariants,
+    ]
+    .iter()
+    .enumerate()
+    .fold(0, |bits, (i, &set)| bits | u32::from(set) << i)
+}
