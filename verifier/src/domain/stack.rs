@@ -30,5 +30,6 @@ pub struct StackSlot {
 }
 
 impl StackSlot {
-    pub const EMPTY: StackSlot = StackSlot { spilled: RegState::ZEROED, kind: [SlotType::Invalid; 8] };
+    pub const EMPTY: StackSlot =
+        StackSlot { spilled: RegState::ZEROED, kind: [SlotType::Invalid; 8] };
 }

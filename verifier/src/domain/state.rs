@@ -289,7 +289,10 @@ impl VerifierState {
         use super::stack::SlotType;
         self.frames.iter().enumerate().any(|(i, frame)| {
             frame.regs.iter().any(|r| p(i as u32, r))
-                || frame.stack.iter().any(|s| s.kind[7] == SlotType::Spill && p(i as u32, &s.spilled))
+                || frame
+                    .stack
+                    .iter()
+                    .any(|s| s.kind[7] == SlotType::Spill && p(i as u32, &s.spilled))
         })
     }
 }

@@ -15,3 +15,13 @@ pub struct Explorer {
     pub pending: Vec<Pending>,
     pub liveness: liveness::Liveness,
 }
+
+impl Explorer {
+    /// An explored state, if it has not been freed.
+    pub fn state(
+        &self,
+        _id: crate::domain::state::StateId,
+    ) -> Option<&crate::domain::state::VerifierState> {
+        None
+    }
+}
