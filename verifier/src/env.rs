@@ -3,6 +3,7 @@
 //! Rooms are free functions over `&mut Env`.  A register is `Copy`: read it with
 //! `*env.reg(r)`, work on the copy, write it back with `*env.reg_mut(r) = …`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpfassay_isa::{Insn, RawInsn, Reg};
@@ -11,6 +12,7 @@ use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::{ArgType, Kernel, RegType};
 
 use crate::cfg::Cfg;
+use crate::check::btf_record::BtfRecord;
 use crate::check::callinfo::CallTables;
 use crate::config::Config;
 use crate::domain::reg::{BtfObj, MapId, RegState};
@@ -117,7 +119,7 @@ pub struct MapInfo {
     /// Entry of the inner map of a map of maps.
     pub inner: Option<MapId>,
     /// Special fields of the value (spin locks, timers, kptrs …), filled by `check::btf_record`.
-    pub record: Option<Arc<crate::check::btf_record::BtfRecord>>,
+    pub record: Option<Arc<BtfRecord>>,
 }
 
 /// One analysis.
@@ -135,6 +137,9 @@ pub struct Env<'a> {
     pub exception_callback_subprog: Option<u32>,
     /// Maps used by the program (`used_maps`) in first-use order, then their inner maps.
     pub maps: Vec<MapInfo>,
+    /// Records of the program BTF's structs that may be allocated, by type id (`btf->struct_meta_tab`);
+    /// filled by `check::btf_record`.
+    pub struct_metas: BTreeMap<u32, Arc<BtfRecord>>,
     /// Index into `prog.maps` → [`MapId`].
     pub map_of_def: Vec<Option<MapId>>,
     /// [`BtfObj`] → BTF: program, vmlinux, modules.  Missing ones are None.
@@ -235,6 +240,16 @@ impl<'a> Env<'a> {
     #[inline]
     pub fn btf(&self, obj: BtfObj) -> Option<&Arc<Btf>> {
         self.btfs.get(obj.0 as usize).and_then(Option::as_ref)
+    }
+
+    /// Special fields of an allocatable struct (`btf_find_struct_meta`); only the program's BTF has them.
+    #[inline]
+    pub fn struct_meta(&self, btf: BtfObj, id: u32) -> Option<&Arc<BtfRecord>> {
+        if btf == BtfObj::PROG {
+            self.struct_metas.get(&id)
+        } else {
+            None
+        }
     }
 
     /// Decoded instruction at `idx`; None for second slots and undecodable ones.
