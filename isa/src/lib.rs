@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of maps, helpers by meaning, kernels or ELF.
 
+pub mod asm;
 pub mod decode;
 pub mod disasm;
 pub mod encode;
