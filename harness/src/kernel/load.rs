@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use bpfassay_diag::log::Stats;
+use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
@@ -28,52 +30,55 @@ pub fn release() -> Result<String, KernelError> {
     sys::release().map_err(|errno| KernelError::Call { what: "uname", errno })
 }
 
-/// The verdict alone; everything is closed when this returns.
-pub fn judge(program: &Program, btf: Option<&[u8]>, options: &LoadOptions) -> Result<LoadOutcome, KernelError> {
-    load(program, btf, options).map(|(outcome, _)| outcome)
+/// A conversation with the running kernel: keeps the last object's BTF loaded, because all programs of
+/// an object share it.
+#[derive(Debug, Default)]
+pub struct Session {
+    btf: Option<(Arc<Btf>, OwnedFd)>,
 }
 
-/// Loads `program`; the second part is there when it was accepted.
-///
-/// `btf` is the object's own BTF as bytes; without it `func_info` and `line_info` are left out.
-pub fn load(
-    program: &Program,
-    btf: Option<&[u8]>,
-    options: &LoadOptions,
-) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
-    let btf_fd = btf.map(btf::load_program_btf).transpose()?;
-    let kernel_btfs = btf::kernel_btfs(&program.btfs)?;
-    let maps = maps::create_used(program, btf_fd.as_ref())?;
-    let insns = encode(program, &maps, &kernel_btfs)?;
-    let fd_array: Vec<i32> = match kernel_btfs.len() {
-        0 | 1 => Vec::new(),
-        _ => kernel_btfs.iter().filter_map(|b| btf::fd_number(Some(b))).collect(),
-    };
-    let license = CString::new(program.license.as_bytes())
-        .map_err(|_| KernelError::Program("the licence holds a zero byte".to_owned()))?;
-    let mut request = Request {
-        attr: attributes(program, btf_fd.as_ref(), &kernel_btfs)?,
-        insns,
-        license,
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        fd_array,
-    };
-    if btf_fd.is_some() {
-        request.func_info = program.func_info.iter().map(|f| [f.insn_off, f.type_id]).collect();
-        request.line_info =
-            program.line_info.iter().map(|l| [l.insn_off, l.file_name_off, l.line_off, l.line_col]).collect();
+impl Session {
+    pub fn new() -> Session {
+        Session::default()
     }
-    let (result, log, log_level) = request.ask(options);
-    let log = String::from_utf8_lossy(&log).into_owned();
-    let stats = Stats::parse(&log);
-    let (verdict, errno, loaded) = match result {
-        Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, _maps: maps })),
-        Err(libc::EPERM) if log.is_empty() && !may_load() => return Err(KernelError::NotPermitted),
-        Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
-        Err(e) => (Verdict::Rejected, Some(e), None),
-    };
-    Ok((LoadOutcome { verdict, errno, log, log_level, stats }, loaded))
+
+    /// The verdict alone; map and program descriptors are closed when this returns.
+    pub fn judge(&mut self, program: &Program, options: &LoadOptions) -> Result<LoadOutcome, KernelError> {
+        self.load(program, options).map(|(outcome, _)| outcome)
+    }
+
+    /// Loads `program`; the second part is there when it was accepted.
+    ///
+    /// Without BTF, `func_info` and `line_info` are left out, as libbpf does.
+    pub fn load(
+        &mut self,
+        program: &Program,
+        options: &LoadOptions,
+    ) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
+        let btf_fd = self.btf_fd(program)?;
+        let kernel_btfs = btf::kernel_btfs(&program.btfs)?;
+        let maps = maps::create_used(program, btf_fd)?;
+        let mut request = Request::new(program, btf_fd, &kernel_btfs, &maps)?;
+        let (result, log, log_level) = request.ask(options);
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let stats = Stats::parse(&log);
+        let (verdict, errno, loaded) = match result {
+            Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, _maps: maps })),
+            Err(libc::EPERM) if log.is_empty() && !may_load() => return Err(KernelError::NotPermitted),
+            Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
+            Err(e) => (Verdict::Rejected, Some(e), None),
+        };
+        Ok((LoadOutcome { verdict, errno, log, log_level, stats }, loaded))
+    }
+
+    fn btf_fd(&mut self, program: &Program) -> Result<Option<&OwnedFd>, KernelError> {
+        let Some(wanted) = &program.btf else { return Ok(None) };
+        if !self.btf.as_ref().is_some_and(|(have, _)| Arc::ptr_eq(have, wanted)) {
+            self.btf = None;
+            self.btf = Some((Arc::clone(wanted), btf::load_program_btf(&wanted.to_bytes())?));
+        }
+        Ok(self.btf.as_ref().map(|(_, fd)| fd))
+    }
 }
 
 /// True if this user can load a program at all: EPERM without a log is then a verdict.
@@ -103,6 +108,32 @@ struct Request {
 }
 
 impl Request {
+    fn new(
+        program: &Program,
+        btf_fd: Option<&OwnedFd>,
+        kernel_btfs: &[Option<OwnedFd>],
+        maps: &BTreeMap<usize, CreatedMap>,
+    ) -> Result<Request, KernelError> {
+        let mut request = Request {
+            attr: attributes(program, btf_fd, kernel_btfs)?,
+            insns: encode(program, maps, kernel_btfs)?,
+            license: CString::new(program.license.as_bytes())
+                .map_err(|_| KernelError::Program("the licence holds a zero byte".to_owned()))?,
+            func_info: Vec::new(),
+            line_info: Vec::new(),
+            fd_array: Vec::new(),
+        };
+        if kernel_btfs.len() > 1 {
+            request.fd_array = kernel_btfs.iter().filter_map(|b| btf::fd_number(Some(b))).collect();
+        }
+        if btf_fd.is_some() {
+            request.func_info = program.func_info.iter().map(|f| [f.insn_off, f.type_id]).collect();
+            request.line_info =
+                program.line_info.iter().map(|l| [l.insn_off, l.file_name_off, l.line_off, l.line_col]).collect();
+        }
+        Ok(request)
+    }
+
     /// Asks until the log fits: the buffer grows to the size the kernel names, and beyond
     /// `max_log` the level falls, because a log that does not fit hides the verdict (ENOSPC).
     fn ask(&mut self, options: &LoadOptions) -> (Result<OwnedFd, i32>, Vec<u8>, u32) {

@@ -28,9 +28,9 @@ mod testrun;
 mod unavailable;
 
 #[cfg(target_os = "linux")]
-pub use load::{judge, load, release, Loaded};
+pub use load::{release, Loaded, Session};
 #[cfg(not(target_os = "linux"))]
-pub use unavailable::{judge, load, release, Loaded};
+pub use unavailable::{release, Loaded, Session};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -6,7 +6,7 @@ use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
 use bpfassay_spec::{MapType, ProgType};
 
-use super::{judge, load, KernelError, LoadOptions, TestRun, Verdict};
+use super::{KernelError, LoadOptions, Session, TestRun, Verdict};
 
 fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> RawInsn {
     RawInsn { code, dst, src, off, imm }
@@ -65,7 +65,7 @@ fn not_here(e: &KernelError) -> bool {
 fn accepted_program_has_statistics_and_runs() {
     // r0 = 7; exit
     let p = program(vec![insn(0xb7, 0, 0, 0, 7), insn(0x95, 0, 0, 0, 0)], vec![]);
-    let (outcome, loaded) = match load(&p, None, &LoadOptions::default()) {
+    let (outcome, loaded) = match Session::new().load(&p, &LoadOptions::default()) {
         Err(e) if not_here(&e) => return,
         r => r.expect("load"),
     };
@@ -82,7 +82,7 @@ fn accepted_program_has_statistics_and_runs() {
 fn rejection_carries_errno_and_message() {
     // exit without a return value
     let p = program(vec![insn(0x95, 0, 0, 0, 0)], vec![]);
-    let outcome = match judge(&p, None, &LoadOptions::default()) {
+    let outcome = match Session::new().judge(&p, &LoadOptions::default()) {
         Err(e) if not_here(&e) => return,
         r => r.expect("judge"),
     };
@@ -102,7 +102,7 @@ fn contents_of_a_frozen_map_are_known_to_the_verifier() {
         ],
         vec![frozen_rodata(vec![0x2a, 1])],
     );
-    let outcome = match judge(&p, None, &LoadOptions::default()) {
+    let outcome = match Session::new().judge(&p, &LoadOptions::default()) {
         Err(e) if not_here(&e) => return,
         r => r.expect("judge"),
     };
@@ -117,7 +117,7 @@ fn a_log_larger_than_the_buffer_does_not_hide_the_verdict() {
     insns.push(insn(0x95, 0, 0, 0, 0));
     let p = program(insns, vec![]);
     let options = LoadOptions { max_log: 4096, ..LoadOptions::default() };
-    let outcome = match judge(&p, None, &options) {
+    let outcome = match Session::new().judge(&p, &options) {
         Err(e) if not_here(&e) => return,
         r => r.expect("judge"),
     };
@@ -129,7 +129,7 @@ fn a_log_larger_than_the_buffer_does_not_hide_the_verdict() {
 #[test]
 fn a_map_index_out_of_range_is_the_callers_fault() {
     let p = program(vec![insn(0x18, 1, 1, 0, 3), insn(0, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)], vec![]);
-    match judge(&p, None, &LoadOptions::default()) {
+    match Session::new().judge(&p, &LoadOptions::default()) {
         Err(KernelError::Program(why)) => assert!(why.contains('3'), "{why}"),
         other => panic!("{other:?}"),
     }
