@@ -1,43 +1,108 @@
-//! A kernel build resolved into the facts that hold for it.
+//! One kernel build: release, configuration, JIT abilities, limits and the behaviour that differs between builds.
 
-/// Named behaviour differences between builds.  Code asks for one by name; the rows
-/// say which builds have it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Features {
-    /// Byte swaps of scalars keep their bounds where the value is known (`scalar_byte_swap`).
-    pub scalar_byte_swap: bool,
-    /// `r += K` on a register linked to others keeps the link when source and destination are the same.
-    pub add_const_keeps_self_link: bool,
-    /// AND/OR with a register known to be 0 or -1 forks the state (`maybe_fork_scalars`).
-    pub fork_scalars: bool,
-    /// Linked registers that are dead are not updated (`collect_linked_regs` with `live_regs_before`).
-    pub linked_regs_live_only: bool,
+use std::collections::BTreeSet;
+
+pub use crate::generated::kernels::{Features, Jit, Limits};
+use crate::generated::kernels::{BUILDS, LIMITS};
+
+/// Enabled configuration symbols, without `CONFIG_`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Config {
+    builtin: BTreeSet<String>,
+    modules: BTreeSet<String>,
 }
 
-/// A kernel build.
+impl Config {
+    /// From the symbols that are built in and those that are modules.
+    pub fn from_names<I, J>(builtin: I, modules: J) -> Config
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+        J: IntoIterator,
+        J::Item: Into<String>,
+    {
+        Config {
+            builtin: builtin.into_iter().map(Into::into).collect(),
+            modules: modules.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// Built in, as `#ifdef CONFIG_X` asks.
+    pub fn has(&self, name: &str) -> bool {
+        self.builtin.contains(name)
+    }
+
+    /// Built in or a module, as `IS_ENABLED` asks.
+    pub fn is_enabled(&self, name: &str) -> bool {
+        self.builtin.contains(name) || self.modules.contains(name)
+    }
+
+    /// Built-in symbols, ascending.
+    pub fn builtin(&self) -> impl Iterator<Item = &str> {
+        self.builtin.iter().map(String::as_str)
+    }
+
+    /// Symbols that are modules, ascending.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(String::as_str)
+    }
+}
+
+/// A build as the tables hold it.
+#[derive(Clone, Debug)]
+pub struct Build {
+    /// What people type (`--kernel`).
+    pub name: &'static str,
+    pub release: &'static str,
+    /// `uname -r` of the kernel the facts were read from.
+    pub uname: &'static str,
+    pub arch: &'static str,
+    pub config: &'static [&'static str],
+    pub config_modules: &'static [&'static str],
+    /// Symbols that rows ask for and the build lacks.
+    pub config_absent: &'static [&'static str],
+    pub features: Features,
+    pub jit: Jit,
+    pub jit_inlines: &'static [&'static str],
+}
+
+/// The kernel that judges.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Kernel {
     /// Exact release, e.g. `6.18.44`.
     pub release: String,
+    /// `uname -m`.
+    pub arch: String,
     pub features: Features,
+    pub limits: Limits,
+    pub config: Config,
+    pub jit: Jit,
 }
 
 impl Kernel {
-    /// `6.18` (which is 6.18.44) or `6.18.15`.
+    /// A known build by the name people type or by release: `6.18` is 6.18.44.
     pub fn by_name(name: &str) -> Option<Kernel> {
-        let newer = match name {
-            "6.18" | "6.18.44" => true,
-            "6.18.15" => false,
-            _ => return None,
-        };
-        Some(Kernel {
-            release: if newer { "6.18.44" } else { "6.18.15" }.to_string(),
-            features: Features {
-                scalar_byte_swap: newer,
-                add_const_keeps_self_link: newer,
-                fork_scalars: newer,
-                linked_regs_live_only: newer,
-            },
-        })
+        BUILDS.iter().find(|b| b.name == name || b.release == name).map(Kernel::from_build)
+    }
+
+    /// Names that [`Kernel::by_name`] knows, with their releases.
+    pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
+        BUILDS.iter().map(|b| (b.name, b.release))
+    }
+
+    fn from_build(build: &Build) -> Kernel {
+        let mut jit = build.jit.clone();
+        jit.inlines = build.jit_inlines.iter().map(|s| (*s).to_string()).collect();
+        Kernel {
+            release: build.release.to_string(),
+            arch: build.arch.to_string(),
+            features: build.features,
+            limits: LIMITS,
+            config: Config::from_names(
+                build.config.iter().copied(),
+                build.config_modules.iter().copied(),
+            ),
+            jit,
+        }
     }
 }

@@ -2,12 +2,17 @@
 //!
 //! Knows no instructions and no verifier states; opens no file.
 
+pub mod callers;
+mod generated;
 pub mod helper;
 pub mod kernel;
+pub mod prog;
 pub mod types;
 pub mod uapi;
 
+pub use callers::{HelperTable, ProtoLookup};
 pub use helper::HelperProto;
-pub use kernel::{Features, Kernel};
+pub use kernel::{Config, Features, Jit, Kernel, Limits};
+pub use prog::{Caps, ProgKind};
 pub use types::{ArgBase, ArgType, RegBase, RegType, RetBase, RetType, TypeFlags};
 pub use uapi::{AttachType, MapType, ProgType};

@@ -1,0 +1,185 @@
+//! Who may call which helper: the kernel's `get_func_proto` functions as ordered rules.
+//!
+//! Mirrors `*_func_proto` of `kernel/bpf/{helpers,cgroup,syscall,bpf_lsm}.c`, `kernel/trace/bpf_trace.c`,
+//! `net/core/filter.c` and friends.  Rows come from `data/helpers/callers.toml`.
+
+use crate::generated::callers as table;
+use crate::generated::helpers::PROTOS;
+use crate::helper::{self, HelperProto};
+use crate::kernel::Kernel;
+use crate::prog::ProgKind;
+use crate::uapi::{AttachType, ProgType};
+
+/// Capability that a rule asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cap {
+    Bpf,
+    Perfmon,
+    SysAdmin,
+}
+
+/// One condition of a rule.
+#[derive(Clone, Copy, Debug)]
+pub enum Test {
+    Config(&'static str),
+    Cap(Cap),
+    Type(ProgType),
+    Attach(&'static [AttachType]),
+    /// Attached kernel function, iterator or struct_ops member.
+    Hook(&'static [&'static str]),
+    Sleepable,
+    /// `bpf_prog_check_recur`.
+    Recur,
+    /// `bpf_prog_has_trampoline`.
+    Trampoline,
+}
+
+/// What a matching rule says.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// Index into the prototypes.
+    Proto(u16),
+    Deny,
+    /// Another table decides.
+    Go(u16),
+    /// Another table decides unless it denies.
+    Try(u16),
+}
+
+/// Ordered: the first rule that answers wins.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Helper number, -1 for any.
+    pub helper: i16,
+    /// Wanted outcome and test.
+    pub tests: &'static [(bool, Test)],
+    pub answer: Answer,
+}
+
+/// One `get_func_proto` function.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleTable {
+    pub name: &'static str,
+    pub source: &'static str,
+    pub rules: &'static [Rule],
+}
+
+/// Answer to "may this program call helper N".
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProtoLookup {
+    Proto(&'static HelperProto),
+    /// No such number (`ERANGE` inside the kernel): "invalid func".
+    UnknownHelper,
+    /// "program of this type cannot use helper".
+    NotAllowed {
+        /// Set when only this configuration symbol is missing.
+        lacks_config: Option<&'static str>,
+    },
+}
+
+/// Answers of one program kind for every helper number, resolved once.
+#[derive(Clone, Debug)]
+pub struct HelperTable {
+    answers: Vec<ProtoLookup>,
+}
+
+impl HelperTable {
+    pub fn get(&self, id: i32) -> ProtoLookup {
+        usize::try_from(id)
+            .ok()
+            .and_then(|i| self.answers.get(i))
+            .copied()
+            .unwrap_or(ProtoLookup::UnknownHelper)
+    }
+}
+
+/// Rule tables nest at most this deep (lsm, tracing, raw_tp, tracing base, base).
+const MAX_DEPTH: usize = 8;
+
+impl Kernel {
+    /// The prototype that answers `id` for programs of this kind.
+    pub fn helper_proto(&self, kind: &ProgKind<'_>, id: i32) -> ProtoLookup {
+        if id < 0 || id >= helper::MAX_ID {
+            return ProtoLookup::UnknownHelper;
+        }
+        let mut lacks_config = None;
+        let found =
+            entry(kind).and_then(|t| self.ask(kind, t, id as i16, &mut lacks_config, MAX_DEPTH));
+        match found.and_then(|at| PROTOS.get(usize::from(at))) {
+            Some(proto) => match proto.config {
+                Some(config) if !self.config.has(config) => {
+                    ProtoLookup::NotAllowed { lacks_config: Some(config) }
+                }
+                _ => ProtoLookup::Proto(proto),
+            },
+            None => ProtoLookup::NotAllowed { lacks_config },
+        }
+    }
+
+    /// All answers at once.
+    pub fn helper_table(&self, kind: &ProgKind<'_>) -> HelperTable {
+        HelperTable { answers: (0..helper::MAX_ID).map(|id| self.helper_proto(kind, id)).collect() }
+    }
+
+    fn ask(
+        &self,
+        kind: &ProgKind<'_>,
+        at: u16,
+        id: i16,
+        lacks: &mut Option<&'static str>,
+        depth: usize,
+    ) -> Option<u16> {
+        let rules = table::TABLES.get(usize::from(at))?.rules;
+        for rule in rules.iter().filter(|r| r.helper == id || r.helper < 0) {
+            let mut failed =
+                rule.tests.iter().filter(|(want, test)| self.holds(kind, *test) != *want);
+            match (failed.next(), failed.next()) {
+                (None, _) => {}
+                (Some((true, Test::Config(name))), None) if rule.helper == id => {
+                    *lacks = Some(name);
+                    continue;
+                }
+                _ => continue,
+            }
+            match rule.answer {
+                Answer::Proto(proto) => return Some(proto),
+                Answer::Deny => return None,
+                Answer::Go(next) => {
+                    return depth.checked_sub(1).and_then(|d| self.ask(kind, next, id, lacks, d))
+                }
+                Answer::Try(next) => {
+                    if let Some(proto) =
+                        depth.checked_sub(1).and_then(|d| self.ask(kind, next, id, lacks, d))
+                    {
+                        return Some(proto);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn holds(&self, kind: &ProgKind<'_>, test: Test) -> bool {
+        match test {
+            Test::Config(name) => self.config.has(name),
+            Test::Cap(Cap::Bpf) => kind.caps.bpf,
+            Test::Cap(Cap::Perfmon) => kind.caps.perfmon,
+            Test::Cap(Cap::SysAdmin) => kind.caps.sys_admin,
+            Test::Type(t) => kind.prog_type == t,
+            Test::Attach(list) => list.contains(&kind.attach()),
+            Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
+            Test::Sleepable => kind.sleepable,
+            Test::Recur => kind.checks_recursion(),
+            Test::Trampoline => kind.has_trampoline(),
+        }
+    }
+}
+
+/// Table of a program type; struct_ops ask by the struct they implement.
+fn entry(kind: &ProgKind<'_>) -> Option<u16> {
+    if kind.prog_type == ProgType::StructOps {
+        let name = kind.hook?.split('.').next()?;
+        return table::STRUCT_OPS.iter().find(|(n, _)| *n == name).map(|(_, t)| *t);
+    }
+    table::ENTRY.iter().find(|(t, _)| *t == kind.prog_type).map(|(_, t)| *t)
+}

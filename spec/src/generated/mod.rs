@@ -1,0 +1,8 @@
+//! Tables written by `cargo run -p bpfassay-xtask -- gen`.
+
+#[rustfmt::skip]
+pub mod callers;
+#[rustfmt::skip]
+pub mod helpers;
+#[rustfmt::skip]
+pub mod kernels;

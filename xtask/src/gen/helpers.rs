@@ -1,0 +1,242 @@
+//! `spec/data/helpers/`: prototypes, and the rules that say who may call them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use toml::Table;
+
+use super::names::Names;
+use super::{header, rows, Result};
+
+const FOLDER: &str = "spec/data/helpers";
+const PROTO_KEYS: &[&str] = &[
+    "symbol",
+    "id",
+    "name",
+    "func",
+    "gpl_only",
+    "pkt_access",
+    "might_sleep",
+    "allow_fastcall",
+    "ret",
+    "args",
+    "allowed",
+    "ret_btf",
+    "arg1_btf",
+    "arg2_btf",
+    "arg3_btf",
+    "arg4_btf",
+    "arg5_btf",
+    "arg1_size",
+    "arg2_size",
+    "arg3_size",
+    "arg4_size",
+    "arg5_size",
+];
+
+/// Prototype rows of all files in table order: symbol, Rust row.
+fn proto_rows(root: &Path, names: &Names) -> Result<Vec<((i64, String), String)>> {
+    let mut out = Vec::new();
+    for path in rows::files(root, FOLDER)? {
+        let table = rows::read(root, &path)?;
+        for row in rows::list(&table, "proto") {
+            let text = proto_row(&table, row, names).map_err(|e| format!("{path}: {e}"))?;
+            out.push(((rows::number(row, "id")?, rows::text(row, "symbol")?.to_string()), text));
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+fn proto_row(file: &Table, row: &Table, names: &Names) -> Result<String> {
+    rows::only(row, PROTO_KEYS)?;
+    let name = rows::text(row, "name")?;
+    let id = rows::number(row, "id")?;
+    let short = name.strip_prefix("bpf_").unwrap_or(name);
+    if names.helpers.get(short) != Some(&id) {
+        return Err(format!("{name} is not number {id}"));
+    }
+    let quoted = |s: Option<&str>| {
+        s.filter(|s| *s != "*").map_or("None".to_string(), |s| format!("Some({s:?})"))
+    };
+    let mut args = Vec::new();
+    for arg in rows::texts(row, "args") {
+        args.push(names.type_word(arg, "Arg")?);
+    }
+    args.resize(5, "ArgType::of(ArgBase::DontCare)".to_string());
+    let btf: Vec<String> =
+        (1..6).map(|i| quoted(rows::opt_text(row, &format!("arg{i}_btf")))).collect();
+    let size: Vec<String> = (1..6)
+        .map(|i| rows::number(row, &format!("arg{i}_size")).unwrap_or(0).to_string())
+        .collect();
+    let flag = |key: &str| rows::flag(row, key);
+    Ok(format!(
+        "HelperProto {{ id: {id}, name: {name:?}, symbol: {:?}, func: {:?}, source: {:?}, config: {}, gpl_only: {}, pkt_access: {}, \
+         might_sleep: {}, allow_fastcall: {}, ret: {}, args: [{}], arg_btf: [{}], arg_size: [{}], ret_btf: {}, allowed: {} }}",
+        rows::text(row, "symbol")?,
+        rows::opt_text(row, "func").unwrap_or(name),
+        rows::text(file, "source")?,
+        quoted(rows::opt_text(file, "config")),
+        flag("gpl_only"),
+        flag("pkt_access"),
+        flag("might_sleep"),
+        flag("allow_fastcall"),
+        names.type_word(rows::text(row, "ret")?, "Ret")?,
+        args.join(", "),
+        btf.join(", "),
+        size.join(", "),
+        quoted(rows::opt_text(row, "ret_btf")),
+        quoted(rows::opt_text(row, "allowed")),
+    ))
+}
+
+pub fn protos(root: &Path, names: &Names) -> Result<String> {
+    let mut out = header("Helper prototypes by number, then symbol.", "spec/data/helpers/");
+    out.push_str("use crate::helper::HelperProto;\nuse crate::types::{ArgBase, ArgType, RetBase, RetType, TypeFlags as F};\n\n");
+    let rows = proto_rows(root, names)?;
+    let _ = writeln!(out, "pub static PROTOS: [HelperProto; {}] = [", rows.len());
+    for (_, row) in rows {
+        let _ = writeln!(out, "    {row},");
+    }
+    out.push_str("];\n\n");
+    let mut by_id: Vec<(i64, &String)> = names.helpers.iter().map(|(n, i)| (*i, n)).collect();
+    by_id.sort();
+    if by_id.iter().enumerate().any(|(at, (id, _))| at as i64 != *id) {
+        return Err("helper numbers have a gap".to_string());
+    }
+    let _ =
+        writeln!(out, "/// Kernel names by number.\npub static NAMES: [&str; {}] = [", by_id.len());
+    for (_, name) in &by_id {
+        let _ = writeln!(out, "    \"bpf_{name}\",");
+    }
+    out.push_str("];\n\n");
+    let table = rows::read(root, "spec/data/helpers/names.toml")?;
+    out.push_str("/// Ascending.\npub static CHANGES_PKT_DATA: &[u32] = &[");
+    let mut ids = Vec::new();
+    for name in rows::texts(&table, "changes_pkt_data") {
+        ids.push(*names.helpers.get(name).ok_or_else(|| format!("unknown helper {name}"))?);
+    }
+    ids.sort_unstable();
+    out.push_str(&ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "));
+    out.push_str("];\n");
+    Ok(out)
+}
+
+/// What a rule may refer to.
+struct Scope<'a> {
+    names: &'a Names,
+    protos: BTreeMap<String, Vec<(i64, usize)>>,
+    tables: BTreeMap<String, usize>,
+}
+
+pub fn callers(root: &Path, names: &Names) -> Result<String> {
+    let path = "spec/data/helpers/callers.toml";
+    let file = rows::read(root, path)?;
+    let mut protos: BTreeMap<String, Vec<(i64, usize)>> = BTreeMap::new();
+    for (at, ((id, symbol), _)) in proto_rows(root, names)?.into_iter().enumerate() {
+        protos.entry(symbol).or_default().push((id, at));
+    }
+    let lists = rows::list(&file, "table");
+    let mut tables = BTreeMap::new();
+    for (at, table) in lists.iter().enumerate() {
+        if tables.insert(rows::text(table, "name")?.to_string(), at).is_some() {
+            return Err(format!("{path}: two tables of one name"));
+        }
+    }
+    let scope = Scope { names, protos, tables };
+    let mut out = header("Who may call which helper.", path);
+    out.push_str("use crate::callers::{Answer, Cap, Rule, RuleTable, Test};\nuse crate::uapi::{AttachType, ProgType};\n\n");
+    let _ = writeln!(out, "pub static TABLES: [RuleTable; {}] = [", lists.len());
+    for table in &lists {
+        let name = rows::text(table, "name")?;
+        let _ = writeln!(
+            out,
+            "    RuleTable {{ name: {name:?}, source: {:?}, rules: &[",
+            rows::text(table, "source")?
+        );
+        for rule in rows::texts(table, "rules") {
+            let row = rule_row(rule, &scope).map_err(|e| format!("{path}: {name}: {rule}: {e}"))?;
+            let _ = writeln!(out, "        {row},");
+        }
+        out.push_str("    ] },\n");
+    }
+    out.push_str("];\n\n");
+    for (key, konst, owner) in [("entry", "ENTRY", "ProgType"), ("struct_ops", "STRUCT_OPS", "str")]
+    {
+        let ty = if owner == "str" { "&str" } else { owner };
+        let _ = writeln!(out, "pub static {konst}: &[({ty}, u16)] = &[");
+        for (name, table) in
+            file.get(key).and_then(|v| v.as_table()).ok_or_else(|| format!("{path}: no {key}"))?
+        {
+            let table = table
+                .as_str()
+                .and_then(|t| scope.tables.get(t))
+                .ok_or_else(|| format!("{path}: {name}: unknown table"))?;
+            let left =
+                if owner == "str" { format!("{name:?}") } else { names.uapi(owner, name)? };
+            let _ = writeln!(out, "    ({left}, {table}),");
+        }
+        out.push_str("];\n");
+    }
+    Ok(out)
+}
+
+fn rule_row(rule: &str, scope: &Scope<'_>) -> Result<String> {
+    let (head, conds) = rule.split_once(" if ").unwrap_or((rule, ""));
+    let (helper, answer) = head.split_once(" = ").ok_or("no ` = `")?;
+    let id = match helper {
+        "*" => -1,
+        name => *scope.names.helpers.get(name).ok_or("unknown helper")?,
+    };
+    let table =
+        |name: &str| scope.tables.get(name).copied().ok_or_else(|| format!("unknown table {name}"));
+    let answer = match answer.chars().next() {
+        _ if answer == "none" => "Answer::Deny".to_string(),
+        Some('@') => format!("Answer::Go({})", table(&answer[1..])?),
+        Some('?') => format!("Answer::Try({})", table(&answer[1..])?),
+        _ => {
+            let rows = scope.protos.get(answer).ok_or("unknown prototype")?;
+            let (_, at) =
+                rows.iter().find(|(i, _)| *i == id).ok_or("the prototype is another helper's")?;
+            format!("Answer::Proto({at})")
+        }
+    };
+    let mut tests = Vec::new();
+    for cond in conds.split(" & ").filter(|c| !c.is_empty()) {
+        tests.push(test(cond, scope.names)?);
+    }
+    Ok(format!("Rule {{ helper: {id}, tests: &[{}], answer: {answer} }}", tests.join(", ")))
+}
+
+/// `!attach(a|b)` → `(false, Test::Attach(&[…]))`.
+fn test(cond: &str, names: &Names) -> Result<String> {
+    let (want, cond) = match cond.strip_prefix('!') {
+        Some(rest) => (false, rest),
+        None => (true, cond),
+    };
+    let (word, args) = match cond.split_once('(') {
+        Some((word, rest)) => {
+            (word, rest.strip_suffix(')').ok_or("missing )")?.split('|').collect::<Vec<_>>())
+        }
+        None => (cond, Vec::new()),
+    };
+    let test = match (word, args.as_slice()) {
+        ("config", [name]) => format!("Config({name:?})"),
+        ("cap", ["bpf"]) => "Cap(Cap::Bpf)".to_string(),
+        ("cap", ["perfmon"]) => "Cap(Cap::Perfmon)".to_string(),
+        ("cap", ["sys_admin"]) => "Cap(Cap::SysAdmin)".to_string(),
+        ("type", [name]) => format!("Type({})", names.uapi("ProgType", name)?),
+        ("attach", list) if !list.is_empty() => {
+            let list: Result<Vec<String>> =
+                list.iter().map(|a| names.uapi("AttachType", a)).collect();
+            format!("Attach(&[{}])", list?.join(", "))
+        }
+        ("hook", list) if !list.is_empty() => format!("Hook(&{list:?})"),
+        ("sleepable", []) => "Sleepable".to_string(),
+        ("recur", []) => "Recur".to_string(),
+        ("trampoline", []) => "Trampoline".to_string(),
+        _ => return Err(format!("unknown condition {cond}")),
+    };
+    Ok(format!("({want}, Test::{test})"))
+}

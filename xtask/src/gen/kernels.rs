@@ -1,0 +1,164 @@
+//! `spec/data/{features,limits}.toml` and `spec/data/kernels/`: builds and what differs between them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::{header, rows, Result};
+
+const JIT_FLAGS: &[(&str, &str)] = &[
+    ("enabled", "Programs are compiled (`jit_requested`)."),
+    ("subprog_tailcalls", "`bpf_jit_supports_subprog_tailcalls`."),
+    ("percpu_insn", "`bpf_jit_supports_percpu_insn`."),
+    ("kfunc_call", "`bpf_jit_supports_kfunc_call`."),
+    ("far_kfunc_call", "`bpf_jit_supports_far_kfunc_call`."),
+    ("arena", "`bpf_jit_supports_arena`."),
+    ("exceptions", "`bpf_jit_supports_exceptions`."),
+    ("private_stack", "`bpf_jit_supports_private_stack`."),
+    ("ptr_xchg", "`bpf_jit_supports_ptr_xchg`."),
+    ("timed_may_goto", "`bpf_jit_supports_timed_may_goto`."),
+    ("bypass_spec_v1", "`bpf_jit_bypass_spec_v1`."),
+    ("bypass_spec_v4", "`bpf_jit_bypass_spec_v4`."),
+    ("needs_zext", "`bpf_jit_needs_zext`."),
+    ("arena_fetch_logic", "`bpf_jit_supports_insn`: fetching AND, OR, XOR in an arena."),
+    ("arena_ldsx", "`bpf_jit_supports_insn`: sign-extending loads from an arena."),
+];
+
+pub fn kernels(root: &Path) -> Result<String> {
+    let features = rows::read(root, "spec/data/features.toml")?;
+    let limits = rows::read(root, "spec/data/limits.toml")?;
+    let mut builds = Vec::new();
+    for path in rows::files(root, "spec/data/kernels")? {
+        builds.push(rows::read(root, &path)?);
+    }
+    let mut out =
+        header("Kernel builds, features and limits.", "spec/data/{features,limits}.toml, kernels/");
+    let _ = writeln!(out, "use crate::kernel::Build;\n");
+    feature_struct(&rows::list(&features, "feature"), &builds, &mut out)?;
+    limit_struct(&rows::list(&limits, "limit"), &mut out)?;
+    jit_struct(&mut out);
+    let _ = writeln!(out, "pub static BUILDS: [Build; {}] = [", builds.len());
+    for build in &builds {
+        build_row(build, &rows::list(&features, "feature"), &mut out)?;
+    }
+    out.push_str("];\n");
+    Ok(out)
+}
+
+fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result<()> {
+    let _ = writeln!(out, "/// Behaviour that differs between builds, by name.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Features {{");
+    for row in list {
+        rows::only(row, &["name", "about", "mirrors", "has", "lacks"])?;
+        let name = rows::text(row, "name")?;
+        let (has, lacks) = (rows::texts(row, "has"), rows::texts(row, "lacks"));
+        for build in builds {
+            let release = rows::text(build, "release")?;
+            if has.contains(&release) == lacks.contains(&release) {
+                return Err(format!(
+                    "features.toml: {name}: {release} must stand in exactly one of has and lacks"
+                ));
+            }
+        }
+        let _ = writeln!(
+            out,
+            "    /// {}\n    ///\n    /// {}.",
+            rows::text(row, "about")?,
+            rows::text(row, "mirrors")?
+        );
+        let _ = writeln!(out, "    pub {name}: bool,");
+    }
+    out.push_str("}\n\nimpl Features {\n    /// Every feature by name.\n    pub fn list(&self) -> Vec<(&'static str, bool)> {\n        vec![\n");
+    for row in list {
+        let name = rows::text(row, "name")?;
+        let _ = writeln!(out, "            ({name:?}, self.{name}),");
+    }
+    out.push_str("        ]\n    }\n\n    /// The feature of that name, to be changed.\n    pub fn by_name_mut(&mut self, name: &str) -> Option<&mut bool> {\n        match name {\n");
+    for row in list {
+        let name = rows::text(row, "name")?;
+        let _ = writeln!(out, "            {name:?} => Some(&mut self.{name}),");
+    }
+    out.push_str("            _ => None,\n        }\n    }\n}\n\n");
+    Ok(())
+}
+
+fn limit_struct(list: &[&Table], out: &mut String) -> Result<()> {
+    out.push_str("/// Numbers that bound a program or its verification.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Limits {\n");
+    for row in list {
+        rows::only(row, &["name", "about", "symbol", "value"])?;
+        let _ = writeln!(
+            out,
+            "    /// {} (`{}`)\n    pub {}: u32,",
+            rows::text(row, "about")?,
+            rows::text(row, "symbol")?,
+            rows::text(row, "name")?
+        );
+    }
+    out.push_str("}\n\npub const LIMITS: Limits = Limits {\n");
+    for row in list {
+        let _ = writeln!(out, "    {}: {},", rows::text(row, "name")?, rows::number(row, "value")?);
+    }
+    out.push_str("};\n\n");
+    Ok(())
+}
+
+fn jit_struct(out: &mut String) {
+    out.push_str("/// What the JIT of a build can do; verdicts depend on it.\n#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]\npub struct Jit {\n");
+    for (name, doc) in JIT_FLAGS {
+        let _ = writeln!(out, "    /// {doc}\n    pub {name}: bool,");
+    }
+    out.push_str("    /// Helpers that it writes inline, by name (`bpf_jit_inlines_helper_call`).\n    pub inlines: Vec<String>,\n}\n\n");
+}
+
+fn build_row(build: &Table, features: &[&Table], out: &mut String) -> Result<()> {
+    rows::only(build, &["name", "release", "uname", "arch", "config", "jit"])?;
+    let release = rows::text(build, "release")?;
+    let _ = writeln!(
+        out,
+        "    Build {{\n        name: {:?}, release: {release:?}, uname: {:?}, arch: {:?},",
+        rows::text(build, "name")?,
+        rows::text(build, "uname")?,
+        rows::text(build, "arch")?
+    );
+    let config = build
+        .get("config")
+        .and_then(Value::as_table)
+        .ok_or_else(|| format!("{release}: no config"))?;
+    let set = |want: &[&str]| -> Vec<String> {
+        config
+            .iter()
+            .filter(|(_, v)| v.as_str().is_some_and(|v| want.contains(&v)))
+            .map(|(k, _)| format!("{k:?}"))
+            .collect()
+    };
+    let _ = writeln!(out, "        config: &[{}],", set(&["y"]).join(", "));
+    let _ = writeln!(out, "        config_modules: &[{}],", set(&["m"]).join(", "));
+    let _ = writeln!(out, "        config_absent: &[{}],", set(&["n"]).join(", "));
+    let has: Result<Vec<String>> = features
+        .iter()
+        .map(|row| {
+            Ok(format!(
+                "{}: {}",
+                rows::text(row, "name")?,
+                rows::texts(row, "has").contains(&release)
+            ))
+        })
+        .collect();
+    let _ = writeln!(out, "        features: Features {{ {} }},", has?.join(", "));
+    let jit =
+        build.get("jit").and_then(Value::as_table).ok_or_else(|| format!("{release}: no jit"))?;
+    let mut known: Vec<&str> = JIT_FLAGS.iter().map(|(n, _)| *n).collect();
+    known.push("inlines");
+    rows::only(jit, &known)?;
+    let mut flags = Vec::new();
+    for (name, _) in JIT_FLAGS {
+        let value = jit
+            .get(*name)
+            .and_then(Value::as_bool)
+            .ok_or_else(|| format!("{release}: jit.{name} missing"))?;
+        flags.push(format!("{name}: {value}"));
+    }
+    let _ = writeln!(out, "        jit: Jit {{ {}, inlines: Vec::new() }},", flags.join(", "));
+    let _ = writeln!(out, "        jit_inlines: &{:?},\n    }},", rows::texts(jit, "inlines"));
+    Ok(())
+}
