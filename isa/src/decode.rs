@@ -37,11 +37,7 @@ impl fmt::Display for DecodeError {
                 )
             }
             DecodeError::ReservedField { code, which } => {
-                write!(
-                    f,
-                    "opcode {code:02x} uses reserved field {}",
-                    field_name(which)
-                )
+                write!(f, "opcode {code:02x} uses reserved field {}", field_name(which))
             }
             DecodeError::TruncatedLdImm64 => f.write_str("second slot of ld_imm64 is missing"),
             DecodeError::BadLdImm64Tail => f.write_str("invalid second slot of ld_imm64"),
@@ -76,91 +72,33 @@ pub fn decode(raw: RawInsn, next: Option<RawInsn>) -> Result<Insn, DecodeError> 
         Second::Reg => Operand::Reg(src),
     };
     Ok(match row.form {
-        Form::Alu(op, width, s) => Insn::Alu {
-            op,
-            width,
-            dst,
-            src: second(s),
-        },
-        Form::MovSx(width, from) => Insn::MovSx {
-            width,
-            from,
-            dst,
-            src,
-        },
+        Form::Alu(op, width, s) => Insn::Alu { op, width, dst, src: second(s) },
+        Form::MovSx(width, from) => Insn::MovSx { width, from, dst, src },
         Form::AddrSpaceCast => Insn::AddrSpaceCast { dst, src, imm },
         Form::Neg(width) => Insn::Neg { width, dst },
         Form::Swap(kind, bits) => Insn::Swap { kind, bits, dst },
-        Form::LoadImm64(wide) => Insn::LoadImm64 {
-            dst,
-            value: imm64(wide, raw, next)?,
-        },
-        Form::Load(size, extend) => Insn::Load {
-            size,
-            sign_extend: extend == Extend::Sext,
-            dst,
-            src,
-            off,
-        },
-        Form::LoadPacket(size, mode) => Insn::LoadPacket {
-            size,
-            index: (mode == Packet::Ind).then_some(src),
-            imm,
-        },
-        Form::Store(size, s) => Insn::Store {
-            size,
-            dst,
-            off,
-            src: second(s),
-        },
-        Form::Atomic(op, size, fetch) => Insn::Atomic {
-            op,
-            fetch: fetch == Fetch::Fetch,
-            size,
-            dst,
-            src,
-            off,
-        },
-        Form::LoadAcquire(size) => Insn::LoadAcquire {
-            size,
-            dst,
-            src,
-            off,
-        },
-        Form::StoreRelease(size) => Insn::StoreRelease {
-            size,
-            dst,
-            src,
-            off,
-        },
-        Form::Jump(Reach::Short) => Insn::Jump {
-            off: off as i32,
-            long: false,
-        },
-        Form::Jump(Reach::Long) => Insn::Jump {
-            off: imm,
-            long: true,
-        },
+        Form::LoadImm64(wide) => Insn::LoadImm64 { dst, value: imm64(wide, raw, next)? },
+        Form::Load(size, extend) => {
+            Insn::Load { size, sign_extend: extend == Extend::Sext, dst, src, off }
+        }
+        Form::LoadPacket(size, mode) => {
+            Insn::LoadPacket { size, index: (mode == Packet::Ind).then_some(src), imm }
+        }
+        Form::Store(size, s) => Insn::Store { size, dst, off, src: second(s) },
+        Form::Atomic(op, size, fetch) => {
+            Insn::Atomic { op, fetch: fetch == Fetch::Fetch, size, dst, src, off }
+        }
+        Form::LoadAcquire(size) => Insn::LoadAcquire { size, dst, src, off },
+        Form::StoreRelease(size) => Insn::StoreRelease { size, dst, src, off },
+        Form::Jump(Reach::Short) => Insn::Jump { off: off as i32, long: false },
+        Form::Jump(Reach::Long) => Insn::Jump { off: imm, long: true },
         Form::MayGoto => Insn::MayGoto { off },
-        Form::CondJump(cond, width, s) => Insn::CondJump {
-            cond,
-            width,
-            dst,
-            src: second(s),
-            off,
-        },
-        Form::Call(Callee::Helper) => Insn::Call {
-            target: CallTarget::Helper(imm),
-        },
-        Form::Call(Callee::Subprog) => Insn::Call {
-            target: CallTarget::Subprog(imm),
-        },
-        Form::Call(Callee::Kfunc) => Insn::Call {
-            target: CallTarget::Kfunc {
-                btf_id: imm,
-                fd_idx: off,
-            },
-        },
+        Form::CondJump(cond, width, s) => Insn::CondJump { cond, width, dst, src: second(s), off },
+        Form::Call(Callee::Helper) => Insn::Call { target: CallTarget::Helper(imm) },
+        Form::Call(Callee::Subprog) => Insn::Call { target: CallTarget::Subprog(imm) },
+        Form::Call(Callee::Kfunc) => {
+            Insn::Call { target: CallTarget::Kfunc { btf_id: imm, fd_idx: off } }
+        }
         Form::CallReg => Insn::CallReg { target: dst },
         Form::Exit => Insn::Exit,
     })
@@ -180,10 +118,7 @@ fn no_row(raw: RawInsn) -> DecodeError {
 
 fn imm64(wide: Wide, raw: RawInsn, next: Option<RawInsn>) -> Result<Imm64, DecodeError> {
     let tail = next.ok_or(DecodeError::TruncatedLdImm64)?;
-    let blank = RawInsn {
-        imm: tail.imm,
-        ..RawInsn::default()
-    };
+    let blank = RawInsn { imm: tail.imm, ..RawInsn::default() };
     if tail != blank {
         return Err(DecodeError::BadLdImm64Tail);
     }
@@ -197,19 +132,10 @@ fn imm64(wide: Wide, raw: RawInsn, next: Option<RawInsn>) -> Result<Imm64, Decod
     match wide {
         Wide::Const => Ok(Imm64::Const(raw.imm64(tail))),
         Wide::MapFd => only_first(Imm64::MapFd(raw.imm)),
-        Wide::MapValue => Ok(Imm64::MapValue {
-            fd: raw.imm,
-            off: tail.imm as u32,
-        }),
-        Wide::BtfId => Ok(Imm64::BtfId {
-            id: raw.imm,
-            btf_fd: tail.imm,
-        }),
+        Wide::MapValue => Ok(Imm64::MapValue { fd: raw.imm, off: tail.imm as u32 }),
+        Wide::BtfId => Ok(Imm64::BtfId { id: raw.imm, btf_fd: tail.imm }),
         Wide::Func => only_first(Imm64::Func(raw.imm)),
         Wide::MapIdx => only_first(Imm64::MapIdx(raw.imm)),
-        Wide::MapIdxValue => Ok(Imm64::MapIdxValue {
-            idx: raw.imm,
-            off: tail.imm as u32,
-        }),
+        Wide::MapIdxValue => Ok(Imm64::MapIdxValue { idx: raw.imm, off: tail.imm as u32 }),
     }
 }

@@ -132,13 +132,7 @@ fn letter(insn: RawInsn) -> char {
 }
 
 fn write_alu<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        src,
-        off,
-        imm,
-    } = insn;
+    let RawInsn { code, dst, src, off, imm } = insn;
     let l = letter(insn);
     match insn.alu_op() {
         AluCode::End => {
@@ -154,10 +148,7 @@ fn write_alu<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
     }
     if insn.is_addr_space_cast() {
         let (to, from) = (imm as u32 >> 16, imm as u16);
-        return write!(
-            out,
-            "({code:02x}) r{dst} = addr_space_cast(r{src}, {to}, {from})"
-        );
+        return write!(out, "({code:02x}) r{dst} = addr_space_cast(r{src}, {to}, {from})");
     }
     if code == opcode::MOV64_REG && off == opcode::OFF_ADDR_PERCPU {
         return write!(out, "({code:02x}) r{dst} = &(void __percpu *)(r{src})");
@@ -173,10 +164,7 @@ fn write_alu<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
 /// Operator and, for a sign-extending move, the cast.  The offset picks the row, also where the
 /// class has none for it: the kernel prints `w1 = (s32)w2` before it refuses it.
 fn alu_tokens(insn: RawInsn) -> (&'static str, &'static str) {
-    let wide = RawInsn {
-        code: insn.code | Class::Alu64 as u8,
-        ..insn
-    };
+    let wide = RawInsn { code: insn.code | Class::Alu64 as u8, ..insn };
     let rows = opcode::rows(wide.code);
     let Some(first) = rows.first() else {
         return (NULL, "");
@@ -200,13 +188,7 @@ fn size_name(size: Size) -> &'static str {
 }
 
 fn write_stx<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        src,
-        off,
-        ..
-    } = insn;
+    let RawInsn { code, dst, src, off, .. } = insn;
     let size = size_name(insn.size());
     match insn.mode() {
         Mode::Mem => return write!(out, "({code:02x}) *({size} *)(r{dst} {off:+}) = r{src}"),
@@ -219,33 +201,18 @@ fn write_stx<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
     let token = row.token;
     match row.form {
         Form::Atomic(_, _, Fetch::NoFetch) => {
-            write!(
-                out,
-                "({code:02x}) lock *({size} *)(r{dst} {off:+}) {token} r{src}"
-            )
+            write!(out, "({code:02x}) lock *({size} *)(r{dst} {off:+}) {token} r{src}")
         }
         Form::Atomic(crate::insn::AtomicOp::Cmpxchg, ..) => {
-            write!(
-                out,
-                "({code:02x}) r0 = {token}(({size} *)(r{dst} {off:+}), r0, r{src})"
-            )
+            write!(out, "({code:02x}) r0 = {token}(({size} *)(r{dst} {off:+}), r0, r{src})")
         }
         Form::LoadAcquire(_) => {
-            write!(
-                out,
-                "({code:02x}) r{dst} = {token}(({size} *)(r{src} {off:+}))"
-            )
+            write!(out, "({code:02x}) r{dst} = {token}(({size} *)(r{src} {off:+}))")
         }
         Form::StoreRelease(_) => {
-            write!(
-                out,
-                "({code:02x}) {token}(({size} *)(r{dst} {off:+}), r{src})"
-            )
+            write!(out, "({code:02x}) {token}(({size} *)(r{dst} {off:+}), r{src})")
         }
-        _ => write!(
-            out,
-            "({code:02x}) r{src} = {token}(({size} *)(r{dst} {off:+}), r{src})"
-        ),
+        _ => write!(out, "({code:02x}) r{src} = {token}(({size} *)(r{dst} {off:+}), r{src})"),
     }
 }
 
@@ -259,13 +226,7 @@ fn atomic_row(insn: RawInsn) -> Option<&'static opcode::Row> {
 }
 
 fn write_st<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        off,
-        imm,
-        ..
-    } = insn;
+    let RawInsn { code, dst, off, imm, .. } = insn;
     match insn.mode() {
         Mode::Mem => {
             let size = size_name(insn.size());
@@ -277,13 +238,7 @@ fn write_st<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
 }
 
 fn write_ldx<W: Write>(out: &mut W, insn: RawInsn) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        src,
-        off,
-        ..
-    } = insn;
+    let RawInsn { code, dst, src, off, .. } = insn;
     let size = match (insn.mode(), insn.size()) {
         (Mode::Mem, size) => size_name(size),
         (Mode::MemSx, Size::B) => "s8",
@@ -302,13 +257,7 @@ fn write_ld<W: Write, N: Names + ?Sized>(
     insn: RawInsn,
     next: Option<RawInsn>,
 ) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        src,
-        imm,
-        ..
-    } = insn;
+    let RawInsn { code, dst, src, imm, .. } = insn;
     let size = size_name(insn.size());
     match insn.mode() {
         Mode::Abs => write!(out, "({code:02x}) r0 = *({size} *)skb[{imm}]"),
@@ -330,13 +279,7 @@ fn write_ld<W: Write, N: Names + ?Sized>(
 }
 
 fn write_jmp<W: Write, N: Names + ?Sized>(out: &mut W, names: &N, insn: RawInsn) -> fmt::Result {
-    let RawInsn {
-        code,
-        dst,
-        src,
-        off,
-        imm,
-    } = insn;
+    let RawInsn { code, dst, src, off, imm } = insn;
     if code == opcode::CALLX && names.prints_callx() {
         return write!(out, "({code:02x}) callx r{dst}");
     }
@@ -378,11 +321,7 @@ fn jump_token(insn: RawInsn) -> &'static str {
 fn write_call<W: Write, N: Names + ?Sized>(out: &mut W, names: &N, insn: RawInsn) -> fmt::Result {
     let RawInsn { code, src, imm, .. } = insn;
     let is_pseudo = src == opcode::PSEUDO_CALL;
-    write!(
-        out,
-        "({code:02x}) call {}",
-        if is_pseudo { "pc" } else { "" }
-    )?;
+    write!(out, "({code:02x}) call {}", if is_pseudo { "pc" } else { "" })?;
     let named = (src == 0 && names.helper(imm, out)?) || names.call(insn, out)?;
     if !named {
         match src {

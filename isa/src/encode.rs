@@ -15,10 +15,7 @@ use crate::reg::Reg;
 pub fn try_encode(insn: &Insn) -> Option<(RawInsn, Option<RawInsn>)> {
     let form = form_of(insn);
     let row = opcode::row_of(form)?;
-    let mut raw = RawInsn {
-        code: row.code,
-        ..RawInsn::default()
-    };
+    let mut raw = RawInsn { code: row.code, ..RawInsn::default() };
     match row.select {
         Select::Any => {}
         Select::Off(v) => raw.off = v,
@@ -43,10 +40,7 @@ pub fn try_encode(insn: &Insn) -> Option<(RawInsn, Option<RawInsn>)> {
             raw.dst = dst.0;
             let (low, high) = halves(value);
             raw.imm = low;
-            tail = Some(RawInsn {
-                imm: high,
-                ..RawInsn::default()
-            });
+            tail = Some(RawInsn { imm: high, ..RawInsn::default() });
         }
         Insn::Load { dst, src, off, .. }
         | Insn::Atomic { dst, src, off, .. }
@@ -125,44 +119,24 @@ pub fn form_of(insn: &Insn) -> Form {
         Insn::Neg { width, .. } => Form::Neg(width),
         Insn::Swap { kind, bits, .. } => Form::Swap(kind, bits),
         Insn::LoadImm64 { value, .. } => Form::LoadImm64(wide_of(value)),
-        Insn::Load {
-            size, sign_extend, ..
-        } => Form::Load(
-            size,
-            if sign_extend {
-                Extend::Sext
-            } else {
-                Extend::Zext
-            },
-        ),
-        Insn::LoadPacket { size, index, .. } => Form::LoadPacket(
-            size,
-            if index.is_some() {
-                Packet::Ind
-            } else {
-                Packet::Abs
-            },
-        ),
+        Insn::Load { size, sign_extend, .. } => {
+            Form::Load(size, if sign_extend { Extend::Sext } else { Extend::Zext })
+        }
+        Insn::LoadPacket { size, index, .. } => {
+            Form::LoadPacket(size, if index.is_some() { Packet::Ind } else { Packet::Abs })
+        }
         Insn::Store { size, src, .. } => Form::Store(size, second(src)),
-        Insn::Atomic {
-            op, fetch, size, ..
-        } => Form::Atomic(op, size, if fetch { Fetch::Fetch } else { Fetch::NoFetch }),
+        Insn::Atomic { op, fetch, size, .. } => {
+            Form::Atomic(op, size, if fetch { Fetch::Fetch } else { Fetch::NoFetch })
+        }
         Insn::LoadAcquire { size, .. } => Form::LoadAcquire(size),
         Insn::StoreRelease { size, .. } => Form::StoreRelease(size),
         Insn::Jump { long, .. } => Form::Jump(if long { Reach::Long } else { Reach::Short }),
         Insn::MayGoto { .. } => Form::MayGoto,
-        Insn::CondJump {
-            cond, width, src, ..
-        } => Form::CondJump(cond, width, second(src)),
-        Insn::Call {
-            target: CallTarget::Helper(_),
-        } => Form::Call(Callee::Helper),
-        Insn::Call {
-            target: CallTarget::Subprog(_),
-        } => Form::Call(Callee::Subprog),
-        Insn::Call {
-            target: CallTarget::Kfunc { .. },
-        } => Form::Call(Callee::Kfunc),
+        Insn::CondJump { cond, width, src, .. } => Form::CondJump(cond, width, second(src)),
+        Insn::Call { target: CallTarget::Helper(_) } => Form::Call(Callee::Helper),
+        Insn::Call { target: CallTarget::Subprog(_) } => Form::Call(Callee::Subprog),
+        Insn::Call { target: CallTarget::Kfunc { .. } } => Form::Call(Callee::Kfunc),
         Insn::CallReg { .. } => Form::CallReg,
         Insn::Exit => Form::Exit,
     }

@@ -93,9 +93,8 @@ pub fn alu_code(op_bits: u8) -> AluCode {
 
 fn jmp_code(op_bits: u8) -> JmpCode {
     use JmpCode::*;
-    const ALL: [JmpCode; 16] = [
-        Ja, Eq, Gt, Ge, Set, Ne, Sgt, Sge, Call, Exit, Lt, Le, Slt, Sle, Jcond, UndefinedF,
-    ];
+    const ALL: [JmpCode; 16] =
+        [Ja, Eq, Gt, Ge, Set, Ne, Sgt, Sge, Call, Exit, Lt, Le, Slt, Sle, Jcond, UndefinedF];
     ALL[(op_bits & 0xf) as usize]
 }
 

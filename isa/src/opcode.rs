@@ -322,14 +322,7 @@ mod rows {
         group: Group,
         cpu: Cpu,
     ) -> Row {
-        Row {
-            code,
-            select,
-            form,
-            token,
-            group,
-            cpu,
-        }
+        Row { code, select, form, token, group, cpu }
     }
 
     // code, selector, form, token, group, cpu

@@ -114,12 +114,7 @@ pub fn swap(kind: SwapKind, bits: u8, a: u64) -> u64 {
 pub fn cond(c: Cond, width: Width, a: u64, b: u64) -> bool {
     let (a, b, sa, sb) = match width {
         Width::W64 => (a, b, a as i64, b as i64),
-        Width::W32 => (
-            a as u32 as u64,
-            b as u32 as u64,
-            a as i32 as i64,
-            b as i32 as i64,
-        ),
+        Width::W32 => (a as u32 as u64, b as u32 as u64, a as i32 as i64, b as i32 as i64),
     };
     match c {
         Cond::Eq => a == b,
@@ -175,4 +170,51 @@ pub fn atomic(op: AtomicOp, size: Size, old: u64, src: u64, r0: u64) -> Option<u
         AtomicOp::Cmpxchg => return None,
     };
     Some(truncate(size, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn corners_are_the_kernels() {
+        use AluOp::*;
+        let min64 = i64::MIN as u64;
+        let min32 = 0x8000_0000u64;
+        let high = 0xffff_ffff_0000_0000u64;
+        for (op, width, a, b, want) in [
+            (Div, Width::W64, 7, 0, 0),
+            (Mod, Width::W64, high | 7, 0, high | 7),
+            (Mod, Width::W32, high | 7, high, 7),
+            (SDiv, Width::W64, min64, u64::MAX, min64),
+            (SMod, Width::W64, min64, u64::MAX, 0),
+            (SDiv, Width::W32, high | min32, u64::MAX, min32),
+            (SMod, Width::W32, (-13i64) as u64, 4, 0xffff_ffff),
+            (SDiv, Width::W64, (-13i64) as u64, 4, (-3i64) as u64),
+            (Lsh, Width::W64, 1, 64, 1),
+            (Lsh, Width::W32, 1, 33, 2),
+            (Arsh, Width::W32, min32, 31, 0xffff_ffff),
+            (Arsh, Width::W64, min32, 31, 1),
+            (Mov, Width::W32, 0, imm(-1), 0xffff_ffff),
+        ] {
+            assert_eq!(alu(op, width, a, b), want, "{op:?} {width:?} {a:#x} {b:#x}");
+        }
+    }
+
+    #[test]
+    fn swaps_cut_to_their_width() {
+        let a = 0x8877_6655_4433_2211;
+        assert_eq!(swap(SwapKind::ToLe, 16, a), 0x2211);
+        assert_eq!(swap(SwapKind::ToBe, 16, a), 0x1122);
+        assert_eq!(swap(SwapKind::Bswap, 32, a), 0x1122_3344);
+        assert_eq!(swap(SwapKind::ToLe, 64, a), a);
+        assert_eq!(swap(SwapKind::ToBe, 64, a), 0x1122_3344_5566_7788);
+    }
+
+    #[test]
+    fn narrow_compare_and_exchange_compares_narrow_values() {
+        let op = AtomicOp::Cmpxchg;
+        assert_eq!(atomic(op, Size::W, 5, 0x1_0000_0009, 0x7_0000_0005), Some(9));
+        assert_eq!(atomic(op, Size::Dw, 5, 9, 0x7_0000_0005), None);
+    }
 }

@@ -9,15 +9,8 @@ use proptest::prelude::*;
 /// Any valid encoding: a row of the table with its operand fields filled in.
 fn valid() -> impl Strategy<Value = (RawInsn, Option<RawInsn>)> {
     let rows = opcode::table().len();
-    (
-        0..rows,
-        0..16u8,
-        0..16u8,
-        any::<i16>(),
-        any::<i32>(),
-        any::<i32>(),
-    )
-        .prop_map(|(i, dst, src, off, imm, imm2)| {
+    (0..rows, 0..16u8, 0..16u8, any::<i16>(), any::<i32>(), any::<i32>()).prop_map(
+        |(i, dst, src, off, imm, imm2)| {
             let row = &opcode::table()[i];
             let has = |f| row.form.has_operand(f);
             let mut raw = RawInsn {
@@ -33,12 +26,10 @@ fn valid() -> impl Strategy<Value = (RawInsn, Option<RawInsn>)> {
                 Select::Imm(v) => raw.imm = v,
                 Select::Src(v) => raw.src = v,
             }
-            let tail = raw.is_ld_imm64().then_some(RawInsn {
-                imm: imm2,
-                ..RawInsn::default()
-            });
+            let tail = raw.is_ld_imm64().then_some(RawInsn { imm: imm2, ..RawInsn::default() });
             (raw, tail)
-        })
+        },
+    )
 }
 
 fn raw() -> impl Strategy<Value = RawInsn> {

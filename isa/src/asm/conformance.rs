@@ -18,13 +18,7 @@ pub fn assemble(text: &str) -> Result<Vec<RawInsn>, AsmError> {
         let mut words = code
             .split(|ch: char| ch.is_whitespace() || ch == ',')
             .filter(|w| !w.is_empty())
-            .map(|w| Word {
-                text: w,
-                at: At {
-                    line: i + 1,
-                    column: column_of(line, w),
-                },
-            });
+            .map(|w| Word { text: w, at: At { line: i + 1, column: column_of(line, w) } });
         let Some(first) = words.next() else { continue };
         if let Some(label) = first.text.strip_suffix(':') {
             b.define(label, first.at)?;
@@ -44,8 +38,7 @@ pub fn assemble(text: &str) -> Result<Vec<RawInsn>, AsmError> {
 /// Column of `part`, a piece of `line`, counted from 1.
 fn column_of(line: &str, part: &str) -> usize {
     let offset = (part.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
-    line.get(..offset)
-        .map_or(1, |before| before.chars().count() + 1)
+    line.get(..offset).map_or(1, |before| before.chars().count() + 1)
 }
 
 #[derive(Clone, Copy)]
@@ -62,10 +55,7 @@ impl<'a> Word<'a> {
     }
 
     fn reg(self) -> Result<Reg, AsmError> {
-        let digits = self
-            .text
-            .strip_prefix("%r")
-            .ok_or(self.expected("a register %r0 to %r10"))?;
+        let digits = self.text.strip_prefix("%r").ok_or(self.expected("a register %r0 to %r10"))?;
         match digits.parse::<u8>() {
             Ok(n) if n < 16 && !digits.starts_with('+') => Ok(Reg(n)),
             _ => Err(self.at.error(AsmErrorKind::NoSuchRegister)),
@@ -82,11 +72,7 @@ impl<'a> Word<'a> {
             None => body.parse(),
         };
         let value = parsed.map_err(|_| self.expected("a number"))?;
-        Ok(if negative {
-            value.wrapping_neg()
-        } else {
-            value
-        })
+        Ok(if negative { value.wrapping_neg() } else { value })
     }
 
     /// Signed 32 bits, or unsigned where written in hexadecimal.
@@ -107,26 +93,15 @@ impl<'a> Word<'a> {
 
     /// `[%r10-8]`.
     fn mem(self) -> Result<(Reg, i16), AsmError> {
-        let inner = self
-            .text
-            .strip_prefix('[')
-            .and_then(|t| t.strip_suffix(']'));
+        let inner = self.text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         let inner = inner.ok_or(self.expected("memory such as [%r10-8]"))?;
         let split = inner.find(['+', '-']).unwrap_or(inner.len());
         let (base, off) = inner.split_at(split);
-        let base = Word {
-            text: base,
-            at: self.at,
-        }
-        .reg()?;
+        let base = Word { text: base, at: self.at }.reg()?;
         if off.is_empty() {
             return Ok((base, 0));
         }
-        let off = Word {
-            text: off,
-            at: self.at,
-        }
-        .number()?;
+        let off = Word { text: off, at: self.at }.number()?;
         let off = i16::try_from(off).map_err(|_| self.at.error(AsmErrorKind::NumberOutOfRange))?;
         Ok((base, off))
     }
@@ -136,8 +111,7 @@ impl<'a> Word<'a> {
             return Ok(Target::Label(self.text));
         }
         let v = i32::try_from(self.number()?);
-        v.map(Target::Distance)
-            .map_err(|_| self.at.error(AsmErrorKind::NumberOutOfRange))
+        v.map(Target::Distance).map_err(|_| self.at.error(AsmErrorKind::NumberOutOfRange))
     }
 }
 
@@ -148,23 +122,14 @@ fn insn<'a>(first: Word<'a>, operands: &[Word<'a>]) -> Result<Parsed<'a>, AsmErr
         ("ja", [t]) | ("ja32", [t]) => {
             let target = t.target()?;
             let long = first.text == "ja32";
-            Ok((
-                Insn::Jump {
-                    off: target.or_zero(),
-                    long,
-                },
-                Some(target),
-            ))
+            Ok((Insn::Jump { off: target.or_zero(), long }, Some(target)))
         }
         ("call", operands) => call(first, operands),
         ("lddw", [d, v]) => {
             let bits = v.number()?;
             let bits = u64::try_from(bits).or_else(|_| i64::try_from(bits).map(|v| v as u64));
             let bits = bits.map_err(|_| v.at.error(AsmErrorKind::NumberOutOfRange))?;
-            plain(Insn::LoadImm64 {
-                dst: d.reg()?,
-                value: Imm64::Const(bits),
-            })
+            plain(Insn::LoadImm64 { dst: d.reg()?, value: Imm64::Const(bits) })
         }
         ("lock", operands) => lock(first, operands).map(|i| (i, None)),
         (name, operands) => {
@@ -197,10 +162,7 @@ fn call<'a>(first: Word<'a>, operands: &[Word<'a>]) -> Result<Parsed<'a>, AsmErr
             return Ok((Insn::CallReg { target: to.reg()? }, None));
         }
         "helper" => CallTarget::Helper(to.imm()?),
-        "runtime" => CallTarget::Kfunc {
-            btf_id: to.imm()?,
-            fd_idx: 0,
-        },
+        "runtime" => CallTarget::Kfunc { btf_id: to.imm()?, fd_idx: 0 },
         "local" => {
             let t = to.target()?;
             let target = CallTarget::Subprog(t.or_zero());
@@ -235,14 +197,7 @@ fn lock(first: Word<'_>, operands: &[Word<'_>]) -> Result<Insn, AsmError> {
     };
     let (dst, off) = mem.mem()?;
     let fetch = fetch || matches!(op, AtomicOp::Xchg | AtomicOp::Cmpxchg);
-    Ok(Insn::Atomic {
-        op,
-        fetch,
-        size,
-        dst,
-        src: src.reg()?,
-        off,
-    })
+    Ok(Insn::Atomic { op, fetch, size, dst, src: src.reg()?, off })
 }
 
 /// `ldxb`, `ldxsb`, `stb`, `stxb` and their sizes.
@@ -271,25 +226,14 @@ fn memory(name: &str, operands: &[Word<'_>]) -> Result<Option<Insn>, AsmError> {
     if kind.starts_with("ld") {
         let (src, off) = second.mem()?;
         let sign_extend = kind == "ldxs";
-        return Ok(Some(Insn::Load {
-            size,
-            sign_extend,
-            dst: first.reg()?,
-            src,
-            off,
-        }));
+        return Ok(Some(Insn::Load { size, sign_extend, dst: first.reg()?, src, off }));
     }
     let (dst, off) = first.mem()?;
     let src = match kind {
         "st" => Operand::Imm(second.imm()?),
         _ => Operand::Reg(second.reg()?),
     };
-    Ok(Some(Insn::Store {
-        size,
-        dst,
-        off,
-        src,
-    }))
+    Ok(Some(Insn::Store { size, dst, off, src }))
 }
 
 /// Negation and byte swaps.
@@ -308,21 +252,11 @@ fn one_operand(name: &str, operands: &[Word<'_>]) -> Result<Option<Insn>, AsmErr
             Some("64") => 64,
             _ => continue,
         };
-        return Ok(Some(Insn::Swap {
-            kind,
-            bits,
-            dst: dst.reg()?,
-        }));
+        return Ok(Some(Insn::Swap { kind, bits, dst: dst.reg()? }));
     }
     Ok(match name {
-        "neg" | "neg64" => Some(Insn::Neg {
-            width: Width::W64,
-            dst: dst.reg()?,
-        }),
-        "neg32" => Some(Insn::Neg {
-            width: Width::W32,
-            dst: dst.reg()?,
-        }),
+        "neg" | "neg64" => Some(Insn::Neg { width: Width::W64, dst: dst.reg()? }),
+        "neg32" => Some(Insn::Neg { width: Width::W32, dst: dst.reg()? }),
         _ => None,
     })
 }
@@ -357,13 +291,7 @@ fn cond_jump<'a>(name: &str, operands: &[Word<'a>]) -> Result<Option<Parsed<'a>>
     let target = to.target()?;
     let off = i16::try_from(target.or_zero());
     let off = off.map_err(|_| to.at.error(AsmErrorKind::NumberOutOfRange))?;
-    let insn = Insn::CondJump {
-        cond,
-        width,
-        dst: dst.reg()?,
-        src: src.operand()?,
-        off,
-    };
+    let insn = Insn::CondJump { cond, width, dst: dst.reg()?, src: src.operand()?, off };
     Ok(Some((insn, Some(target))))
 }
 
@@ -379,12 +307,7 @@ fn alu(name: &str, operands: &[Word<'_>]) -> Result<Option<Insn>, AsmError> {
             "32" => SxFrom::W,
             _ => return Ok(None),
         };
-        return Ok(Some(Insn::MovSx {
-            width,
-            from,
-            dst: dst.reg()?,
-            src: src.reg()?,
-        }));
+        return Ok(Some(Insn::MovSx { width, from, dst: dst.reg()?, src: src.reg()? }));
     }
     let op = match name {
         "add" => AluOp::Add,
@@ -403,10 +326,5 @@ fn alu(name: &str, operands: &[Word<'_>]) -> Result<Option<Insn>, AsmError> {
         "arsh" => AluOp::Arsh,
         _ => return Ok(None),
     };
-    Ok(Some(Insn::Alu {
-        op,
-        width,
-        dst: dst.reg()?,
-        src: src.operand()?,
-    }))
+    Ok(Some(Insn::Alu { op, width, dst: dst.reg()?, src: src.operand()? }))
 }

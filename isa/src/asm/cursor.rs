@@ -28,10 +28,7 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn at(&self) -> At {
         let read = self.text.get(..self.pos).unwrap_or(self.text);
-        At {
-            line: self.line,
-            column: read.chars().count() + 1,
-        }
+        At { line: self.line, column: read.chars().count() + 1 }
     }
 
     pub(super) fn error(&self, kind: AsmErrorKind) -> AsmError {
@@ -90,9 +87,7 @@ impl<'a> Cursor<'a> {
     /// A name: letters, digits, `_`, `.`, `$`, not starting with a digit.
     pub(super) fn name(&mut self) -> Option<&'a str> {
         let rest = self.rest();
-        let len = rest
-            .find(|c: char| !is_word(c) && c != '.' && c != '$')
-            .unwrap_or(rest.len());
+        let len = rest.find(|c: char| !is_word(c) && c != '.' && c != '$').unwrap_or(rest.len());
         let name = rest.get(..len)?;
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
             return None;
@@ -157,14 +152,8 @@ impl<'a> Cursor<'a> {
         len += blanks;
         let body = body.get(blanks..).unwrap_or("");
         let hex = body.starts_with("0x") || body.starts_with("0X");
-        let digits = if hex {
-            body.get(2..).unwrap_or("")
-        } else {
-            body
-        };
-        let n = digits
-            .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(digits.len());
+        let digits = if hex { body.get(2..).unwrap_or("") } else { body };
+        let n = digits.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(digits.len());
         let text = digits.get(..n).unwrap_or("");
         let radix = if hex { 16 } else { 10 };
         if text.is_empty() || !text.chars().all(|c| c.is_digit(radix)) {
@@ -199,12 +188,8 @@ impl<'a> Cursor<'a> {
 
     /// `u8` to `u64`, or with a sign `s8` to `s64`; true for the signed ones.
     pub(super) fn size(&mut self) -> Result<(Size, bool), AsmError> {
-        const NAMES: [(&str, Size); 4] = [
-            ("8", Size::B),
-            ("16", Size::H),
-            ("32", Size::W),
-            ("64", Size::Dw),
-        ];
+        const NAMES: [(&str, Size); 4] =
+            [("8", Size::B), ("16", Size::H), ("32", Size::W), ("64", Size::Dw)];
         let mark = self.mark();
         let signed = if self.eat("u") {
             false

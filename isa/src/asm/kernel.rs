@@ -29,21 +29,13 @@ pub fn assemble(text: &str, names: &dyn Resolve) -> Result<Vec<RawInsn>, AsmErro
         }
         let at = c.at();
         let written = opcode_prefix(&mut c)?;
-        let (insn, target) = Parser {
-            c: &mut c,
-            names,
-            written,
-        }
-        .insn()?;
+        let (insn, target) = Parser { c: &mut c, names, written }.insn()?;
         if !c.is_end() {
             return Err(c.error(AsmErrorKind::TrailingText));
         }
         let raw = b.push(insn, target, at)?;
         if let Some(written) = written.filter(|w| *w != raw.code) {
-            let kind = AsmErrorKind::OpcodeMismatch {
-                written,
-                actual: raw.code,
-            };
+            let kind = AsmErrorKind::OpcodeMismatch { written, actual: raw.code };
             return Err(at.error(kind));
         }
     }
@@ -51,10 +43,7 @@ pub fn assemble(text: &str, names: &dyn Resolve) -> Result<Vec<RawInsn>, AsmErro
 }
 
 fn strip_comment(line: &str) -> &str {
-    let end = [line.find(';'), line.find("//")]
-        .into_iter()
-        .flatten()
-        .min();
+    let end = [line.find(';'), line.find("//")].into_iter().flatten().min();
     end.and_then(|e| line.get(..e)).unwrap_or(line)
 }
 
@@ -126,34 +115,18 @@ impl<'a> Parser<'_, 'a> {
         for (word, long) in [("goto", false), ("gotol", true)] {
             if self.c.eat_word(word) {
                 let t = self.target()?;
-                return Ok((
-                    Insn::Jump {
-                        off: t.or_zero(),
-                        long,
-                    },
-                    Some(t),
-                ));
+                return Ok((Insn::Jump { off: t.or_zero(), long }, Some(t)));
             }
         }
         if self.c.eat_word("may_goto") {
             let t = self.target()?;
-            return Ok((
-                Insn::MayGoto {
-                    off: self.short(t)?,
-                },
-                Some(t),
-            ));
+            return Ok((Insn::MayGoto { off: self.short(t)? }, Some(t)));
         }
         if self.c.eat_word("call") {
             return self.call();
         }
         if self.c.eat_word("callx") {
-            return Ok((
-                Insn::CallReg {
-                    target: self.c.reg()?,
-                },
-                None,
-            ));
+            return Ok((Insn::CallReg { target: self.c.reg()? }, None));
         }
         if self.c.eat_word("lock") {
             return self.lock().map(no_target);
@@ -163,12 +136,7 @@ impl<'a> Parser<'_, 'a> {
             self.c.need(",")?;
             let src = self.c.reg()?;
             self.c.need(")")?;
-            return Ok(no_target(Insn::StoreRelease {
-                size,
-                dst,
-                src,
-                off,
-            }));
+            return Ok(no_target(Insn::StoreRelease { size, dst, src, off }));
         }
         if self.c.rest().starts_with("*(") {
             return self.store().map(no_target);
@@ -187,10 +155,7 @@ impl<'a> Parser<'_, 'a> {
             self.c.eat("pc");
             return Ok(Target::Distance(self.c.int()?));
         }
-        self.c
-            .name()
-            .map(Target::Label)
-            .ok_or_else(|| self.c.expected("a jump target"))
+        self.c.name().map(Target::Label).ok_or_else(|| self.c.expected("a jump target"))
     }
 
     fn short(&self, t: Target<'_>) -> Result<i16, AsmError> {
@@ -201,30 +166,15 @@ impl<'a> Parser<'_, 'a> {
         let Some((width, dst)) = self.c.any_reg()? else {
             return Err(self.c.expected("a register"));
         };
-        let row = token_row(self.c, |r| {
-            matches!(r.form, Form::CondJump(_, Width::W64, _))
-        });
-        let Some(Row {
-            form: Form::CondJump(cond, ..),
-            ..
-        }) = row
-        else {
+        let row = token_row(self.c, |r| matches!(r.form, Form::CondJump(_, Width::W64, _)));
+        let Some(Row { form: Form::CondJump(cond, ..), .. }) = row else {
             return Err(self.c.expected("a comparison"));
         };
         let src = self.operand(width)?;
         self.c.need("goto")?;
         let t = self.target()?;
         let off = self.short(t)?;
-        Ok((
-            Insn::CondJump {
-                cond: *cond,
-                width,
-                dst,
-                src,
-                off,
-            },
-            Some(t),
-        ))
+        Ok((Insn::CondJump { cond: *cond, width, dst, src, off }, Some(t)))
     }
 
     /// A register of this width or an immediate.
@@ -255,10 +205,7 @@ impl<'a> Parser<'_, 'a> {
         if self.c.eat("kernel-function") {
             let fd_idx = self.fd_index()?;
             self.c.need("#")?;
-            let target = CallTarget::Kfunc {
-                btf_id: self.c.int()?,
-                fd_idx,
-            };
+            let target = CallTarget::Kfunc { btf_id: self.c.int()?, fd_idx };
             return Ok(no_target(Insn::Call { target }));
         }
         let name = self.c.name().ok_or_else(|| self.c.expected("a function"))?;
@@ -266,24 +213,17 @@ impl<'a> Parser<'_, 'a> {
         if self.c.eat("#") {
             return match kfunc {
                 Some((_, fd_idx)) => {
-                    let target = CallTarget::Kfunc {
-                        btf_id: self.c.int()?,
-                        fd_idx,
-                    };
+                    let target = CallTarget::Kfunc { btf_id: self.c.int()?, fd_idx };
                     Ok(no_target(Insn::Call { target }))
                 }
                 None => self.helper(),
             };
         }
         if let Some(id) = self.names.helper(name) {
-            return Ok(no_target(Insn::Call {
-                target: CallTarget::Helper(id),
-            }));
+            return Ok(no_target(Insn::Call { target: CallTarget::Helper(id) }));
         }
         if let Some((btf_id, fd_idx)) = kfunc {
-            return Ok(no_target(Insn::Call {
-                target: CallTarget::Kfunc { btf_id, fd_idx },
-            }));
+            return Ok(no_target(Insn::Call { target: CallTarget::Kfunc { btf_id, fd_idx } }));
         }
         if name.starts_with("bpf_") {
             return Err(at.error(AsmErrorKind::UnknownName(name.to_string())));
@@ -313,11 +253,7 @@ impl<'a> Parser<'_, 'a> {
         self.c.need(")")?;
         self.c.need("(")?;
         let base = self.c.reg()?;
-        let off = if self.c.rest().starts_with(['+', '-']) {
-            self.c.int()?
-        } else {
-            0
-        };
+        let off = if self.c.rest().starts_with(['+', '-']) { self.c.int()? } else { 0 };
         self.c.need(")")?;
         Ok((size, signed, base, off))
     }
@@ -337,64 +273,32 @@ impl<'a> Parser<'_, 'a> {
         let (size, dst, off) = self.mem_argument()?;
         self.c.need("=")?;
         let src = self.operand(Width::W64)?;
-        Ok(Insn::Store {
-            size,
-            dst,
-            off,
-            src,
-        })
+        Ok(Insn::Store { size, dst, off, src })
     }
 
     fn lock(&mut self) -> Result<Insn, AsmError> {
         self.c.need("*")?;
         let (size, dst, off) = self.mem_argument()?;
-        let row = token_row(self.c, |r| {
-            matches!(r.form, Form::Atomic(_, _, Fetch::NoFetch))
-        });
-        let Some(Row {
-            form: Form::Atomic(op, ..),
-            ..
-        }) = row
-        else {
+        let row = token_row(self.c, |r| matches!(r.form, Form::Atomic(_, _, Fetch::NoFetch)));
+        let Some(Row { form: Form::Atomic(op, ..), .. }) = row else {
             return Err(self.c.expected("an atomic operator"));
         };
         let src = self.c.reg()?;
-        Ok(Insn::Atomic {
-            op: *op,
-            fetch: false,
-            size,
-            dst,
-            src,
-            off,
-        })
+        Ok(Insn::Atomic { op: *op, fetch: false, size, dst, src, off })
     }
 
     /// After `r1` or `w1`: an operator and its right side.
     fn assignment(&mut self, width: Width, dst: Reg) -> Result<Parsed<'a>, AsmError> {
         let is_alu = |r: &Row| matches!(r.form, Form::Alu(_, Width::W64, Second::Reg));
-        let Some(Row {
-            form: Form::Alu(op, ..),
-            ..
-        }) = token_row(self.c, is_alu)
-        else {
+        let Some(Row { form: Form::Alu(op, ..), .. }) = token_row(self.c, is_alu) else {
             return Err(self.c.expected("an operator"));
         };
         if *op != AluOp::Mov {
             let src = self.operand(width)?;
-            return Ok(no_target(Insn::Alu {
-                op: *op,
-                width,
-                dst,
-                src,
-            }));
+            return Ok(no_target(Insn::Alu { op: *op, width, dst, src }));
         }
         if let Some((_, src)) = self.c.any_reg()?.filter(|(w, _)| *w == width) {
-            return Ok(no_target(Insn::Alu {
-                op: *op,
-                width,
-                dst,
-                src: Operand::Reg(src),
-            }));
+            return Ok(no_target(Insn::Alu { op: *op, width, dst, src: Operand::Reg(src) }));
         }
         let rest = self.c.rest();
         if rest.starts_with("-r") || rest.starts_with("-w") {
@@ -402,22 +306,10 @@ impl<'a> Parser<'_, 'a> {
             self.same(width, dst)?;
             return Ok(no_target(Insn::Neg { width, dst }));
         }
-        let cast = token_row(
-            self.c,
-            |r| matches!(r.form, Form::MovSx(w, _) if w == width),
-        );
-        if let Some(Row {
-            form: Form::MovSx(_, from),
-            ..
-        }) = cast
-        {
+        let cast = token_row(self.c, |r| matches!(r.form, Form::MovSx(w, _) if w == width));
+        if let Some(Row { form: Form::MovSx(_, from), .. }) = cast {
             let src = self.c.reg_of(width)?;
-            return Ok(no_target(Insn::MovSx {
-                width,
-                from: *from,
-                dst,
-                src,
-            }));
+            return Ok(no_target(Insn::MovSx { width, from: *from, dst, src }));
         }
         if rest.starts_with(|ch: char| ch.is_ascii_digit() || ch == '-' || ch == '+') {
             return self.constant(width, dst).map(no_target);
@@ -448,19 +340,11 @@ impl<'a> Parser<'_, 'a> {
         if wide && width == Width::W64 {
             let bits = u64::try_from(value).or_else(|_| i64::try_from(value).map(|v| v as u64));
             let bits = bits.map_err(|_| self.c.out_of_range(mark))?;
-            return Ok(Insn::LoadImm64 {
-                dst,
-                value: Imm64::Const(bits),
-            });
+            return Ok(Insn::LoadImm64 { dst, value: Imm64::Const(bits) });
         }
         self.c.reset(mark);
         let src = Operand::Imm(self.c.imm32()?);
-        Ok(Insn::Alu {
-            op: AluOp::Mov,
-            width,
-            dst,
-            src,
-        })
+        Ok(Insn::Alu { op: AluOp::Mov, width, dst, src })
     }
 
     /// What only a 64-bit register is assigned: swaps, loads, atomics, addresses.
@@ -469,17 +353,9 @@ impl<'a> Parser<'_, 'a> {
             return Ok(parsed);
         }
         let swap = token_row(self.c, |r| matches!(r.form, Form::Swap(..)));
-        if let Some(Row {
-            form: Form::Swap(kind, bits),
-            ..
-        }) = swap
-        {
+        if let Some(Row { form: Form::Swap(kind, bits), .. }) = swap {
             self.same(Width::W64, dst)?;
-            return Ok(no_target(Insn::Swap {
-                kind: *kind,
-                bits: *bits,
-                dst,
-            }));
+            return Ok(no_target(Insn::Swap { kind: *kind, bits: *bits, dst }));
         }
         if self.c.eat("addr_space_cast(") {
             let src = self.c.reg()?;
@@ -494,12 +370,7 @@ impl<'a> Parser<'_, 'a> {
         if self.c.eat("load_acquire(") {
             let (size, src, off) = self.mem_argument()?;
             self.c.need(")")?;
-            return Ok(no_target(Insn::LoadAcquire {
-                size,
-                dst,
-                src,
-                off,
-            }));
+            return Ok(no_target(Insn::LoadAcquire { size, dst, src, off }));
         }
         if self.c.rest().starts_with("atomic") {
             return self.fetch(dst).map(no_target);
@@ -527,10 +398,7 @@ impl<'a> Parser<'_, 'a> {
         } else if self.c.eat("btf[id:") {
             let id = self.c.int()?;
             self.c.need(",fd:")?;
-            Imm64::BtfId {
-                id,
-                btf_fd: self.map_number()?,
-            }
+            Imm64::BtfId { id, btf_fd: self.map_number()? }
         } else if self.c.eat("subprog[") {
             let t = self.target()?;
             self.c.need("]")?;
@@ -559,14 +427,8 @@ impl<'a> Parser<'_, 'a> {
     /// `atomic64_fetch_add((u64 *)(r1 +0), r2)` and its kin.
     fn fetch(&mut self, dst: Reg) -> Result<Insn, AsmError> {
         let at = self.c.at();
-        let row = token_row(self.c, |r| {
-            matches!(r.form, Form::Atomic(_, _, Fetch::Fetch))
-        });
-        let Some(Row {
-            form: Form::Atomic(op, size, _),
-            ..
-        }) = row
-        else {
+        let row = token_row(self.c, |r| matches!(r.form, Form::Atomic(_, _, Fetch::Fetch)));
+        let Some(Row { form: Form::Atomic(op, size, _), .. }) = row else {
             return Err(self.c.expected("an atomic operation"));
         };
         self.c.need("(")?;
@@ -585,18 +447,9 @@ impl<'a> Parser<'_, 'a> {
         let src = self.c.reg()?;
         self.c.need(")")?;
         if result.unwrap_or(src) != dst {
-            return Err(at.error(AsmErrorKind::Expected(
-                "the register that gets the old value",
-            )));
+            return Err(at.error(AsmErrorKind::Expected("the register that gets the old value")));
         }
-        Ok(Insn::Atomic {
-            op: *op,
-            fetch: true,
-            size: *size,
-            dst: base,
-            src,
-            off,
-        })
+        Ok(Insn::Atomic { op: *op, fetch: true, size: *size, dst: base, src, off })
     }
 
     /// After `*(`: a plain load or a packet load.
@@ -608,13 +461,7 @@ impl<'a> Parser<'_, 'a> {
         if !self.c.eat("skb[") {
             self.c.reset(mark);
             let (size, sign_extend, src, off) = self.mem()?;
-            return Ok(Insn::Load {
-                size,
-                sign_extend,
-                dst,
-                src,
-                off,
-            });
+            return Ok(Insn::Load { size, sign_extend, dst, src, off });
         }
         let index = if self.c.rest().starts_with('r') {
             let r = self.c.reg()?;

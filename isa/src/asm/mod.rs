@@ -120,11 +120,7 @@ struct At {
 
 impl At {
     fn error(self, kind: AsmErrorKind) -> AsmError {
-        AsmError {
-            line: self.line,
-            column: self.column,
-            kind,
-        }
+        AsmError { line: self.line, column: self.column, kind }
     }
 }
 
@@ -161,12 +157,7 @@ impl<'a> Builder<'a> {
     ) -> Result<RawInsn, AsmError> {
         let (raw, tail) = try_encode(&insn).ok_or(at.error(AsmErrorKind::NoEncoding))?;
         if let Some(Target::Label(label)) = target {
-            self.open.push(Open {
-                slot: self.slots.len(),
-                insn,
-                label,
-                at,
-            });
+            self.open.push(Open { slot: self.slots.len(), insn, label, at });
         }
         self.slots.push(raw);
         self.slots.extend(tail);
@@ -174,13 +165,7 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self) -> Result<Vec<RawInsn>, AsmError> {
-        for Open {
-            slot,
-            insn,
-            label,
-            at,
-        } in std::mem::take(&mut self.open)
-        {
+        for Open { slot, insn, label, at } in std::mem::take(&mut self.open) {
             let Some(&to) = self.labels.get(label) else {
                 return Err(at.error(AsmErrorKind::UnknownLabel(label.to_string())));
             };
@@ -202,31 +187,13 @@ impl<'a> Builder<'a> {
 fn with_distance(insn: Insn, distance: i32) -> Option<Insn> {
     let short = || i16::try_from(distance).ok();
     Some(match insn {
-        Insn::Jump { long, .. } => Insn::Jump {
-            off: distance,
-            long,
-        },
+        Insn::Jump { long, .. } => Insn::Jump { off: distance, long },
         Insn::MayGoto { .. } => Insn::MayGoto { off: short()? },
-        Insn::CondJump {
-            cond,
-            width,
-            dst,
-            src,
-            ..
-        } => Insn::CondJump {
-            cond,
-            width,
-            dst,
-            src,
-            off: short()?,
-        },
-        Insn::Call { .. } => Insn::Call {
-            target: CallTarget::Subprog(distance),
-        },
-        Insn::LoadImm64 { dst, .. } => Insn::LoadImm64 {
-            dst,
-            value: Imm64::Func(distance),
-        },
+        Insn::CondJump { cond, width, dst, src, .. } => {
+            Insn::CondJump { cond, width, dst, src, off: short()? }
+        }
+        Insn::Call { .. } => Insn::Call { target: CallTarget::Subprog(distance) },
+        Insn::LoadImm64 { dst, .. } => Insn::LoadImm64 { dst, value: Imm64::Func(distance) },
         other => other,
     })
 }
