@@ -22,6 +22,14 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c collect_linked_regs with live_regs_before (7.2).
     pub linked_regs_live_only: bool,
+    /// A signed 32-bit range across zero and an unsigned one that meets only one of its two pieces improve each other, as 64-bit ranges already did.
+    ///
+    /// kernel/bpf/verifier.c __reg32_deduce_bounds (6.12.117).
+    pub deduce_u32_across_sign: bool,
+    /// A tnum and an unsigned 64-bit range with exactly one value in common make the register that value.
+    ///
+    /// kernel/bpf/verifier.c __update_reg64_bounds with tnum_step (7.2).
+    pub tnum_single_value: bool,
 }
 
 impl Features {
@@ -32,6 +40,8 @@ impl Features {
             ("add_const_keeps_self_link", self.add_const_keeps_self_link),
             ("fork_scalars", self.fork_scalars),
             ("linked_regs_live_only", self.linked_regs_live_only),
+            ("deduce_u32_across_sign", self.deduce_u32_across_sign),
+            ("tnum_single_value", self.tnum_single_value),
         ]
     }
 
@@ -42,6 +52,8 @@ impl Features {
             "add_const_keeps_self_link" => Some(&mut self.add_const_keeps_self_link),
             "fork_scalars" => Some(&mut self.fork_scalars),
             "linked_regs_live_only" => Some(&mut self.linked_regs_live_only),
+            "deduce_u32_across_sign" => Some(&mut self.deduce_u32_across_sign),
+            "tnum_single_value" => Some(&mut self.tnum_single_value),
             _ => None,
         }
     }
@@ -188,7 +200,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false },
+        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },
@@ -197,7 +209,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true },
+        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },

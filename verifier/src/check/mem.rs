@@ -68,18 +68,4 @@ pub fn check_mem_reg(_env: &mut Env<'_>, _reg: Reg, _mem_size: u32) -> Check {
     Err(Stop::unsupported("memory arguments"))
 }
 
-/// Whether a register may be read or written at all (`check_reg_arg`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RegArg {
-    /// `SRC_OP`
-    Src,
-    /// `DST_OP`: marks the register unknown.
-    Dst,
-    /// `DST_OP_NO_MARK`
-    DstNoMark,
-}
-
-/// `check_reg_arg`.
-pub fn check_reg_arg(_env: &mut Env<'_>, _reg: Reg, _arg: RegArg) -> Check {
-    Err(Stop::unsupported("register operands"))
-}
+pub use super::reg_arg::{check_reg_arg, RegArg};

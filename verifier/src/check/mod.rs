@@ -8,6 +8,7 @@ pub mod callinfo;
 pub mod ctx;
 pub mod exit;
 pub mod mem;
+pub mod reg_arg;
 pub mod refs;
 pub mod stack;
 

@@ -4,3 +4,4 @@ pub mod alu;
 pub mod branch;
 pub mod ld_imm;
 pub mod links;
+pub mod mark;
