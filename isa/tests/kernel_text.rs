@@ -19,6 +19,15 @@ impl Names for Helpers {
         };
         out.write_str(name).map(|()| true)
     }
+
+    /// The kernel function that has this BTF id there.
+    fn call(&self, insn: RawInsn, out: &mut dyn Write) -> Result<bool, fmt::Error> {
+        let found = insn.is_kfunc_call() && insn.imm == 99_999;
+        if found {
+            out.write_str("secpath_set")?;
+        }
+        Ok(found)
+    }
 }
 
 fn slots(hex: &str) -> Vec<RawInsn> {
