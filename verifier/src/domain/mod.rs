@@ -1,6 +1,7 @@
 //! Values and lattice: what the verifier knows about registers and stack.
 //! Knows no instruction and prints nothing.
 
+pub mod arith;
 pub mod bounds;
 pub mod coerce;
 pub mod reg;
