@@ -4,6 +4,7 @@
 pub mod arith;
 pub mod bounds;
 pub mod coerce;
+pub mod compare;
 pub mod reg;
 pub mod stack;
 pub mod state;

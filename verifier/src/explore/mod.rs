@@ -4,6 +4,7 @@
 pub mod history;
 pub mod liveness;
 pub mod precision;
+pub mod widen;
 pub mod worklist;
 
 use worklist::Pending;
