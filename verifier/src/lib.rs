@@ -9,14 +9,22 @@ pub mod config;
 pub mod report;
 pub mod stop;
 
+pub mod attach;
 pub mod cfg;
 pub mod check;
 pub mod domain;
 pub mod env;
 pub mod explore;
+pub mod fastcall;
+pub mod ldimm64;
 pub mod log;
+pub mod passes;
+pub mod precheck;
+pub mod stack_depth;
+pub mod subprogs;
 pub mod transfer;
 
 pub use config::{Capabilities, Config};
+pub use passes::verify;
 pub use report::{Report, Stats, Verdict};
 pub use stop::{Check, Errno, Stop};

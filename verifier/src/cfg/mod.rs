@@ -1,10 +1,91 @@
-//! The control-flow graph: the only user of petgraph (`kernel/bpf/cfg.c` of 7.x, `check_cfg` of 6.18).
+//! The control-flow graph: the only user of petgraph (`check_cfg`, `compute_postorder`,
+//! `compute_scc`, `compute_live_registers` of `kernel/bpf/verifier.c`; `cfg.c` of 7.x).
+//!
+//! Orders and numbers that show in the log are found by the kernel's own walks over
+//! [`successors`]; petgraph carries the graph for queries and dumps.
+
+pub mod graph;
+pub mod live_regs;
+pub mod order;
+pub mod walk;
+
+use bpfassay_isa::field::{Class, JmpCode};
+use bpfassay_isa::RawInsn;
 
 /// Orders and components of the instruction graph.
 #[derive(Debug, Default)]
 pub struct Cfg {
     /// Instruction indices in post-order, grouped by subprogram (`insn_postorder`).
     pub postorder: Vec<u32>,
-    /// Number of strongly connected components (`scc_cnt`).
+    /// Number of strongly connected components plus one (`scc_cnt`).
     pub scc_cnt: u32,
+}
+
+/// Up to two successors within the subprogram, fall-through first.
+#[derive(Clone, Copy, Debug)]
+pub struct Succ {
+    idx: [u32; 2],
+    len: u8,
+}
+
+impl Succ {
+    #[inline]
+    pub fn as_slice(&self) -> &[u32] {
+        &self.idx[..self.len as usize]
+    }
+
+    #[inline]
+    fn push(&mut self, idx: u32) {
+        self.idx[self.len as usize] = idx;
+        self.len += 1;
+    }
+}
+
+/// Instructions that may follow `idx` without entering a callee (`bpf_insn_successors`).
+#[inline]
+pub fn successors(insns: &[RawInsn], idx: u32) -> Succ {
+    let insn = insns[idx as usize];
+    let mut succ = Succ { idx: [0; 2], len: 0 };
+    let (jumps, falls_through) = match (insn.class(), insn.jmp_op()) {
+        (Class::Jmp | Class::Jmp32, op) => match op {
+            JmpCode::Exit => (false, false),
+            JmpCode::Ja => (true, false),
+            JmpCode::Call | JmpCode::UndefinedF => (false, true),
+            _ => (true, true),
+        },
+        _ => (false, true),
+    };
+    if falls_through {
+        succ.push(idx + slots(insn));
+    }
+    if jumps {
+        succ.push(jump_target(insn, idx) as u32);
+    }
+    succ
+}
+
+/// Slots an instruction takes, by its code alone.
+#[inline]
+pub fn slots(insn: RawInsn) -> u32 {
+    if insn.is_ld_imm64() {
+        2
+    } else {
+        1
+    }
+}
+
+/// Target of a jump at `idx`; may lie outside the program.
+#[inline]
+pub fn jump_target(insn: RawInsn, idx: u32) -> i64 {
+    i64::from(idx) + i64::from(jmp_offset(insn)) + 1
+}
+
+/// Distance of a jump: `gotol` alone has it in `imm` (`bpf_jmp_offset`).
+#[inline]
+fn jmp_offset(insn: RawInsn) -> i32 {
+    if insn.is_gotol() {
+        insn.imm
+    } else {
+        i32::from(insn.off)
+    }
 }

@@ -1,14 +1,27 @@
 //! The path of the current state, kept for backtracking (`push_jmp_history`).
 
+use crate::domain::state::{HistoryEntry, INSN_F_STACK_ACCESS};
 use crate::env::Env;
 use crate::stop::Check;
 
-/// Adds or merges the current instruction's entry.
-pub fn push_jmp_history(_env: &mut Env<'_>, _insn_flags: u16, _linked_regs: u64) -> Check {
+/// Adds the current instruction's entry, or merges into it.
+pub fn push_jmp_history(env: &mut Env<'_>, insn_flags: u16, linked_regs: u64) -> Check {
+    if let Some(e) = env.cur_hist_ent.and_then(|i| env.cur.history.get_mut(i as usize)) {
+        e.flags |= insn_flags;
+        e.linked_regs = linked_regs;
+        return Ok(());
+    }
+    env.cur_hist_ent = Some(env.cur.history.len() as u32);
+    env.cur.history.push(HistoryEntry {
+        idx: env.insn_idx,
+        prev_idx: env.prev_insn_idx,
+        flags: insn_flags,
+        linked_regs,
+    });
     Ok(())
 }
 
 /// `INSN_F_STACK_ACCESS` with frame and slot.
 pub fn insn_stack_access_flags(frameno: u32, spi: u32) -> u16 {
-    crate::domain::state::INSN_F_STACK_ACCESS | (spi as u16) << 3 | frameno as u16
+    INSN_F_STACK_ACCESS | (spi as u16) << 3 | frameno as u16
 }

@@ -1,12 +1,19 @@
 //! Paths: pending branches, explored states, pruning, precision, liveness, loops, limits.
 //! Knows that states compare and join, not what is in them.
 
+pub mod compare;
+pub mod dispatch;
+pub mod entry;
 pub mod history;
 pub mod liveness;
+pub mod main_loop;
 pub mod precision;
-pub mod widen;
+pub mod prune;
+pub mod scc;
+pub mod states;
 pub mod worklist;
 
+use crate::domain::state::{StateId, VerifierState};
 use worklist::Pending;
 
 /// Data of the exploring rooms.
@@ -14,15 +21,16 @@ use worklist::Pending;
 pub struct Explorer {
     /// Branches still to explore, newest last (`env->head`).
     pub pending: Vec<Pending>,
+    pub states: states::StateTable,
+    pub scc: scc::SccVisits,
+    pub idmap: compare::IdMap,
     pub liveness: liveness::Liveness,
 }
 
 impl Explorer {
     /// An explored state, if it has not been freed.
-    pub fn state(
-        &self,
-        _id: crate::domain::state::StateId,
-    ) -> Option<&crate::domain::state::VerifierState> {
-        None
+    #[inline]
+    pub fn state(&self, id: StateId) -> Option<&VerifierState> {
+        self.states.get(id).map(|e| &e.state)
     }
 }

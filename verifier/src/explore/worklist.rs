@@ -1,8 +1,13 @@
-//! Branches still to explore (`push_stack`, `pop_stack`).
+//! Branches still to explore (`push_stack`, `push_async_cb`, `pop_stack`).
 
+use super::entry::init_func_state;
 use crate::domain::state::VerifierState;
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// `BPF_COMPLEXITY_LIMIT_JMP_SEQ`.
+const LIMIT_JMP_SEQ: usize = 8192;
 
 /// A branch to explore later (`struct bpf_verifier_stack_elem`).
 #[derive(Debug)]
@@ -16,11 +21,64 @@ pub struct Pending {
 
 /// Copies the current state to explore from `insn_idx` later; the copy is returned for refinement.
 /// Borrow both branches with `env.cur` and `env.explore.pending.last_mut()`.
+///
+/// With too many branches pending the error is ENOMEM; conditional jumps answer EFAULT instead.
 pub fn push_stack<'e>(
-    _env: &'e mut Env<'_>,
-    _insn_idx: u32,
-    _prev_insn_idx: u32,
-    _speculative: bool,
+    env: &'e mut Env<'_>,
+    insn_idx: u32,
+    prev_insn_idx: u32,
+    speculative: bool,
 ) -> Check<&'e mut VerifierState> {
-    Err(Stop::unsupported("branches"))
+    let mut state = env.cur.clone();
+    state.speculative |= speculative;
+    let log_pos = env.log.pos();
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
+    if env.explore.pending.len() > LIMIT_JMP_SEQ {
+        verbose!(env, "The sequence of {} jumps is too complex.\n", env.explore.pending.len());
+        return Err(Errno::ENOMEM.into());
+    }
+    if let Some(parent) = env.cur.parent {
+        env.explore.states.add_branch(parent);
+    }
+    last_pending(env)
+}
+
+/// A fresh frame for an asynchronous callback, explored as if it were called from nowhere.
+pub fn push_async_cb<'e>(
+    env: &'e mut Env<'_>,
+    insn_idx: u32,
+    prev_insn_idx: u32,
+    subprog: u32,
+    is_sleepable: bool,
+) -> Check<&'e mut VerifierState> {
+    let log_pos = env.log.pos();
+    let too_many = env.explore.pending.len() >= LIMIT_JMP_SEQ;
+    if too_many {
+        verbose!(env, "The sequence of {} jumps is too complex for async cb.\n", env.explore.pending.len() + 1);
+        return Err(Errno::EFAULT.into());
+    }
+    let mut state = VerifierState::new(init_func_state(env, -1, 0, subprog));
+    state.branches = 1;
+    state.in_sleepable = is_sleepable;
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
+    last_pending(env)
+}
+
+fn last_pending<'e>(env: &'e mut Env<'_>) -> Check<&'e mut VerifierState> {
+    match env.explore.pending.last_mut() {
+        Some(p) => Ok(&mut p.state),
+        None => Err(Stop::unsupported("no pending branch after a push")),
+    }
+}
+
+/// Takes up the newest pending branch; false when none is left (`pop_stack`).
+pub fn pop_stack(env: &mut Env<'_>) -> bool {
+    let Some(p) = env.explore.pending.pop() else { return false };
+    env.cur = p.state;
+    if !env.log.level.is_level2() {
+        env.log.reset_to(p.log_pos);
+    }
+    env.insn_idx = p.insn_idx;
+    env.prev_insn_idx = p.prev_insn_idx;
+    true
 }

@@ -1,0 +1,123 @@
+//! Post-order and strongly connected components (`compute_postorder`, `compute_scc`).
+//!
+//! Both number things in the order the kernel's own stacks produce, because component
+//! numbers are printed and the post-order decides how liveness converges.
+
+use super::successors;
+use crate::env::Env;
+
+const DISCOVERED: u8 = 1;
+const EXPLORED: u8 = 2;
+
+/// Fills [`super::Cfg::postorder`] and each subprogram's `postorder_start`.
+pub fn compute_postorder(env: &mut Env<'_>) {
+    let n = env.insns.len();
+    let mut state = vec![0u8; n];
+    let mut postorder = Vec::with_capacity(n);
+    let mut stack: Vec<u32> = Vec::new();
+    for sub in &mut env.subprogs {
+        sub.postorder_start = postorder.len() as u32;
+        stack.push(sub.start);
+        while let Some(&top) = stack.last() {
+            let st = &mut state[top as usize];
+            *st |= DISCOVERED;
+            if *st & EXPLORED != 0 {
+                postorder.push(top);
+                stack.pop();
+                continue;
+            }
+            *st |= EXPLORED;
+            for &s in successors(&env.insns, top).as_slice() {
+                if state[s as usize] == 0 {
+                    state[s as usize] |= DISCOVERED;
+                    stack.push(s);
+                }
+            }
+        }
+    }
+    env.cfg.postorder = postorder;
+}
+
+/// Not on the component stack (any more).
+const OFF_STACK: u32 = u32::MAX;
+
+/// State of one run of the iterative Tarjan walk.
+struct SccWalk {
+    pre: Vec<u32>,
+    low: Vec<u32>,
+    stack: Vec<u32>,
+    dfs: Vec<u32>,
+    next_pre: u32,
+    next_scc: u32,
+}
+
+/// Numbers the components of the graph into `aux[..].scc`; an instruction alone in its
+/// component and without an edge to itself keeps 0.
+pub fn compute_scc(env: &mut Env<'_>) {
+    let n = env.insns.len();
+    let mut walk = SccWalk {
+        pre: vec![0; n],
+        low: vec![0; n],
+        stack: Vec::new(),
+        dfs: Vec::new(),
+        next_pre: 1,
+        next_scc: 1,
+    };
+    for i in 0..n as u32 {
+        if walk.pre[i as usize] == 0 {
+            walk.dfs.push(i);
+            while !walk.dfs.is_empty() {
+                walk.step(env);
+            }
+        }
+    }
+    env.cfg.scc_cnt = walk.next_scc;
+}
+
+impl SccWalk {
+    /// Looks at the top of the DFS stack: descends, or leaves it for good.
+    fn step(&mut self, env: &mut Env<'_>) {
+        let Some(&w) = self.dfs.last() else { return };
+        let wi = w as usize;
+        if self.pre[wi] == 0 {
+            self.pre[wi] = self.next_pre;
+            self.low[wi] = self.next_pre;
+            self.next_pre += 1;
+            self.stack.push(w);
+        }
+        let succ = if wi < env.insns.len() { successors(&env.insns, w) } else { return };
+        let mut self_edge = false;
+        for &s in succ.as_slice() {
+            // The walk also starts at second slots of LD_IMM64 in the last place.
+            let Some(&pre) = self.pre.get(s as usize) else { continue };
+            if pre == 0 {
+                self.dfs.push(s);
+                return;
+            }
+            self.low[wi] = self.low[wi].min(self.low[s as usize]);
+            self_edge |= s == w;
+        }
+        self.dfs.pop();
+        if self.low[wi] == self.pre[wi] {
+            self.close_component(env, w, self_edge);
+        }
+    }
+
+    /// `root` is the lowest vertex of its component: takes the component off the stack.
+    fn close_component(&mut self, env: &mut Env<'_>, root: u32, self_edge: bool) {
+        let assign = self_edge || self.stack.last() != Some(&root);
+        while let Some(t) = self.stack.pop() {
+            self.low[t as usize] = OFF_STACK;
+            if assign {
+                env.aux[t as usize].scc = self.next_scc;
+            }
+            if t == root {
+                break;
+            }
+        }
+        if assign {
+            self.next_scc += 1;
+        }
+    }
+}
+

@@ -1,0 +1,232 @@
+//! The depth-first walk over all instructions that finds unreachable ones and decides where
+//! states are compared and jumps are recorded (`check_cfg`, `visit_insn`, `push_insn`).
+
+use bpfassay_isa::field::{Class, JmpCode};
+
+use super::{jump_target, slots};
+use crate::check::summary;
+use crate::env::Env;
+use crate::log::state::print_linfo;
+use crate::stop::{Check, Errno};
+use crate::subprogs::find_containing_subprog;
+use crate::verbose;
+
+const DISCOVERED: u8 = 0x10;
+const EXPLORED: u8 = 0x20;
+
+/// Edge labels, as added to `DISCOVERED`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EdgeKind {
+    FallThrough = 1,
+    Branch = 2,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Nothing left to do at this instruction.
+    Done,
+    /// A successor was pushed.
+    Keep,
+}
+
+struct Walk {
+    state: Vec<u8>,
+    stack: Vec<u32>,
+}
+
+/// `check_cfg`.
+pub fn check_cfg(env: &mut Env<'_>) -> Check {
+    let mut walk = Walk { state: vec![0; env.insns.len()], stack: Vec::new() };
+    walk.run(env, 0)?;
+    if let Some(start) = exception_callback_start(env) {
+        if walk.state[start as usize] != EXPLORED {
+            walk.run(env, start)?;
+        }
+    }
+    check_reached(env, &walk.state)?;
+    Ok(())
+}
+
+fn exception_callback_start(env: &Env<'_>) -> Option<u32> {
+    let sub = env.subprogs.get(env.exception_callback_subprog? as usize)?;
+    (sub.start != 0).then_some(sub.start)
+}
+
+/// One ascending scan finds what the walk did not reach and what it should not have.
+fn check_reached(env: &mut Env<'_>, state: &[u8]) -> Check {
+    let mut i = 0;
+    while i < env.insns.len() {
+        if state[i] != EXPLORED {
+            verbose!(env, "unreachable insn {}\n", i);
+            return Err(Errno::EINVAL.into());
+        }
+        if env.insns[i].is_ld_imm64() {
+            if state.get(i + 1).is_some_and(|s| *s != 0) {
+                verbose!(env, "jump into the middle of ldimm64 insn {}\n", i);
+                return Err(Errno::EINVAL.into());
+            }
+            i += 1;
+        }
+        i += 1;
+    }
+    Ok(())
+}
+
+impl Walk {
+    fn run(&mut self, env: &mut Env<'_>, from: u32) -> Check {
+        self.state[from as usize] = DISCOVERED;
+        self.stack.push(from);
+        while let Some(&t) = self.stack.last() {
+            if self.visit(env, t)? == Visit::Done {
+                self.state[t as usize] = EXPLORED;
+                self.stack.pop();
+            }
+        }
+        Ok(())
+    }
+
+    /// Labels the edge `t` → `w` and pushes `w` if it is new.
+    fn push(&mut self, env: &mut Env<'_>, t: u32, w: i64, e: EdgeKind) -> Check<Visit> {
+        let labelled = DISCOVERED | e as u8;
+        if self.state[t as usize] >= labelled {
+            return Ok(Visit::Done);
+        }
+        if w < 0 || w >= env.insns.len() as i64 {
+            print_linfo(env, t, &format!("{t}: "));
+            verbose!(env, "jump out of range from insn {} to {}\n", t, w);
+            return Err(Errno::EINVAL.into());
+        }
+        let w = w as u32;
+        if e == EdgeKind::Branch {
+            mark_prune_point(env, w);
+            mark_jmp_point(env, w);
+        }
+        match self.state[w as usize] {
+            0 => {
+                self.state[t as usize] = labelled;
+                self.state[w as usize] = DISCOVERED;
+                self.stack.push(w);
+                return Ok(Visit::Keep);
+            }
+            EXPLORED => self.state[t as usize] = labelled,
+            _ if env.bpf_capable => {}
+            _ => {
+                print_linfo(env, t, &format!("{t}: "));
+                print_linfo(env, w, &format!("{w}: "));
+                verbose!(env, "back-edge from insn {} to {}\n", t, w);
+                return Err(Errno::EINVAL.into());
+            }
+        }
+        Ok(Visit::Done)
+    }
+
+    /// A call or the address of a subprogram: the next instruction, then the callee.
+    fn visit_func_call(&mut self, env: &mut Env<'_>, t: u32, visit_callee: bool) -> Check<Visit> {
+        let insn = env.insns[t as usize];
+        let next = t + slots(insn);
+        if self.push(env, t, i64::from(next), EdgeKind::FallThrough)? == Visit::Keep {
+            return Ok(Visit::Keep);
+        }
+        mark_prune_point(env, next);
+        // Returning from a subprogram is a jump in the history.
+        mark_jmp_point(env, next);
+        if !visit_callee {
+            return Ok(Visit::Done);
+        }
+        let callee = i64::from(t) + i64::from(insn.imm) + 1;
+        mark_prune_point(env, t);
+        merge_callee_effects(env, t, callee as u32);
+        self.push(env, t, callee, EdgeKind::Branch)
+    }
+
+    fn visit(&mut self, env: &mut Env<'_>, t: u32) -> Check<Visit> {
+        let insn = env.insns[t as usize];
+        if insn.is_pseudo_func() {
+            return self.visit_func_call(env, t, true);
+        }
+        if !matches!(insn.class(), Class::Jmp | Class::Jmp32) {
+            return self.push(env, t, i64::from(t + slots(insn)), EdgeKind::FallThrough);
+        }
+        match insn.jmp_op() {
+            JmpCode::Exit => Ok(Visit::Done),
+            JmpCode::Call => {
+                mark_call(env, t);
+                self.visit_func_call(env, t, insn.src == bpfassay_isa::opcode::PSEUDO_CALL)
+            }
+            JmpCode::Ja => {
+                if insn.is_src_reg() {
+                    return Err(Errno::EINVAL.into());
+                }
+                let off = if insn.class() == Class::Jmp { i32::from(insn.off) } else { insn.imm };
+                let target = i64::from(t) + i64::from(off) + 1;
+                if self.push(env, t, target, EdgeKind::FallThrough)? == Visit::Keep {
+                    return Ok(Visit::Keep);
+                }
+                mark_prune_point(env, target as u32);
+                mark_jmp_point(env, target as u32);
+                Ok(Visit::Done)
+            }
+            _ => {
+                mark_prune_point(env, t);
+                if insn.is_may_goto() {
+                    env.aux_mut(t).force_checkpoint = true;
+                }
+                if self.push(env, t, i64::from(t) + 1, EdgeKind::FallThrough)? == Visit::Keep {
+                    return Ok(Visit::Keep);
+                }
+                self.push(env, t, i64::from(t) + i64::from(insn.off) + 1, EdgeKind::Branch)
+            }
+        }
+    }
+}
+
+/// What a call demands of the exploration: checkpoints before callbacks and iterators, and
+/// the effects its subprogram inherits.
+fn mark_call(env: &mut Env<'_>, t: u32) {
+    let insn = env.insns[t as usize];
+    // The state before an async callback is pushed must be comparable, else it is pushed forever.
+    if summary::is_async_callback_calling_insn(env, t) {
+        mark_prune_point(env, t);
+    }
+    // A synchronous callback is explored until a state before the call repeats.
+    if summary::is_sync_callback_calling_insn(env, t) {
+        let aux = env.aux_mut(t);
+        aux.calls_callback = true;
+        aux.force_checkpoint = true;
+        aux.prune_point = true;
+        aux.jmp_point = true;
+    }
+    if !insn.is_helper_call() && insn.src != bpfassay_isa::opcode::PSEUDO_KFUNC_CALL {
+        return;
+    }
+    let effects = summary::call_effects(env, t);
+    if effects.is_iter_next {
+        let aux = env.aux_mut(t);
+        aux.prune_point = true;
+        aux.force_checkpoint = true;
+    }
+    let sub = find_containing_subprog(env, t) as usize;
+    env.subprogs[sub].might_sleep |= effects.might_sleep;
+    env.subprogs[sub].changes_pkt_data |= effects.changes_pkt_data;
+}
+
+/// The callee has been walked by now, or is being walked (recursion is refused later).
+fn merge_callee_effects(env: &mut Env<'_>, caller: u32, callee: u32) {
+    let caller = find_containing_subprog(env, caller) as usize;
+    let callee = find_containing_subprog(env, callee) as usize;
+    env.subprogs[caller].changes_pkt_data |= env.subprogs[callee].changes_pkt_data;
+    env.subprogs[caller].might_sleep |= env.subprogs[callee].might_sleep;
+}
+
+fn mark_prune_point(env: &mut Env<'_>, idx: u32) {
+    env.aux_mut(idx).prune_point = true;
+}
+
+fn mark_jmp_point(env: &mut Env<'_>, idx: u32) {
+    env.aux_mut(idx).jmp_point = true;
+}
+
+/// Target of the jump at `idx`, for those who print it.
+pub fn target_of(env: &Env<'_>, idx: u32) -> i64 {
+    jump_target(env.insns[idx as usize], idx)
+}

@@ -1,0 +1,334 @@
+//! Whether an explored state covers the current one (`states_equal`, `regsafe`, `stacksafe`, `refsafe`).
+
+use bpfassay_spec::RegBase;
+
+use super::scc::frame_insn_idx;
+use crate::domain::reg::{RegState, ADD_CONST};
+use crate::domain::stack::{SlotType, StackSlot};
+use crate::domain::state::{FuncState, RefKind, StateId, VerifierState};
+use crate::env::{Env, InsnAux};
+
+/// `BPF_ID_MAP_SIZE`: every register and slot of every frame.
+const ID_MAP_SIZE: usize = (11 + 512 / 8) * 8;
+
+/// How closely states must agree (`enum exact_level`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exact {
+    /// Imprecise scalars of the old state cover everything.
+    Not,
+    /// Field by field.
+    Exact,
+    /// Every scalar counts as precise.
+    RangeWithin,
+}
+
+/// Old ids and the current ids they stand for, during one comparison (`struct bpf_idmap`).
+#[derive(Debug, Default)]
+pub struct IdMap {
+    next_temporary: u32,
+    pairs: Vec<(u32, u32)>,
+}
+
+impl IdMap {
+    fn reset(&mut self, id_gen: u32) {
+        self.next_temporary = id_gen;
+        self.pairs.clear();
+    }
+
+    /// `check_ids`: both unset, or a pair that contradicts no earlier one.
+    #[inline]
+    fn check(&mut self, old: u32, cur: u32) -> bool {
+        if (old == 0) != (cur == 0) {
+            return false;
+        }
+        old == 0 || self.check_pair(old, cur)
+    }
+
+    fn check_pair(&mut self, old: u32, cur: u32) -> bool {
+        for &(o, c) in &self.pairs {
+            if o == old {
+                return c == cur;
+            }
+            if c == cur {
+                return false;
+            }
+        }
+        if self.pairs.len() >= ID_MAP_SIZE {
+            return false;
+        }
+        self.pairs.push((old, cur));
+        true
+    }
+
+    /// `check_scalar_ids`: an unset id counts as a fresh one.
+    fn check_scalar(&mut self, old: u32, cur: u32) -> bool {
+        let old = if old == 0 { self.temporary() } else { old };
+        let cur = if cur == 0 { self.temporary() } else { cur };
+        self.check(old, cur)
+    }
+
+    fn temporary(&mut self) -> u32 {
+        self.next_temporary = self.next_temporary.wrapping_add(1);
+        self.next_temporary
+    }
+}
+
+/// What a comparison reads beside the two states.
+struct Comparer<'c> {
+    aux: &'c [InsnAux],
+    ids: &'c mut IdMap,
+    allow_uninit_stack: bool,
+    explore_alu_limits: bool,
+    exact: Exact,
+}
+
+/// Whether the explored state `old` covers the current one (`states_equal`).
+pub fn states_equal(env: &mut Env<'_>, old: StateId, exact: Exact) -> bool {
+    let Some(old) = env.explore.states.get(old).map(|e| &e.state) else { return false };
+    let ids = &mut env.explore.idmap;
+    ids.reset(env.id_gen);
+    Comparer {
+        aux: &env.aux,
+        ids,
+        allow_uninit_stack: env.allow_uninit_stack,
+        explore_alu_limits: env.explore_alu_limits,
+        exact,
+    }
+    .states(old, &env.cur)
+}
+
+/// `states_maybe_looping`: the innermost registers agree in every field but frame and definition.
+pub fn states_maybe_looping(old: &VerifierState, cur: &VerifierState) -> bool {
+    if old.curframe() != cur.curframe() {
+        return false;
+    }
+    let pairs = old.cur().regs.iter().zip(cur.cur().regs.iter());
+    pairs.into_iter().all(|(o, c)| same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id)
+}
+
+/// An active iterator of the old state has been advanced since (`iter_active_depths_differ`).
+pub fn iter_active_depths_differ(old: &VerifierState, cur: &VerifierState) -> bool {
+    use crate::domain::reg::IterState;
+    (0..=old.curframe()).any(|f| {
+        let slots = old.frame(f).stack().iter().enumerate();
+        slots.filter(|(_, s)| s.kind[0] == SlotType::Iter && s.spilled.iter_state() == IterState::Active).any(
+            |(i, s)| cur.frame(f).stack().get(i).is_some_and(|c| c.spilled.iter_depth() != s.spilled.iter_depth()),
+        )
+    })
+}
+
+/// Equal in the fields before `var_off`.
+#[inline]
+fn same_identity(a: &RegState, b: &RegState) -> bool {
+    a.ty == b.ty && a.off == b.off && a.raw() == b.raw()
+}
+
+/// Equal in the fields before `id`, stale ones included.
+#[inline]
+fn same_up_to_id(a: &RegState, b: &RegState) -> bool {
+    same_identity(a, b)
+        && a.var_off == b.var_off
+        && a.smin == b.smin
+        && a.smax == b.smax
+        && a.umin == b.umin
+        && a.umax == b.umax
+        && a.s32_min == b.s32_min
+        && a.s32_max == b.s32_max
+        && a.u32_min == b.u32_min
+        && a.u32_max == b.u32_max
+}
+
+/// Every range of `cur` lies in that of `old` (`range_within`).
+#[inline]
+fn range_within(old: &RegState, cur: &RegState) -> bool {
+    old.umin <= cur.umin
+        && old.umax >= cur.umax
+        && old.smin <= cur.smin
+        && old.smax >= cur.smax
+        && old.u32_min <= cur.u32_min
+        && old.u32_max >= cur.u32_max
+        && old.s32_min <= cur.s32_min
+        && old.s32_max >= cur.s32_max
+}
+
+/// `tnum_in(old, cur)`.
+#[inline]
+fn tnum_within(old: &RegState, cur: &RegState) -> bool {
+    let (a, b) = (old.var_off, cur.var_off);
+    b.mask & !a.mask == 0 && a.value == b.value & !a.mask
+}
+
+/// A scalar spilled whole (`is_spilled_scalar_reg64`).
+#[inline]
+fn is_scalar_spill64(s: &StackSlot) -> bool {
+    s.kind[0] == SlotType::Spill && s.spilled.is_scalar()
+}
+
+impl Comparer<'_> {
+    fn states(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
+        if old.curframe() != cur.curframe()
+            || (old.speculative && !cur.speculative)
+            || old.in_sleepable != cur.in_sleepable
+            || !self.refs(old, cur)
+        {
+            return false;
+        }
+        (0..=old.curframe()).all(|i| {
+            let (o, c) = (old.frame(i), cur.frame(i));
+            o.callsite == c.callsite && self.frames(o, c, frame_insn_idx(old, i))
+        })
+    }
+
+    fn refs(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
+        if old.refs.len() != cur.refs.len()
+            || old.active_locks != cur.active_locks
+            || old.active_preempt_locks != cur.active_preempt_locks
+            || old.active_rcu_lock != cur.active_rcu_lock
+            || !self.ids.check(old.active_irq_id, cur.active_irq_id)
+            || !self.ids.check(old.active_lock_id, cur.active_lock_id)
+            || old.active_lock_ptr != cur.active_lock_ptr
+        {
+            return false;
+        }
+        old.refs.iter().zip(&cur.refs).all(|(o, c)| {
+            let by_id = matches!(o.kind, RefKind::Ptr | RefKind::Irq);
+            self.ids.check(o.id, c.id) && o.kind == c.kind && (by_id || o.ptr == c.ptr)
+        })
+    }
+
+    fn frames(&mut self, old: &FuncState, cur: &FuncState, insn_idx: u32) -> bool {
+        if old.callback_depth > cur.callback_depth {
+            return false;
+        }
+        let live = self.aux.get(insn_idx as usize).map_or(u16::MAX, |a| a.live_regs_before);
+        for (i, (o, c)) in old.regs.iter().zip(&cur.regs).enumerate() {
+            if live & (1 << i) != 0 && !self.regs(o, c) {
+                return false;
+            }
+        }
+        self.stacks(old, cur)
+    }
+
+    /// `regs_exact`.
+    fn regs_exact(&mut self, old: &RegState, cur: &RegState) -> bool {
+        same_up_to_id(old, cur) && self.ids.check(old.id, cur.id) && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+    }
+
+    /// `regsafe`.
+    fn regs(&mut self, old: &RegState, cur: &RegState) -> bool {
+        if self.exact == Exact::Exact {
+            return self.regs_exact(old, cur);
+        }
+        if old.ty == RegBase::NotInit && (self.exact == Exact::Not || cur.ty == RegBase::NotInit) {
+            return true;
+        }
+        if old.ty != cur.ty {
+            return false;
+        }
+        match old.base() {
+            RegBase::Scalar => self.scalars(old, cur),
+            RegBase::MapKey | RegBase::MapValue | RegBase::Mem | RegBase::Buf | RegBase::TpBuffer => {
+                same_identity(old, cur)
+                    && range_within(old, cur)
+                    && tnum_within(old, cur)
+                    && self.ids.check(old.id, cur.id)
+                    && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+            }
+            RegBase::PacketMeta | RegBase::Packet => {
+                old.range() <= cur.range()
+                    && old.off == cur.off
+                    && self.ids.check(old.id, cur.id)
+                    && range_within(old, cur)
+                    && tnum_within(old, cur)
+            }
+            RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
+            RegBase::Arena => true,
+            _ => self.regs_exact(old, cur),
+        }
+    }
+
+    fn scalars(&mut self, old: &RegState, cur: &RegState) -> bool {
+        if self.explore_alu_limits {
+            return same_up_to_id(old, cur) && self.ids.check_scalar(old.id, cur.id);
+        }
+        if !old.precise && self.exact == Exact::Not {
+            return true;
+        }
+        let linked = old.id & ADD_CONST;
+        if linked != cur.id & ADD_CONST || (linked != 0 && old.off != cur.off) {
+            return false;
+        }
+        range_within(old, cur) && tnum_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
+    }
+
+    /// `stacksafe`; slots that only the current state has do not matter.
+    fn stacks(&mut self, old: &FuncState, cur: &FuncState) -> bool {
+        let cur_slots = cur.stack();
+        old.stack().iter().enumerate().all(|(spi, o)| {
+            let unused = self.exact == Exact::Not && o.kind == StackSlot::EMPTY.kind;
+            unused || self.slots(o, cur_slots.get(spi))
+        })
+    }
+
+    /// The value a slot has as a 64-bit scalar, if it has one (`scalar_reg_for_stack`).
+    fn scalar_in_slot(&self, s: &StackSlot) -> Option<RegState> {
+        if is_scalar_spill64(s) {
+            return Some(s.spilled);
+        }
+        let misc = |k: &SlotType| *k == SlotType::Misc || (*k == SlotType::Invalid && self.allow_uninit_stack);
+        s.kind.iter().all(misc).then(|| {
+            let mut unbound = RegState::ZEROED;
+            unbound.mark_unknown_imprecise();
+            unbound
+        })
+    }
+
+    fn slots(&mut self, old: &StackSlot, cur: Option<&StackSlot>) -> bool {
+        for i in 0..8 {
+            let kind = old.kind[i];
+            if self.exact != Exact::Not && cur.is_none_or(|c| c.kind[i] != kind) {
+                return false;
+            }
+            if kind == SlotType::Invalid || (self.allow_uninit_stack && kind == SlotType::Misc) {
+                continue;
+            }
+            let Some(cur) = cur else { return false };
+            if let (Some(o), Some(c)) = (self.scalar_in_slot(old), self.scalar_in_slot(cur)) {
+                return self.regs(&o, &c);
+            }
+            if kind == SlotType::Misc && cur.kind[i] == SlotType::Zero {
+                continue;
+            }
+            if kind != cur.kind[i] {
+                return false;
+            }
+            if i == 7 && !self.slot_objects(kind, &old.spilled, &cur.spilled) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// What slots of one kind hold beyond the kind.
+    fn slot_objects(&mut self, kind: SlotType, old: &RegState, cur: &RegState) -> bool {
+        match kind {
+            SlotType::Spill => self.regs(old, cur),
+            SlotType::Dynptr => {
+                old.dynptr_type() == cur.dynptr_type()
+                    && old.dynptr_first_slot() == cur.dynptr_first_slot()
+                    && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+            }
+            // The depth only tells iterations apart, see `iter_active_depths_differ`.
+            SlotType::Iter => {
+                old.btf() == cur.btf()
+                    && old.btf_id() == cur.btf_id()
+                    && old.iter_state() == cur.iter_state()
+                    && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+            }
+            SlotType::IrqFlag => {
+                self.ids.check(old.ref_obj_id, cur.ref_obj_id) && old.irq_kfunc_class() == cur.irq_kfunc_class()
+            }
+            SlotType::Misc | SlotType::Zero | SlotType::Invalid => true,
+        }
+    }
+}

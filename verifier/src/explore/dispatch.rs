@@ -1,0 +1,149 @@
+//! One instruction to the room that checks its family (`do_check_insn`).
+//!
+//! Reserved fields are looked at here, at the moment the kernel looks at them, on the raw
+//! instruction; the rooms get what has passed.
+
+use bpfassay_isa::field::{Class, JmpCode, Mode};
+use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
+use bpfassay_isa::{RawInsn, Reg};
+
+use crate::check::{atomic, call, exit, mem, refs, summary};
+use crate::env::Env;
+use crate::stop::{Check, Errno};
+use crate::transfer::{alu, branch, ld_imm};
+use crate::verbose;
+
+/// `BPF_FUNC_spin_unlock`.
+const FUNC_SPIN_UNLOCK: i32 = 94;
+
+/// How a path goes on after an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// `env.insn_idx` is the next instruction.
+    Next,
+    /// `PROCESS_BPF_EXIT`.
+    PathDone,
+}
+
+/// Checks the instruction at `env.insn_idx` and moves on.
+pub fn check_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
+    let insn = env.insns[env.insn_idx as usize];
+    match insn.class() {
+        Class::Alu | Class::Alu64 => alu::check_alu_op(env)?,
+        // Reserved fields of LDX were looked at when LD_IMM64 was resolved.
+        Class::Ldx => mem::check_load_mem(env)?,
+        Class::Stx => check_stx(env, insn)?,
+        Class::St => {
+            if insn.mode() != Mode::Mem || insn.src != 0 {
+                return Err(reserved(env, "BPF_ST"));
+            }
+            mem::check_store(env)?;
+        }
+        Class::Jmp | Class::Jmp32 => return check_jump(env, insn, print_state),
+        Class::Ld => match insn.mode() {
+            Mode::Abs | Mode::Ind => mem::check_ld_abs(env)?,
+            Mode::Imm => {
+                ld_imm::check_ld_imm(env)?;
+                env.insn_idx += 1;
+                let pass = env.pass_cnt;
+                if let Some(aux) = env.aux.get_mut(env.insn_idx as usize) {
+                    aux.seen = pass;
+                }
+            }
+            _ => {
+                verbose!(env, "invalid BPF_LD mode\n");
+                return Err(Errno::EINVAL.into());
+            }
+        },
+    }
+    env.insn_idx += 1;
+    Ok(Step::Next)
+}
+
+fn reserved(env: &mut Env<'_>, what: &str) -> crate::stop::Stop {
+    verbose!(env, "{} uses reserved fields\n", what);
+    Errno::EINVAL.into()
+}
+
+fn check_stx(env: &mut Env<'_>, insn: RawInsn) -> Check {
+    if insn.mode() == Mode::Atomic {
+        return atomic::check_atomic(env);
+    }
+    if insn.mode() != Mode::Mem || insn.imm != 0 {
+        return Err(reserved(env, "BPF_STX"));
+    }
+    mem::check_store(env)
+}
+
+fn check_jump(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check<Step> {
+    env.jmps_processed += 1;
+    match insn.jmp_op() {
+        JmpCode::Call => return check_call(env, insn, print_state),
+        JmpCode::Ja => {
+            let is_long = insn.class() == Class::Jmp32;
+            let unused = if is_long { i32::from(insn.off) } else { insn.imm };
+            if insn.is_src_reg() || insn.src != 0 || insn.dst != 0 || unused != 0 {
+                return Err(reserved(env, "BPF_JA"));
+            }
+            let off = if is_long { insn.imm } else { i32::from(insn.off) };
+            env.insn_idx = env.insn_idx.wrapping_add_signed(off).wrapping_add(1);
+        }
+        JmpCode::Exit => {
+            let extra = insn.imm != 0 || insn.src != 0 || insn.dst != 0;
+            if insn.is_src_reg() || extra || insn.class() == Class::Jmp32 {
+                return Err(reserved(env, "BPF_EXIT"));
+            }
+            return process_exit(env, print_state, false);
+        }
+        _ => branch::check_cond_jmp_op(env)?,
+    }
+    Ok(Step::Next)
+}
+
+fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check<Step> {
+    let is_kfunc = insn.src == PSEUDO_KFUNC_CALL;
+    let known_source = insn.src == 0 || insn.src == PSEUDO_CALL || is_kfunc;
+    if insn.is_src_reg()
+        || (!is_kfunc && insn.off != 0)
+        || !known_source
+        || insn.dst != 0
+        || insn.class() == Class::Jmp32
+    {
+        return Err(reserved(env, "BPF_CALL"));
+    }
+    if env.cur.active_locks > 0 {
+        let forbidden = match insn.src {
+            0 => insn.imm != FUNC_SPIN_UNLOCK,
+            PSEUDO_KFUNC_CALL => insn.off != 0 || !summary::kfunc_spin_allowed(env, insn.imm),
+            _ => false,
+        };
+        if forbidden {
+            verbose!(env, "function calls are not allowed while holding a lock\n");
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    let idx = env.insn_idx;
+    call::check_call(env)?;
+    if is_kfunc && summary::is_bpf_throw_kfunc(env, idx) {
+        return process_exit(env, print_state, true);
+    }
+    env.mark_reg_scratched(Reg::R0);
+    env.insn_idx = env.insn_idx.wrapping_add(1);
+    Ok(Step::Next)
+}
+
+/// BPF_EXIT or `bpf_throw` (`process_bpf_exit_full`).
+fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> Check<Step> {
+    let outermost = env.cur.curframe() == 0;
+    refs::check_resource_leak(env, exception, outermost, "BPF_EXIT instruction in main prog")?;
+    if exception {
+        return Ok(Step::PathDone);
+    }
+    if !outermost {
+        call::prepare_func_exit(env)?;
+        *print_state = true;
+        return Ok(Step::Next);
+    }
+    exit::check_return_code(env, Reg::R0, "R0")?;
+    Ok(Step::PathDone)
+}

@@ -1,0 +1,185 @@
+//! The functions that are explored on their own: the main program, and global functions with
+//! arguments known from BTF only (`do_check_main`, `do_check_subprogs`, `do_check_common`).
+
+use bpfassay_isa::Reg;
+use bpfassay_spec::{ArgBase, ArgType, ProgType, RegBase, RegType, TypeFlags};
+
+use super::main_loop::do_check;
+use crate::check::btf_info::btf_prepare_func_args;
+use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
+use crate::domain::state::{FuncState, VerifierState};
+use crate::env::{Env, SubprogArg};
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// A frame as a function starts in it (`init_func_state`); everything counts as scratched.
+pub fn init_func_state(env: &mut Env<'_>, callsite: i32, frameno: u32, subprogno: u32) -> FuncState {
+    let mut f = FuncState::new(callsite, frameno, subprogno);
+    for r in &mut f.regs {
+        r.mark_not_init(env.bpf_capable);
+        r.subreg_def = DEF_NOT_SUBREG;
+    }
+    let fp = f.reg_mut(Reg::R10);
+    fp.ty = RegType::of(RegBase::Stack);
+    fp.mark_known_zero();
+    fp.frameno = frameno;
+    mark_verifier_state_scratched(env);
+    f
+}
+
+/// `mark_verifier_state_scratched`: the next state print shows everything.
+pub fn mark_verifier_state_scratched(env: &mut Env<'_>) {
+    env.scratched_regs = u32::MAX;
+    env.scratched_slots = u64::MAX;
+}
+
+/// The main program.
+pub fn do_check_main(env: &mut Env<'_>) -> Check {
+    env.insn_idx = 0;
+    do_check_common(env, 0)
+}
+
+/// Global functions that something reached calls, in repeated ascending passes.
+pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
+    if env.prog.func_info.is_empty() {
+        return Ok(());
+    }
+    if let Some(cb) = env.exception_callback_subprog {
+        env.subprogs[cb as usize].called = true;
+    }
+    loop {
+        let mut verified_any = false;
+        for i in 1..env.subprogs.len() {
+            let s = &env.subprogs[i];
+            if !s.is_global || !s.called || s.verified {
+                continue;
+            }
+            env.insn_idx = s.start;
+            do_check_common(env, i as u32)?;
+            if env.log.level.prints_insns() {
+                let name = subprog_name(env, i as u32);
+                verbose!(env, "Func#{} ('{}') is safe for any args that match its prototype\n", i, name);
+            }
+            env.subprogs[i].verified = true;
+            verified_any = true;
+        }
+        if !verified_any {
+            return Ok(());
+        }
+    }
+}
+
+/// Name of a subprogram in the program's BTF (`subprog_name`); empty without func_info.
+pub fn subprog_name(env: &Env<'_>, subprog: u32) -> String {
+    let (Some(info), Some(btf)) = (env.prog.func_info.get(subprog as usize), env.prog.btf.as_ref()) else {
+        return String::new();
+    };
+    btf.name(info.type_id).to_owned()
+}
+
+fn do_check_common(env: &mut Env<'_>, subprog: u32) -> Check {
+    env.prev_linfo = None;
+    env.pass_cnt += 1;
+    env.explore.pending.clear();
+    env.explore.states.reset(env.insns.len());
+    env.explore.scc.reset(env.cfg.scc_cnt);
+    let frame = init_func_state(env, -1, 0, subprog);
+    env.cur = VerifierState::new(frame);
+    env.cur.branches = 1;
+    env.cur.in_sleepable = env.prog_sleepable;
+    env.cur.first_insn_idx = env.subprogs[subprog as usize].start;
+    env.cur.last_insn_idx = u32::MAX;
+    if subprog != 0 || env.prog.prog_type == ProgType::Ext {
+        prepare_global_function(env, subprog)?;
+    } else {
+        prepare_main(env)?;
+    }
+    do_check(env)?;
+    if !env.log.level.is_level2() {
+        env.log.reset_to(0);
+    }
+    Ok(())
+}
+
+/// R1 of the main program is its context, whatever BTF says.
+fn prepare_main(env: &mut Env<'_>) -> Check {
+    if !env.prog.func_info.is_empty() {
+        let args = match btf_prepare_func_args(env, 0) {
+            Ok(()) => env.subprogs[0].args.as_slice(),
+            Err(Stop::Reject(_)) => &[],
+            Err(unsupported) => return Err(unsupported),
+        };
+        let is_ctx = matches!(args, [a] if a.ty == ArgType::of(ArgBase::Ctx));
+        env.subprogs[0].unreliable |= !is_ctx;
+    }
+    let r1 = env.reg_mut(Reg::R1);
+    r1.ty = RegType::of(RegBase::Ctx);
+    r1.mark_known_zero();
+    Ok(())
+}
+
+fn prepare_global_function(env: &mut Env<'_>, subprog: u32) -> Check {
+    let name = subprog_name(env, subprog);
+    verbose!(env, "Validating {}() func#{}...\n", name, subprog);
+    btf_prepare_func_args(env, subprog)?;
+    let args = env.subprogs[subprog as usize].args.clone();
+    if env.subprogs[subprog as usize].is_exception_cb {
+        env.frame_mut().in_exception_callback_fn = true;
+        if !matches!(args.as_slice(), [a] if a.ty == ArgType::of(ArgBase::Anything)) {
+            verbose!(env, "exception cb only supports single integer argument\n");
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    for (i, arg) in args.iter().enumerate() {
+        let reg = argument(env, i, arg)?;
+        *env.reg_mut(Reg(i as u8 + 1)) = reg;
+    }
+    Ok(())
+}
+
+/// The register of argument `i` of a global function.
+fn argument(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check<RegState> {
+    let mut reg = *env.reg(Reg(i as u8 + 1));
+    let kept = |flags: TypeFlags| arg.ty.flags() & flags;
+    match arg.ty.base() {
+        ArgBase::Ctx if arg.ty == ArgType::of(ArgBase::Ctx) => {
+            reg.ty = RegType::of(RegBase::Ctx);
+            reg.mark_known_zero();
+        }
+        ArgBase::Anything if arg.ty == ArgType::of(ArgBase::Anything) => {
+            reg.mark_unknown(env.bpf_capable);
+            reg.subreg_def = DEF_NOT_SUBREG;
+        }
+        ArgBase::Dynptr if arg.ty == ArgType::with(ArgBase::Dynptr, TypeFlags::MEM_RDONLY) => {
+            reg.mark_known_zero();
+            reg.ty = RegType::of(RegBase::ConstDynptr);
+            reg.id = env.new_id();
+            reg.set_dynptr(DynptrType::Local, true);
+        }
+        ArgBase::Mem => {
+            let flags = kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::MEM_RDONLY);
+            reg.ty = RegType::with(RegBase::Mem, flags);
+            reg.mark_known_zero();
+            reg.set_mem_size(arg.mem_size_or_btf_id);
+            if reg.ty.may_be_null() {
+                reg.id = env.new_id();
+            }
+        }
+        ArgBase::BtfId => {
+            let flags = kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::PTR_TRUSTED);
+            reg.ty = RegType::with(RegBase::BtfId, flags);
+            reg.mark_known_zero();
+            reg.set_btf(BtfObj::VMLINUX, arg.mem_size_or_btf_id);
+            reg.id = env.new_id();
+        }
+        ArgBase::Arena => {
+            reg.mark_unknown(env.bpf_capable);
+            reg.subreg_def = DEF_NOT_SUBREG;
+        }
+        _ => {
+            verbose!(env, "verifier bug: unhandled arg#{} type {}\n", i, arg.ty.word());
+            return Err(Errno::EFAULT.into());
+        }
+    }
+    Ok(reg)
+}

@@ -1,0 +1,119 @@
+//! The loop over instructions and paths (`do_check`).
+
+use super::dispatch::{check_insn, Step};
+use super::entry::mark_verifier_state_scratched;
+use super::history::push_jmp_history;
+use super::liveness;
+use super::prune::is_state_visited;
+use super::states::update_branch_counts;
+use super::worklist::pop_stack;
+use crate::env::Env;
+use crate::log::insn::print_insn;
+use crate::log::state::{print_insn_state, print_linfo, print_verifier_state};
+use crate::passes::COMPLEXITY_LIMIT_INSNS;
+use crate::stop::{Check, Errno};
+use crate::verbose;
+
+/// Explores every path from the current state on.
+pub fn do_check(env: &mut Env<'_>) -> Check {
+    let mut print_state = false;
+    let mut prev_insn_idx = u32::MAX;
+    loop {
+        env.cur_hist_ent = None;
+        env.prev_insn_idx = prev_insn_idx;
+        count_insn(env)?;
+        env.cur.last_insn_idx = env.prev_insn_idx;
+        env.cur.insn_idx = env.insn_idx;
+        let path_done = if env.aux(env.insn_idx).prune_point && is_state_visited(env, env.insn_idx)? {
+            print_safe(env, print_state);
+            true
+        } else {
+            let before = env.insn_idx;
+            let step = one_insn(env, &mut print_state)?;
+            prev_insn_idx = before;
+            step == Step::PathDone
+        };
+        if path_done {
+            mark_verifier_state_scratched(env);
+            update_branch_counts(env)?;
+            liveness::update_live_stack(env)?;
+            if !pop_stack(env) {
+                return Ok(());
+            }
+            prev_insn_idx = env.prev_insn_idx;
+            print_state = true;
+        }
+    }
+}
+
+fn count_insn(env: &mut Env<'_>) -> Check {
+    if env.insn_idx as usize >= env.insns.len() {
+        verbose!(env, "invalid insn idx {} insn_cnt {}\n", env.insn_idx as i32, env.insns.len());
+        return Err(Errno::EFAULT.into());
+    }
+    env.stats.insns_processed += 1;
+    if env.stats.insns_processed > COMPLEXITY_LIMIT_INSNS {
+        verbose!(env, "BPF program is too large. Processed {} insn\n", env.stats.insns_processed);
+        return Err(Errno::E2BIG.into());
+    }
+    Ok(())
+}
+
+/// The current state is covered by an explored one.
+fn print_safe(env: &mut Env<'_>, print_state: bool) {
+    if env.log.level.prints_insns() {
+        if print_state {
+            let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
+            verbose!(env, "\nfrom {} to {}{}: safe\n", from, to, speculation(env));
+        } else {
+            verbose!(env, "{}: safe\n", env.insn_idx);
+        }
+    }
+    env.log.mark_not_message();
+}
+
+fn speculation(env: &Env<'_>) -> &'static str {
+    if env.cur.speculative {
+        " (speculative execution)"
+    } else {
+        ""
+    }
+}
+
+/// Records, prints and checks the current instruction.
+fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
+    let idx = env.insn_idx;
+    if env.aux(idx).jmp_point {
+        push_jmp_history(env, 0, 0)?;
+    }
+    if env.log.level.prints_insns() {
+        print_before(env, print_state);
+    }
+    env.log.mark_not_message();
+    env.aux_mut(idx).seen = env.pass_cnt;
+    liveness::reset_stack_write_marks(env, idx)?;
+    let step = check_insn(env, print_state)?;
+    liveness::commit_stack_write_marks(env)?;
+    Ok(step)
+}
+
+/// The line of the instruction, with what changed before it and its source.
+fn print_before(env: &mut Env<'_>, print_state: &mut bool) {
+    if *print_state && env.log.level.is_level2() {
+        let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
+        verbose!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
+        let frame = env.cur.curframe();
+        print_verifier_state(env, frame, true);
+        *print_state = false;
+    }
+    if env.scratched_regs != 0 || env.scratched_slots != 0 {
+        let frame = env.cur.curframe();
+        print_insn_state(env, frame);
+    }
+    print_linfo(env, env.insn_idx, "; ");
+    env.prev_log_pos = env.log.pos();
+    verbose!(env, "{}: ", env.insn_idx);
+    print_insn(env, env.insn_idx);
+    env.prev_insn_print_pos = env.log.pos() - env.prev_log_pos;
+    env.prev_log_pos = env.log.pos();
+}

@@ -1,0 +1,209 @@
+//! Comparing the current state with those explored before, and remembering it (`is_state_visited`).
+
+use bpfassay_isa::Reg;
+
+use super::compare::{iter_active_depths_differ, states_equal, states_maybe_looping, Exact};
+use super::history::push_jmp_history;
+use super::states::{maybe_free, update_peak_states};
+use super::{liveness, precision, scc};
+use crate::domain::reg::IterState;
+use crate::domain::state::{StateId, VerifierState};
+use crate::env::Env;
+use crate::log::state::{print_explored_state, print_linfo, print_verifier_state};
+use crate::stop::{Check, Errno};
+use crate::verbose;
+
+/// History entries after which a checkpoint is forced.
+const LONG_HISTORY: usize = 40;
+/// `BPF_COMPLEXITY_LIMIT_STATES`: states per bucket without CAP_BPF.
+const LIMIT_STATES: u32 = 64;
+
+/// What comparing with one explored state says.
+enum Outcome {
+    /// Covered; `looping` if marks below the explored state may still come.
+    Hit { looping: bool },
+    /// Not covered; `unfinished` if the explored state has open paths and no special rule applied.
+    Miss { in_progress: bool },
+}
+
+/// True if an explored state covers the current one; otherwise it may have been remembered.
+pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
+    let force = env.test_state_freq
+        || env.aux(insn_idx).force_checkpoint
+        || env.cur.history.len() > LONG_HISTORY;
+    let jumps = env.jmps_processed - env.prev_jmps_processed;
+    let insns = env.stats.insns_processed - env.prev_insn_processed;
+    // At least two jumps and eight instructions since the last one.
+    let mut add_new = force || (jumps >= 2 && insns >= 8);
+    let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
+    clean_live_states(env, insn_idx, bucket);
+
+    let mut count = 0;
+    let mut at = env.explore.states.bucket(bucket).len();
+    while at > 0 {
+        at -= 1;
+        let id = env.explore.states.bucket(bucket)[at];
+        count += 1;
+        if env.explore.state(id).is_none_or(|s| s.insn_idx != insn_idx) {
+            continue;
+        }
+        match compare_with(env, insn_idx, id)? {
+            Outcome::Hit { looping } => {
+                take_hit(env, insn_idx, id, looping)?;
+                return Ok(true);
+            }
+            Outcome::Miss { in_progress } => {
+                // Iterations of a loop differ and help little: keep few of them.
+                if in_progress && !force && jumps < 20 && insns < 100 {
+                    add_new = false;
+                }
+                count_miss(env, insn_idx, id, add_new, bucket, at);
+            }
+        }
+    }
+    env.stats.max_states_per_insn = env.stats.max_states_per_insn.max(count);
+    if add_new && (env.bpf_capable || count <= LIMIT_STATES) {
+        add_state(env, insn_idx, bucket);
+    }
+    Ok(false)
+}
+
+fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Outcome> {
+    let miss = Outcome::Miss { in_progress: false };
+    let Some(old) = env.explore.state(id) else { return Ok(miss) };
+    if old.branches > 0 {
+        return compare_unfinished(env, insn_idx, id);
+    }
+    let looping = scc::incomplete_read_marks(env, old);
+    let exact = if looping { Exact::RangeWithin } else { Exact::Not };
+    Ok(if states_equal(env, id, exact) { Outcome::Hit { looping } } else { miss })
+}
+
+/// The explored state lies on the current path, or paths below it are pending: finding it again
+/// means a loop, which is fine only where something else guarantees its end.
+fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Outcome> {
+    let miss = Ok(Outcome::Miss { in_progress: true });
+    let Some(old) = env.explore.state(id) else { return miss };
+    let frame = old.cur();
+    if frame.in_async_callback_fn && frame.async_entry_cnt != env.frame().async_entry_cnt {
+        return miss;
+    }
+    let may_goto_depth = old.may_goto_depth;
+    let aux = *env.aux(insn_idx);
+    if aux.is_iter_next {
+        let looping = states_equal(env, id, Exact::RangeWithin) && iter_is_active(env);
+        return if looping { Ok(Outcome::Hit { looping: true }) } else { miss };
+    }
+    if env.insns[insn_idx as usize].is_may_goto()
+        && may_goto_depth != env.cur.may_goto_depth
+        && states_equal(env, id, Exact::RangeWithin)
+    {
+        return Ok(Outcome::Hit { looping: true });
+    }
+    if aux.calls_callback {
+        let hit = states_equal(env, id, Exact::RangeWithin);
+        return if hit { Ok(Outcome::Hit { looping: false }) } else { miss };
+    }
+    if is_infinite_loop(env, id) {
+        print_linfo(env, insn_idx, "; ");
+        verbose!(env, "infinite loop detected at insn {}\n", insn_idx);
+        verbose!(env, "cur state:");
+        let frame = env.cur.curframe();
+        print_verifier_state(env, frame, true);
+        verbose!(env, "old state:");
+        print_explored_state(env, id, frame, true);
+        return Err(Errno::EINVAL.into());
+    }
+    miss
+}
+
+/// The iterator that R1 points to is active.
+fn iter_is_active(env: &Env<'_>) -> bool {
+    let reg = env.reg(Reg::R1);
+    let off = i64::from(reg.off).wrapping_add(reg.var_off.value as i64);
+    let slot = usize::try_from((-off - 1) / 8).ok().and_then(|spi| env.frame_of(reg).stack().get(spi));
+    slot.is_some_and(|s| s.spilled.iter_state() == IterState::Active)
+}
+
+fn is_infinite_loop(env: &mut Env<'_>, id: StateId) -> bool {
+    let looping = |env: &Env<'_>| env.explore.state(id).is_some_and(|old| states_maybe_looping(old, &env.cur));
+    if !looping(env) || !states_equal(env, id, Exact::Exact) {
+        return false;
+    }
+    env.explore.state(id).is_some_and(|old| {
+        !iter_active_depths_differ(old, &env.cur)
+            && old.may_goto_depth == env.cur.may_goto_depth
+            && old.callback_unroll_depth == env.cur.callback_unroll_depth
+    })
+}
+
+/// The rest of this path is known to be safe: marks that it needed flow into the current path.
+fn take_hit(env: &mut Env<'_>, insn_idx: u32, id: StateId, looping: bool) -> Check {
+    if let Some(e) = env.explore.states.get_mut(id) {
+        e.hit_cnt += 1;
+    }
+    if env.aux(env.insn_idx).jmp_point {
+        push_jmp_history(env, 0, 0)?;
+    }
+    precision::propagate_precision(env, id, None)?;
+    if looping {
+        let mut state = env.cur.clone();
+        state.equal_state = Some(id);
+        state.insn_idx = insn_idx;
+        scc::add_scc_backedge(env, id, state)?;
+    }
+    Ok(())
+}
+
+/// Counts a comparison in vain; states that never help are evicted.
+fn count_miss(env: &mut Env<'_>, insn_idx: u32, id: StateId, add_new: bool, bucket: usize, at: usize) {
+    let forced = env.aux(insn_idx).force_checkpoint;
+    let Some(e) = env.explore.states.get_mut(id) else { return };
+    if add_new {
+        e.miss_cnt += 1;
+    }
+    let n = if forced && e.state.branches > 0 { 64 } else { 3 };
+    if e.miss_cnt > e.hit_cnt * n + n {
+        env.explore.states.unlink(bucket, at);
+        maybe_free(env, id);
+    }
+}
+
+/// Remembers the current state; it becomes the parent of what follows.
+fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
+    env.stats.total_states += 1;
+    env.explore.states.explored_size += 1;
+    update_peak_states(env);
+    env.prev_jmps_processed = env.jmps_processed;
+    env.prev_insn_processed = env.stats.insns_processed;
+    if env.bpf_capable {
+        precision::mark_all_scalars_imprecise(&mut env.cur);
+    }
+    let history = std::mem::take(&mut env.cur.history);
+    let mut new = env.cur.clone();
+    new.history = history;
+    new.insn_idx = insn_idx;
+    let dfs_depth = new.dfs_depth;
+    let id = env.explore.states.insert(bucket, new);
+    scc::maybe_enter_scc(env, id);
+    env.cur.parent = Some(id);
+    env.cur.first_insn_idx = insn_idx;
+    env.cur.dfs_depth = dfs_depth + 1;
+    env.cur_hist_ent = None;
+}
+
+fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
+    a.frame_count() == b.frame_count() && a.frames().rev().zip(b.frames().rev()).all(|(x, y)| x.callsite == y.callsite)
+}
+
+/// Forgets what is dead in the finished states of a bucket (`clean_live_states`).
+fn clean_live_states(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
+    for at in (0..env.explore.states.bucket(bucket).len()).rev() {
+        let id = env.explore.states.bucket(bucket)[at];
+        let Some(st) = env.explore.state(id) else { continue };
+        let done = st.branches == 0 && st.insn_idx == insn_idx && !st.cleaned && same_callsites(st, &env.cur);
+        if done && !scc::incomplete_read_marks(env, st) {
+            liveness::clean_verifier_state(env, id);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Pseudo sources of LD_IMM64: maps, map values, kernel variables, subprograms; and the opcode
+//! check that comes with the same scan (`resolve_pseudo_ldimm64`).
+
+use std::sync::Arc;
+
+use bpfassay_isa::field::{Class, Mode};
+use bpfassay_isa::opcode;
+use bpfassay_object::btf::{BtfKind, Type};
+use bpfassay_object::model::{KernelBtfRef, MapDef};
+use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
+
+use crate::check::btf_record::map_record;
+use crate::check::map_use::check_map_prog_compatibility;
+use crate::domain::reg::{BtfObj, MapId};
+use crate::env::{AuxUse, Env, MapInfo};
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// `MAX_USED_MAPS`.
+const MAX_USED_MAPS: usize = 64;
+/// `BPF_MAX_VAR_OFF`.
+const MAX_VAR_OFF: u32 = 1 << 29;
+
+/// Fills `env.maps`, `env.map_of_def` and `aux[..].used` of every LD_IMM64.
+pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
+    let mut i = 0;
+    while i < env.insns.len() {
+        let insn = env.insns[i];
+        let plain_load = matches!(insn.mode(), Mode::Mem | Mode::MemSx) && insn.imm == 0;
+        if insn.class() == Class::Ldx && !plain_load {
+            verbose!(env, "BPF_LDX uses reserved fields\n");
+            return Err(Errno::EINVAL.into());
+        }
+        if insn.is_ld_imm64() {
+            resolve_one(env, i)?;
+            i += 2;
+            continue;
+        }
+        if !insn.is_known_opcode() {
+            verbose!(env, "unknown opcode {:02x}\n", insn.code);
+            return Err(Errno::EINVAL.into());
+        }
+        i += 1;
+    }
+    add_inner_maps(env)
+}
+
+fn resolve_one(env: &mut Env<'_>, i: usize) -> Check {
+    let insn = env.insns[i];
+    let tail = match env.insns.get(i + 1) {
+        Some(t) if t.code == 0 && t.dst == 0 && t.src == 0 && t.off == 0 => *t,
+        _ => {
+            verbose!(env, "invalid bpf_ld_imm64 insn\n");
+            return Err(Errno::EINVAL.into());
+        }
+    };
+    let is_value = match insn.src {
+        0 => return Ok(()),
+        opcode::PSEUDO_BTF_ID => return check_pseudo_btf_id(env, i),
+        opcode::PSEUDO_FUNC => {
+            env.aux[i].used = AuxUse::Ptr(RegType::of(RegBase::Func));
+            return Ok(());
+        }
+        opcode::PSEUDO_MAP_VALUE | opcode::PSEUDO_MAP_IDX_VALUE => true,
+        opcode::PSEUDO_MAP_FD | opcode::PSEUDO_MAP_IDX if tail.imm == 0 => false,
+        _ => {
+            verbose!(env, "unrecognized bpf_ld_imm64 insn\n");
+            return Err(Errno::EINVAL.into());
+        }
+    };
+    if matches!(insn.src, opcode::PSEUDO_MAP_IDX | opcode::PSEUDO_MAP_IDX_VALUE) {
+        // The model has map indices in place of descriptors and no descriptor array.
+        return Err(Stop::unsupported("map references through the descriptor array"));
+    }
+    let map = add_used_map(env, insn.imm)?;
+    let off = tail.imm as u32;
+    if is_value {
+        check_direct_value(env, map, off)?;
+    }
+    env.aux[i].used = AuxUse::Map { map, off: if is_value { off } else { 0 } };
+    Ok(())
+}
+
+/// The offset of a direct value reference must lie in the value of a one-element array, or in an arena.
+fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
+    if off >= MAX_VAR_OFF {
+        verbose!(env, "direct value offset of {} is not allowed\n", off);
+        return Err(Errno::EINVAL.into());
+    }
+    let def = env.map(map).def.clone();
+    let errno = match def.map_type {
+        MapType::Array if def.max_entries != 1 => Errno::ENOTSUPP,
+        MapType::Array if off >= def.value_size => Errno::EINVAL,
+        MapType::Arena if u64::from(off) > u64::from(def.max_entries) * 4096 => Errno::ERANGE,
+        MapType::Array | MapType::Arena => return Ok(()),
+        _ => {
+            verbose!(env, "no direct value access support for this map type\n");
+            return Err(Errno::EINVAL.into());
+        }
+    };
+    verbose!(env, "invalid access to map value pointer, value_size={} off={}\n", def.value_size, off);
+    Err(errno.into())
+}
+
+fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
+    let Some(def) = usize::try_from(fd).ok().and_then(|i| env.prog.maps.get(i)) else {
+        verbose!(env, "fd {} is not pointing to valid bpf_map\n", fd);
+        return Err(Errno::EBADF.into());
+    };
+    if let Some(id) = env.map_of_def[fd as usize] {
+        return Ok(id);
+    }
+    if env.maps.len() >= MAX_USED_MAPS {
+        verbose!(env, "The total number of maps per program has reached the limit of {}\n", MAX_USED_MAPS);
+        return Err(Errno::E2BIG.into());
+    }
+    let info = map_info(env, Arc::new(def.clone()))?;
+    check_map_prog_compatibility(env, &info)?;
+    let id = MapId(env.maps.len() as u32);
+    env.maps.push(info);
+    env.map_of_def[fd as usize] = Some(id);
+    Ok(id)
+}
+
+fn map_info(env: &Env<'_>, def: Arc<MapDef>) -> Check<MapInfo> {
+    let record = map_record(env, &def)?;
+    Ok(MapInfo { def, inner: None, record })
+}
+
+fn add_inner_maps(env: &mut Env<'_>) -> Check {
+    for i in 0..env.maps.len() {
+        if let Some(inner) = env.maps[i].def.inner.clone() {
+            let info = map_info(env, Arc::from(inner))?;
+            env.maps[i].inner = Some(MapId(env.maps.len() as u32));
+            env.maps.push(info);
+        }
+    }
+    Ok(())
+}
+
+/// The BTF behind an index into [`bpfassay_object::model::Program::btfs`].
+pub fn kernel_btf(env: &Env<'_>, btf_ref: u32) -> Option<BtfObj> {
+    match env.prog.btfs.get(btf_ref as usize) {
+        None if btf_ref != 0 => None,
+        None | Some(KernelBtfRef::Vmlinux) => Some(BtfObj::VMLINUX),
+        Some(KernelBtfRef::Module(name)) => {
+            let i = env.config.modules.iter().position(|(n, _)| n == name)?;
+            Some(BtfObj(BtfObj::VMLINUX.0 + 1 + i as u32))
+        }
+    }
+}
+
+/// LD_IMM64 of a kernel variable or function (`check_pseudo_btf_id`).
+fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
+    let (id, btf_ref) = (env.insns[i].imm as u32, env.insns[i + 1].imm as u32);
+    let Some(obj) = kernel_btf(env, btf_ref) else {
+        return Err(Stop::unsupported("kernel variable of a module the profile lacks"));
+    };
+    let Some(btf) = env.btf(obj).cloned() else {
+        return Err(Stop::unsupported("kernel variables need the kernel's BTF"));
+    };
+    let Some(t) = btf.ty(id).filter(|_| id != 0) else {
+        verbose!(env, "ldimm64 specifies invalid btf_id {}.\n", id);
+        return Err(Errno::ENOENT.into());
+    };
+    let rdonly_mem = RegType::with(RegBase::Mem, TypeFlags::MEM_RDONLY);
+    let used = match t.kind() {
+        BtfKind::Func => AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size: 0 },
+        BtfKind::Var if is_percpu(t) => AuxUse::BtfVar {
+            ty: RegType::with(RegBase::BtfId, TypeFlags::MEM_PERCPU),
+            btf: obj,
+            btf_id: t.type_id(),
+            mem_size: 0,
+        },
+        BtfKind::Var => {
+            let target = btf.skip_mods_and_typedefs(t.type_id());
+            match target.map(|s| (s.kind().is_composite(), btf.size_of(s.id()))) {
+                Some((true, _)) => {
+                    AuxUse::BtfVar { ty: RegType::of(RegBase::BtfId), btf: obj, btf_id: t.type_id(), mem_size: 0 }
+                }
+                Some((false, Some(mem_size))) => AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size },
+                _ => {
+                    let name = target.map_or("", Type::name);
+                    let errno = -Errno::EINVAL.0;
+                    verbose!(env, "ldimm64 unable to resolve the size of type '{}': {}\n", name, errno);
+                    return Err(Errno::EINVAL.into());
+                }
+            }
+        }
+        _ => {
+            verbose!(env, "pseudo btf_id {} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", id);
+            return Err(Errno::EINVAL.into());
+        }
+    };
+    env.aux[i].used = used;
+    Ok(())
+}
+
+/// The variable stands in the `.data..percpu` section of its own BTF.
+fn is_percpu(var: Type<'_>) -> bool {
+    let id = var.id();
+    var.btf()
+        .own_types()
+        .filter(|t| t.kind() == BtfKind::Datasec && t.name() == ".data..percpu")
+        .any(|sec| sec.vars().any(|v| v.type_id == id))
+}

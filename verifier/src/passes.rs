@@ -1,0 +1,176 @@
+//! The verifier's passes in the kernel's order (`bpf_check`).
+
+use bpfassay_isa::{decode, Insn, RawInsn};
+use bpfassay_object::model::Program;
+
+use crate::cfg::{live_regs, order, walk, Cfg};
+use crate::check::btf_info;
+use crate::check::callinfo::CallTables;
+use crate::config::Config;
+use crate::domain::state::{FuncState, VerifierState};
+use crate::env::{Env, InsnAux};
+use crate::explore::{entry, liveness, Explorer};
+use crate::log::Log;
+use crate::report::{Report, Stats, Verdict};
+use crate::stop::{Check, Stop};
+use crate::{attach, fastcall, ldimm64, precheck, stack_depth, subprogs, verbose};
+
+/// `BPF_COMPLEXITY_LIMIT_INSNS`.
+pub const COMPLEXITY_LIMIT_INSNS: u32 = 1_000_000;
+
+/// Judges a program: the one entry point.
+pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
+    if let Err(stop) = precheck::check_load(prog, config) {
+        return bare_report(stop);
+    }
+    let mut env = new_env(prog, config);
+    let result = run(&mut env);
+    report(env, result)
+}
+
+fn run(env: &mut Env<'_>) -> Check {
+    explore(env)?;
+    late_passes(env)
+}
+
+/// Everything up to the last explored path.
+fn explore(env: &mut Env<'_>) -> Check {
+    btf_info::check_btf_info_early(env)?;
+    subprogs::add_subprog_and_kfunc(env)?;
+    subprogs::check_subprogs(env)?;
+    btf_info::check_btf_info(env)?;
+    ldimm64::resolve_pseudo_ldimm64(env)?;
+    walk::check_cfg(env)?;
+    order::compute_postorder(env);
+    liveness::init(env);
+    attach::check_attach_btf_id(env)?;
+    order::compute_scc(env);
+    live_regs::compute_live_registers(env);
+    fastcall::mark_fastcall_patterns(env);
+    entry::do_check_main(env)?;
+    entry::do_check_subprogs(env)
+}
+
+/// Passes after exploration that can still reject; rewriting instructions is not ours.
+fn late_passes(env: &mut Env<'_>) -> Check {
+    fastcall::remove_fastcall_spills_fills(env);
+    stack_depth::check_max_stack_depth(env)
+}
+
+fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
+    let n = prog.insns.len();
+    let mut btfs = vec![prog.btf.clone(), config.vmlinux.clone()];
+    btfs.extend(config.modules.iter().map(|(_, b)| Some(b.clone())));
+    Env {
+        config,
+        kernel: config.kernel,
+        prog,
+        insns: prog.insns.clone(),
+        decoded: decode_all(&prog.insns),
+        aux: vec![InsnAux::default(); n],
+        subprogs: Vec::new(),
+        exception_callback_subprog: None,
+        maps: Vec::new(),
+        map_of_def: vec![None; prog.maps.len()],
+        struct_metas: Default::default(),
+        btfs,
+        cfg: Cfg::default(),
+        cur: VerifierState::new(FuncState::new(-1, 0, 0)),
+        insn_idx: 0,
+        prev_insn_idx: u32::MAX,
+        cur_hist_ent: None,
+        explore: Explorer::default(),
+        calls: CallTables::default(),
+        id_gen: 0,
+        log: Log::new(config.log_level, config.log_limit),
+        scratched_regs: 0,
+        scratched_slots: 0,
+        prev_log_pos: 0,
+        prev_insn_print_pos: 0,
+        prev_linfo: None,
+        stats: Stats::default(),
+        jmps_processed: 0,
+        prev_insn_processed: 0,
+        prev_jmps_processed: 0,
+        pass_cnt: 0,
+        strict_alignment: prog.flags.strict_alignment && !prog.flags.any_alignment,
+        test_state_freq: prog.flags.test_state_freq && config.caps.bpf,
+        test_reg_invariants: prog.flags.test_reg_invariants,
+        allow_ptr_leaks: config.caps.perfmon,
+        allow_uninit_stack: config.caps.perfmon,
+        bpf_capable: config.caps.bpf,
+        bypass_spec_v1: config.caps.perfmon,
+        bypass_spec_v4: config.caps.perfmon,
+        explore_alu_limits: false,
+        seen_direct_write: false,
+        seen_exception: false,
+        prog_sleepable: prog.flags.sleepable,
+        quirk: None,
+    }
+}
+
+/// Decodes every slot once; second slots of LD_IMM64 stay None.
+fn decode_all(insns: &[RawInsn]) -> Vec<Option<Insn>> {
+    let mut out = vec![None; insns.len()];
+    let mut i = 0;
+    while i < insns.len() {
+        out[i] = decode(insns[i], insns.get(i + 1).copied()).ok();
+        i += if insns[i].is_ld_imm64() { 2 } else { 1 };
+    }
+    out
+}
+
+/// The line every log ends with, preceded by time and stack depths on demand (`print_verification_stats`).
+fn print_verification_stats(env: &mut Env<'_>) {
+    if env.log.level.has_stats() {
+        verbose!(env, "verification time 0 usec\n");
+        let depths: Vec<String> = env.subprogs.iter().map(|s| s.stack_depth.to_string()).collect();
+        verbose!(env, "stack depth {}\n", depths.join("+"));
+    }
+    let s = env.stats;
+    verbose!(
+        env,
+        "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {} mark_read {}\n",
+        s.insns_processed,
+        COMPLEXITY_LIMIT_INSNS,
+        s.max_states_per_insn,
+        s.total_states,
+        s.peak_states,
+        s.mark_read
+    );
+}
+
+fn report(mut env: Env<'_>, result: Check) -> Report {
+    let message_lines = env.log.trailing().lines().map(str::to_owned).collect();
+    print_verification_stats(&mut env);
+    let insn_idx = (env.stats.insns_processed > 0 && result.is_err()).then_some(env.insn_idx);
+    Report {
+        verdict: match result {
+            Ok(()) => Verdict::Accepted,
+            Err(Stop::Reject(e)) => Verdict::Rejected(e),
+            Err(Stop::Unsupported(what)) => Verdict::Unsupported(what.into()),
+        },
+        message_lines,
+        insn_idx,
+        quirk: env.quirk,
+        stats: env.stats,
+        stack_depths: env.subprogs.iter().map(|s| u32::from(s.stack_depth)).collect(),
+        log: env.log.into_text(),
+    }
+}
+
+/// What the system call says without starting the verifier.
+fn bare_report(stop: Stop) -> Report {
+    Report {
+        verdict: match stop {
+            Stop::Reject(e) => Verdict::Rejected(e),
+            Stop::Unsupported(what) => Verdict::Unsupported(what.into()),
+        },
+        message_lines: Vec::new(),
+        insn_idx: None,
+        quirk: None,
+        stats: Stats::default(),
+        stack_depths: Vec::new(),
+        log: String::new(),
+    }
+}

@@ -1,0 +1,103 @@
+//! What BPF_PROG_LOAD refuses before the verifier starts, with an error number and no log
+//! (`bpf_prog_load`, `bpf_prog_load_check_attach` of `kernel/bpf/syscall.c`).
+
+use bpfassay_object::model::Program;
+use bpfassay_spec::{AttachType, ProgType};
+
+use crate::config::Config;
+use crate::stop::{Check, Errno, Stop};
+
+/// `BPF_COMPLEXITY_LIMIT_INSNS`, which is also the longest program.
+const MAX_INSNS: usize = 1_000_000;
+
+/// The attach type the kernel goes on with: two program types have a default
+/// (`bpf_prog_load_fixup_attach_type`).
+pub fn effective_attach_type(prog: &Program) -> Option<AttachType> {
+    let given = prog.expected_attach_type.filter(|t| t.number() != 0);
+    match prog.prog_type {
+        ProgType::CgroupSock => given.or(Some(AttachType::CgroupInetSockCreate)),
+        ProgType::SkReuseport => given.or(Some(AttachType::SkReuseportSelect)),
+        _ => given,
+    }
+}
+
+/// Refuses what the system call refuses.
+pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
+    if let Some(what) = prog.missing.first() {
+        return Err(Stop::unsupported(what.clone()));
+    }
+    let caps = config.caps;
+    if !(caps.bpf && caps.perfmon && caps.net_admin) {
+        return Err(Stop::unsupported("loading without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"));
+    }
+    if prog.insns.is_empty() || prog.insns.len() > MAX_INSNS {
+        return Err(Errno::E2BIG.into());
+    }
+    check_attach(prog)?;
+    if prog.prog_type == ProgType::Unspec {
+        return Err(Errno::EINVAL.into());
+    }
+    check_name(&prog.name)
+}
+
+/// `bpf_obj_name_cpy`: letters, digits, `_` and `.`, over the 15 bytes that the kernel is given.
+fn check_name(name: &str) -> Check {
+    let fits = name.bytes().take(15).all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'.');
+    if fits {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+fn check_attach(prog: &Program) -> Check {
+    let has_btf_id = prog.attach_target.as_ref().is_some_and(|t| t.btf_id != 0);
+    let by_btf = matches!(prog.prog_type, ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Ext);
+    if has_btf_id && !by_btf {
+        return Err(Errno::EINVAL.into());
+    }
+    // 0 is also the number of an attach type.
+    let attach = effective_attach_type(prog).unwrap_or(AttachType::CgroupInetIngress);
+    if allows_attach(prog.prog_type, attach) {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL.into())
+    }
+}
+
+/// Attach types a program type can be loaded for; types without a list take any.
+fn allows_attach(prog_type: ProgType, attach: AttachType) -> bool {
+    use AttachType::*;
+    match prog_type {
+        ProgType::CgroupSock => {
+            matches!(attach, CgroupInetSockCreate | CgroupInetSockRelease | CgroupInet4PostBind | CgroupInet6PostBind)
+        }
+        ProgType::CgroupSockAddr => matches!(
+            attach,
+            CgroupInet4Bind
+                | CgroupInet6Bind
+                | CgroupInet4Connect
+                | CgroupInet6Connect
+                | CgroupUnixConnect
+                | CgroupInet4Getpeername
+                | CgroupInet6Getpeername
+                | CgroupUnixGetpeername
+                | CgroupInet4Getsockname
+                | CgroupInet6Getsockname
+                | CgroupUnixGetsockname
+                | CgroupUdp4Sendmsg
+                | CgroupUdp6Sendmsg
+                | CgroupUnixSendmsg
+                | CgroupUdp4Recvmsg
+                | CgroupUdp6Recvmsg
+                | CgroupUnixRecvmsg
+        ),
+        ProgType::CgroupSkb => matches!(attach, CgroupInetIngress | CgroupInetEgress),
+        ProgType::CgroupSockopt => matches!(attach, CgroupSetsockopt | CgroupGetsockopt),
+        ProgType::SkLookup => attach == SkLookup,
+        ProgType::SkReuseport => matches!(attach, SkReuseportSelect | SkReuseportSelectOrMigrate),
+        ProgType::Netfilter => attach == Netfilter,
+        ProgType::Syscall | ProgType::Ext => attach.number() == 0,
+        _ => true,
+    }
+}
