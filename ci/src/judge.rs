@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bpfassay_diag::log::message_lines;
+use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, Kernel, ProgType};
+use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
 
@@ -59,7 +61,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
     let verification_us = start.elapsed().as_micros() as u64;
     let lines: Vec<String> = report.message_lines.clone();
     let (verdict, errno, message) = match &report.verdict {
-        Verdict::Accepted => (VerdictWord::Accepted, None, lines.last().cloned()),
+        Verdict::Accepted => (VerdictWord::Accepted, None, None),
         Verdict::Rejected(e) => (VerdictWord::Rejected, Some(e.0), lines.last().cloned()),
         Verdict::Unsupported(what) => (VerdictWord::Unsupported, None, Some(what.clone())),
     };
@@ -84,7 +86,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         },
         detail: Detail {
             log: report.log,
-            insn_text: insn_idx.and_then(|i| insn_text(program, i)),
+            insn_text: insn_idx.and_then(|i| insn_text(&program.insns, i)),
             notes: program.notes.clone(),
         },
         ..blank(program)
@@ -146,21 +148,12 @@ pub fn source_of(program: &Program, insn_idx: u32) -> Option<Source> {
     })
 }
 
-fn insn_text(program: &Program, idx: u32) -> Option<String> {
-    let insn = *program.insns.get(idx as usize)?;
-    let next = program.insns.get(idx as usize + 1).copied();
-    let names = HelperNames;
+/// Text of one instruction in the kernel's words.
+pub fn insn_text(insns: &[RawInsn], idx: u32) -> Option<String> {
+    let insn = *insns.get(idx as usize)?;
+    let next = insns.get(idx as usize + 1).copied();
+    let names = LogNames { btfs: &[], may_leak_pointers: true };
     Some(bpfassay_isa::disasm::Text { insn, next, names: &names }.to_string())
-}
-
-/// Names helpers as the kernel's log does.
-pub struct HelperNames;
-
-impl bpfassay_isa::disasm::Names for HelperNames {
-    fn helper(&self, id: i32, out: &mut dyn std::fmt::Write) -> Result<bool, std::fmt::Error> {
-        let _ = (id, out);
-        Ok(false)
-    }
 }
 
 /// Message lines of a log, for callers that compare with a kernel's.

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod asm;
 mod check;
 mod compare;
+mod diff_log;
 mod exit;
 mod inputs;
 mod render;
@@ -25,6 +27,12 @@ enum Command {
     Check(check::Args),
     /// Judge objects beside the running kernel and show where the answers part.
     Compare(compare::Args),
+    /// Assemble text in the kernel's disassembly syntax.
+    Asm(asm::AsmArgs),
+    /// Print programs in the kernel's disassembly syntax.
+    Disasm(asm::DisasmArgs),
+    /// Name the first place where our log leaves the kernel's.
+    DiffLog(diff_log::Args),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +47,9 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(args) => check::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Asm(args) => asm::run_asm(args),
+        Command::Disasm(args) => asm::run_disasm(args),
+        Command::DiffLog(args) => diff_log::run(args),
     };
     outcome.into()
 }

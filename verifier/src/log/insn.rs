@@ -12,7 +12,7 @@ use crate::env::Env;
 
 /// Names of the kernel verifier's own printing: helpers by table, kfuncs by BTF.
 pub struct LogNames<'a> {
-    /// As [`Env::btfs`]: the program's own first, then those instructions index.
+    /// As [`Env::btfs`]: the program's own first, then those instructions index.  Empty: kfuncs by number.
     pub btfs: &'a [Option<Arc<Btf>>],
     pub may_leak_pointers: bool,
 }
@@ -32,6 +32,7 @@ impl Names for LogNames<'_> {
         let btf = usize::try_from(insn.off).ok().and_then(|i| self.btfs.get(i + 1));
         match btf.and_then(Option::as_deref) {
             Some(btf) => out.write_str(btf.name(insn.imm as u32))?,
+            None if self.btfs.is_empty() => return Ok(false),
             None => out.write_str("<error>")?,
         }
         Ok(true)
