@@ -1,4 +1,1 @@
-//! Judging objects and what a gate makes of it.  Knows no engine and no terminal.
-
-pub mod contract;
-pub mod judge;
+//! See ARCHITECTURE.md.

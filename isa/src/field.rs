@@ -5,7 +5,8 @@
 //! macros of include/uapi/linux/bpf_common.h and the predicates of
 //! kernel/bpf/verifier.c; knows nothing of what a complaint says.
 
-use crate::insn::{Size, Width};
+use crate::decode::decode;
+use crate::insn::{Insn, Size, Width};
 use crate::opcode::*;
 use crate::raw::RawInsn;
 
@@ -239,6 +240,12 @@ impl RawInsn {
     #[inline]
     pub fn is_atomic(self) -> bool {
         self.class() == Class::Stx && self.mode() == Mode::Atomic
+    }
+
+    /// An atomic whose `imm` names a read-modify-write operation, at any access size.
+    pub fn is_atomic_rmw(self) -> bool {
+        let wide = RawInsn { code: (self.code & !SIZE_MASK) | SIZE_MASK, ..self };
+        self.is_atomic() && matches!(decode(wide, None), Ok(Insn::Atomic { .. }))
     }
 
     /// LD_ABS or LD_IND.

@@ -6,5 +6,3 @@ pub mod callers;
 pub mod helpers;
 #[rustfmt::skip]
 pub mod kernels;
-#[rustfmt::skip]
-pub mod ctx;

@@ -1,1 +1,155 @@
-//! Context access (`check_ctx_access`) over the tables of `spec`.
+//! Context access (`check_ctx_access`): tables of `spec` for layouts that are data, BTF for
+//! arguments of traced functions.
+
+use bpfassay_isa::{Reg, Size};
+use bpfassay_spec::{ProgType, RegBase, RegType};
+
+use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
+use super::region::check_ptr_off_reg;
+use super::stack::is_pointer_value;
+use super::Access;
+use crate::domain::reg::{BtfObj, DEF_NOT_SUBREG};
+use crate::env::Env;
+use crate::log::state::print_linfo;
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// What an allowed access gives (`struct bpf_insn_access_aux`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CtxAccess {
+    pub ty: RegType,
+    /// Size of the whole field where a narrower load is converted later, else 0.
+    pub field_size: u32,
+    pub btf: Option<(BtfObj, u32)>,
+    pub ref_obj_id: u32,
+    pub is_retval: bool,
+}
+
+impl CtxAccess {
+    pub const SCALAR: CtxAccess = CtxAccess {
+        ty: RegType::of(RegBase::Scalar),
+        field_size: 0,
+        btf: None,
+        ref_obj_id: 0,
+        is_retval: false,
+    };
+}
+
+/// Program types whose context is rewritten field by field (`convert_ctx_access`).
+pub fn has_convert_ctx_access(t: ProgType) -> bool {
+    !matches!(
+        t,
+        ProgType::Kprobe
+            | ProgType::Tracepoint
+            | ProgType::RawTracepoint
+            | ProgType::RawTracepointWritable
+            | ProgType::Tracing
+            | ProgType::Lsm
+            | ProgType::StructOps
+            | ProgType::Ext
+            | ProgType::Syscall
+            | ProgType::CgroupDevice
+            | ProgType::LircMode2
+            | ProgType::Netfilter
+            | ProgType::Unspec
+    )
+}
+
+/// None if the program type's rules refuse the access (`is_valid_access`).
+fn is_valid_access(
+    env: &mut Env<'_>,
+    off: i32,
+    size: i32,
+    access: Access,
+    is_ldsx: bool,
+) -> Check<Option<CtxAccess>> {
+    let _ = (env, off, size, access, is_ldsx);
+    Err(Stop::unsupported("context access"))
+}
+
+/// `check_ctx_access`
+fn check_ctx_access(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    off: i32,
+    size: i32,
+    access: Access,
+    is_ldsx: bool,
+) -> Check<CtxAccess> {
+    let Some(info) = is_valid_access(env, off, size, access, is_ldsx)? else {
+        verbose!(env, "invalid bpf_context access off={off} size={size}\n");
+        return Err(Errno::EACCES.into());
+    };
+    if info.ty.base() == RegBase::BtfId {
+        if info.ref_obj_id != 0 && !env.cur.refs.iter().any(|r| r.id == info.ref_obj_id) {
+            verbose!(
+                env,
+                "invalid bpf_context access off={off}. Reference may already be released\n"
+            );
+            return Err(Errno::EACCES.into());
+        }
+    } else {
+        env.aux_mut(insn_idx).ctx_field_size = info.field_size;
+    }
+    Ok(info)
+}
+
+/// Load from or store to the context; `off` includes the register's fixed offset.
+pub(super) fn access_ctx(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    r: Reg,
+    off: i32,
+    size: Size,
+    access: Access,
+    value: Option<Reg>,
+    is_ldsx: bool,
+) -> Check {
+    if let (Access::Write, Some(v)) = (access, value) {
+        if is_pointer_value(env, env.reg(v)) {
+            verbose!(env, "R{} leaks addr into ctx\n", v.0);
+            return Err(Errno::EACCES.into());
+        }
+    }
+    let reg = *env.reg(r);
+    check_ptr_off_reg(env, &reg, r)?;
+    let info = match check_ctx_access(env, insn_idx, off, size.bytes() as i32, access, is_ldsx) {
+        Ok(info) => info,
+        Err(e) => {
+            if matches!(e, Stop::Reject(_)) {
+                print_linfo(env, insn_idx, "; ");
+            }
+            return Err(e);
+        }
+    };
+    let (Access::Read, Some(dst)) = (access, value) else { return Ok(()) };
+    if info.ty == RegBase::Scalar {
+        return mark_scalar(env, dst, &info);
+    }
+    mark_reg_known_zero(env, dst);
+    let id = if info.ty.may_be_null() { env.new_id() } else { 0 };
+    let reg = env.reg_mut(dst);
+    if id != 0 {
+        reg.id = id;
+    }
+    // The load may be narrower than the pointer it stands for.
+    reg.subreg_def = DEF_NOT_SUBREG;
+    if let (RegBase::BtfId, Some((btf, btf_id))) = (info.ty.base(), info.btf) {
+        reg.set_btf(btf, btf_id);
+        reg.ref_obj_id = info.ref_obj_id;
+    }
+    reg.ty = info.ty;
+    Ok(())
+}
+
+fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
+    let retval = if info.is_retval { super::btf_ctx::lsm_retval_range(env)? } else { None };
+    mark_reg_unknown(env, dst);
+    if let Some((min, max)) = retval {
+        let features = env.kernel.features;
+        env.reg_mut(dst).narrow_to_s32_range(min, max, features);
+        super::mem::sanity_check(env, dst, "s32_range")?;
+    }
+    env.reg_mut(dst).ty = RegBase::Scalar.into();
+    Ok(())
+}

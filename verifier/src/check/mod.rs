@@ -1,19 +1,32 @@
 //! Whether an action is allowed.  Checks interleave with changes in the kernel's
 //! order, because the order shows in verdicts and logs.
 
+pub mod align;
 pub mod atomic;
+pub mod btf_access;
+pub mod btf_ctx;
 pub mod btf_info;
 pub mod btf_record;
+pub mod btf_walk;
+pub mod btf_write;
 pub mod call;
 pub mod callinfo;
 pub mod ctx;
 pub mod exit;
+pub mod kptr_access;
 pub mod map_use;
+pub mod map_value;
 pub mod mem;
-pub mod reg_arg;
+pub mod mem_arg;
+pub mod packet;
 pub mod refs;
+pub mod reg_arg;
+pub mod region;
+pub mod sock;
 pub mod stack;
+pub mod stack_range;
 pub mod summary;
+pub mod trust;
 
 /// Read or write (`enum bpf_access_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,1 +1,688 @@
-//! Stack reads, writes, spills and fills (`check_stack_read`, `check_stack_write`, `check_stack_range_initialized`).
+//! Stack loads and stores at fixed and variable offsets: spills, fills, slot types
+//! (`check_stack_read`, `check_stack_write` in `kernel/bpf/verifier.c`).
+//!
+//! Offsets are bytes from the frame pointer of the frame pointed into; bounds and
+//! alignment have been checked by the caller.  Ranges handed to calls are in
+//! [`super::stack_range`].
+
+use bpfassay_isa::field::{Class, Mode};
+use bpfassay_isa::Reg;
+use bpfassay_spec::{RegBase, RegType, TypeFlags};
+
+use crate::transfer::mark::mark_reg_unknown;
+use super::stack_range::check_stack_range_initialized;
+use super::Access;
+use crate::domain::reg::{DynptrType, RegState};
+use crate::domain::stack::{SlotType, StackSlot, REG_SIZE};
+use crate::domain::state::FuncState;
+use crate::env::Env;
+use crate::explore::history::{insn_stack_access_flags, push_jmp_history};
+use crate::explore::liveness::{mark_stack_read, mark_stack_write};
+use crate::explore::precision::mark_chain_precision;
+use crate::log::state::print_linfo;
+use crate::stop::{Check, Errno};
+use crate::transfer::links::assign_scalar_id_before_mov;
+use crate::verbose;
+
+/// Bytes of stack a frame may use (`MAX_BPF_STACK`).
+pub const MAX_STACK: i32 = 512;
+/// Offsets and sizes from here on count as unbounded (`BPF_MAX_VAR_OFF`).
+pub const MAX_VAR_OFF: i64 = 1 << 29;
+
+/// Slot that holds the byte at `off` (`__get_spi`); rounds towards zero like the kernel's division.
+#[inline]
+pub fn get_spi(off: i32) -> i32 {
+    (off.wrapping_neg().wrapping_sub(1)) / REG_SIZE
+}
+
+/// Slot and index into its `kind` of the byte at `off < 0`.
+#[inline]
+pub(super) fn locate(off: i32) -> (usize, usize) {
+    let slot = (-off - 1) as usize;
+    (slot / REG_SIZE as usize, slot % REG_SIZE as usize)
+}
+
+impl StackSlot {
+    /// A register was spilled here, whole or in part (`is_spilled_reg`).
+    #[inline]
+    pub fn is_spilled_reg(&self) -> bool {
+        self.kind[7] == SlotType::Spill
+    }
+
+    /// `is_spilled_scalar_reg`
+    #[inline]
+    pub fn is_spilled_scalar_reg(&self) -> bool {
+        self.is_spilled_reg() && self.spilled.is_scalar()
+    }
+
+    /// All eight bytes are a spilled scalar (`is_spilled_scalar_reg64`).
+    #[inline]
+    pub fn is_spilled_scalar_reg64(&self) -> bool {
+        self.kind[0] == SlotType::Spill && self.spilled.is_scalar()
+    }
+
+    /// Holds a register or one of the kernel's stack objects (`is_stack_slot_special`).
+    #[inline]
+    pub fn is_special(&self) -> bool {
+        !matches!(self.kind[7], SlotType::Invalid | SlotType::Misc | SlotType::Zero)
+    }
+
+    /// Turns every byte that was written into unknown data (`scrub_spilled_slot`).
+    pub fn scrub(&mut self) {
+        for k in &mut self.kind {
+            if *k != SlotType::Invalid {
+                *k = SlotType::Misc;
+            }
+        }
+    }
+
+    /// Spills the low `size` bytes of `reg` (`save_register_state`).
+    /// Other bytes keep "zero" and "never written"; anything else becomes unknown.
+    pub fn save_register(&mut self, reg: &RegState, size: usize) {
+        self.spilled = *reg;
+        for k in &mut self.kind[8 - size..] {
+            *k = SlotType::Spill;
+        }
+        for k in &mut self.kind[..8 - size] {
+            if !matches!(*k, SlotType::Zero | SlotType::Invalid) {
+                *k = SlotType::Misc;
+            }
+        }
+    }
+}
+
+/// Pointers that keep their type through a spill (`is_spillable_regtype`).
+fn is_spillable(ty: RegType) -> bool {
+    !matches!(
+        ty.base(),
+        RegBase::NotInit | RegBase::Scalar | RegBase::TpBuffer | RegBase::ConstDynptr
+    )
+}
+
+/// Bits needed for the value (`get_reg_width`).
+#[inline]
+fn reg_width(reg: &RegState) -> u32 {
+    64 - reg.umax.leading_zeros()
+}
+
+/// The constant zero (`register_is_null`).
+#[inline]
+pub fn register_is_null(reg: &RegState) -> bool {
+    reg.is_scalar() && reg.var_off.is_const() && reg.var_off.value == 0
+}
+
+/// The scalar 0, imprecise (`__mark_reg_const_zero`).
+fn mark_reg_const_zero(env: &mut Env<'_>, r: Reg) {
+    let capable = env.bpf_capable;
+    env.reg_mut(r).mark_const_zero(capable);
+}
+
+/// `is_pointer_value`: anything but a scalar, where the loader may not leak addresses.
+#[inline]
+pub fn is_pointer_value(env: &Env<'_>, reg: &RegState) -> bool {
+    !env.allow_ptr_leaks && !reg.is_scalar()
+}
+
+/// Immediate of the ST at `insn_idx`, None for other instructions (`is_bpf_st_mem`).
+fn st_imm(env: &Env<'_>, insn_idx: u32) -> Option<i32> {
+    let raw = env.insns.get(insn_idx as usize)?;
+    (raw.class() == Class::St && raw.mode() == Mode::Mem).then_some(raw.imm)
+}
+
+/// Makes sure `bytes` of the frame are tracked and raises the subprogram's depth (`grow_stack_state`).
+pub fn grow_stack_state(env: &mut Env<'_>, frameno: u32, bytes: i32) {
+    let frame = env.cur.frame(frameno);
+    let bytes = (bytes + REG_SIZE - 1) & !(REG_SIZE - 1);
+    if frame.allocated_stack() >= bytes {
+        return;
+    }
+    let subprogno = frame.subprogno as usize;
+    env.cur.frame_mut(frameno).grow_stack(bytes);
+    let depth = &mut env.subprogs[subprogno].stack_depth;
+    *depth = (*depth).max(bytes as u16);
+}
+
+/// An access below the fastcall spill area from outside the pattern ends the contract
+/// for the whole subprogram (`check_fastcall_stack_contract`).
+pub(super) fn check_fastcall_stack_contract(
+    env: &mut Env<'_>,
+    subprogno: u32,
+    insn_idx: u32,
+    off: i32,
+) {
+    let subprog = &env.subprogs[subprogno as usize];
+    if subprog.fastcall_stack_off as i32 <= off || env.aux(insn_idx).fastcall_pattern {
+        return;
+    }
+    let start = subprog.start as usize;
+    let next = env.subprogs.get(subprogno as usize + 1);
+    let end = next.map_or(env.insns.len(), |s| s.start as usize);
+    env.subprogs[subprogno as usize].fastcall_stack_off = i16::MIN;
+    for aux in &mut env.aux[start..end] {
+        aux.fastcall_spills_num = 0;
+        aux.fastcall_pattern = false;
+    }
+}
+
+/// A dynptr that must be released before its slot may be reused (`dynptr_type_refcounted`).
+fn is_refcounted(t: DynptrType) -> bool {
+    t == DynptrType::Ringbuf
+}
+
+/// A write into a dynptr destroys it and its slices (`destroy_if_dynptr_stack_slot`).
+pub fn destroy_if_dynptr_stack_slot(env: &mut Env<'_>, frameno: u32, spi: usize) -> Check {
+    let stack = env.cur.frame(frameno).stack();
+    if stack[spi].kind[0] != SlotType::Dynptr {
+        return Ok(());
+    }
+    let first = if stack[spi].spilled.dynptr_first_slot() { spi } else { spi + 1 };
+    let Some(slot) = stack.get(first).filter(|_| first > 0) else {
+        verbose!(env, "verifier bug: dynptr at the edge of the stack\n");
+        return Err(Errno::EFAULT.into());
+    };
+    if is_refcounted(slot.spilled.dynptr_type()) {
+        verbose!(env, "cannot overwrite referenced dynptr\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let dynptr_id = slot.spilled.id;
+    env.mark_slot_scratched(first as u32);
+    env.mark_slot_scratched(first as u32 - 1);
+    let frame = env.cur.frame_mut(frameno);
+    for s in [first, first - 1] {
+        frame.slot_mut(s).kind = [SlotType::Invalid; 8];
+    }
+    invalidate_slices(env, dynptr_id);
+    let capable = env.bpf_capable;
+    let frame = env.cur.frame_mut(frameno);
+    for s in [first, first - 1] {
+        frame.slot_mut(s).spilled.mark_not_init(capable);
+    }
+    mark_stack_write(env, frameno, 0b11 << (first - 1));
+    Ok(())
+}
+
+/// Forgets every memory slice of a dynptr.
+fn invalidate_slices(env: &mut Env<'_>, dynptr_id: u32) {
+    let mem = RegType::of(RegBase::Mem);
+    let or_null = mem.plus(TypeFlags::PTR_MAYBE_NULL);
+    let is_slice = |r: &RegState| (r.ty == mem || r.ty == or_null) && r.dynptr_id() == dynptr_id;
+    if !env.cur.any_reg(|_, r| is_slice(r)) {
+        return;
+    }
+    let (leaks_ok, capable) = (env.allow_ptr_leaks, env.bpf_capable);
+    env.cur.for_each_reg_mut(|_, r| {
+        if is_slice(r) {
+            if leaks_ok {
+                r.mark_not_init(capable);
+            } else {
+                r.mark_unknown(capable);
+            }
+        }
+    });
+}
+
+/// Store of `size` bytes at `reg + off`; `off` includes the register's fixed offset (`check_stack_write`).
+pub(super) fn check_stack_write(
+    env: &mut Env<'_>,
+    ptr: Reg,
+    off: i32,
+    size: i32,
+    value: Option<Reg>,
+    insn_idx: u32,
+) -> Check {
+    let reg = *env.reg(ptr);
+    if reg.var_off.is_const() {
+        let off = off.wrapping_add(reg.var_off.value as i32);
+        return write_fixed_off(env, reg.frameno, off, size, value, insn_idx);
+    }
+    write_var_off(env, &reg, off, size, value, insn_idx)
+}
+
+/// What a store leaves in its slot.
+enum Written {
+    /// The register, spilled; `fits` says whether its value has no more bits than the store.
+    Scalar(Reg, bool),
+    Imm(i32),
+    Pointer(Reg),
+    Data,
+}
+
+fn write_fixed_off(
+    env: &mut Env<'_>,
+    frameno: u32,
+    off: i32,
+    size: i32,
+    value: Option<Reg>,
+    insn_idx: u32,
+) -> Check {
+    let (spi, _) = locate(off);
+    let slot = &env.cur.frame(frameno).stack()[spi];
+    if !env.allow_ptr_leaks
+        && slot.is_spilled_reg()
+        && !slot.is_spilled_scalar_reg()
+        && size != REG_SIZE
+    {
+        verbose!(env, "attempt to corrupt spilled pointer on stack\n");
+        return Err(Errno::EACCES.into());
+    }
+    destroy_if_dynptr_stack_slot(env, frameno, spi)?;
+    if off % REG_SIZE == 0 && size == REG_SIZE {
+        mark_stack_write(env, frameno, 1 << spi);
+    }
+    let subprogno = env.cur.frame(frameno).subprogno;
+    check_fastcall_stack_contract(env, subprogno, insn_idx, off);
+    env.mark_slot_scratched(spi as u32);
+
+    match classify_store(env, off, size, value, insn_idx) {
+        Written::Scalar(r, fits) => {
+            if fits {
+                let mut reg = *env.reg(r);
+                assign_scalar_id_before_mov(env, &mut reg);
+                if reg != *env.reg(r) {
+                    *env.reg_mut(r) = reg;
+                }
+            }
+            let reg = *env.reg(r);
+            let slot = env.cur.frame_mut(frameno).slot_mut(spi);
+            slot.save_register(&reg, size as usize);
+            if !fits {
+                slot.spilled.id = 0;
+            }
+        }
+        Written::Imm(imm) => {
+            let mut reg = RegState::ZEROED;
+            reg.mark_known(imm as i64 as u64);
+            reg.ty = RegBase::Scalar.into();
+            env.cur.frame_mut(frameno).slot_mut(spi).save_register(&reg, size as usize);
+        }
+        Written::Pointer(r) => spill_pointer(env, frameno, spi, size, r, insn_idx)?,
+        Written::Data => return write_data(env, frameno, off, size, value, insn_idx),
+    }
+    push_jmp_history(env, insn_stack_access_flags(frameno, spi as u32), 0)
+}
+
+fn classify_store(
+    env: &Env<'_>,
+    off: i32,
+    size: i32,
+    value: Option<Reg>,
+    insn_idx: u32,
+) -> Written {
+    let starts_slot = off % REG_SIZE == 0;
+    match value {
+        Some(r) => {
+            let reg = env.reg(r);
+            if starts_slot && reg.is_scalar() && env.bpf_capable {
+                Written::Scalar(r, reg_width(reg) <= 8 * size as u32)
+            } else if is_spillable(reg.ty) {
+                Written::Pointer(r)
+            } else {
+                Written::Data
+            }
+        }
+        None => match st_imm(env, insn_idx) {
+            Some(imm) if starts_slot && env.bpf_capable => Written::Imm(imm),
+            _ => Written::Data,
+        },
+    }
+}
+
+fn spill_pointer(
+    env: &mut Env<'_>,
+    frameno: u32,
+    spi: usize,
+    size: i32,
+    value: Reg,
+    insn_idx: u32,
+) -> Check {
+    if size != REG_SIZE {
+        print_linfo(env, insn_idx, "; ");
+        verbose!(env, "invalid size of register spill\n");
+        return Err(Errno::EACCES.into());
+    }
+    let reg = *env.reg(value);
+    if frameno != env.cur.curframe() && reg.ty == RegBase::Stack {
+        verbose!(env, "cannot spill pointers to stack into stack frame of the caller\n");
+        return Err(Errno::EINVAL.into());
+    }
+    env.cur.frame_mut(frameno).slot_mut(spi).save_register(&reg, size as usize);
+    Ok(())
+}
+
+/// True if the store writes zero: a register known to be 0 or an immediate 0.
+fn writes_zero(env: &Env<'_>, value: Option<Reg>, insn_idx: u32) -> bool {
+    match value {
+        Some(r) => register_is_null(env.reg(r)),
+        None => st_imm(env, insn_idx) == Some(0),
+    }
+}
+
+/// Plain data: the slot's spilled register is gone, the bytes are unknown or zero.
+fn write_data(
+    env: &mut Env<'_>,
+    frameno: u32,
+    off: i32,
+    size: i32,
+    value: Option<Reg>,
+    insn_idx: u32,
+) -> Check {
+    let (spi, _) = locate(off);
+    let slot = env.cur.frame_mut(frameno).slot_mut(spi);
+    slot.spilled.ty = RegBase::NotInit.into();
+    if slot.is_special() {
+        slot.scrub();
+    }
+    let mut kind = SlotType::Misc;
+    if writes_zero(env, value, insn_idx) {
+        // A zero byte remembers no register, so backtracking stops here: the source must be precise now.
+        if let Some(r) = value {
+            mark_chain_precision(env, r)?;
+        }
+        kind = SlotType::Zero;
+    }
+    let slot = env.cur.frame_mut(frameno).slot_mut(spi);
+    for i in 0..size {
+        let (_, byte) = locate(off + i);
+        slot.kind[byte] = kind;
+    }
+    Ok(())
+}
+
+/// Store at a variable offset: every byte of the range may be written, none must be
+/// (`check_stack_write_var_off`).
+fn write_var_off(
+    env: &mut Env<'_>,
+    ptr: &RegState,
+    off: i32,
+    size: i32,
+    value: Option<Reg>,
+    insn_idx: u32,
+) -> Check {
+    let frameno = ptr.frameno;
+    let min_off = (ptr.smin as i32).wrapping_add(off);
+    let max_off = (ptr.smax as i32).wrapping_add(off).wrapping_add(size);
+    let writing_zero = writes_zero(env, value, insn_idx);
+    for i in min_off..max_off {
+        destroy_if_dynptr_stack_slot(env, frameno, locate(i).0)?;
+    }
+    let subprogno = env.cur.frame(frameno).subprogno;
+    check_fastcall_stack_contract(env, subprogno, insn_idx, min_off);
+    // A zero written over zero keeps "zero"; that uses the fact that the source is zero.
+    let mut zero_used = false;
+    for i in min_off..max_off {
+        zero_used |= maybe_write_byte(env, frameno, i, writing_zero, insn_idx)?;
+    }
+    match value {
+        Some(r) if zero_used => mark_chain_precision(env, r),
+        _ => Ok(()),
+    }
+}
+
+/// The byte at `off` may be written; true if it stays zero because zero is written.
+fn maybe_write_byte(
+    env: &mut Env<'_>,
+    frameno: u32,
+    off: i32,
+    writing_zero: bool,
+    insn_idx: u32,
+) -> Check<bool> {
+    let (spi, byte) = locate(off);
+    env.mark_slot_scratched(spi as u32);
+    let slot = &env.cur.frame(frameno).stack()[spi];
+    let kind = slot.kind[byte];
+    if !env.allow_ptr_leaks && kind != SlotType::Misc && kind != SlotType::Zero {
+        verbose!(
+            env,
+            "spilled ptr in range of var-offset stack write; insn {insn_idx}, ptr off: {off}"
+        );
+        return Err(Errno::EINVAL.into());
+    }
+    if writing_zero
+        && kind == SlotType::Spill
+        && slot.is_spilled_scalar_reg()
+        && slot.spilled.var_off.is_const()
+        && slot.spilled.var_off.value == 0
+    {
+        return Ok(true);
+    }
+    let scrub = env.kernel.features.var_off_write_scrubs_slot;
+    let keeps_zero = writing_zero && kind == SlotType::Zero;
+    let uninit_ok = kind != SlotType::Invalid || env.allow_uninit_stack;
+    let slot = env.cur.frame_mut(frameno).slot_mut(spi);
+    slot.spilled.ty = RegBase::NotInit.into();
+    if scrub && slot.is_special() {
+        slot.scrub();
+    }
+    if !uninit_ok {
+        verbose!(
+            env,
+            "uninit stack in range of var-offset write prohibited for !root; insn {insn_idx}, off: {off}"
+        );
+        return Err(Errno::EINVAL.into());
+    }
+    slot.kind[byte] = if keeps_zero { SlotType::Zero } else { SlotType::Misc };
+    Ok(keeps_zero)
+}
+
+/// Load of `size` bytes at `ptr + off` into `dst`; None where the value goes nowhere (`check_stack_read`).
+pub(super) fn check_stack_read(
+    env: &mut Env<'_>,
+    ptr: Reg,
+    off: i32,
+    size: i32,
+    dst: Option<Reg>,
+) -> Check {
+    let reg = *env.reg(ptr);
+    if reg.var_off.is_const() {
+        let off = off.wrapping_add(reg.var_off.value as i32);
+        return read_fixed_off(env, reg.frameno, off, size, dst);
+    }
+    let Some(dst) = dst else {
+        verbose!(
+            env,
+            "variable offset stack pointer cannot be passed into helper function; var_off={} off={off} size={size}\n",
+            reg.var_off
+        );
+        return Err(Errno::EACCES.into());
+    };
+    // Whatever lies there, a load at an unknown offset gives no register back.
+    check_stack_range_initialized(env, ptr, off, size, false, Access::Read, None)?;
+    let min_off = (reg.smin as i32).wrapping_add(off);
+    let max_off = (reg.smax as i32).wrapping_add(off);
+    mark_reg_stack_read(env, reg.frameno, min_off, max_off + size, dst);
+    let subprogno = env.cur.frame(reg.frameno).subprogno;
+    let insn_idx = env.insn_idx;
+    check_fastcall_stack_contract(env, subprogno, insn_idx, min_off);
+    Ok(())
+}
+
+/// `dst` gets zero if every byte of the range is zero, else something unknown (`mark_reg_stack_read`).
+fn mark_reg_stack_read(env: &mut Env<'_>, frameno: u32, min_off: i32, max_off: i32, dst: Reg) {
+    let mut all_zero = true;
+    for i in min_off..max_off {
+        let (spi, byte) = locate(i);
+        env.mark_slot_scratched(spi as u32);
+        if env.cur.frame(frameno).stack()[spi].kind[byte] != SlotType::Zero {
+            all_zero = false;
+            break;
+        }
+    }
+    if all_zero {
+        mark_reg_const_zero(env, dst);
+    } else {
+        mark_reg_unknown(env, dst);
+    }
+}
+
+fn read_fixed_off(
+    env: &mut Env<'_>,
+    frameno: u32,
+    off: i32,
+    size: i32,
+    dst: Option<Reg>,
+) -> Check {
+    let (spi, _) = locate(off);
+    let insn_idx = env.insn_idx;
+    env.mark_slot_scratched(spi as u32);
+    // The contract is that of the frame running, not of the one read from.
+    let subprogno = env.frame().subprogno;
+    check_fastcall_stack_contract(env, subprogno, insn_idx, off);
+    mark_stack_read(env, frameno, insn_idx, 1 << spi)?;
+
+    let slot = env.cur.frame(frameno).stack()[spi];
+    let is_fill = if !slot.is_spilled_reg() {
+        check_data_bytes(env, &slot, off, size)?;
+        if let Some(dst) = dst {
+            mark_reg_stack_read(env, frameno, off, off + size, dst);
+        }
+        false
+    } else {
+        let spill_size = spill_size(&slot);
+        if size != REG_SIZE || spill_size != REG_SIZE {
+            if !slot.spilled.is_scalar() {
+                print_linfo(env, insn_idx, "; ");
+                verbose!(env, "invalid size of register fill\n");
+                return Err(Errno::EACCES.into());
+            }
+            let Some(dst) = dst else { return Ok(()) };
+            fill_part(env, &slot, off, size, spill_size, dst)?
+        } else if let Some(dst) = dst {
+            *env.reg_mut(dst) = slot.spilled;
+            true
+        } else if is_pointer_value(env, &slot.spilled) {
+            verbose!(env, "leaking pointer from stack off {off}\n");
+            return Err(Errno::EACCES.into());
+        } else {
+            true
+        }
+    };
+    if is_fill {
+        return push_jmp_history(env, insn_stack_access_flags(frameno, spi as u32), 0);
+    }
+    Ok(())
+}
+
+/// Bytes of the slot that belong to its spill, counted from byte 7 down.
+fn spill_size(slot: &StackSlot) -> i32 {
+    let rest = slot.kind[..7].iter().rev();
+    1 + rest.take_while(|k| **k == SlotType::Spill).count() as i32
+}
+
+/// Load of a part of a spilled scalar, or over a part of a slot that holds one.
+/// True if the register still is (part of) the spilled one.
+fn fill_part(
+    env: &mut Env<'_>,
+    slot: &StackSlot,
+    off: i32,
+    size: i32,
+    spill_size: i32,
+    dst: Reg,
+) -> Check<bool> {
+    // Little endian: the low bytes of the value start the slot.
+    if size <= spill_size && off % REG_SIZE == 0 {
+        let reg = env.reg_mut(dst);
+        let subreg_def = reg.subreg_def;
+        *reg = slot.spilled;
+        reg.subreg_def = subreg_def;
+        if reg_width(&slot.spilled) > 8 * size as u32 {
+            reg.id = 0;
+        }
+        return Ok(true);
+    }
+    let (mut spills, mut zeros) = (0, 0);
+    for i in 0..size {
+        match slot.kind[locate(off + i).1] {
+            SlotType::Spill => spills += 1,
+            SlotType::Zero => zeros += 1,
+            SlotType::Misc => {}
+            SlotType::Invalid if env.allow_uninit_stack => {}
+            _ => return invalid_read(env, off, i, size),
+        }
+    }
+    let is_zero_spill = slot.spilled.var_off.is_const() && slot.spilled.var_off.value == 0;
+    if spills == size && is_zero_spill {
+        mark_reg_const_zero(env, dst);
+        return Ok(true);
+    }
+    if zeros == size {
+        mark_reg_const_zero(env, dst);
+    } else {
+        mark_reg_unknown(env, dst);
+    }
+    Ok(false)
+}
+
+/// Every byte must hold data.
+fn check_data_bytes(env: &mut Env<'_>, slot: &StackSlot, off: i32, size: i32) -> Check {
+    for i in 0..size {
+        match slot.kind[locate(off + i).1] {
+            SlotType::Misc | SlotType::Zero => {}
+            SlotType::Invalid if env.allow_uninit_stack => {}
+            _ => return invalid_read(env, off, i, size),
+        }
+    }
+    Ok(())
+}
+
+fn invalid_read<T>(env: &mut Env<'_>, off: i32, i: i32, size: i32) -> Check<T> {
+    verbose!(env, "invalid read from stack off {off}+{i} size {size}\n");
+    Err(Errno::EACCES.into())
+}
+
+fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: Access) -> bool {
+    let lowest = if access == Access::Write || env.allow_uninit_stack {
+        -MAX_STACK
+    } else {
+        -frame.allocated_stack()
+    };
+    off >= lowest as i64 && off <= -1
+}
+
+/// The access lies in the stack; makes room for it (`check_stack_access_within_bounds`).
+/// `off` includes the register's fixed offset.
+pub(super) fn check_stack_access_within_bounds(
+    env: &mut Env<'_>,
+    ptr: Reg,
+    off: i32,
+    access_size: i32,
+    access: Access,
+) -> Check {
+    let reg = *env.reg(ptr);
+    let word = match access {
+        Access::Read => " read from",
+        Access::Write => " write to",
+    };
+    let fixed = reg.var_off.is_const();
+    let (min_off, max_off) = if fixed {
+        let min = (reg.var_off.value as i64).wrapping_add(off as i64);
+        (min, min.wrapping_add(access_size as i64))
+    } else {
+        if reg.smax >= MAX_VAR_OFF || reg.smin <= -MAX_VAR_OFF {
+            verbose!(env, "invalid unbounded variable-offset{word} stack R{}\n", ptr.0);
+            return Err(Errno::EACCES.into());
+        }
+        (reg.smin + off as i64, reg.smax + off as i64 + access_size as i64)
+    };
+    let frame = env.cur.frame(reg.frameno);
+    let err = if !within_bounds(env, min_off, frame, access) {
+        Errno::EACCES
+    } else if max_off > 0 {
+        Errno::EINVAL
+    } else if access_size < 0 {
+        Errno::EFAULT
+    } else {
+        grow_stack_state(env, reg.frameno, -min_off as i32);
+        return Ok(());
+    };
+    if fixed {
+        verbose!(env, "invalid{word} stack R{} off={off} size={access_size}\n", ptr.0);
+    } else {
+        verbose!(
+            env,
+            "invalid variable-offset{word} stack R{} var_off={} off={off} size={access_size}\n",
+            ptr.0,
+            reg.var_off
+        );
+    }
+    Err(err.into())
+}

@@ -5,5 +5,3 @@ pub mod branch;
 pub mod ld_imm;
 pub mod links;
 pub mod mark;
-pub mod mov;
-pub mod ptr_alu;

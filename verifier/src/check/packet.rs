@@ -1,0 +1,134 @@
+//! Direct packet access and the legacy packet loads (`check_packet_access`, `may_access_direct_pkt_data`,
+//! `check_ld_abs`).
+
+use bpfassay_isa::field::Mode;
+use bpfassay_isa::{Reg, Size};
+use bpfassay_spec::{ProgType, RegBase};
+
+use super::callinfo::CallMeta;
+use crate::transfer::mark::mark_reg_unknown;
+use super::mem::{check_reg_arg, RegArg};
+use super::refs::check_resource_leak;
+use super::region::{check_fixed, check_ptr_off_reg, reject_negative_min};
+use super::Access;
+use crate::env::Env;
+use crate::stop::{Check, Errno};
+use crate::verbose;
+
+/// What a program type may do to packet data in place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PacketRight {
+    None,
+    Read,
+    ReadWrite,
+    /// Everything is allowed; only writing has to be remembered.
+    Sockopt,
+}
+
+fn packet_right(t: ProgType) -> PacketRight {
+    match t {
+        ProgType::LwtIn
+        | ProgType::LwtOut
+        | ProgType::LwtSeg6local
+        | ProgType::SkReuseport
+        | ProgType::FlowDissector
+        | ProgType::CgroupSkb => PacketRight::Read,
+        ProgType::SchedCls
+        | ProgType::SchedAct
+        | ProgType::Xdp
+        | ProgType::LwtXmit
+        | ProgType::SkSkb
+        | ProgType::SkMsg => PacketRight::ReadWrite,
+        ProgType::CgroupSockopt => PacketRight::Sockopt,
+        _ => PacketRight::None,
+    }
+}
+
+/// `may_access_direct_pkt_data`; `meta` is given for a helper's argument.
+/// An allowed access by an instruction marks the program as writing directly.
+pub fn may_access_direct_pkt_data(
+    env: &mut Env<'_>,
+    meta: Option<&CallMeta>,
+    access: Access,
+) -> bool {
+    match packet_right(env.prog.prog_type) {
+        PacketRight::None => false,
+        PacketRight::Read if access == Access::Write => false,
+        PacketRight::Sockopt => {
+            env.seen_direct_write |= access == Access::Write;
+            true
+        }
+        PacketRight::Read | PacketRight::ReadWrite => match meta {
+            Some(meta) => meta.pkt_access,
+            None => {
+                env.seen_direct_write = true;
+                true
+            }
+        },
+    }
+}
+
+/// Access inside the range proved by a comparison with the packet's end (`check_packet_access`).
+/// `off` includes the register's fixed offset.
+pub(super) fn check_packet_access(
+    env: &mut Env<'_>,
+    r: Reg,
+    off: i32,
+    size: i32,
+    zero_size_allowed: bool,
+) -> Check {
+    let reg = env.reg(r);
+    if reg.smin < 0 {
+        return reject_negative_min(env, r);
+    }
+    let range = reg.range();
+    let outcome = if range < 0 {
+        Err(Errno::EINVAL.into())
+    } else {
+        check_fixed(env, r, off, size, range as u32, zero_size_allowed)
+    };
+    if outcome.is_err() {
+        verbose!(env, "R{} offset is outside of the packet\n", r.0);
+    }
+    outcome
+}
+
+/// Program types whose context is an skb behind LD_ABS (`may_access_skb`).
+fn may_access_skb(t: ProgType) -> bool {
+    matches!(t, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct)
+}
+
+/// LD_ABS or LD_IND: the context in r6, the packet's bytes into r0, r1 to r5 lost (`check_ld_abs`).
+pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
+    if !may_access_skb(env.prog.prog_type) {
+        verbose!(env, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let raw = env.insns[env.insn_idx as usize];
+    let is_ind = raw.mode() == Mode::Ind;
+    if raw.dst != 0 || raw.off != 0 || raw.size() == Size::Dw || !is_ind && raw.src != 0 {
+        verbose!(env, "BPF_LD_[ABS|IND] uses reserved fields\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let ctx = Reg::R6;
+    check_reg_arg(env, ctx, RegArg::Src)?;
+    // The load may end the program, so nothing may be held.
+    check_resource_leak(env, false, true, "BPF_LD_[ABS|IND]")?;
+    if env.reg(ctx).ty != RegBase::Ctx {
+        verbose!(env, "at the time of BPF_LD_ABS|IND R6 != pointer to skb\n");
+        return Err(Errno::EINVAL.into());
+    }
+    if is_ind {
+        check_reg_arg(env, Reg(raw.src), RegArg::Src)?;
+    }
+    let reg = *env.reg(ctx);
+    check_ptr_off_reg(env, &reg, ctx)?;
+    let capable = env.bpf_capable;
+    for r in 0..=5 {
+        env.reg_mut(Reg(r)).mark_not_init(capable);
+        check_reg_arg(env, Reg(r), RegArg::DstNoMark)?;
+    }
+    mark_reg_unknown(env, Reg::R0);
+    env.reg_mut(Reg::R0).subreg_def = env.insn_idx as i32 + 1;
+    Ok(())
+}
