@@ -10,13 +10,17 @@ use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, InsnAux};
 use crate::explore::{entry, liveness, Explorer};
-use crate::log::Log;
+use crate::log::{Log, LogLevel};
 use crate::report::{Report, Stats, Verdict};
 use crate::stop::{Check, Stop};
 use crate::{attach, fastcall, ldimm64, precheck, stack_depth, subprogs, verbose};
 
 /// `BPF_COMPLEXITY_LIMIT_INSNS`.
 pub const COMPLEXITY_LIMIT_INSNS: u32 = 1_000_000;
+
+/// `commit_stack_write_marks` holds the old must-write set in 32 bits, so that slots from fp-264 down
+/// can count as written where they are not.
+const QUIRK_MUST_WRITE_32: &str = "liveness-must-write-32-bits";
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
@@ -25,6 +29,15 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
     }
     let mut env = new_env(prog, config);
     let result = run(&mut env);
+    if env.explore.liveness.stale_writes && env.quirk.is_none() {
+        // The kernel may have forgotten slots that are read: see whether that decided the verdict.
+        let mut exact = new_env(prog, config);
+        exact.log = Log::new(LogLevel::QUIET, config.log_limit);
+        exact.explore.liveness.exact_writes = true;
+        if run(&mut exact) != result {
+            env.quirk = Some(QUIRK_MUST_WRITE_32);
+        }
+    }
     report(env, result)
 }
 

@@ -1,11 +1,147 @@
-//! Leaving the program: return codes and what must not be held (`check_return_code`).
+//! Leaving the program: the value it returns (`check_return_code`).
 
 use bpfassay_isa::Reg;
+use bpfassay_spec::{AttachType, ProgType};
 
+use super::mem::{check_reg_arg, RegArg};
+use crate::domain::reg::RegState;
+use crate::domain::state::RetvalRange;
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::explore::precision::mark_chain_precision;
+use crate::log::names::RegTypeName;
+use crate::precheck::effective_attach_type;
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// What a program type allows its programs to return.
+enum Allowed {
+    Anything,
+    Range(RetvalRange),
+    /// Refused without a word.
+    Never(Errno),
+}
+
+fn range(min: i32, max: i32) -> Allowed {
+    Allowed::Range(RetvalRange { min, max })
+}
 
 /// Whether the value in `reg` is allowed as return value; `reg_name` is the word the log uses.
-pub fn check_return_code(_env: &mut Env<'_>, _reg: Reg, _reg_name: &str) -> Check {
-    Err(Stop::unsupported("exit"))
+pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
+    let outer = env.cur.frame(0);
+    let is_subprog = outer.subprogno != 0;
+    let (in_exception_cb, in_async_cb, cb_range) =
+        (outer.in_exception_callback_fn, outer.in_async_callback_fn, outer.callback_ret_range);
+    if (!is_subprog || in_exception_cb) && returns_nothing(env)? {
+        return Ok(());
+    }
+    check_reg_arg(env, reg, RegArg::Src)?;
+    if !env.allow_ptr_leaks && !env.reg(reg).is_scalar() {
+        verbose!(env, "R{} leaks addr as return value\n", reg.0);
+        return Err(Errno::EACCES.into());
+    }
+    if in_async_cb {
+        return enforce(env, reg, reg_name, "At async callback return", cb_range);
+    }
+    if is_subprog && !in_exception_cb {
+        if !env.reg(reg).is_scalar() {
+            let ty = RegTypeName(env.reg(reg).ty);
+            verbose!(env, "At subprogram exit the register R{} is not a scalar value ({})\n", reg.0, ty);
+            return Err(Errno::EINVAL.into());
+        }
+        return Ok(());
+    }
+    match allowed_returns(env)? {
+        Allowed::Anything => Ok(()),
+        Allowed::Never(e) => Err(e.into()),
+        Allowed::Range(r) => enforce(env, reg, reg_name, "At program exit", r),
+    }
+}
+
+/// LSM and struct_ops targets that return void need no R0.
+fn returns_nothing(env: &Env<'_>) -> Check<bool> {
+    match env.prog.prog_type {
+        ProgType::Lsm | ProgType::StructOps => Err(Stop::unsupported("return codes of programs attached by BTF")),
+        _ => Ok(false),
+    }
+}
+
+/// Ranges by program and attach type.
+fn allowed_returns(env: &Env<'_>) -> Check<Allowed> {
+    use AttachType::*;
+    let attach = effective_attach_type(env.prog).unwrap_or(CgroupInetIngress);
+    Ok(match env.prog.prog_type {
+        ProgType::CgroupSockAddr => match attach {
+            CgroupUdp4Recvmsg
+            | CgroupUdp6Recvmsg
+            | CgroupUnixRecvmsg
+            | CgroupInet4Getpeername
+            | CgroupInet6Getpeername
+            | CgroupUnixGetpeername
+            | CgroupInet4Getsockname
+            | CgroupInet6Getsockname
+            | CgroupUnixGetsockname => range(1, 1),
+            CgroupInet4Bind | CgroupInet6Bind => range(0, 3),
+            _ => range(0, 1),
+        },
+        ProgType::CgroupSkb if attach == CgroupInetEgress => range(0, 3),
+        ProgType::CgroupSkb
+        | ProgType::CgroupSock
+        | ProgType::SockOps
+        | ProgType::CgroupDevice
+        | ProgType::CgroupSysctl
+        | ProgType::CgroupSockopt => range(0, 1),
+        ProgType::RawTracepoint if env.prog.attach_target.is_some() => range(0, 0),
+        ProgType::Tracing => match attach {
+            TraceFentry | TraceFexit => range(0, 0),
+            TraceRawTp | ModifyReturn => Allowed::Anything,
+            TraceIter => range(0, 1),
+            _ => Allowed::Never(Errno::ENOTSUPP),
+        },
+        ProgType::Kprobe if matches!(attach, TraceKprobeSession | TraceUprobeSession) => range(0, 1),
+        ProgType::SkLookup | ProgType::Netfilter => range(0, 1),
+        ProgType::Lsm | ProgType::StructOps => {
+            return Err(Stop::unsupported("return codes of programs attached by BTF"))
+        }
+        _ => Allowed::Anything,
+    })
+}
+
+/// The value must be a scalar whose bounds lie in the range, and is needed precisely for that.
+fn enforce(env: &mut Env<'_>, reg: Reg, reg_name: &str, exit_ctx: &str, range: RetvalRange) -> Check {
+    if !env.reg(reg).is_scalar() {
+        let ty = RegTypeName(env.reg(reg).ty);
+        verbose!(env, "{} the register R{} is not a known value ({})\n", exit_ctx, reg.0, ty);
+        return Err(Errno::EINVAL.into());
+    }
+    mark_chain_precision(env, reg)?;
+    let r = *env.reg(reg);
+    if !retval_range_within(range, &r, false) {
+        verbose_invalid_scalar(env, &r, range, exit_ctx, reg_name);
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(())
+}
+
+/// Every value of `reg` lies in the range (`retval_range_within`).
+pub fn retval_range_within(range: RetvalRange, reg: &RegState, return_32bit: bool) -> bool {
+    if return_32bit {
+        range.min <= reg.s32_min && reg.s32_max <= range.max
+    } else {
+        i64::from(range.min) <= reg.smin && reg.smax <= i64::from(range.max)
+    }
+}
+
+/// Says which bounds a scalar has and which it should have (`verbose_invalid_scalar`).
+pub fn verbose_invalid_scalar(env: &mut Env<'_>, reg: &RegState, range: RetvalRange, ctx: &str, reg_name: &str) {
+    verbose!(env, "{} the register {} has", ctx, reg_name);
+    if reg.smin > i64::MIN {
+        verbose!(env, " smin={}", reg.smin);
+    }
+    if reg.smax < i64::MAX {
+        verbose!(env, " smax={}", reg.smax);
+    }
+    if reg.smin == i64::MIN && reg.smax == i64::MAX {
+        verbose!(env, " unknown scalar value");
+    }
+    verbose!(env, " should have been in [{}, {}]\n", range.min, range.max);
 }

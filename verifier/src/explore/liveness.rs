@@ -1,52 +1,426 @@
 //! Stack slot liveness (`kernel/bpf/liveness.c`).
+//!
+//! Marks are kept per call chain and instruction: slots an instruction may read (only grows)
+//! and slots it writes on every visit (only shrinks).  When a path ends they flow backwards
+//! through the function, and from its entry to the call.  What is dead in a finished state is
+//! forgotten before the state is compared.
 
+use std::collections::HashMap;
+
+use super::backtrack::SlotMask;
 use super::scc::frame_insn_idx;
-use crate::domain::state::StateId;
+use crate::cfg::successors;
+use crate::domain::stack::StackSlot;
+use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
 use crate::env::Env;
 use crate::stop::Check;
+use crate::verbose;
+
+/// Calls that lead to a function, outermost first, then the function's own start.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Callchain {
+    callsites: [u32; MAX_CALL_FRAMES],
+    curframe: u8,
+}
+
+impl std::fmt::Display for Callchain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut sep = "(";
+        for c in &self.callsites[..=self.curframe as usize] {
+            write!(f, "{sep}{c}")?;
+            sep = ",";
+        }
+        f.write_str(")")
+    }
+}
+
+/// Marks of one instruction about the slots of one frame (`struct per_frame_masks`).
+#[derive(Clone, Copy, Debug, Default)]
+struct Masks {
+    may_read: u64,
+    must_write: u64,
+    /// Written by this instruction or by all that follow in the function.
+    must_write_acc: u64,
+    live_before: u64,
+}
+
+/// One function reached by one call chain (`struct func_instance`).
+#[derive(Debug)]
+struct Instance {
+    chain: Callchain,
+    /// First slots of the functions that own the frames.
+    starts: [u32; MAX_CALL_FRAMES],
+    insn_cnt: u32,
+    updated: bool,
+    must_write_dropped: bool,
+    frames: [Vec<Masks>; MAX_CALL_FRAMES],
+    must_write_set: Vec<bool>,
+}
+
+impl Instance {
+    fn start(&self) -> u32 {
+        self.starts[self.chain.curframe as usize]
+    }
+
+    fn masks(&self, frame: usize, insn_idx: u32) -> Option<&Masks> {
+        self.frames[frame].get(insn_idx.wrapping_sub(self.start()) as usize)
+    }
+
+    fn masks_mut(&mut self, frame: usize, insn_idx: u32) -> Option<&mut Masks> {
+        let at = insn_idx.wrapping_sub(self.start()) as usize;
+        if self.frames[frame].is_empty() {
+            self.frames[frame] = vec![Masks::default(); self.insn_cnt as usize];
+        }
+        self.frames[frame].get_mut(at)
+    }
+
+    fn mark_read(&mut self, frame: usize, insn_idx: u32, mask: u64) {
+        let Some(m) = self.masks_mut(frame, insn_idx) else { return };
+        let new = m.may_read | mask;
+        let news = new != m.may_read && new & !m.live_before != 0;
+        m.may_read = new;
+        self.updated |= news;
+    }
+
+    fn is_live_before(&self, frame: usize, insn_idx: u32, spi: u32) -> bool {
+        self.masks(frame, insn_idx).is_some_and(|m| m.live_before >> spi & 1 == 1)
+    }
+}
 
 /// Read and write marks per call chain and instruction.
 #[derive(Debug, Default)]
-pub struct Liveness {}
+pub struct Liveness {
+    instances: Vec<Instance>,
+    by_chain: HashMap<Callchain, usize>,
+    /// Instance of the current state, unless a call or return has just changed it.
+    current: Option<usize>,
+    /// Slots the current instruction writes for certain, per frame.
+    write_masks: [u64; MAX_CALL_FRAMES],
+    write_insn_idx: u32,
+    /// The kernel's must-write set was larger than the true one at least once.
+    pub stale_writes: bool,
+    /// Keeps must-write sets exact instead of as the kernel does.
+    pub exact_writes: bool,
+}
 
 /// `bpf_stack_liveness_init`.
-pub fn init(_env: &mut Env<'_>) {}
+pub fn init(env: &mut Env<'_>) {
+    let exact_writes = env.explore.liveness.exact_writes;
+    env.explore.liveness = Liveness { exact_writes, ..Liveness::default() };
+}
+
+fn callchain_of(env: &Env<'_>, st: &VerifierState, frameno: u32) -> (Callchain, [u32; MAX_CALL_FRAMES]) {
+    let mut callsites = [0; MAX_CALL_FRAMES];
+    let mut starts = [0; MAX_CALL_FRAMES];
+    for i in 0..=frameno {
+        let at = i as usize;
+        starts[at] = env.subprogs[st.frame(i).subprogno as usize].start;
+        if i < st.curframe() {
+            callsites[at] = st.frame(i + 1).callsite as u32;
+        }
+    }
+    callsites[frameno as usize] = starts[frameno as usize];
+    (Callchain { callsites, curframe: frameno as u8 }, starts)
+}
+
+/// Index of the instance of a call chain, made when first asked for.
+fn lookup(env: &mut Env<'_>, chain: Callchain, starts: [u32; MAX_CALL_FRAMES]) -> usize {
+    if let Some(&i) = env.explore.liveness.by_chain.get(&chain) {
+        return i;
+    }
+    let start = starts[chain.curframe as usize];
+    let subprog = crate::subprogs::find_containing_subprog(env, start);
+    let insn_cnt = crate::subprogs::subprog_end(env, subprog) - start;
+    let live = &mut env.explore.liveness;
+    live.by_chain.insert(chain, live.instances.len());
+    live.instances.push(Instance {
+        chain,
+        starts,
+        insn_cnt,
+        updated: false,
+        must_write_dropped: false,
+        frames: Default::default(),
+        must_write_set: vec![false; insn_cnt as usize],
+    });
+    live.instances.len() - 1
+}
+
+fn lookup_current(env: &mut Env<'_>, frameno: u32) -> usize {
+    let (chain, starts) = callchain_of(env, &env.cur, frameno);
+    lookup(env, chain, starts)
+}
+
+#[inline]
+fn ensure_current(env: &mut Env<'_>) -> usize {
+    match env.explore.liveness.current {
+        Some(i) => i,
+        None => {
+            let i = lookup_current(env, env.cur.curframe());
+            env.explore.liveness.current = Some(i);
+            i
+        }
+    }
+}
+
+/// The frames have changed: the current instance must be looked up again.
+pub fn reset_live_stack_callchain(env: &mut Env<'_>) {
+    env.explore.liveness.current = None;
+}
 
 /// Instruction `insn_idx` of frame `frameno` may read the slots in `mask` (`bpf_mark_stack_read`).
-pub fn mark_stack_read(_env: &mut Env<'_>, _frameno: u32, _insn_idx: u32, _mask: u64) -> Check {
+pub fn mark_stack_read(env: &mut Env<'_>, frameno: u32, insn_idx: u32, mask: u64) -> Check {
+    let at = ensure_current(env);
+    env.explore.liveness.instances[at].mark_read(frameno as usize, insn_idx, mask);
     Ok(())
 }
 
 /// The current instruction writes the slots in `mask` for certain (`bpf_mark_stack_write`).
-pub fn mark_stack_write(_env: &mut Env<'_>, _frameno: u32, _mask: u64) {}
+#[inline]
+pub fn mark_stack_write(env: &mut Env<'_>, frameno: u32, mask: u64) {
+    env.explore.liveness.write_masks[frameno as usize] |= mask;
+}
 
 /// `bpf_reset_stack_write_marks`.
-pub fn reset_stack_write_marks(_env: &mut Env<'_>, _insn_idx: u32) -> Check {
+#[inline]
+pub fn reset_stack_write_marks(env: &mut Env<'_>, insn_idx: u32) -> Check {
+    let at = ensure_current(env);
+    env.explore.liveness.reset_writes(at, insn_idx);
     Ok(())
 }
 
-/// `bpf_commit_stack_write_marks`.
-pub fn commit_stack_write_marks(_env: &mut Env<'_>) -> Check {
+/// `bpf_commit_stack_write_marks`; without effect right after a call or return.
+#[inline]
+pub fn commit_stack_write_marks(env: &mut Env<'_>) -> Check {
+    if let Some(at) = env.explore.liveness.current {
+        env.explore.liveness.commit_writes(at);
+    }
     Ok(())
 }
 
-/// A path has ended: marks flow back (`bpf_update_live_stack`).
-pub fn update_live_stack(_env: &mut Env<'_>) -> Check {
+impl Liveness {
+    fn reset_writes(&mut self, at: usize, insn_idx: u32) {
+        self.write_insn_idx = insn_idx;
+        let frames = self.instances[at].chain.curframe as usize;
+        self.write_masks[..=frames].fill(0);
+    }
+
+    fn commit_writes(&mut self, at: usize) {
+        let idx = std::mem::take(&mut self.write_insn_idx);
+        let inst = &mut self.instances[at];
+        let rel = idx.wrapping_sub(inst.start()) as usize;
+        let Some(seen) = inst.must_write_set.get(rel).copied() else { return };
+        for frame in 0..=inst.chain.curframe as usize {
+            let mask = self.write_masks[frame];
+            if mask == 0 && !seen {
+                continue;
+            }
+            let Some(m) = inst.masks_mut(frame, idx) else { continue };
+            let before = m.must_write;
+            // The kernel holds the old set in 32 bits: slots from 32 up are compared as unset.
+            let old = if self.exact_writes { before } else { before & 0xffff_ffff };
+            let new = if seen { mask & old } else { mask };
+            if old != new {
+                m.must_write = new;
+                inst.updated = true;
+            }
+            if old & !new != 0 {
+                inst.must_write_dropped = true;
+            }
+            let exact = if seen { mask & before } else { mask };
+            let kept = inst.masks(frame, idx).map_or(0, |m| m.must_write);
+            self.stale_writes |= kept & !exact != 0;
+        }
+        inst.must_write_set[rel] = true;
+    }
+}
+
+/// A path or a call has ended: marks flow back through every function of the current call
+/// chain, innermost first (`bpf_update_live_stack`).
+pub fn update_live_stack(env: &mut Env<'_>) -> Check {
+    reset_live_stack_callchain(env);
+    for frame in (0..=env.cur.curframe()).rev() {
+        let at = lookup_current(env, frame);
+        if env.explore.liveness.instances[at].updated {
+            update_instance(env, at);
+            let inst = &mut env.explore.liveness.instances[at];
+            inst.updated = false;
+            inst.must_write_dropped = false;
+        }
+    }
     Ok(())
+}
+
+/// Repeats the data flow equations over one function until nothing changes.
+fn update_instance(env: &mut Env<'_>, at: usize) {
+    let inst = &mut env.explore.liveness.instances[at];
+    if inst.must_write_dropped {
+        for m in inst.frames.iter_mut().flatten() {
+            m.must_write_acc = 0;
+        }
+    }
+    let (start, curframe) = (inst.start(), inst.chain.curframe as usize);
+    let subprog = crate::subprogs::find_containing_subprog(env, start) as usize;
+    let from = env.subprogs[subprog].postorder_start as usize;
+    let to = env.subprogs.get(subprog + 1).map_or(env.cfg.postorder.len(), |s| s.postorder_start as usize);
+    let mut rounds = 0;
+    let mut changed = true;
+    while changed {
+        rounds += 1;
+        changed = false;
+        for frame in 0..=curframe {
+            if env.explore.liveness.instances[at].frames[frame].is_empty() {
+                continue;
+            }
+            for i in from..to {
+                let idx = env.cfg.postorder[i];
+                changed |= update_insn(env, at, frame, idx);
+            }
+        }
+    }
+    if env.log.level.is_level2() {
+        let chain = env.explore.liveness.instances[at].chain;
+        verbose!(env, "{} live stack update done in {} iterations\n", chain, rounds);
+    }
+    env.log.mark_not_message();
+    if curframe > 0 {
+        propagate_to_outer(env, at);
+    }
+}
+
+/// One instruction's share of the equations; true if its marks changed.
+fn update_insn(env: &mut Env<'_>, at: usize, frame: usize, idx: u32) -> bool {
+    let succ = successors(&env.insns, idx);
+    if succ.as_slice().is_empty() {
+        return false;
+    }
+    let inst = &mut env.explore.liveness.instances[at];
+    let (mut after, mut written) = (0, u64::MAX);
+    for &s in succ.as_slice() {
+        let m = inst.masks(frame, s).copied().unwrap_or_default();
+        after |= m.live_before;
+        written &= m.must_write_acc;
+    }
+    let Some(old) = inst.masks(frame, idx).copied() else { return false };
+    written |= old.must_write;
+    let before = (after & !old.must_write) | old.may_read;
+    if before == old.live_before && written == old.must_write_acc {
+        return false;
+    }
+    if let Some(m) = inst.masks_mut(frame, idx) {
+        m.live_before = before;
+        m.must_write_acc = written;
+    }
+    let (chain, start) = (inst.chain, inst.start());
+    let shown = old.may_read != 0 || old.must_write != 0 || idx == start || env.aux(idx).prune_point;
+    if shown && env.log.level.is_level2() {
+        log_change(env, &chain, "live", (frame, idx), old.live_before, before);
+        log_change(env, &chain, "written", (frame, idx), old.must_write_acc, written);
+    }
+    true
+}
+
+fn log_change(env: &mut Env<'_>, chain: &Callchain, what: &str, place: (usize, u32), old: u64, new: u64) {
+    if old == new {
+        return;
+    }
+    verbose!(env, "{} frame {} insn {} ", chain, place.0, place.1);
+    if new & !old != 0 {
+        verbose!(env, "+{} {} ", what, SlotMask(new & !old));
+    }
+    if old & !new != 0 {
+        verbose!(env, "-{} {}", what, SlotMask(old & !new));
+    }
+    verbose!(env, "\n");
+}
+
+/// What the entry of a function reads and writes in outer frames, its call does.
+fn propagate_to_outer(env: &mut Env<'_>, at: usize) {
+    let inst = &env.explore.liveness.instances[at];
+    let (mut chain, mut starts, entry) = (inst.chain, inst.starts, inst.start());
+    let cur = chain.curframe as usize;
+    let callsite = chain.callsites[cur - 1];
+    let marks: Vec<Option<Masks>> = (0..cur).map(|f| inst.masks(f, entry).copied()).collect();
+    chain.callsites[cur] = 0;
+    starts[cur] = 0;
+    chain.curframe -= 1;
+    chain.callsites[cur - 1] = starts[cur - 1];
+    let outer = lookup(env, chain, starts);
+    let live = &mut env.explore.liveness;
+    live.reset_writes(outer, callsite);
+    for (frame, m) in marks.iter().enumerate() {
+        if let Some(m) = m {
+            live.write_masks[frame] |= m.must_write_acc;
+            live.instances[outer].mark_read(frame, callsite, m.live_before);
+        }
+    }
+    live.commit_writes(outer);
+}
+
+/// Instances to ask about one state (`struct live_stack_query`).
+struct Query {
+    instances: [usize; MAX_CALL_FRAMES],
+    curframe: usize,
+    insn_idx: u32,
+}
+
+impl Query {
+    fn new(env: &mut Env<'_>, id: StateId) -> Option<Query> {
+        let st = env.explore.state(id)?;
+        let (curframe, insn_idx) = (st.curframe(), st.insn_idx);
+        let mut instances = [0; MAX_CALL_FRAMES];
+        for f in 0..=curframe {
+            let st = env.explore.state(id)?;
+            let (chain, starts) = callchain_of(env, st, f);
+            instances[f as usize] = lookup(env, chain, starts);
+        }
+        Some(Query { instances, curframe: curframe as usize, insn_idx })
+    }
+
+    /// `bpf_stack_slot_alive`: read later in this function, or by a caller after the call
+    /// (before it if the call runs a callback, which may run again).
+    fn is_alive(&self, env: &Env<'_>, frameno: usize, spi: u32) -> bool {
+        let instances = &env.explore.liveness.instances;
+        let innermost = &instances[self.instances[self.curframe]];
+        if innermost.is_live_before(frameno, self.insn_idx, spi) {
+            return true;
+        }
+        (frameno..self.curframe).any(|i| {
+            let callsite = innermost.chain.callsites[i];
+            let calls_back = env.aux.get(callsite as usize).is_some_and(|a| a.calls_callback);
+            let asked = if calls_back { callsite } else { callsite + 1 };
+            instances[self.instances[i]].is_live_before(frameno, asked, spi)
+        })
+    }
 }
 
 /// Forgets the registers and slots of a finished state that nothing reads any more (`clean_verifier_state`).
 pub fn clean_verifier_state(env: &mut Env<'_>, id: StateId) {
+    let Some(query) = Query::new(env, id) else { return };
     let capable = env.bpf_capable;
-    let Some(e) = env.explore.states.get_mut(id) else { return };
-    let st = &mut e.state;
-    st.cleaned = true;
-    for f in 0..=st.curframe() {
-        let ip = frame_insn_idx(st, f);
-        let live = env.aux.get(ip as usize).map_or(u16::MAX, |a| a.live_regs_before);
-        for (i, r) in st.frame_mut(f).regs[..10].iter_mut().enumerate() {
-            if live & (1 << i) == 0 {
-                r.mark_not_init(capable);
+    if let Some(e) = env.explore.states.get_mut(id) {
+        e.state.cleaned = true;
+    }
+    for f in 0..=query.curframe as u32 {
+        let Some(st) = env.explore.state(id) else { return };
+        let live = env.aux.get(frame_insn_idx(st, f) as usize).map_or(u16::MAX, |a| a.live_regs_before);
+        let mut dead = 0u64;
+        for (spi, s) in st.frame(f).stack().iter().enumerate().take(64) {
+            // What an unused slot once held is never looked at.
+            let unused = s.kind == StackSlot::EMPTY.kind;
+            if !unused && !query.is_alive(env, f as usize, spi as u32) {
+                dead |= 1 << spi;
+            }
+        }
+        let Some(e) = env.explore.states.get_mut(id) else { return };
+        let frame = e.state.frame_mut(f);
+        for (_, r) in frame.regs[..10].iter_mut().enumerate().filter(|(i, _)| live >> i & 1 == 0) {
+            r.mark_not_init(capable);
+        }
+        if dead != 0 {
+            let slots = frame.stack_mut().iter_mut().enumerate();
+            for (_, s) in slots.filter(|(spi, _)| *spi < 64 && dead >> spi & 1 == 1) {
+                s.spilled.mark_not_init(capable);
+                s.kind = StackSlot::EMPTY.kind;
             }
         }
     }

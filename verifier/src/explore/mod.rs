@@ -1,6 +1,7 @@
 //! Paths: pending branches, explored states, pruning, precision, liveness, loops, limits.
 //! Knows that states compare and join, not what is in them.
 
+pub mod backtrack;
 pub mod compare;
 pub mod dispatch;
 pub mod entry;

@@ -1,25 +1,309 @@
-//! Precision backtracking (`mark_chain_precision`, `kernel/bpf/backtrack.c` of 7.x).
+//! Precision: which scalars' exact values something safe depended on
+//! (`mark_chain_precision`, `propagate_precision`; `kernel/bpf/backtrack.c` of 7.x).
+//!
+//! Marks are never set in the current state, only in explored ones: only those are compared with.
 
 use bpfassay_isa::Reg;
 
-use crate::domain::stack::SlotType;
-use crate::domain::state::{StateId, VerifierState};
+use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
+use crate::domain::stack::{SlotType, StackSlot};
+use crate::domain::state::{HistoryEntry, StateId, VerifierState};
 use crate::env::Env;
+use crate::log::state::print_explored_state;
 use crate::stop::Check;
+use crate::verbose;
+
+/// Where backtracking starts: the current state, or a state kept outside the table.
+type Start<'s> = Option<&'s VerifierState>;
 
 /// Marks the scalar in `reg` precise along the path that made it.
-pub fn mark_chain_precision(_env: &mut Env<'_>, _reg: Reg) -> Check {
-    Ok(())
+pub fn mark_chain_precision(env: &mut Env<'_>, reg: Reg) -> Check {
+    if !env.bpf_capable {
+        return Ok(());
+    }
+    let mut bt = Backtrack { frame: env.cur.curframe() as usize, ..Backtrack::default() };
+    if !env.reg(reg).is_scalar() {
+        return Err(bug(env, "backtracking misuse"));
+    }
+    bt.set(reg.0);
+    mark_chain(env, None, bt).map(|_| ())
 }
 
-/// Precise scalars of the explored state `_old` become precise in the past of `_st` (None: the
+/// Precise scalars of the explored state `old` become precise in the past of `st` (None: the
 /// current state); true if that changed anything.
-pub fn propagate_precision(_env: &mut Env<'_>, _old: StateId, _st: Option<&mut VerifierState>) -> Check<bool> {
-    Ok(false)
+pub fn propagate_precision(env: &mut Env<'_>, old: StateId, st: Start<'_>) -> Check<bool> {
+    let Some(state) = env.explore.state(old) else { return Ok(false) };
+    let mut bt = Backtrack::default();
+    for f in 0..=state.curframe() {
+        let frame = state.frame(f);
+        for (i, r) in frame.regs[..10].iter().enumerate() {
+            bt.regs[f as usize] |= u16::from(r.precise && r.is_scalar()) << i;
+        }
+        for (i, s) in frame.stack().iter().enumerate().take(64) {
+            bt.slots[f as usize] |= u64::from(s.spilled.precise && is_spilled_scalar(s)) << i;
+        }
+    }
+    bt.frame = state.curframe() as usize;
+    if bt.is_empty() {
+        return Ok(false);
+    }
+    print_propagated(env, &bt);
+    if !env.bpf_capable {
+        return Ok(false);
+    }
+    bt.frame = st.unwrap_or(&env.cur).curframe() as usize;
+    mark_chain(env, st, bt)
 }
 
-/// Makes every scalar of every ancestor of `_st` precise.
-pub fn mark_all_scalars_precise_from(_env: &mut Env<'_>, _st: &mut VerifierState) {}
+fn print_propagated(env: &mut Env<'_>, bt: &Backtrack) {
+    for f in (0..=bt.frame).rev() {
+        if bt.regs[f] == 0 && bt.slots[f] == 0 {
+            continue;
+        }
+        if env.log.level.is_level2() {
+            let mut intro = format!("frame {f}: propagating ");
+            for i in (0..10).filter(|i| bt.regs[f] >> i & 1 == 1) {
+                verbose!(env, "{}r{}", intro, i);
+                intro = ",".to_owned();
+            }
+            for i in (0..64).filter(|i| bt.slots[f] >> i & 1 == 1) {
+                verbose!(env, "{}fp{}", intro, -(i + 1) * 8);
+                intro = ",".to_owned();
+            }
+            verbose!(env, "\n");
+        } else if env.log.level.prints_insns() {
+            // The kernel ends the line at every level.
+            verbose!(env, "\n");
+        }
+        env.log.mark_not_message();
+    }
+}
+
+fn is_spilled_scalar(s: &StackSlot) -> bool {
+    s.kind[7] == SlotType::Spill && s.spilled.is_scalar()
+}
+
+/// A state on the way back: the start, or an explored one.
+struct Walk<'s> {
+    start: Start<'s>,
+    at: Option<StateId>,
+}
+
+impl Walk<'_> {
+    fn state<'e>(&'e self, env: &'e Env<'_>) -> Option<&'e VerifierState> {
+        match self.at {
+            Some(id) => env.explore.state(id),
+            None => Some(self.start.unwrap_or(&env.cur)),
+        }
+    }
+}
+
+/// `__mark_chain_precision`: true if any mark was new.
+fn mark_chain(env: &mut Env<'_>, start: Start<'_>, mut bt: Backtrack) -> Check<bool> {
+    if bt.is_empty() {
+        return Ok(false);
+    }
+    let mut changed = false;
+    let mut walk = Walk { start, at: None };
+    let mut subseq = -1i64;
+    let first = start.unwrap_or(&env.cur);
+    let (mut last_idx, mut first_idx) = (i64::from(first.insn_idx), first.first_insn_idx);
+    let mut skip_first = true;
+    loop {
+        if env.log.level.is_level2() {
+            verbose!(
+                env,
+                "mark_precise: frame{}: last_idx {} first_idx {} subseq_idx {} \n",
+                bt.frame,
+                last_idx,
+                first_idx as i32,
+                subseq
+            );
+        }
+        env.log.mark_not_message();
+        if last_idx < 0 {
+            return at_function_entry(env, &walk, &mut bt, changed);
+        }
+        match walk_state(env, &walk, &mut bt, last_idx as u32, &mut subseq, &mut skip_first)? {
+            Way::Done => return Ok(changed),
+            Way::Lost => {
+                mark_all_scalars_precise_from(env, start);
+                return Ok(changed);
+            }
+            Way::Up => {}
+        }
+        let Some(parent) = walk.state(env).and_then(|s| s.parent) else { break };
+        walk.at = Some(parent);
+        changed |= mark_parent(env, parent, &mut bt)?;
+        if bt.is_empty() {
+            return Ok(changed);
+        }
+        subseq = i64::from(first_idx);
+        let Some(st) = env.explore.state(parent) else { break };
+        last_idx = i64::from(st.last_insn_idx as i32);
+        first_idx = st.first_insn_idx;
+    }
+    // Something was missed, such as a stack access through another register.
+    mark_all_scalars_precise_from(env, start);
+    Ok(changed)
+}
+
+enum Way {
+    /// Everything wanted was found.
+    Done,
+    Lost,
+    /// The first instruction of the state was passed: on to its parent.
+    Up,
+}
+
+/// Back over the instructions of one state, from `last_idx` to its first.
+fn walk_state(
+    env: &mut Env<'_>,
+    walk: &Walk<'_>,
+    bt: &mut Backtrack,
+    last_idx: u32,
+    subseq: &mut i64,
+    skip_first: &mut bool,
+) -> Check<Way> {
+    let Some(st) = walk.state(env) else { return Ok(Way::Up) };
+    let first_idx = st.first_insn_idx;
+    let mut left = st.history.len();
+    let mut i = last_idx;
+    loop {
+        let hist = walk.state(env).and_then(|s| entry_at(&s.history, left, i)).copied();
+        if !std::mem::take(skip_first) && backtrack_insn(env, bt, i, *subseq, hist.as_ref())? == Traced::Lost {
+            return Ok(Way::Lost);
+        }
+        if bt.is_empty() {
+            return Ok(Way::Done);
+        }
+        *subseq = i64::from(i);
+        // One entry at the first instruction is the jump into this state.
+        if i == first_idx && (left == 0 || (left == 1 && hist.is_some())) {
+            return Ok(Way::Up);
+        }
+        i = match hist {
+            Some(h) => {
+                left -= 1;
+                h.prev_idx
+            }
+            None => i.wrapping_sub(1),
+        };
+        if i as usize >= env.insns.len() {
+            return Err(bug(env, &format!("backtracking idx {}", i as i32)));
+        }
+    }
+}
+
+/// The last entry not yet gone back over, if it is about instruction `i`.
+#[inline]
+fn entry_at(history: &[HistoryEntry], left: usize, i: u32) -> Option<&HistoryEntry> {
+    left.checked_sub(1).and_then(|at| history.get(at)).filter(|h| h.idx == i)
+}
+
+/// The path began here: only arguments of a global function may still be wanted.
+fn at_function_entry(env: &mut Env<'_>, walk: &Walk<'_>, bt: &mut Backtrack, changed: bool) -> Check<bool> {
+    let Some(st) = walk.state(env) else { return Ok(changed) };
+    let outer = st.frame(0);
+    let subprogno = outer.subprogno;
+    let is_global_entry = st.curframe() == 0 && subprogno > 0 && outer.callsite == -1;
+    if !is_global_entry || bt.slot_mask() != 0 || bt.reg_mask() & !ARGS != 0 {
+        let text = format!(
+            "backtracking func entry subprog {} reg_mask {:x} stack_mask {:x}",
+            subprogno,
+            bt.reg_mask(),
+            bt.slot_mask()
+        );
+        return Err(bug(env, &text));
+    }
+    let mut changed = changed;
+    if let Some(e) = walk.at.and_then(|id| env.explore.states.get_mut(id)) {
+        for i in (1..=5).filter(|i| bt.reg_mask() >> i & 1 == 1) {
+            if e.state.frame(0).regs[i].is_scalar() {
+                e.state.frame_mut(0).regs[i].precise = true;
+                changed = true;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Marks what is wanted in an explored state; what is precise already or no scalar is wanted no more.
+fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool> {
+    let mut changed = false;
+    for f in (0..=bt.frame).rev() {
+        let Some(e) = env.explore.states.get_mut(id) else { return Ok(changed) };
+        if f > e.state.curframe() as usize {
+            continue;
+        }
+        let fr = f as u32;
+        let (regs, slots) = (bt.regs[f], bt.slots[f]);
+        for i in (0..11).filter(|i| regs >> i & 1 == 1) {
+            let r = &e.state.frame(fr).regs[i];
+            if !r.is_scalar() || r.precise {
+                bt.regs[f] &= !(1 << i);
+            } else {
+                e.state.frame_mut(fr).regs[i].precise = true;
+                changed = true;
+            }
+        }
+        for i in (0..64usize).filter(|i| slots >> i & 1 == 1) {
+            let total = e.state.frame(fr).stack().len();
+            let Some(s) = e.state.frame(fr).stack().get(i) else {
+                let text = format!(
+                    "stack slot {i}, total slots {total} (i >= func->allocated_stack / BPF_REG_SIZE)"
+                );
+                return Err(bug(env, &text));
+            };
+            if !is_spilled_scalar(s) || s.spilled.precise {
+                bt.slots[f] &= !(1 << i);
+            } else {
+                e.state.frame_mut(fr).slot_mut(i).spilled.precise = true;
+                changed = true;
+            }
+        }
+        if env.log.level.is_level2() {
+            let (regs, slots) = (RegMask(bt.regs[f]), SlotMask(bt.slots[f]));
+            verbose!(env, "mark_precise: frame{}: parent state regs={} stack={}: ", f, regs, slots);
+            print_explored_state(env, id, fr, true);
+        }
+    }
+    Ok(changed)
+}
+
+/// Makes every scalar of every ancestor of `start` precise (`mark_all_scalars_precise`).
+pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
+    let st = start.unwrap_or(&env.cur);
+    let (frame, mut next) = (st.curframe(), st.parent);
+    let level2 = env.log.level.is_level2();
+    if level2 {
+        verbose!(env, "mark_precise: frame{}: falling back to forcing all scalars precise\n", frame);
+    }
+    env.log.mark_not_message();
+    while let Some(e) = next.and_then(|id| env.explore.states.get_mut(id)) {
+        next = e.state.parent;
+        for f in 0..=e.state.curframe() {
+            let imprecise: Vec<usize> =
+                (0..10).filter(|i| { let r = &e.state.frame(f).regs[*i]; r.is_scalar() && !r.precise }).collect();
+            for i in imprecise {
+                e.state.frame_mut(f).regs[i].precise = true;
+                if level2 {
+                    verbose!(env, "force_precise: frame{}: forcing r{} to be precise\n", f, i);
+                }
+            }
+            let wanted = |s: &StackSlot| is_spilled_scalar(s) && !s.spilled.precise;
+            let slots: Vec<usize> =
+                (0..e.state.frame(f).stack().len()).filter(|i| wanted(&e.state.frame(f).stack()[*i])).collect();
+            for i in slots {
+                e.state.frame_mut(f).slot_mut(i).spilled.precise = true;
+                if level2 {
+                    verbose!(env, "force_precise: frame{}: forcing fp{} to be precise\n", f, -(i as i32 + 1) * 8);
+                }
+            }
+        }
+    }
+    env.log.mark_not_message();
+}
 
 /// Forgets precision in a state; children find out again what they need.
 pub fn mark_all_scalars_imprecise(st: &mut VerifierState) {
@@ -30,9 +314,7 @@ pub fn mark_all_scalars_imprecise(st: &mut VerifierState) {
                 r.precise &= !r.is_scalar();
             }
         }
-        let precise_slot = |s: &crate::domain::stack::StackSlot| {
-            s.kind[7] == SlotType::Spill && s.spilled.precise && s.spilled.is_scalar()
-        };
+        let precise_slot = |s: &StackSlot| s.spilled.precise && is_spilled_scalar(s);
         if st.frame(i).stack().iter().any(precise_slot) {
             for s in st.frame_mut(i).stack_mut().iter_mut().filter(|s| precise_slot(s)) {
                 s.spilled.precise = false;

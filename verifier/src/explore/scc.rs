@@ -189,7 +189,7 @@ const MAX_BACKEDGE_ITERS: u32 = 64;
 /// until nothing changes.
 fn propagate_backedges(env: &mut Env<'_>, chain: &Callchain) -> Check {
     let Some(visit) = env.explore.scc.get_mut(chain) else { return Ok(()) };
-    let mut backedges = std::mem::take(&mut visit.backedges);
+    let backedges = std::mem::take(&mut visit.backedges);
     let mut rounds = 0;
     loop {
         if rounds > MAX_BACKEDGE_ITERS {
@@ -197,14 +197,14 @@ fn propagate_backedges(env: &mut Env<'_>, chain: &Callchain) -> Check {
                 verbose!(env, "propagate_backedges: too many iterations\n");
                 env.log.mark_not_message();
             }
-            for st in backedges.iter_mut().rev() {
-                precision::mark_all_scalars_precise_from(env, st);
+            for st in backedges.iter().rev() {
+                precision::mark_all_scalars_precise_from(env, Some(st));
             }
             break;
         }
         rounds += 1;
         let mut changed = false;
-        for st in backedges.iter_mut().rev() {
+        for st in backedges.iter().rev() {
             if let Some(equal) = st.equal_state {
                 changed |= precision::propagate_precision(env, equal, Some(st))?;
             }
