@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! Judging objects and what a gate makes of it.  Knows no engine and no terminal.
+
+pub mod contract;
+pub mod judge;

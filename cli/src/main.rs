@@ -1,1 +1,55 @@
-fn main() {}
+//! The command line: one file per subcommand, no logic worth a unit test.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod asm;
+mod check;
+mod compare;
+mod diff_log;
+mod exit;
+mod inputs;
+mod render;
+mod setup;
+
+/// Would Linux accept this eBPF program?  Asked without root and without a kernel.
+#[derive(Parser)]
+#[command(name = "bpfassay", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Judge every program of the given objects as the kernel's verifier would.
+    Check(check::Args),
+    /// Judge objects beside the running kernel and show where the answers part.
+    Compare(compare::Args),
+    /// Assemble text in the kernel's disassembly syntax.
+    Asm(asm::AsmArgs),
+    /// Print programs in the kernel's disassembly syntax.
+    Disasm(asm::DisasmArgs),
+    /// Name the first place where our log leaves the kernel's.
+    DiffLog(diff_log::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            // Help and version are answers, not mistakes.
+            return if e.use_stderr() { exit::Outcome::Usage } else { exit::Outcome::Ok }.into();
+        }
+    };
+    let outcome = match cli.command {
+        Command::Check(args) => check::run(args),
+        Command::Compare(args) => compare::run(args),
+        Command::Asm(args) => asm::run_asm(args),
+        Command::Disasm(args) => asm::run_disasm(args),
+        Command::DiffLog(args) => diff_log::run(args),
+    };
+    outcome.into()
+}

@@ -6,7 +6,7 @@
 use crate::generated::callers as table;
 use crate::generated::helpers::PROTOS;
 use crate::helper::{self, HelperProto};
-use crate::kernel::Kernel;
+use crate::kernel::{Features, Kernel};
 use crate::prog::ProgKind;
 use crate::uapi::{AttachType, ProgType};
 
@@ -27,6 +27,7 @@ pub enum Test {
     Attach(&'static [AttachType]),
     /// Attached kernel function, iterator or struct_ops member.
     Hook(&'static [&'static str]),
+    Feature(&'static str, fn(&Features) -> bool),
     Sleepable,
     /// `bpf_prog_check_recur`.
     Recur,
@@ -159,7 +160,7 @@ impl Kernel {
         None
     }
 
-    fn holds(&self, kind: &ProgKind<'_>, test: Test) -> bool {
+    pub(crate) fn holds(&self, kind: &ProgKind<'_>, test: Test) -> bool {
         match test {
             Test::Config(name) => self.config.has(name),
             Test::Cap(Cap::Bpf) => kind.caps.bpf,
@@ -168,6 +169,7 @@ impl Kernel {
             Test::Type(t) => kind.prog_type == t,
             Test::Attach(list) => list.contains(&kind.attach()),
             Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
+            Test::Feature(_, has) => has(&self.features),
             Test::Sleepable => kind.sleepable,
             Test::Recur => kind.checks_recursion(),
             Test::Trampoline => kind.has_trampoline(),

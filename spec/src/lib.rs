@@ -3,6 +3,7 @@
 //! Knows no instructions and no verifier states; opens no file.
 
 pub mod callers;
+pub mod ctx;
 mod generated;
 pub mod helper;
 pub mod kernel;
@@ -11,6 +12,7 @@ pub mod types;
 pub mod uapi;
 
 pub use callers::{HelperTable, ProtoLookup};
+pub use ctx::{AccessType, CtxAccess};
 pub use helper::HelperProto;
 pub use kernel::{Config, Features, Jit, Kernel, Limits};
 pub use prog::{Caps, ProgKind};

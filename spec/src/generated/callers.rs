@@ -12,7 +12,7 @@ pub static TABLES: [RuleTable; 34] = [
         Rule { helper: 173, tests: &[], answer: Answer::Proto(230) },
         Rule { helper: -1, tests: &[], answer: Answer::Try(7) },
         Rule { helper: -1, tests: &[(false, Test::Cap(Cap::SysAdmin))], answer: Answer::Deny },
-        Rule { helper: 36, tests: &[], answer: Answer::Proto(48) },
+        Rule { helper: 36, tests: &[(true, Test::Feature("probe_write_user", |f| f.probe_write_user))], answer: Answer::Proto(48) },
         Rule { helper: -1, tests: &[], answer: Answer::Deny },
     ] },
     RuleTable { name: "kprobe_prog_func_proto", source: "kernel/trace/bpf_trace.c", rules: &[

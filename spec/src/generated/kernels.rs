@@ -34,6 +34,14 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_stack_write_var_off, scrub_special_slot (7.2).
     pub var_off_write_scrubs_slot: bool,
+    /// kprobe programs may store to their registers (the context); refused as an invalid context access elsewhere.
+    ///
+    /// kernel/trace/bpf_trace.c kprobe_prog_is_valid_access.
+    pub kprobe_ctx_write: bool,
+    /// bpf_probe_write_user exists for those with CAP_SYS_ADMIN; kernel lockdown or hardening takes it away.
+    ///
+    /// kernel/trace/bpf_trace.c bpf_tracing_func_proto, LOCKDOWN_BPF_WRITE_USER.
+    pub probe_write_user: bool,
 }
 
 impl Features {
@@ -47,6 +55,8 @@ impl Features {
             ("deduce_u32_across_sign", self.deduce_u32_across_sign),
             ("tnum_single_value", self.tnum_single_value),
             ("var_off_write_scrubs_slot", self.var_off_write_scrubs_slot),
+            ("kprobe_ctx_write", self.kprobe_ctx_write),
+            ("probe_write_user", self.probe_write_user),
         ]
     }
 
@@ -60,6 +70,8 @@ impl Features {
             "deduce_u32_across_sign" => Some(&mut self.deduce_u32_across_sign),
             "tnum_single_value" => Some(&mut self.tnum_single_value),
             "var_off_write_scrubs_slot" => Some(&mut self.var_off_write_scrubs_slot),
+            "kprobe_ctx_write" => Some(&mut self.kprobe_ctx_write),
+            "probe_write_user" => Some(&mut self.probe_write_user),
             _ => None,
         }
     }
@@ -206,7 +218,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false },
+        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },
@@ -215,7 +227,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true },
+        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },

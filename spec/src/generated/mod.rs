@@ -6,3 +6,5 @@ pub mod callers;
 pub mod helpers;
 #[rustfmt::skip]
 pub mod kernels;
+#[rustfmt::skip]
+pub mod ctx;

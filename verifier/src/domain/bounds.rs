@@ -187,7 +187,7 @@ impl RegState {
         self.learn_range64_from_tnum();
     }
 
-    fn learn_range32_from_tnum(&mut self) {
+    pub(crate) fn learn_range32_from_tnum(&mut self) {
         let (value, mask) = (self.var_off.value as u32, self.var_off.mask as u32);
         let sign = i32::MIN as u32;
         self.narrow_s32((value | (mask & sign)) as i32, (value | (mask & !sign)) as i32);

@@ -23,8 +23,12 @@ impl BtfObj {
     pub const VMLINUX: BtfObj = BtfObj(1);
 }
 
-/// Upper bit of `id`: the register equals another one plus `off` (`BPF_ADD_CONST`).
-pub const ADD_CONST: u32 = 1 << 31;
+/// Upper bit of `id`: the register equals another one plus `off`, 64 bits wide (`BPF_ADD_CONST64`).
+pub const ADD_CONST64: u32 = 1 << 31;
+/// The same of a 32-bit addition: the sum is zero-extended (`BPF_ADD_CONST32`).
+pub const ADD_CONST32: u32 = 1 << 30;
+/// Both (`BPF_ADD_CONST`).
+pub const ADD_CONST: u32 = ADD_CONST64 | ADD_CONST32;
 
 /// `subreg_def` of a register whose upper half is defined (`DEF_NOT_SUBREG`).
 pub const DEF_NOT_SUBREG: i32 = 0;

@@ -12,6 +12,7 @@ pub mod precision;
 pub mod prune;
 pub mod scc;
 pub mod states;
+pub mod widen;
 pub mod worklist;
 
 use crate::domain::state::{StateId, VerifierState};

@@ -1,9 +1,337 @@
-//! ALU instructions (`check_alu_op`, `adjust_reg_min_max_vals`).
+//! ALU instructions on scalars (`check_alu_op`, `adjust_reg_min_max_vals`,
+//! `adjust_scalar_min_max_vals` of `kernel/bpf/verifier.c`).
+//!
+//! Moves are in [`super::mov`], pointer arithmetic in [`super::ptr_alu`], what an
+//! operation does to bounds in [`crate::domain::arith`].
 
+use bpfassay_isa::field::{AluCode, Class};
+use bpfassay_isa::{disasm, RawInsn, Reg, Width};
+use bpfassay_spec::RegBase;
+
+use super::mark::{mark_reg_unknown, reg_bounds_sanity_check};
+use super::mov;
+use super::ptr_alu::adjust_ptr_min_max_vals;
+use crate::check::reg_arg::{check_reg_arg, RegArg};
+use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32, ADD_CONST64};
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::explore::precision::mark_chain_precision;
+use crate::explore::worklist::push_stack;
+use crate::stop::{Check, Errno};
+use crate::verbose;
+
+/// The instruction at hand, as far as arithmetic needs it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alu {
+    pub raw: RawInsn,
+    pub op: AluCode,
+    pub width: Width,
+    pub dst: Reg,
+    /// Register operand; None for an immediate.
+    pub src: Option<Reg>,
+}
+
+impl Alu {
+    fn of(raw: RawInsn) -> Alu {
+        Alu {
+            raw,
+            op: raw.alu_op(),
+            width: raw.width(),
+            dst: Reg(raw.dst),
+            src: raw.is_src_reg().then_some(Reg(raw.src)),
+        }
+    }
+
+    /// The log's operator (`bpf_alu_string`).
+    pub fn operator(&self) -> &'static str {
+        disasm::alu_string(self.raw).unwrap_or("")
+    }
+}
 
 /// The ALU, move, swap or negate instruction at `env.insn_idx`.
-pub fn check_alu_op(_env: &mut Env<'_>) -> Check {
-    Err(Stop::unsupported("ALU instructions"))
+pub fn check_alu_op(env: &mut Env<'_>) -> Check {
+    let raw = env.insns.get(env.insn_idx as usize).copied().unwrap_or_default();
+    let insn = Alu::of(raw);
+    match insn.op {
+        AluCode::Neg | AluCode::End => check_unary(env, insn)?,
+        AluCode::Mov => mov::check_mov(env, raw)?,
+        AluCode::UndefinedE | AluCode::UndefinedF => {
+            verbose!(env, "invalid BPF_ALU opcode {:x}\n", raw.op_bits() << 4);
+            return Err(Errno::EINVAL.into());
+        }
+        _ => check_binary(env, insn)?,
+    }
+    let mut dst = *env.reg(insn.dst);
+    if dst.bounds_violation().is_some() {
+        reg_bounds_sanity_check(env, &mut dst, "alu")?;
+        *env.reg_mut(insn.dst) = dst;
+    }
+    Ok(())
+}
+
+/// True if storing or combining the register would leak an address (`is_pointer_value`).
+pub fn is_pointer_value(env: &Env<'_>, r: Reg) -> bool {
+    !env.allow_ptr_leaks && !env.reg(r).is_scalar()
+}
+
+fn check_unary(env: &mut Env<'_>, insn: Alu) -> Check {
+    let raw = insn.raw;
+    if insn.op == AluCode::Neg {
+        if raw.is_src_reg() || raw.src != 0 || raw.off != 0 || raw.imm != 0 {
+            verbose!(env, "BPF_NEG uses reserved fields\n");
+            return Err(Errno::EINVAL.into());
+        }
+    } else if raw.src != 0
+        || raw.off != 0
+        || !matches!(raw.imm, 16 | 32 | 64)
+        || (raw.class() == Class::Alu64 && raw.is_src_reg())
+    {
+        verbose!(env, "BPF_END uses reserved fields\n");
+        return Err(Errno::EINVAL.into());
+    }
+    check_reg_arg(env, insn.dst, RegArg::Src)?;
+    if is_pointer_value(env, insn.dst) {
+        verbose!(env, "R{} pointer arithmetic prohibited\n", insn.dst.0);
+        return Err(Errno::EACCES.into());
+    }
+    let tracked = insn.op == AluCode::Neg || env.kernel.features.scalar_byte_swap;
+    if tracked && env.reg(insn.dst).is_scalar() {
+        check_reg_arg(env, insn.dst, RegArg::DstNoMark)?;
+        let mut dst = *env.reg(insn.dst);
+        let operand = dst;
+        adjust_scalar_min_max_vals(env, insn, &mut dst, &operand)?;
+        *env.reg_mut(insn.dst) = dst;
+        Ok(())
+    } else {
+        check_reg_arg(env, insn.dst, RegArg::Dst)
+    }
+}
+
+fn check_binary(env: &mut Env<'_>, insn: Alu) -> Check {
+    let raw = insn.raw;
+    let divides = matches!(insn.op, AluCode::Mod | AluCode::Div);
+    let bad_off = raw.off != 0 && !(raw.off == 1 && divides);
+    if bad_off || if raw.is_src_reg() { raw.imm != 0 } else { raw.src != 0 } {
+        verbose!(env, "BPF_ALU uses reserved fields\n");
+        return Err(Errno::EINVAL.into());
+    }
+    if let Some(src) = insn.src {
+        check_reg_arg(env, src, RegArg::Src)?;
+    }
+    check_reg_arg(env, insn.dst, RegArg::Src)?;
+    if insn.src.is_none() {
+        if divides && raw.imm == 0 {
+            verbose!(env, "div by zero\n");
+            return Err(Errno::EINVAL.into());
+        }
+        let shifts = matches!(insn.op, AluCode::Lsh | AluCode::Rsh | AluCode::Arsh);
+        if shifts && !(0..bits(insn.width) as i32).contains(&raw.imm) {
+            verbose!(env, "invalid shift {}\n", raw.imm);
+            return Err(Errno::EINVAL.into());
+        }
+    }
+    check_reg_arg(env, insn.dst, RegArg::DstNoMark)?;
+    adjust_reg_min_max_vals(env, insn)
+}
+
+fn bits(width: Width) -> u64 {
+    match width {
+        Width::W32 => 32,
+        Width::W64 => 64,
+    }
+}
+
+/// Sends the operation to pointer or scalar arithmetic by what the operands are.
+fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
+    let dst_reg = *env.reg(insn.dst);
+    if dst_reg.ty == RegBase::Arena {
+        return Ok(());
+    }
+    let dst_is_ptr = !dst_reg.is_scalar();
+    let Some(src) = insn.src else {
+        let k = RegState::constant_scalar(raw_imm(insn.raw));
+        if dst_is_ptr {
+            return adjust_ptr_min_max_vals(env, insn, dst_reg, k, false);
+        }
+        return adjust_two_scalars(env, insn, k);
+    };
+    let src_reg = *env.reg(src);
+    match (dst_is_ptr, !src_reg.is_scalar()) {
+        (true, true) => {
+            if insn.op == AluCode::Sub && env.allow_ptr_leaks {
+                mark_reg_unknown(env, insn.dst);
+                return Ok(());
+            }
+            verbose!(env, "R{} pointer {} pointer prohibited\n", insn.dst.0, insn.operator());
+            Err(Errno::EACCES.into())
+        }
+        (false, true) => {
+            mark_chain_precision(env, insn.dst)?;
+            let dst_reg = *env.reg(insn.dst);
+            adjust_ptr_min_max_vals(env, insn, src_reg, dst_reg, true)
+        }
+        (true, false) => {
+            mark_chain_precision(env, src)?;
+            let src_reg = *env.reg(src);
+            adjust_ptr_min_max_vals(env, insn, dst_reg, src_reg, false)
+        }
+        (false, false) => {
+            if dst_reg.precise {
+                mark_chain_precision(env, src)?;
+            }
+            let src_reg = *env.reg(src);
+            adjust_two_scalars(env, insn, src_reg)
+        }
+    }
+}
+
+fn raw_imm(raw: RawInsn) -> u64 {
+    bpfassay_isa::semantics::imm(raw.imm)
+}
+
+fn adjust_two_scalars(env: &mut Env<'_>, insn: Alu, src: RegState) -> Check {
+    let mut dst = *env.reg(insn.dst);
+    let umax_before = dst.umax;
+    adjust_scalar_min_max_vals(env, insn, &mut dst, &src)?;
+    let delta = link_delta(env, insn, &dst, &src, umax_before);
+    match delta {
+        Some(delta) if dst.id & ADD_CONST == 0 => {
+            dst.id |= if insn.width == Width::W32 { ADD_CONST32 } else { ADD_CONST64 };
+            dst.off = delta;
+        }
+        // Older kernels leave the stale delta behind when the link goes for any other reason than a second addition.
+        None if !env.kernel.features.add_const_keeps_self_link => dst.id = 0,
+        _ => dst.clear_scalar_id(),
+    }
+    *env.reg_mut(insn.dst) = dst;
+    Ok(())
+}
+
+/// The constant by which `dst` now differs from the scalars it is linked to, so that a later
+/// branch on one of them still says something about it: `r1 = r2; r1 += 1; if r2 < 1000`.
+///
+/// None where the link must go. 
+fn link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState, umax_before: u64) -> Option<i32> {
+    let narrow = insn.width == Width::W32;
+    let self_op = insn.src == Some(insn.dst);
+    if !env.kernel.features.add_const_keeps_self_link {
+        return old_link_delta(env, insn, dst, if self_op { dst } else { src });
+    }
+    if !env.bpf_capable || dst.id == 0 || !src.is_const(narrow) || self_op {
+        return None;
+    }
+    let v = if narrow { src.var_off.subreg().value as u32 as i32 as i64 } else { src.var_off.value as i64 };
+    let v = i32::try_from(v).ok()?;
+    // The upper half is cut by a 32-bit addition: the linked value must not have had one.
+    if narrow && umax_before > u32::MAX as u64 {
+        return None;
+    }
+    match insn.op {
+        AluCode::Add => Some(v),
+        AluCode::Sub => v.checked_neg(),
+        _ => None,
+    }
+}
+
+/// The same before `add_const_keeps_self_link`.  A constant too large counts as a second addition would: its
+/// delta is cleared with the id.  `src` is the destination's new value where both are one register.
+fn old_link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState) -> Option<i32> {
+    let adds = insn.op == AluCode::Add && insn.width == Width::W64;
+    if !env.bpf_capable || !adds || dst.id == 0 || !src.is_const(false) {
+        return None;
+    }
+    i32::try_from(src.var_off.value).ok()
+}
+
+/// True if the operation's result can be bounded at all (`is_safe_to_compute_dst_reg_range`):
+/// shifts need a known count within the width, division and modulo are not followed.
+fn is_computable(insn: Alu, src: &RegState) -> bool {
+    match insn.op {
+        AluCode::Add
+        | AluCode::Sub
+        | AluCode::Neg
+        | AluCode::And
+        | AluCode::Xor
+        | AluCode::Or
+        | AluCode::Mul
+        | AluCode::End => true,
+        AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => {
+            let known = match insn.width {
+                Width::W32 => {
+                    src.var_off.subreg_is_const()
+                        && src.s32_min == src.s32_max
+                        && src.u32_min == src.u32_max
+                }
+                Width::W64 => {
+                    src.var_off.is_const() && src.smin == src.smax && src.umin == src.umax
+                }
+            };
+            known && src.umax < bits(insn.width)
+        }
+        _ => false,
+    }
+}
+
+/// `dst = dst op src`, both scalars.
+fn adjust_scalar_min_max_vals(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, src: &RegState) -> Check {
+    if !is_computable(insn, src) {
+        dst.mark_unknown(env.bpf_capable);
+        return Ok(());
+    }
+    let narrow = insn.width == Width::W32;
+    // The count is below the width, so either half's minimum is all of it.
+    let count = src.u32_min;
+    match insn.op {
+        AluCode::Add => dst.alu_add(src),
+        AluCode::Sub => dst.alu_sub(src),
+        AluCode::Neg => dst.alu_neg(),
+        AluCode::Mul => dst.alu_mul(src),
+        AluCode::And => {
+            maybe_fork_scalars(env, insn, dst, src)?;
+            dst.alu_and(src);
+        }
+        AluCode::Or => {
+            maybe_fork_scalars(env, insn, dst, src)?;
+            dst.alu_or(src);
+        }
+        AluCode::Xor => dst.alu_xor(src),
+        AluCode::Lsh if narrow => dst.alu_lsh32(count),
+        AluCode::Lsh => dst.alu_lsh64(count),
+        AluCode::Rsh if narrow => dst.alu_rsh32(count),
+        AluCode::Rsh => dst.alu_rsh64(count),
+        AluCode::Arsh if narrow => dst.alu_arsh32(count),
+        AluCode::Arsh => dst.alu_arsh64(count),
+        AluCode::End => {
+            let swaps = insn.raw.class() == Class::Alu64 || insn.raw.is_src_reg();
+            dst.alu_byte_swap(swaps, insn.raw.imm as u32, env.kernel.features);
+        }
+        _ => {}
+    }
+    if narrow && insn.op != AluCode::End {
+        dst.zext_32_to_64();
+    }
+    dst.sync(env.kernel.features);
+    Ok(())
+}
+
+/// A scalar that is 0 or -1 (the result of `s>>= 63`, a compiler's branchless comparison) splits the path
+/// before AND or OR with a constant: both results are then constants instead of one wide range.
+fn maybe_fork_scalars(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, src: &RegState) -> Check {
+    if !env.kernel.features.fork_scalars || !src.var_off.is_const() {
+        return Ok(());
+    }
+    let whole = dst.smin == -1 && dst.smax == 0;
+    if !whole && !(dst.s32_min == -1 && dst.s32_max == 0) {
+        return Ok(());
+    }
+    let idx = env.insn_idx;
+    let branch = push_stack(env, idx, idx, false)?;
+    let zero = branch.cur_mut().reg_mut(insn.dst);
+    if whole {
+        zero.mark_known(0);
+        dst.mark_known(u64::MAX);
+    } else {
+        zero.mark_known32(0);
+        dst.mark_known32(u32::MAX);
+    }
+    Ok(())
 }

@@ -5,3 +5,5 @@ pub mod branch;
 pub mod ld_imm;
 pub mod links;
 pub mod mark;
+pub mod mov;
+pub mod ptr_alu;

@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Table;
 
 use super::names::Names;
-use super::{header, rows, Result};
+use super::{conds, header, rows, Result};
 
 const FOLDER: &str = "spec/data/helpers";
 const PROTO_KEYS: &[&str] = &[
@@ -183,7 +183,7 @@ pub fn callers(root: &Path, names: &Names) -> Result<String> {
 }
 
 fn rule_row(rule: &str, scope: &Scope<'_>) -> Result<String> {
-    let (head, conds) = rule.split_once(" if ").unwrap_or((rule, ""));
+    let (head, conditions) = rule.split_once(" if ").unwrap_or((rule, ""));
     let (helper, answer) = head.split_once(" = ").ok_or("no ` = `")?;
     let id = match helper {
         "*" => -1,
@@ -202,41 +202,6 @@ fn rule_row(rule: &str, scope: &Scope<'_>) -> Result<String> {
             format!("Answer::Proto({at})")
         }
     };
-    let mut tests = Vec::new();
-    for cond in conds.split(" & ").filter(|c| !c.is_empty()) {
-        tests.push(test(cond, scope.names)?);
-    }
-    Ok(format!("Rule {{ helper: {id}, tests: &[{}], answer: {answer} }}", tests.join(", ")))
-}
-
-/// `!attach(a|b)` → `(false, Test::Attach(&[…]))`.
-fn test(cond: &str, names: &Names) -> Result<String> {
-    let (want, cond) = match cond.strip_prefix('!') {
-        Some(rest) => (false, rest),
-        None => (true, cond),
-    };
-    let (word, args) = match cond.split_once('(') {
-        Some((word, rest)) => {
-            (word, rest.strip_suffix(')').ok_or("missing )")?.split('|').collect::<Vec<_>>())
-        }
-        None => (cond, Vec::new()),
-    };
-    let test = match (word, args.as_slice()) {
-        ("config", [name]) => format!("Config({name:?})"),
-        ("cap", ["bpf"]) => "Cap(Cap::Bpf)".to_string(),
-        ("cap", ["perfmon"]) => "Cap(Cap::Perfmon)".to_string(),
-        ("cap", ["sys_admin"]) => "Cap(Cap::SysAdmin)".to_string(),
-        ("type", [name]) => format!("Type({})", names.uapi("ProgType", name)?),
-        ("attach", list) if !list.is_empty() => {
-            let list: Result<Vec<String>> =
-                list.iter().map(|a| names.uapi("AttachType", a)).collect();
-            format!("Attach(&[{}])", list?.join(", "))
-        }
-        ("hook", list) if !list.is_empty() => format!("Hook(&{list:?})"),
-        ("sleepable", []) => "Sleepable".to_string(),
-        ("recur", []) => "Recur".to_string(),
-        ("trampoline", []) => "Trampoline".to_string(),
-        _ => return Err(format!("unknown condition {cond}")),
-    };
-    Ok(format!("({want}, Test::{test})"))
+    let tests = conds::tests(conditions, scope.names)?;
+    Ok(format!("Rule {{ helper: {id}, tests: &[{}], answer: {answer} }}", tests))
 }

@@ -1,5 +1,7 @@
 //! Text rows under `spec/data/` to Rust tables under `spec/src/generated/`.
 
+mod conds;
+mod ctx;
 mod helpers;
 mod kernels;
 mod names;
@@ -25,6 +27,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
     Ok(vec![
         ("spec/src/generated/helpers.rs", helpers::protos(root, &names)?),
         ("spec/src/generated/callers.rs", helpers::callers(root, &names)?),
+        ("spec/src/generated/ctx.rs", ctx::ctx(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root)?),
     ])
 }

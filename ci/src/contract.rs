@@ -1,0 +1,160 @@
+//! The stable machine form of a check: schema `bpfassay.check/1`.
+//!
+//! Field order is part of what a reader sees; reports are equal byte for byte
+//! from run to run and host to host, `verification_us` aside.
+
+use serde::Serialize;
+
+/// Value of `schema`.
+pub const SCHEMA: &str = "bpfassay.check/1";
+
+/// A whole check.
+#[derive(Serialize, Debug)]
+pub struct CheckReport {
+    pub schema: &'static str,
+    /// `bpfassay` and its version.
+    pub tool: String,
+    /// Exact kernel release judged for.
+    pub kernel: String,
+    pub profile: String,
+    /// SHA-256 of the kernel BTF used, hexadecimal; null without one.
+    pub btf: Option<String>,
+    pub objects: Vec<ObjectReport>,
+    pub summary: Summary,
+}
+
+/// One file.
+#[derive(Serialize, Debug)]
+pub struct ObjectReport {
+    pub path: String,
+    pub error: Option<ObjectError>,
+    pub programs: Vec<ProgramReport>,
+}
+
+/// Why a file, or part of it, could not be read.
+#[derive(Serialize, Debug)]
+pub struct ObjectError {
+    /// Stable word for the kind of error.
+    pub kind: String,
+    pub message: String,
+}
+
+/// One program, judged as if loaded alone.
+#[derive(Serialize, Debug)]
+pub struct ProgramReport {
+    pub name: String,
+    pub section: String,
+    pub prog_type: &'static str,
+    pub attach_type: Option<&'static str>,
+    /// Instruction slots as loaded.
+    pub insn_cnt: usize,
+    pub verdict: VerdictWord,
+    /// Positive kernel error number of a rejection.
+    pub errno: Option<i32>,
+    /// Last message line of the log; for *unsupported*, what is missing.
+    pub message: Option<String>,
+    pub message_lines: Vec<String>,
+    /// Stable code of the message.
+    pub code: Option<&'static str>,
+    pub quirk: Option<&'static str>,
+    pub insn_idx: Option<u32>,
+    pub source: Option<Source>,
+    pub stats: ProgramStats,
+    /// Everything below is for the text report and not part of the contract.
+    #[serde(skip)]
+    pub detail: Detail,
+}
+
+/// The three answers.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
+#[serde(rename_all = "lowercase")]
+pub enum VerdictWord {
+    Accepted,
+    Rejected,
+    Unsupported,
+}
+
+impl VerdictWord {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            VerdictWord::Accepted => "accepted",
+            VerdictWord::Rejected => "rejected",
+            VerdictWord::Unsupported => "unsupported",
+        }
+    }
+}
+
+/// A place in the source, from the object's line info.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    pub file: String,
+    pub line: u32,
+    pub text: String,
+    #[serde(skip)]
+    pub column: u32,
+}
+
+/// Cost of the verdict.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProgramStats {
+    pub insns_processed: u32,
+    pub max_states_per_insn: u32,
+    pub total_states: u32,
+    pub peak_states: u32,
+    pub mark_read: u32,
+    /// Sum of the subprograms' deepest stack use, bytes.
+    pub stack_depth: u32,
+    pub verification_us: u64,
+}
+
+/// What the text report shows beside the contract.
+#[derive(Debug, Default)]
+pub struct Detail {
+    /// Log at the level asked for.
+    pub log: String,
+    /// Text of the failing instruction.
+    pub insn_text: Option<String>,
+    /// What the loader decided on its own.
+    pub notes: Vec<String>,
+}
+
+/// Counts over all objects.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Summary {
+    pub accepted: usize,
+    pub rejected: usize,
+    pub unsupported: usize,
+    /// Objects with an error.
+    pub errors: usize,
+}
+
+impl Summary {
+    /// Counts the verdicts and errors of `objects`.
+    pub fn of(objects: &[ObjectReport]) -> Summary {
+        let mut s = Summary::default();
+        for o in objects {
+            s.errors += o.error.is_some() as usize;
+            for p in &o.programs {
+                match p.verdict {
+                    VerdictWord::Accepted => s.accepted += 1,
+                    VerdictWord::Rejected => s.rejected += 1,
+                    VerdictWord::Unsupported => s.unsupported += 1,
+                }
+            }
+        }
+        s
+    }
+
+    /// Exit status: 0 all accepted, 1 some rejected, 2 something not judged or nothing found.
+    /// A program that could not be judged outweighs a rejection only in the sense that the run
+    /// is not a pass; a rejection is reported as 1 whatever else happened.
+    pub fn exit_code(self) -> u8 {
+        if self.rejected > 0 {
+            1
+        } else if self.unsupported > 0 || self.errors > 0 || self.accepted == 0 {
+            2
+        } else {
+            0
+        }
+    }
+}

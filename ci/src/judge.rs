@@ -1,0 +1,168 @@
+//! From a program to its line in the report.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bpfassay_diag::log::message_lines;
+use bpfassay_isa::RawInsn;
+use bpfassay_object::btf::Btf;
+use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_spec::{AttachType, Kernel, ProgType};
+use bpfassay_verifier::log::insn::LogNames;
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
+
+use crate::contract::{Detail, ProgramReport, ProgramStats, Source, VerdictWord};
+
+/// The kernel judged for: everything a verdict depends on beside the object.
+#[derive(Clone)]
+pub struct Target {
+    pub kernel: Kernel,
+    /// Name of the profile the rest came from.
+    pub profile: String,
+    pub vmlinux: Option<Arc<Btf>>,
+    pub modules: Vec<(String, Arc<Btf>)>,
+    /// SHA-256 of the vmlinux BTF, hexadecimal.
+    pub btf_hash: Option<String>,
+    /// False if the BTF holds only what bundled objects need: what it lacks is then
+    /// *unsupported*, not missing from the kernel.
+    pub btf_complete: bool,
+}
+
+/// What the caller may change about how programs are loaded.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Flags added to the program's own.
+    pub flags: ProgFlags,
+    /// Load as this type instead of the section's.
+    pub prog_type: Option<(ProgType, Option<AttachType>)>,
+    pub log_level: LogLevel,
+}
+
+/// Most bytes of log kept for one program.
+const LOG_LIMIT: usize = 256 << 20;
+
+/// Judges one program.
+pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramReport {
+    let program = &with_options(program, options);
+    let config = Config {
+        kernel: &target.kernel,
+        vmlinux: target.vmlinux.clone(),
+        modules: target.modules.clone(),
+        log_level: options.log_level,
+        log_limit: LOG_LIMIT,
+        caps: Capabilities::ALL,
+    };
+    if let Some(what) = program.missing.first() {
+        return unsupported(program, format!("profile {} lacks {what}", target.profile));
+    }
+    let start = Instant::now();
+    let report = verify(program, &config);
+    let verification_us = start.elapsed().as_micros() as u64;
+    let lines: Vec<String> = report.message_lines.clone();
+    let (verdict, errno, message) = match &report.verdict {
+        Verdict::Accepted => (VerdictWord::Accepted, None, None),
+        Verdict::Rejected(e) => (VerdictWord::Rejected, Some(e.0), lines.last().cloned()),
+        Verdict::Unsupported(what) => (VerdictWord::Unsupported, None, Some(what.clone())),
+    };
+    let insn_idx = report.insn_idx.filter(|_| verdict == VerdictWord::Rejected);
+    let s = report.stats;
+    ProgramReport {
+        verdict,
+        errno,
+        message,
+        message_lines: lines,
+        quirk: report.quirk,
+        insn_idx,
+        source: insn_idx.and_then(|i| source_of(program, i)),
+        stats: ProgramStats {
+            insns_processed: s.insns_processed,
+            max_states_per_insn: s.max_states_per_insn,
+            total_states: s.total_states,
+            peak_states: s.peak_states,
+            mark_read: s.mark_read,
+            stack_depth: report.stack_depths.iter().sum(),
+            verification_us,
+        },
+        detail: Detail {
+            log: report.log,
+            insn_text: insn_idx.and_then(|i| insn_text(&program.insns, i)),
+            notes: program.notes.clone(),
+        },
+        ..blank(program)
+    }
+}
+
+fn with_options(program: &Program, options: &Options) -> Program {
+    let mut p = program.clone();
+    let (f, add) = (&mut p.flags, &options.flags);
+    f.strict_alignment |= add.strict_alignment;
+    f.any_alignment |= add.any_alignment;
+    f.test_rnd_hi32 |= add.test_rnd_hi32;
+    f.test_state_freq |= add.test_state_freq;
+    f.sleepable |= add.sleepable;
+    f.xdp_has_frags |= add.xdp_has_frags;
+    f.test_reg_invariants |= add.test_reg_invariants;
+    if let Some((ty, attach)) = options.prog_type {
+        p.prog_type = ty;
+        p.expected_attach_type = attach;
+    }
+    p
+}
+
+fn blank(program: &Program) -> ProgramReport {
+    ProgramReport {
+        name: program.name.clone(),
+        section: program.section.clone(),
+        prog_type: program.prog_type.name(),
+        attach_type: program.expected_attach_type.map(AttachType::name),
+        insn_cnt: program.insns.len(),
+        verdict: VerdictWord::Unsupported,
+        errno: None,
+        message: None,
+        message_lines: Vec::new(),
+        code: None,
+        quirk: None,
+        insn_idx: None,
+        source: None,
+        stats: ProgramStats::default(),
+        detail: Detail::default(),
+    }
+}
+
+/// A program that was not judged, and why.
+pub fn unsupported(program: &Program, why: String) -> ProgramReport {
+    ProgramReport { message: Some(why), ..blank(program) }
+}
+
+/// Source line of an instruction: the last line record at or before it.
+pub fn source_of(program: &Program, insn_idx: u32) -> Option<Source> {
+    let lines = &program.line_info;
+    let at = lines.partition_point(|l| l.insn_off <= insn_idx).checked_sub(1)?;
+    let (line, btf) = (lines[at], program.btf.as_deref()?);
+    Some(Source {
+        file: btf.str(line.file_name_off).to_string(),
+        line: line.line_col >> 10,
+        text: btf.str(line.line_off).to_string(),
+        column: line.line_col & 0x3ff,
+    })
+}
+
+/// Text of one instruction in the kernel's words.
+pub fn insn_text(insns: &[RawInsn], idx: u32) -> Option<String> {
+    let insn = *insns.get(idx as usize)?;
+    let next = insns.get(idx as usize + 1).copied();
+    let names = LogNames { btfs: &[], may_leak_pointers: true };
+    Some(bpfassay_isa::disasm::Text { insn, next, names: &names }.to_string())
+}
+
+/// Message lines of a log, for callers that compare with a kernel's.
+pub fn message_block(log: &str) -> Vec<String> {
+    message_lines(log).into_iter().map(str::to_string).collect()
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

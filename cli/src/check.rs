@@ -1,0 +1,310 @@
+//! `bpfassay check`: judge every program of the given objects.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+
+use bpfassay_ci::contract::{
+    CheckReport, ObjectError, ObjectReport, ProgramReport, Summary, SCHEMA,
+};
+use bpfassay_ci::judge::{judge, Options, Target};
+use bpfassay_object::model::ProgFlags;
+use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_verifier::log::LogLevel;
+use clap::{ArgAction, ValueEnum};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rayon::prelude::*;
+
+use crate::exit::{fail, Outcome};
+use crate::inputs::{self, Input};
+use crate::render::{self, Style};
+use crate::setup::{self, KernelArgs};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Objects, folders of objects, or `-` for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    /// Judge only programs of this name; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    prog: Vec<String>,
+    /// Flags to load every program with, separated by commas.
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
+    prog_flags: Vec<Flag>,
+    /// Load as this program type, e.g. `xdp` or `cgroup_sock_addr/cgroup_inet4_bind`.
+    #[arg(long = "type", value_name = "PROG_TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
+    prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Verifier log to print: 1 the failing path, 2 every path, 4 statistics; may be added up.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..8))]
+    log_level: u32,
+    /// Write each program's log to a file in this folder instead.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Programs judged at once; 0 means one per processor.
+    #[arg(long, short, value_name = "N", default_value_t = 0)]
+    jobs: usize,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print no table, only what was not accepted.
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print notes and times as well.
+    #[arg(long, short, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Flag {
+    StrictAlignment,
+    AnyAlignment,
+    TestStateFreq,
+    TestRegInvariants,
+    Sleepable,
+    XdpHasFrags,
+}
+
+fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
+    let (prog, attach) = match s.split_once('/') {
+        Some((p, a)) => (p, Some(a)),
+        None => (s, None),
+    };
+    let ty = ProgType::from_name(prog).ok_or_else(|| format!("no program type `{prog}`"))?;
+    let attach = match attach {
+        Some(a) => Some(AttachType::from_name(a).ok_or_else(|| format!("no attach type `{a}`"))?),
+        None => None,
+    };
+    Ok((ty, attach))
+}
+
+pub fn run(args: Args) -> Outcome {
+    match check(&args) {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+fn check(args: &Args) -> Result<Outcome, Outcome> {
+    let target = setup::target(&args.kernel)?;
+    let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
+    if inputs.is_empty() {
+        return Err(fail(Outcome::NotJudged, "no BPF object found"));
+    }
+    if let Some(dir) = &args.log_dir {
+        fs::create_dir_all(dir)
+            .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", dir.display())))?;
+    }
+    let options = options(args);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.jobs)
+        .build()
+        .map_err(|e| fail(Outcome::Internal, e))?;
+    let bar = progress(inputs.len() as u64, args.quiet);
+    let (objects, panicked) = pool.install(|| judge_all(&inputs, &target, &options, args, &bar));
+    bar.finish_and_clear();
+
+    let summary = Summary::of(&objects);
+    let report = CheckReport {
+        schema: SCHEMA,
+        tool: format!("bpfassay {}", env!("CARGO_PKG_VERSION")),
+        kernel: target.kernel.release.clone(),
+        profile: target.profile.clone(),
+        btf: target.btf_hash.clone(),
+        objects,
+        summary,
+    };
+    if args.log_level != 0 || args.log_dir.is_some() {
+        write_logs(&report, args)?;
+    }
+    print_report(&report, args)?;
+    if panicked {
+        return Ok(Outcome::Internal);
+    }
+    if let Some(name) = unmatched(args, &report) {
+        return Ok(fail(Outcome::NotJudged, format!("no program named `{name}`")));
+    }
+    Ok(match summary.exit_code() {
+        0 => Outcome::Ok,
+        1 => Outcome::Rejected,
+        _ => {
+            if summary == Summary::default() {
+                fail(Outcome::NotJudged, "no program found");
+            }
+            Outcome::NotJudged
+        }
+    })
+}
+
+fn options(args: &Args) -> Options {
+    let has = |f| args.prog_flags.contains(&f);
+    Options {
+        flags: ProgFlags {
+            strict_alignment: has(Flag::StrictAlignment),
+            any_alignment: has(Flag::AnyAlignment),
+            test_state_freq: has(Flag::TestStateFreq),
+            test_reg_invariants: has(Flag::TestRegInvariants),
+            sleepable: has(Flag::Sleepable),
+            xdp_has_frags: has(Flag::XdpHasFrags),
+            ..ProgFlags::default()
+        },
+        prog_type: args.prog_type,
+        log_level: match (&args.log_dir, args.log_level) {
+            (Some(_), 0) => LogLevel::LEVEL2,
+            (_, n) => LogLevel(n),
+        },
+    }
+}
+
+/// A name of `--prog` that no program has.
+fn unmatched<'a>(args: &'a Args, report: &CheckReport) -> Option<&'a str> {
+    let has = |name: &str| report.objects.iter().flat_map(|o| &o.programs).any(|p| p.name == name);
+    args.prog.iter().map(String::as_str).find(|n| !has(n))
+}
+
+fn judge_all(
+    inputs: &[Input],
+    target: &Target,
+    options: &Options,
+    args: &Args,
+    bar: &ProgressBar,
+) -> (Vec<ObjectReport>, bool) {
+    let judged: Vec<(ObjectReport, bool)> = inputs
+        .par_iter()
+        .map(|input| {
+            let guarded =
+                catch_unwind(AssertUnwindSafe(|| judge_object(input, target, options, args)));
+            bar.inc(1);
+            match guarded {
+                Ok(done) => done,
+                Err(cause) => (broken(input, internal(&panic_text(&*cause))), true),
+            }
+        })
+        .collect();
+    let panicked = judged.iter().any(|(_, p)| *p);
+    (judged.into_iter().map(|(o, _)| o).collect(), panicked)
+}
+
+fn judge_object(
+    input: &Input,
+    target: &Target,
+    options: &Options,
+    args: &Args,
+) -> (ObjectReport, bool) {
+    let bytes = match input.read() {
+        Ok(b) => b,
+        Err(e) => {
+            let error = ObjectError { kind: "io".to_string(), message: e.to_string() };
+            return (broken(input, error), false);
+        }
+    };
+    let object = match setup::load(&bytes, target) {
+        Ok(o) => o,
+        Err(error) => return (broken(input, error), false),
+    };
+    let wanted = |name: &str| args.prog.is_empty() || args.prog.iter().any(|p| p == name);
+    let judged: Vec<(ProgramReport, Option<String>)> = object
+        .programs
+        .par_iter()
+        .filter(|p| wanted(&p.name))
+        .map(|p| {
+            catch_unwind(AssertUnwindSafe(|| judge(p, target, options))).map_or_else(
+                |cause| {
+                    let why = panic_text(&*cause);
+                    let report =
+                        bpfassay_ci::judge::unsupported(p, format!("internal error: {why}"));
+                    (report, Some(why))
+                },
+                |report| (report, None),
+            )
+        })
+        .collect();
+    let panicked = judged.iter().find_map(|(_, p)| p.clone());
+    let error = object.error.or_else(|| panicked.as_deref().map(internal));
+    let report = ObjectReport {
+        path: input.display(),
+        error,
+        programs: judged.into_iter().map(|(r, _)| r).collect(),
+    };
+    (report, panicked.is_some())
+}
+
+fn broken(input: &Input, error: ObjectError) -> ObjectReport {
+    ObjectReport { path: input.display(), error: Some(error), programs: Vec::new() }
+}
+
+fn internal(why: &str) -> ObjectError {
+    ObjectError { kind: "internal".to_string(), message: format!("internal error: {why}") }
+}
+
+fn panic_text(cause: &(dyn std::any::Any + Send)) -> String {
+    let text = cause.downcast_ref::<&str>().map(|s| (*s).to_string());
+    text.or_else(|| cause.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panicked".to_string())
+}
+
+/// A bar on standard error where a person looks on and the work is more than a moment.
+fn progress(len: u64, quiet: bool) -> ProgressBar {
+    if quiet || len < 8 || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(len), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} objects") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn write_logs(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
+    for object in &report.objects {
+        for program in &object.programs {
+            match &args.log_dir {
+                Some(dir) => write_log(dir, object, program)?,
+                None if args.format == Format::Text => {
+                    emit(&format!("== {} {}\n{}", object.path, program.name, program.detail.log))?
+                }
+                None => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_log(dir: &Path, object: &ObjectReport, program: &ProgramReport) -> Result<(), Outcome> {
+    let stem = object.path.rsplit(['/', '\\']).next().unwrap_or(&object.path);
+    let path = dir.join(format!("{stem}.{}.log", program.name));
+    fs::write(&path, &program.detail.log)
+        .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))
+}
+
+fn print_report(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
+    let text = match args.format {
+        Format::Json => {
+            let mut s =
+                serde_json::to_string_pretty(report).map_err(|e| fail(Outcome::Internal, e))?;
+            s.push('\n');
+            s
+        }
+        Format::Text => {
+            let verbosity = if args.quiet { -1 } else { args.verbose.min(9) as i8 };
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            render::text(report, Style { colour, verbosity })
+        }
+    };
+    emit(&text)
+}
+
+/// Writes to standard output; a closed pipe ends the output, not the verdict.
+fn emit(text: &str) -> Result<(), Outcome> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(fail(Outcome::NotJudged, e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,307 @@
+//! `bpfassay compare`: judge objects beside the running kernel.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use bpfassay_harness::compare::{compare, Agreement, CompareOptions, Comparison};
+use bpfassay_harness::kernel::{release, Session};
+use bpfassay_object::model::Program;
+use bpfassay_verifier::{Capabilities, Config};
+use rayon::prelude::*;
+
+use crate::exit::{fail, Outcome};
+use crate::inputs::{self, Input};
+use crate::setup::{self, KernelArgs};
+
+/// Loads every program into the running kernel (it never attaches) and compares verdict,
+/// message, counters and level-2 log with ours.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Objects, or folders of objects.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    /// Compare only programs of this name.
+    #[arg(long, value_name = "NAME")]
+    prog: Vec<String>,
+    /// Write both logs of programs that differ to this folder.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Write one line per program to this file.
+    #[arg(long, value_name = "FILE")]
+    tsv: Option<PathBuf>,
+    /// Time both, one program at a time.
+    #[arg(long)]
+    time: bool,
+    /// Largest kernel log compared, MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    max_log: usize,
+    /// Programs that differ to show.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    show: usize,
+    #[arg(long, short, value_name = "N", default_value_t = 0)]
+    jobs: usize,
+}
+
+struct Row {
+    object: String,
+    program: String,
+    prog_type: &'static str,
+    result: Result<Comparison, String>,
+}
+
+pub fn run(args: Args) -> Outcome {
+    match compare_all(&args) {
+        Ok(o) | Err(o) => o,
+    }
+}
+
+fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
+    let target = setup::target(&args.kernel)?;
+    let running = release().map_err(|e| fail(Outcome::NotJudged, e))?;
+    let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
+    if let Some(dir) = &args.log_dir {
+        fs::create_dir_all(dir)
+            .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", dir.display())))?;
+    }
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(if args.time { 1 } else { args.jobs })
+        .build()
+        .map_err(|e| fail(Outcome::Internal, e))?;
+    let unreadable = Mutex::new(Vec::new());
+    let rows: Vec<Row> = pool.install(|| {
+        inputs
+            .par_iter()
+            .flat_map_iter(|input| {
+                compare_object(input, &target, args).unwrap_or_else(|e| {
+                    if let Ok(mut list) = unreadable.lock() {
+                        list.push(format!("{}: {e}", input.display()));
+                    }
+                    Vec::new()
+                })
+            })
+            .collect()
+    });
+    let unreadable = unreadable.into_inner().unwrap_or_default();
+    println!("running kernel {running}, judged for {}", target.kernel.release);
+    for u in unreadable.iter().take(args.show) {
+        println!("unreadable: {u}");
+    }
+    if let Some(path) = &args.tsv {
+        fs::write(path, tsv(&rows))
+            .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))?;
+    }
+    print_totals(&rows, unreadable.len(), args);
+    let bad = rows.iter().any(|r| {
+        r.result
+            .as_ref()
+            .is_ok_and(|c| !matches!(c.agreement, Agreement::Agree | Agreement::Unsupported))
+    });
+    Ok(if rows.is_empty() {
+        Outcome::NotJudged
+    } else if bad {
+        Outcome::Rejected
+    } else {
+        Outcome::Ok
+    })
+}
+
+fn compare_object(
+    input: &Input,
+    target: &bpfassay_ci::judge::Target,
+    args: &Args,
+) -> Result<Vec<Row>, String> {
+    let bytes = input.read().map_err(|e| e.to_string())?;
+    let object = setup::load(&bytes, target).map_err(|e| e.message)?;
+    let mut session = Session::new();
+    let wanted = |p: &&Program| args.prog.is_empty() || args.prog.contains(&p.name);
+    Ok(object
+        .programs
+        .iter()
+        .filter(wanted)
+        .map(|p| {
+            let config = Config {
+                kernel: &target.kernel,
+                vmlinux: target.vmlinux.clone(),
+                modules: target.modules.clone(),
+                log_level: Default::default(),
+                log_limit: 0,
+                caps: Capabilities::ALL,
+            };
+            let options = CompareOptions { max_log: args.max_log << 20, time: args.time };
+            let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                compare(p, &config, &mut session, options).map_err(|e| e.to_string())
+            }));
+            let result = judged.unwrap_or_else(|_| Err("internal error: panic".to_string()));
+            if let (Some(dir), Ok(c)) = (&args.log_dir, &result) {
+                keep_logs(dir, &input.display(), p, c);
+            }
+            Row {
+                object: input.display(),
+                program: p.name.clone(),
+                prog_type: p.prog_type.name(),
+                result: result.map(|c| Comparison {
+                    our_log: String::new(),
+                    kernel_log: String::new(),
+                    ..c
+                }),
+            }
+        })
+        .collect())
+}
+
+fn keep_logs(dir: &Path, object: &str, program: &Program, c: &Comparison) {
+    if c.log_difference.is_none() && c.agreement == Agreement::Agree {
+        return;
+    }
+    let stem = object.rsplit('/').next().unwrap_or(object);
+    let base = dir.join(format!("{stem}.{}", program.name));
+    let with = |ext: &str| PathBuf::from(format!("{}.{ext}", base.display()));
+    for (ext, text) in [("ours.log", &c.our_log), ("kernel.log", &c.kernel_log)] {
+        if let Err(e) = fs::write(with(ext), text) {
+            eprintln!("bpfassay: warning: {}: {e}", with(ext).display());
+        }
+    }
+}
+
+fn tsv(rows: &[Row]) -> String {
+    let mut out = String::from(
+        "object\tprogram\ttype\tagreement\tmessages\tstats\tlog\tours\tkernels\tour_us\tkernel_us\n",
+    );
+    for r in rows {
+        let cells = match &r.result {
+            Err(e) => vec!["error".to_string(), e.clone()],
+            Ok(c) => vec![
+                c.agreement.name().to_string(),
+                yes_no(c.messages_equal()),
+                yes_no(c.stats_equal()),
+                match (&c.log_difference, c.logs_compared) {
+                    (None, true) => "equal".to_string(),
+                    (None, false) => "not-compared".to_string(),
+                    (Some(d), _) => format!("line {}", d.line),
+                },
+                c.unsupported.clone().or(c.our_message.clone()).unwrap_or_default(),
+                c.kernel_message.clone().unwrap_or_default(),
+                c.our_time.as_micros().to_string(),
+                c.kernel_time.map_or(String::new(), |t| t.as_micros().to_string()),
+            ],
+        };
+        out.push_str(&format!(
+            "{}\t{}\t{}\t{}\n",
+            r.object,
+            r.program,
+            r.prog_type,
+            cells.join("\t")
+        ));
+    }
+    out
+}
+
+fn yes_no(b: bool) -> String {
+    if b { "equal" } else { "differ" }.to_string()
+}
+
+fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
+    let compared: Vec<(&Row, &Comparison)> =
+        rows.iter().filter_map(|r| r.result.as_ref().ok().map(|c| (r, c))).collect();
+    let judged: Vec<_> =
+        compared.iter().filter(|(_, c)| c.agreement != Agreement::Unsupported).collect();
+    let mut shown = 0;
+    for agreement in Agreement::ALL.into_iter().rev() {
+        for (r, c) in compared.iter().filter(|(_, c)| c.agreement == agreement) {
+            let differs = match agreement {
+                Agreement::Unsupported => continue,
+                Agreement::Agree => {
+                    !c.messages_equal() || !c.stats_equal() || c.log_difference.is_some()
+                }
+                _ => true,
+            };
+            if differs && shown < args.show {
+                shown += 1;
+                print_difference(r, c);
+            }
+        }
+    }
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, c) in &compared {
+        if let Some(u) = &c.unsupported {
+            *reasons.entry(u).or_default() += 1;
+        }
+    }
+    let mut reasons: Vec<_> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    for (reason, n) in reasons.iter().take(args.show) {
+        println!("unsupported {n:5}  {reason}");
+    }
+    let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
+    for e in rows.iter().filter_map(|r| r.result.as_ref().err()) {
+        *errors.entry(e).or_default() += 1;
+    }
+    for (e, n) in errors {
+        println!("not asked {n:7}  {e}");
+    }
+    println!("programs {}  unreadable objects {unreadable}", rows.len());
+    for a in Agreement::ALL {
+        println!("{:24} {}", a.name(), compared.iter().filter(|(_, c)| c.agreement == a).count());
+    }
+    let of = |what: &str, n: usize| {
+        let share = 100.0 * n as f64 / judged.len().max(1) as f64;
+        println!("{what:24} {n} of {} ({share:.1} %)", judged.len());
+    };
+    of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count());
+    of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count());
+    let logs = judged.iter().filter(|(_, c)| c.logs_compared && c.log_difference.is_none());
+    of("level-2 logs equal", logs.count());
+    if args.time {
+        print_times(&compared);
+    }
+}
+
+fn print_difference(r: &Row, c: &Comparison) {
+    println!("{}: {} {}", c.agreement.name(), r.object, r.program);
+    if !c.messages_equal() {
+        println!("    message ours    {:?}", c.our_message.as_deref().unwrap_or(""));
+        println!("    message kernel  {:?}", c.kernel_message.as_deref().unwrap_or(""));
+    }
+    if let Some(d) = &c.log_difference {
+        println!("    line {}, {:?}", d.line, d.place);
+        println!("    ours    {}", d.ours.as_deref().unwrap_or("<end>"));
+        println!("    kernel  {}", d.kernels.as_deref().unwrap_or("<end>"));
+    } else if !c.stats_equal() {
+        println!("    stats ours {:?}\n    kernel {:?}", c.our_stats, c.kernel_stats);
+    }
+}
+
+fn print_times(compared: &[(&Row, &Comparison)]) {
+    let timed: Vec<_> = compared
+        .iter()
+        .filter(|(_, c)| c.agreement == Agreement::Agree)
+        .filter_map(|(r, c)| c.kernel_time.map(|k| (r, c.our_time, k)))
+        .collect();
+    let sum = |f: fn(&(&&Row, std::time::Duration, std::time::Duration)) -> u128| -> u128 {
+        timed.iter().map(f).sum()
+    };
+    let (ours, kernels) = (sum(|t| t.1.as_micros()), sum(|t| t.2.as_micros()));
+    println!(
+        "verification time        ours {ours} us, kernel {kernels} us, ratio {:.3} over {} programs",
+        ours as f64 / kernels.max(1) as f64,
+        timed.len()
+    );
+    let mut worst: Vec<_> = timed
+        .iter()
+        .map(|(r, o, k)| (o.as_secs_f64() / k.as_secs_f64().max(1e-6), r, o, k))
+        .collect();
+    worst.sort_by(|a, b| b.0.total_cmp(&a.0));
+    for (ratio, r, o, k) in worst.iter().take(10) {
+        println!(
+            "  {ratio:7.2}  {} {}  ours {} us, kernel {} us",
+            r.object,
+            r.program,
+            o.as_micros(),
+            k.as_micros()
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `bpfassay diff-log`: where our log leaves the kernel's.
+
+use std::path::PathBuf;
+
+use bpfassay_ci::judge::{judge, Options};
+use bpfassay_diag::log::diff;
+use bpfassay_verifier::log::LogLevel;
+
+use crate::exit::{fail, Outcome};
+use crate::inputs::Input;
+use crate::setup::{self, KernelArgs};
+
+/// Names the first line, instruction and register where our log leaves the kernel's.
+///
+/// LD_IMM64 addresses, BTF ids of kfunc calls and times are masked, nothing else.
+#[derive(clap::Args)]
+pub struct Args {
+    /// An object to judge, or a log of ours.
+    #[arg(value_name = "OBJECT|LOG")]
+    ours: PathBuf,
+    /// The kernel's log; `-` for standard input.
+    #[arg(value_name = "KERNEL_LOG")]
+    kernels: PathBuf,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    /// Program of the object; needed where it has more than one.
+    #[arg(long, value_name = "NAME")]
+    prog: Option<String>,
+    /// Log level the kernel's log was written at.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..8))]
+    log_level: u32,
+}
+
+pub fn run(args: Args) -> Outcome {
+    diff_log(&args).unwrap_or_else(|o| o)
+}
+
+fn diff_log(args: &Args) -> Result<Outcome, Outcome> {
+    let read = |path: &PathBuf| {
+        let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
+        input.read().map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))
+    };
+    let bytes = read(&args.ours)?;
+    let ours = if bytes.starts_with(b"\x7fELF") {
+        our_log(&bytes, args)?
+    } else {
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let kernels = String::from_utf8_lossy(&read(&args.kernels)?).into_owned();
+    let Some(d) = diff(&ours, &kernels) else {
+        println!("the logs are equal, {} lines", kernels.lines().count());
+        return Ok(Outcome::Ok);
+    };
+    println!("line {}", d.line);
+    if let Some(insn) = d.place.insn {
+        println!("instruction {insn}");
+    }
+    if let Some(register) = &d.place.register {
+        let field = d.place.field.as_deref().map_or(String::new(), |f| format!(", {f}"));
+        println!("register {register}{field}");
+    }
+    println!("ours    {}", d.ours.as_deref().unwrap_or("<the log has ended>"));
+    println!("kernel  {}", d.kernels.as_deref().unwrap_or("<the log has ended>"));
+    Ok(Outcome::Rejected)
+}
+
+fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {
+    let target = setup::target(&args.kernel)?;
+    let object = setup::load(bytes, &target).map_err(|e| fail(Outcome::NotJudged, e.message))?;
+    let mut programs =
+        object.programs.iter().filter(|p| args.prog.as_ref().is_none_or(|n| *n == p.name));
+    let (Some(program), None) = (programs.next(), programs.next()) else {
+        let names: Vec<_> = object.programs.iter().map(|p| p.name.as_str()).collect();
+        let why = format!("name one program with --prog; the object has {}", names.join(", "));
+        return Err(fail(Outcome::NotJudged, why));
+    };
+    let options = Options { log_level: LogLevel(args.log_level), ..Options::default() };
+    let report = judge(program, &target, &options);
+    if report.verdict == bpfassay_ci::contract::VerdictWord::Unsupported {
+        let why = report.message.unwrap_or_default();
+        return Err(fail(Outcome::NotJudged, format!("cannot judge {}: {why}", program.name)));
+    }
+    Ok(report.detail.log)
+}

@@ -1,0 +1,35 @@
+//! Exit statuses, one per kind of outcome.
+
+use std::process::ExitCode;
+
+/// What a command ends with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Ok,
+    /// Some program was rejected, or a comparison failed.
+    Rejected,
+    /// Unsupported, unreadable, or nothing found.
+    NotJudged,
+    /// Our own mistake, a caught panic among them.
+    Internal,
+    /// The command line was wrong (`EX_USAGE`).
+    Usage,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(o: Outcome) -> ExitCode {
+        ExitCode::from(match o {
+            Outcome::Ok => 0,
+            Outcome::Rejected => 1,
+            Outcome::NotJudged => 2,
+            Outcome::Internal => 3,
+            Outcome::Usage => 64,
+        })
+    }
+}
+
+/// Writes `bpfassay: error: …` and gives the outcome back.
+pub fn fail(outcome: Outcome, message: impl std::fmt::Display) -> Outcome {
+    eprintln!("bpfassay: error: {message}");
+    outcome
+}

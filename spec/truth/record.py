@@ -1,0 +1,311 @@
+#!/usr/bin/env python3
+"""Ask the running kernel for the truth that the tables of this crate are tested against.
+
+    sudo python3 record.py helpers|attach|ctx [OUT]
+
+Loads tiny programs and closes them at once: nothing is attached, pinned or run.
+Writes OUT or <release>/<what>.txt beside this file; formats are in README.md.
+"""
+import ctypes, os, struct, sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROG = ("unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb cgroup_sock "
+        "lwt_in lwt_out lwt_xmit sock_ops sk_skb cgroup_device sk_msg raw_tracepoint cgroup_sock_addr "
+        "lwt_seg6local lirc_mode2 sk_reuseport flow_dissector cgroup_sysctl raw_tracepoint_writable "
+        "cgroup_sockopt tracing struct_ops ext lsm sk_lookup syscall netfilter").split()
+ATTACH = ("cgroup_inet_ingress cgroup_inet_egress cgroup_inet_sock_create cgroup_sock_ops sk_skb_stream_parser "
+          "sk_skb_stream_verdict cgroup_device sk_msg_verdict cgroup_inet4_bind cgroup_inet6_bind "
+          "cgroup_inet4_connect cgroup_inet6_connect cgroup_inet4_post_bind cgroup_inet6_post_bind "
+          "cgroup_udp4_sendmsg cgroup_udp6_sendmsg lirc_mode2 flow_dissector cgroup_sysctl cgroup_udp4_recvmsg "
+          "cgroup_udp6_recvmsg cgroup_getsockopt cgroup_setsockopt trace_raw_tp trace_fentry trace_fexit "
+          "modify_return lsm_mac trace_iter cgroup_inet4_getpeername cgroup_inet6_getpeername "
+          "cgroup_inet4_getsockname cgroup_inet6_getsockname xdp_devmap cgroup_inet_sock_release xdp_cpumap "
+          "sk_lookup xdp sk_skb_verdict sk_reuseport_select sk_reuseport_select_or_migrate perf_event "
+          "trace_kprobe_multi lsm_cgroup struct_ops netfilter tcx_ingress tcx_egress trace_uprobe_multi "
+          "cgroup_unix_connect cgroup_unix_sendmsg cgroup_unix_recvmsg cgroup_unix_getpeername "
+          "cgroup_unix_getsockname netkit_primary netkit_peer trace_kprobe_session trace_uprobe_session").split()
+ERRNO = {1: "EPERM", 2: "ENOENT", 3: "ESRCH", 7: "E2BIG", 9: "EBADF", 12: "ENOMEM", 13: "EACCES", 14: "EFAULT", 16: "EBUSY",
+         22: "EINVAL", 28: "ENOSPC", 34: "ERANGE", 95: "EOPNOTSUPP", 524: "ENOTSUPP"}
+SLEEPABLE = 1 << 4
+
+libc = ctypes.CDLL(None, use_errno=True)
+SYS_BPF = {"x86_64": 321, "aarch64": 280}[os.uname().machine]
+LOG = ctypes.create_string_buffer(1 << 16)
+LICENSE = {True: ctypes.create_string_buffer(b"GPL"), False: ctypes.create_string_buffer(b"MIT")}
+INSNS = ctypes.create_string_buffer(8 * 64)
+ATTR = ctypes.create_string_buffer(160)
+
+
+def insn(code, dst=0, src=0, off=0, imm=0):
+    return struct.pack("<BBhi", code, dst | src << 4, off, imm)
+
+
+def mov(dst, imm):
+    return insn(0xb7, dst, 0, 0, imm)
+
+
+EXIT = insn(0x95)
+
+
+def bpf(cmd):
+    ret = libc.syscall(SYS_BPF, cmd, ATTR, len(ATTR))
+    return ret if ret >= 0 else -ctypes.get_errno()
+
+
+def load_running(kind, code, log_level=1, gpl=True, flags=0):
+    """0 or a negative errno, and the log, of loading `code` as `kind`."""
+    ctypes.memmove(INSNS, code, len(code))
+    LOG[0] = b"\0"
+    ctypes.memset(ATTR, 0, len(ATTR))
+    struct.pack_into("<IIQQIIQII16sIIIIQIIQIII", ATTR, 0, PROG.index(kind.prog), len(code) // 8, ctypes.addressof(INSNS),
+                     ctypes.addressof(LICENSE[gpl]), log_level, len(LOG) if log_level else 0, ctypes.addressof(LOG) if log_level else 0,
+                     0, kind.flags | flags, b"", 0, kind.expected, 0, 0, 0, 0, 0, 0, 0, kind.btf_id, 0)
+    fd = bpf(5)
+    if fd >= 0:
+        os.close(fd)
+    return min(fd, 0), LOG.value.decode(errors="replace") if log_level else ""
+
+
+load = load_running
+
+
+class Kind:
+    """What to load as: program type, attach type, hook, flags."""
+
+    def __init__(self, prog, attach=None, hook=None, flags=0):
+        self.prog, self.attach, self.hook, self.flags = prog, attach, hook, flags
+        self.expected = ATTACH.index(attach) if attach else 0
+        self.btf_id = 0
+        if hook and "." in hook:
+            name, member = hook.split(".")
+            self.btf_id, self.expected = BTF.member(name, member)
+        elif hook:
+            self.btf_id = BTF.attach_id(prog, attach, hook)
+
+    def __str__(self):
+        return " ".join([self.prog, self.attach or "-", self.hook or "-", "sleepable" if self.flags & SLEEPABLE else "-"])
+
+
+class KernelBtf:
+    """Just enough of vmlinux BTF to find attach targets."""
+
+    def __init__(self):
+        self.ids = None
+
+    def read(self):
+        if self.ids is not None:
+            return
+        self.ids, self.members = {}, {}
+        data = open("/sys/kernel/btf/vmlinux", "rb").read()
+        _, _, _, hdr, type_off, type_len, str_off, _ = struct.unpack_from("<HBBIIIII", data)
+        at, end, strs, tid = hdr + type_off, hdr + type_off + type_len, hdr + str_off, 0
+
+        def name(off):
+            return data[strs + off:data.index(b"\0", strs + off)].decode()
+        while at < end:
+            n, info, _ = struct.unpack_from("<III", data, at)
+            at, tid, kind, vlen = at + 12, tid + 1, info >> 24 & 31, info & 0xffff
+            if kind in (4, 12, 8):
+                self.ids.setdefault((kind, name(n)), tid)
+            if kind == 4:
+                self.members[tid] = [struct.unpack_from("<I", data, at + 12 * i)[0] for i in range(vlen)]
+            at += {1: 4, 3: 12, 4: 12 * vlen, 5: 12 * vlen, 6: 8 * vlen, 13: 8 * vlen, 14: 4, 15: 12 * vlen, 17: 4, 19: 12 * vlen}.get(kind, 0)
+        self.name = name
+
+    def attach_id(self, prog, attach, hook):
+        self.read()
+        key = (8, "btf_trace_" + hook) if attach == "trace_raw_tp" else (12, hook)
+        return self.ids[key]
+
+    def member(self, struct_name, member):
+        self.read()
+        tid = self.ids[(4, struct_name)]
+        return tid, [self.name(n) for n in self.members[tid]].index(member)
+
+
+BTF = KernelBtf()
+
+# Attach types that change what a program may do; other types take any attach type alike.
+BY_ATTACH = {
+    "kprobe": [None, "trace_kprobe_multi", "trace_kprobe_session", "trace_uprobe_multi", "trace_uprobe_session"],
+    "xdp": [None, "xdp", "xdp_devmap", "xdp_cpumap"],
+    "sched_cls": [None, "tcx_ingress", "tcx_egress", "netkit_primary", "netkit_peer"],
+    "cgroup_skb": ["cgroup_inet_ingress", "cgroup_inet_egress"],
+    "cgroup_sock": ["cgroup_inet_sock_create", "cgroup_inet_sock_release", "cgroup_inet4_post_bind", "cgroup_inet6_post_bind"],
+    "cgroup_sock_addr": [a for a in ATTACH if a.startswith("cgroup_") and
+                         a.split("_")[-1] in ("bind", "connect", "sendmsg", "recvmsg", "getpeername", "getsockname") and "post" not in a],
+    "sock_ops": [None, "cgroup_sock_ops"],
+    "sk_skb": [None, "sk_skb_stream_parser", "sk_skb_stream_verdict", "sk_skb_verdict"],
+    "sk_msg": [None, "sk_msg_verdict"],
+    "cgroup_device": [None, "cgroup_device"],
+    "cgroup_sysctl": [None, "cgroup_sysctl"],
+    "cgroup_sockopt": ["cgroup_getsockopt", "cgroup_setsockopt"],
+    "sk_reuseport": [None, "sk_reuseport_select", "sk_reuseport_select_or_migrate"],
+    "sk_lookup": ["sk_lookup"],
+    "netfilter": ["netfilter"],
+    "flow_dissector": [None, "flow_dissector"],
+    "perf_event": [None, "perf_event"],
+    "tracing": [], "struct_ops": [], "ext": [], "lsm": [], "unspec": [], "lirc_mode2": [],
+}
+
+
+def kinds(plain_only=False):
+    out = []
+    for prog in PROG:
+        for attach in BY_ATTACH.get(prog, [None]):
+            out.append(Kind(prog, attach))
+    out.append(Kind("kprobe", None, None, SLEEPABLE))
+    out.append(Kind("syscall", None, None, SLEEPABLE))
+    if plain_only:
+        return out
+    hooks = [("tracing", "trace_raw_tp", "sched_switch", 0), ("tracing", "trace_iter", "bpf_iter_task", 0),
+             ("tracing", "trace_iter", "bpf_iter_task", SLEEPABLE), ("tracing", "trace_iter", "bpf_iter_tcp", 0),
+             ("tracing", "trace_fentry", "bpf_fentry_test1", 0), ("tracing", "trace_fexit", "bpf_fentry_test1", 0),
+             ("tracing", "modify_return", "bpf_modify_return_test", 0),
+             ("lsm", "lsm_mac", "bpf_lsm_file_open", 0), ("lsm", "lsm_mac", "bpf_lsm_file_open", SLEEPABLE),
+             ("lsm", "lsm_cgroup", "bpf_lsm_socket_post_create", 0), ("lsm", "lsm_cgroup", "bpf_lsm_inet_csk_clone", 0),
+             ("lsm", "lsm_cgroup", "bpf_lsm_socket_bind", 0),
+             ("struct_ops", None, "tcp_congestion_ops.init", 0), ("struct_ops", None, "tcp_congestion_ops.release", 0),
+             ("struct_ops", None, "bpf_dummy_ops.test_1", 0), ("struct_ops", None, "sched_ext_ops.enqueue", 0),
+             ("struct_ops", None, "Qdisc_ops.enqueue", 0)]
+    for prog, attach, hook, flags in hooks:
+        try:
+            out.append(Kind(prog, attach, hook, flags))
+        except (KeyError, ValueError):
+            print(f"no {hook} in this kernel", file=sys.stderr)
+    return out
+
+
+def last_line(log):
+    lines = [l for l in log.split("\n") if l and not l.startswith(("processed ", "verification time", "stack depth", "mark_precise"))]
+    return lines[-1] if lines else ""
+
+
+def verdict(err, log):
+    return "ok" if err == 0 else f"{ERRNO.get(-err, -err)} {last_line(log)}".strip()
+
+
+def return_value(kind):
+    """A value that programs of this kind may return, or None and the verdict."""
+    for value in (0, 1):
+        err, log = load(kind, mov(0, value) + EXIT)
+        if err == 0:
+            return value, "ok"
+    return None, verdict(err, log)
+
+
+def record_helpers(out):
+    """One line per kind: 220 letters for helper numbers 1 to 220."""
+    for kind in kinds():
+        letters = ""
+        mit, _ = load(kind, mov(0, 0) + EXIT, gpl=False)
+        _, why = return_value(kind)
+        for helper in range(1, 221):
+            code = insn(0x85, 0, 0, 0, helper) + mov(0, 0) + EXIT
+            err, log = load(kind, code)
+            if "invalid func" in log:
+                letter = "!"
+            elif "program of this type cannot use helper" in log:
+                letter = "-"
+            elif "not allowed in probe" in log:
+                letter = "p"
+            elif "might sleep in a non-sleepable" in log:
+                letter = "s"
+            elif err and not log.startswith(("0: ", "func#0", "Live regs", "arg#0")):
+                letter = "?"
+            elif mit:
+                letter = "a"
+            else:
+                _, log = load(kind, code, gpl=False)
+                letter = "g" if "GPL-restricted" in log else "+"
+            letters += letter
+        if "?" in letters:
+            out.write(f"# not judged: {kind}: {why}\n")
+        else:
+            out.write(f"{kind} {letters}\n")
+
+
+def record_attach(out):
+    """Every program type with every attach type: what a two-instruction program gets."""
+    for prog in PROG:
+        results = {}
+        for attach in ATTACH:
+            kind = Kind(prog, attach)
+            err, log = load(kind, mov(0, 0) + EXIT)
+            if err:
+                err1, log1 = load(kind, mov(0, 1) + EXIT)
+                if err1 == 0:
+                    err, log = 0, ""
+            text = verdict(err, log)
+            results.setdefault(text, []).append(attach)
+        for text, attaches in sorted(results.items()):
+            names = "*" if len(attaches) == len(ATTACH) else ",".join(attaches)
+            out.write(f"{prog} {names} {text}\n")
+
+
+SIZES = {1: 0x10, 2: 0x08, 4: 0x00, 8: 0x18}
+# Offsets beyond the struct that are asked for too.
+SPAN = {"tracepoint": 8192, "syscall": 256, "kprobe": 168, "perf_event": 184, "sock_ops": 224, "struct_ops": 96, "tracing": 96, "lsm": 96}
+
+
+def register(log):
+    """What R0 holds after the first instruction, without ids and bounds."""
+    for line in log.split("\n"):
+        if line.startswith("0: ") and " R0=" in line:
+            text = line.split(" R0=", 1)[1].split(" R1")[0].strip()
+            return text.split("(")[0].replace(" ", "_")
+    return "?"
+
+
+def record_ctx(out):
+    """Per kind: accesses that are allowed, as runs of offsets; every other one is `invalid bpf_context access`."""
+    for kind in kinds():
+        value, why = return_value(kind)
+        if value is None:
+            out.write(f"# not judged: {kind}: {why}\n")
+            continue
+        high = SPAN.get(kind.prog, 192) + 16
+        out.write(f"kind {kind} -16..{high}\n")
+        tail = mov(0, value) + EXIT
+        for op, size in [("r", 1), ("r", 2), ("r", 4), ("r", 8), ("s", 1), ("s", 2), ("s", 4), ("w", 1), ("w", 2), ("w", 4), ("w", 8)]:
+            runs = []
+            for off in range(-16, high):
+                if op == "w":
+                    code = mov(0, value) + insn(0x63 & ~0x18 | SIZES[size], 1, 0, off) + EXIT
+                else:
+                    code = insn((0x61 if op == "r" else 0x81) & ~0x18 | SIZES[size], 0, 1, off) + tail
+                err, log = load(kind, code, 2)
+                if "invalid bpf_context access" in log:
+                    assert err == -13, (kind, off, log)
+                    continue
+                got = ("" if op == "w" else register(log)) + ("" if err == 0 else " " + verdict(err, log))
+                got = got.strip() or "ok"
+                if runs and runs[-1][2] == got and off - runs[-1][1] == runs[-1][3]:
+                    runs[-1][1] = off
+                elif runs and runs[-1][2] == got and runs[-1][0] == runs[-1][1]:
+                    runs[-1][1], runs[-1][3] = off, off - runs[-1][0]
+                else:
+                    runs.append([off, off, got, 0])
+            for first, last, got, step in runs:
+                where = f"{first}" if first == last else f"{first}..{last}/{step}"
+                out.write(f"  {op}{size} {where} {got}\n")
+
+
+RECORDERS = {"helpers": record_helpers, "attach": record_attach, "ctx": record_ctx}
+
+
+def main():
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what not in RECORDERS:
+        sys.exit(__doc__)
+    release = os.uname().release
+    folder = os.path.join(HERE, release.split("-")[0].split("+")[0])
+    path = sys.argv[2] if len(sys.argv) > 2 else os.path.join(folder, what + ".txt")
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    with open(path, "w") as out:
+        out.write(f"# {what} as {release} ({os.uname().machine}) judges them\n")
+        RECORDERS[what](out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+//! Pointer arithmetic (`adjust_ptr_min_max_vals`, `check_reg_sane_offset` of `kernel/bpf/verifier.c`).
+//!
+//! A constant goes into the pointer's fixed offset; anything else into the variable part,
+//! whose bounds are added with overflow checks.  Packet pointers then get a new id and lose
+//! their range, because what was proved holds for the old base only.
+//!
+//! Limits of speculative execution (`sanitize_ptr_alu`) apply to loaders without
+//! CAP_PERFMON and are not modelled.
+
+use bpfassay_isa::field::AluCode;
+use bpfassay_isa::Width;
+use bpfassay_spec::{RegBase, RegType, TypeFlags};
+
+use super::alu::Alu;
+use crate::domain::reg::RegState;
+use crate::env::Env;
+use crate::log::names::RegTypeName;
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// `dst = ptr op scalar`; `scalar_is_dst` when the pointer is the second operand.
+pub(super) fn adjust_ptr_min_max_vals(
+    env: &mut Env<'_>,
+    insn: Alu,
+    ptr: RegState,
+    off: RegState,
+    scalar_is_dst: bool,
+) -> Check {
+    let mut dst = *env.reg(insn.dst);
+    let known = off.var_off.is_const();
+    if (known && (off.smin != off.smax || off.umin != off.umax))
+        || off.smin > off.smax
+        || off.umin > off.umax
+    {
+        // Bounds that contradict each other come from a path that cannot happen.
+        dst.mark_unknown(env.bpf_capable);
+        *env.reg_mut(insn.dst) = dst;
+        return Ok(());
+    }
+    if insn.width == Width::W32 {
+        if insn.op == AluCode::Sub && env.allow_ptr_leaks {
+            dst.mark_unknown(env.bpf_capable);
+            *env.reg_mut(insn.dst) = dst;
+            return Ok(());
+        }
+        verbose!(env, "R{} 32-bit pointer arithmetic prohibited\n", insn.dst.0);
+        return Err(Errno::EACCES.into());
+    }
+    if !check_pointer_type(env, insn, &ptr, &off)? {
+        return Ok(());
+    }
+    if !env.bypass_spec_v1 {
+        return Err(Stop::unsupported("pointer arithmetic without CAP_PERFMON"));
+    }
+    dst.ty = ptr.ty;
+    dst.id = ptr.id;
+    // Where the scalar is the destination, it has the pointer's type by now; only offset and bounds matter.
+    check_reg_sane_offset(env, &off, ptr.ty)?;
+    check_reg_sane_offset(env, &ptr, ptr.ty)?;
+    dst.mark_unbounded32();
+    match insn.op {
+        AluCode::Add => add(env, &mut dst, &ptr, &off),
+        AluCode::Sub => {
+            if scalar_is_dst {
+                verbose!(env, "R{} tried to subtract pointer from scalar\n", insn.dst.0);
+                return Err(Errno::EACCES.into());
+            }
+            if ptr.ty == RegBase::Stack {
+                verbose!(env, "R{} subtraction from stack pointer prohibited\n", insn.dst.0);
+                return Err(Errno::EACCES.into());
+            }
+            sub(env, &mut dst, &ptr, &off);
+        }
+        AluCode::And | AluCode::Or | AluCode::Xor => {
+            verbose!(env, "R{} bitwise operator {} on pointer prohibited\n", insn.dst.0, insn.operator());
+            return Err(Errno::EACCES.into());
+        }
+        _ => {
+            verbose!(
+                env,
+                "R{} pointer arithmetic with {} operator prohibited\n",
+                insn.dst.0,
+                insn.operator()
+            );
+            return Err(Errno::EACCES.into());
+        }
+    }
+    check_reg_sane_offset(env, &dst, ptr.ty)?;
+    dst.sync(env.kernel.features);
+    *env.reg_mut(insn.dst) = dst;
+    Ok(())
+}
+
+/// Whether this type of pointer may be moved; false where the operation has no effect.
+fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegState) -> Check<bool> {
+    if ptr.ty.may_be_null() {
+        verbose!(
+            env,
+            "R{} pointer arithmetic on {} prohibited, null-check it first\n",
+            insn.dst.0,
+            RegTypeName(ptr.ty)
+        );
+        return Err(Errno::EACCES.into());
+    }
+    if ptr.base() == RegBase::Mem && ptr.ty.has(TypeFlags::PTR_UNTRUSTED) {
+        return Ok(false);
+    }
+    let known = off.var_off.is_const();
+    let adds_nothing = known && off.smin == 0 && insn.op == AluCode::Add;
+    let allowed = match ptr.base() {
+        RegBase::Ctx
+        | RegBase::MapValue
+        | RegBase::MapKey
+        | RegBase::Stack
+        | RegBase::PacketMeta
+        | RegBase::Packet
+        | RegBase::TpBuffer
+        | RegBase::BtfId
+        | RegBase::Mem
+        | RegBase::Buf
+        | RegBase::Func
+        | RegBase::ConstDynptr => true,
+        RegBase::FlowKeys => known,
+        RegBase::ConstMapPtr => adds_nothing,
+        _ => false,
+    };
+    if !allowed {
+        verbose!(env, "R{} pointer arithmetic on {} prohibited\n", insn.dst.0, RegTypeName(ptr.ty));
+        return Err(Errno::EACCES.into());
+    }
+    Ok(true)
+}
+
+fn is_pkt_pointer(ty: RegType) -> bool {
+    matches!(ty.base(), RegBase::Packet | RegBase::PacketMeta)
+}
+
+/// The fixed offset after adding a known `delta`, if it fits.
+fn fixed_offset(ptr: &RegState, off: &RegState, delta: impl Fn(i64, i64) -> i64) -> Option<i32> {
+    if !off.var_off.is_const() {
+        return None;
+    }
+    i32::try_from(delta(ptr.off as i64, off.smin)).ok()
+}
+
+fn keep_variable_part(dst: &mut RegState, ptr: &RegState) {
+    dst.set_s64(ptr.smin, ptr.smax);
+    dst.set_u64(ptr.umin, ptr.umax);
+    dst.var_off = ptr.var_off;
+    dst.set_raw(ptr.raw());
+}
+
+fn add(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegState) {
+    if let Some(sum) = fixed_offset(ptr, off, i64::wrapping_add) {
+        keep_variable_part(dst, ptr);
+        dst.off = sum;
+        return;
+    }
+    let signed = ptr.smin.checked_add(off.smin).zip(ptr.smax.checked_add(off.smax));
+    let unsigned = ptr.umin.checked_add(off.umin).zip(ptr.umax.checked_add(off.umax));
+    (dst.smin, dst.smax) = signed.unwrap_or((i64::MIN, i64::MAX));
+    (dst.umin, dst.umax) = unsigned.unwrap_or((0, u64::MAX));
+    dst.var_off = ptr.var_off.add(off.var_off);
+    dst.off = ptr.off;
+    dst.set_raw(ptr.raw());
+    if is_pkt_pointer(ptr.ty) {
+        dst.id = env.new_id();
+        dst.set_raw([0; 2]);
+    }
+}
+
+fn sub(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegState) {
+    if let Some(difference) = fixed_offset(ptr, off, i64::wrapping_sub) {
+        keep_variable_part(dst, ptr);
+        dst.id = ptr.id;
+        dst.off = difference;
+        return;
+    }
+    let signed = ptr.smin.checked_sub(off.smax).zip(ptr.smax.checked_sub(off.smin));
+    (dst.smin, dst.smax) = signed.unwrap_or((i64::MIN, i64::MAX));
+    if ptr.umin < off.umax {
+        dst.set_u64(0, u64::MAX);
+    } else {
+        dst.set_u64(ptr.umin - off.umax, ptr.umax.wrapping_sub(off.umin));
+    }
+    dst.var_off = ptr.var_off.sub(off.var_off);
+    dst.off = ptr.off;
+    dst.set_raw(ptr.raw());
+    if is_pkt_pointer(ptr.ty) {
+        dst.id = env.new_id();
+        // Going back by a non-negative amount keeps the proved range.
+        if off.smin < 0 {
+            dst.set_raw([0; 2]);
+        }
+    }
+}
+
+/// Offset, pointer and result must each stay clear of overflow; four complaints.
+fn check_reg_sane_offset(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
+    let name = RegTypeName(ty);
+    let limit = env.kernel.limits.max_var_off as i64;
+    let beyond = |v: i64| v >= limit || v <= -limit;
+    let value = reg.var_off.value as i64;
+    if reg.var_off.is_const() && beyond(value) {
+        verbose!(env, "math between {name} pointer and {value} is not allowed\n");
+    } else if beyond(reg.off as i64) {
+        verbose!(env, "{name} pointer offset {} is not allowed\n", reg.off);
+    } else if reg.smin == i64::MIN {
+        verbose!(
+            env,
+            "math between {name} pointer and register with unbounded min value is not allowed\n"
+        );
+    } else if beyond(reg.smin) {
+        verbose!(env, "value {} makes {name} pointer be out of bounds\n", reg.smin);
+    } else {
+        return Ok(());
+    }
+    Err(Errno::EINVAL.into())
+}
