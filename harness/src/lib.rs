@@ -1,4 +1,9 @@
 //! Runs programs on the interpreter, the JITs and the kernel, and compares the runs.
 
 pub mod compare;
+pub mod conformance;
+pub mod engine;
+pub mod engines;
 pub mod kernel;
+pub mod raw;
+pub mod runtime;

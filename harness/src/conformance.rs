@@ -1,0 +1,152 @@
+//! Reads the `.data` files of the public conformance suite (github.com/Alan-Jowett/bpf_conformance).
+//!
+//! A file has sections that begin with `-- name`: `asm` or `raw` (the program),
+//! `mem` (bytes in hex), `result` (r0) or `error`; others are skipped.  `#`
+//! begins a comment.  Knows no engine and opens no file.
+
+use std::fmt;
+
+use bpfassay_isa::asm::{conformance as syntax, AsmError};
+use bpfassay_isa::RawInsn;
+
+/// One case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Case {
+    pub insns: Vec<RawInsn>,
+    pub memory: Vec<u8>,
+    pub expect: Expect,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expect {
+    Result(u64),
+    /// The engine must refuse or stop, with words of its own.
+    Error(String),
+}
+
+/// Why a file is no case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CaseError {
+    /// Lines are those of the file.
+    Asm(AsmError),
+    BadNumber {
+        line: usize,
+    },
+    UnknownSection {
+        line: usize,
+    },
+    NoProgram,
+    NoExpectation,
+}
+
+impl fmt::Display for CaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CaseError::Asm(e) => write!(f, "{e}"),
+            CaseError::BadNumber { line } => write!(f, "{line}: not a number"),
+            CaseError::UnknownSection { line } => write!(f, "{line}: unknown section"),
+            CaseError::NoProgram => f.write_str("no instructions"),
+            CaseError::NoExpectation => f.write_str("neither result nor error"),
+        }
+    }
+}
+
+impl std::error::Error for CaseError {}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Section {
+    Other,
+    Asm,
+    Raw,
+    Mem,
+    Result,
+    Error,
+}
+
+/// What the sections hold; the assembly keeps its line numbers by blank lines.
+#[derive(Default)]
+struct Parts {
+    asm: String,
+    raw: Vec<RawInsn>,
+    memory: Vec<u8>,
+    result: Option<u64>,
+    error: Option<String>,
+}
+
+impl Case {
+    pub fn parse(text: &str) -> Result<Case, CaseError> {
+        let parts = split(text)?;
+        let expect = match (parts.result, parts.error) {
+            (_, Some(e)) => Expect::Error(e),
+            (Some(v), None) => Expect::Result(v),
+            (None, None) => return Err(CaseError::NoExpectation),
+        };
+        let insns = if parts.raw.is_empty() {
+            syntax::assemble(&parts.asm).map_err(CaseError::Asm)?
+        } else {
+            parts.raw
+        };
+        if insns.is_empty() {
+            return Err(CaseError::NoProgram);
+        }
+        Ok(Case { insns, memory: parts.memory, expect })
+    }
+}
+
+fn split(text: &str) -> Result<Parts, CaseError> {
+    let mut parts = Parts::default();
+    let mut section = Section::Other;
+    for (i, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or("").trim();
+        let number = i + 1;
+        let mut asm_line = "";
+        if line.starts_with("--") {
+            section = section_of(line).ok_or(CaseError::UnknownSection { line: number })?;
+        } else if !line.is_empty() {
+            match section {
+                Section::Asm => asm_line = line,
+                Section::Other => {}
+                Section::Error => parts.error = Some(line.to_string()),
+                Section::Result => {
+                    let v = u64_of(line).ok_or(CaseError::BadNumber { line: number })?;
+                    parts.result = Some(v);
+                }
+                Section::Mem => {
+                    for byte in line.split_whitespace() {
+                        let v = u8::from_str_radix(byte.trim_start_matches("0x"), 16);
+                        parts.memory.push(v.map_err(|_| CaseError::BadNumber { line: number })?);
+                    }
+                }
+                Section::Raw => {
+                    for word in line.split_whitespace() {
+                        let v = u64_of(word).ok_or(CaseError::BadNumber { line: number })?;
+                        parts.raw.push(RawInsn::from_le_bytes(v.to_le_bytes()));
+                    }
+                }
+            }
+        }
+        parts.asm.push_str(asm_line);
+        parts.asm.push('\n');
+    }
+    Ok(parts)
+}
+
+fn section_of(line: &str) -> Option<Section> {
+    let name = line.trim_start_matches('-').trim();
+    Some(match name {
+        "asm" => Section::Asm,
+        "raw" => Section::Raw,
+        "mem" => Section::Mem,
+        "result" => Section::Result,
+        "error" => Section::Error,
+        "c" | "no register offset" => Section::Other,
+        _ => return None,
+    })
+}
+
+fn u64_of(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}

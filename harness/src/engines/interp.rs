@@ -1,0 +1,340 @@
+//! The reference interpreter: every access checked, every trap typed.
+//!
+//! It reads [`Insn`] and `isa::semantics` directly and shares no lowering with
+//! the JITs, because it is what they are tested against.  Memory, maps and
+//! helpers are the runtime's; this file knows registers, frames and the order
+//! of instructions.  Mirrors `___bpf_prog_run` (kernel/bpf/core.c) and the
+//! limits of `bpf_tail_call` and BPF-to-BPF calls.
+
+use std::sync::Arc;
+
+use bpfassay_isa::semantics;
+use bpfassay_isa::{AtomicOp, CallTarget, Imm64, Insn, Operand, Reg, Size};
+
+use super::code::{Code, Slot};
+use crate::engine::{Trap, TrapKind};
+use crate::runtime::{Callbacks, Runtime, Stop};
+
+/// `MAX_CALL_FRAMES`.
+pub const MAX_FRAMES: usize = 8;
+/// `MAX_TAIL_CALL_CNT`.
+const MAX_TAIL_CALLS: u32 = 33;
+/// `BPF_MAX_LOOPS`, the budget of `may_goto`.
+const MAY_GOTO_BUDGET: u32 = 8 * 1024 * 1024;
+
+/// Register file; sixteen entries so that a four-bit field needs no check.
+type Regs = [u64; 16];
+
+#[inline]
+fn at(r: Reg) -> usize {
+    (r.0 & 15) as usize
+}
+
+/// Sees every instruction before it runs.
+pub trait Tracer {
+    const ENABLED: bool;
+    fn step(&mut self, frame: usize, insn_idx: usize, insn: &Insn, regs: &[u64]);
+}
+
+/// Sees nothing.
+pub struct NoTrace;
+
+impl Tracer for NoTrace {
+    const ENABLED: bool = false;
+    fn step(&mut self, _frame: usize, _insn_idx: usize, _insn: &Insn, _regs: &[u64]) {}
+}
+
+/// Registers kept for a caller (r6 to r9) and where it goes on.
+struct Frame {
+    code: Arc<Code>,
+    pc: usize,
+    saved: [u64; 4],
+    fp: u64,
+}
+
+/// One run.
+pub struct Thread<'t, T> {
+    code: Arc<Code>,
+    frames: Vec<Frame>,
+    tail_calls: u32,
+    fuel: u64,
+    executed: u64,
+    pc: usize,
+    tracer: &'t mut T,
+}
+
+enum Flow {
+    Next,
+    Goto(usize),
+    /// The value of r0 at the last frame's exit.
+    Done(u64),
+}
+
+impl<'t, T: Tracer> Thread<'t, T> {
+    pub fn new(code: Arc<Code>, fuel: u64, tracer: &'t mut T) -> Thread<'t, T> {
+        let frames = Vec::with_capacity(MAX_FRAMES);
+        Thread { code, frames, tail_calls: 0, fuel, executed: 0, pc: 0, tracer }
+    }
+
+    /// Instructions run so far.
+    pub fn executed(&self) -> u64 {
+        self.executed
+    }
+
+    /// Runs from the first instruction with these arguments in r1 and r2; gives r0.
+    pub fn run(&mut self, rt: &mut Runtime, args: [u64; 2]) -> Result<u64, Trap> {
+        let result = self.frame_pointer(rt).and_then(|fp| {
+            let mut regs: Regs = [0; 16];
+            [regs[1], regs[2]] = args;
+            regs[10] = fp;
+            self.go(rt, &mut regs, 0)
+        });
+        match result {
+            Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
+            Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.pc }),
+            Err(Stop::TailCall(_)) => {
+                Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.pc })
+            }
+        }
+    }
+
+    fn frame_pointer(&self, rt: &mut Runtime) -> Result<u64, Stop> {
+        rt.stack_top(self.frames.len())
+    }
+
+    /// Runs until the frame below which there are `base` frames exits.
+    fn go(&mut self, rt: &mut Runtime, regs: &mut Regs, start: usize) -> Result<u64, Stop> {
+        let base = self.frames.len();
+        let mut code = self.code.clone();
+        let mut pc = start;
+        loop {
+            self.pc = pc;
+            if self.executed >= self.fuel {
+                return Err(Stop::Trap(TrapKind::OutOfFuel));
+            }
+            self.executed += 1;
+            let insn = match code.slot(pc) {
+                Some(Slot::Insn(insn)) => *insn,
+                Some(Slot::Invalid(why)) => {
+                    return Err(Stop::Trap(TrapKind::InvalidInsn(why.clone())))
+                }
+                None => return Err(Stop::Trap(TrapKind::OutOfProgram)),
+            };
+            if T::ENABLED {
+                self.tracer.step(self.frames.len(), pc, &insn, &regs[..11]);
+            }
+            match self.step(rt, regs, pc, insn, base)? {
+                Flow::Next => pc += insn.slots(),
+                Flow::Goto(to) => {
+                    pc = to;
+                    if !Arc::ptr_eq(&code, &self.code) {
+                        code = self.code.clone();
+                    }
+                }
+                Flow::Done(r0) => return Ok(r0),
+            }
+        }
+    }
+
+    #[inline]
+    fn step(
+        &mut self,
+        rt: &mut Runtime,
+        regs: &mut Regs,
+        pc: usize,
+        insn: Insn,
+        base: usize,
+    ) -> Result<Flow, Stop> {
+        match insn {
+            Insn::Alu { op, width, dst, src } => {
+                let b = operand(regs, src);
+                regs[at(dst)] = semantics::alu(op, width, regs[at(dst)], b);
+            }
+            Insn::CondJump { cond, width, dst, src, off } => {
+                if semantics::cond(cond, width, regs[at(dst)], operand(regs, src)) {
+                    return target(pc, off as i32);
+                }
+            }
+            Insn::Load { size, sign_extend, dst, src, off } => {
+                let v = rt.mem.load(offset(regs[at(src)], off), size)?;
+                regs[at(dst)] = if sign_extend { semantics::sign_extend(size, v) } else { v };
+            }
+            Insn::Store { size, dst, off, src } => {
+                rt.mem.store(offset(regs[at(dst)], off), size, operand(regs, src))?;
+            }
+            Insn::LoadImm64 { dst, value } => regs[at(dst)] = self.wide(rt, pc, value)?,
+            Insn::Jump { off, .. } => return target(pc, off),
+            Insn::MovSx { width, from, dst, src } => {
+                regs[at(dst)] = semantics::movsx(width, from, regs[at(src)]);
+            }
+            Insn::Neg { width, dst } => regs[at(dst)] = semantics::neg(width, regs[at(dst)]),
+            Insn::Swap { kind, bits, dst } => {
+                regs[at(dst)] = semantics::swap(kind, bits, regs[at(dst)]);
+            }
+            Insn::Atomic { op, fetch, size, dst, src, off } => {
+                atomic(rt, regs, op, fetch, size, offset(regs[at(dst)], off), src)?;
+            }
+            Insn::LoadAcquire { size, dst, src, off } => {
+                regs[at(dst)] = rt.mem.load(offset(regs[at(src)], off), size)?;
+            }
+            Insn::StoreRelease { size, dst, src, off } => {
+                rt.mem.store(offset(regs[at(dst)], off), size, regs[at(src)])?;
+            }
+            Insn::MayGoto { off } => {
+                if !rt.may_go_on(MAY_GOTO_BUDGET) {
+                    return target(pc, off as i32);
+                }
+            }
+            Insn::LoadPacket { size, index, imm } => {
+                let index = index.map_or(0, |r| regs[at(r)] as u32 as i32);
+                match rt.load_packet(size, imm.wrapping_add(index))? {
+                    Some(v) => regs[0] = v,
+                    // A packet that is too short ends the program, whatever the frame.
+                    None => return self.leave(regs, 0, base),
+                }
+            }
+            Insn::AddrSpaceCast { .. } => {
+                return Err(Stop::Trap(TrapKind::Unsupported("address space cast")))
+            }
+            Insn::Call { target: CallTarget::Subprog(off) } => {
+                return self.enter(rt, regs, pc, off)
+            }
+            Insn::Call { target: CallTarget::Helper(id) } => {
+                return self.helper(rt, regs, id as i64);
+            }
+            Insn::CallReg { target } => return self.helper(rt, regs, regs[at(target)] as i64),
+            Insn::Call { target: CallTarget::Kfunc { .. } } => {
+                return Err(Stop::Trap(TrapKind::Unsupported("kernel function call")))
+            }
+            Insn::Exit => return self.leave(regs, regs[0], base),
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Value of a wide immediate: a number, or the address of a map, its value or a function.
+    fn wide(&self, rt: &Runtime, pc: usize, value: Imm64) -> Result<u64, Stop> {
+        match value {
+            Imm64::Const(v) => Ok(v),
+            Imm64::MapFd(i) | Imm64::MapIdx(i) => rt.map_addr(i),
+            Imm64::MapValue { fd: i, off } | Imm64::MapIdxValue { idx: i, off } => {
+                rt.map_value_addr(i, off)
+            }
+            Imm64::Func(off) => {
+                let slot = pc as i64 + 1 + off as i64;
+                rt.code_addr(u32::try_from(slot).map_err(|_| TrapKind::OutOfProgram)?)
+            }
+            Imm64::BtfId { .. } => Err(Stop::Trap(TrapKind::Unsupported("kernel variable"))),
+        }
+    }
+
+    fn enter(
+        &mut self,
+        rt: &mut Runtime,
+        regs: &mut Regs,
+        pc: usize,
+        off: i32,
+    ) -> Result<Flow, Stop> {
+        if self.frames.len() + 1 >= MAX_FRAMES {
+            return Err(Stop::Trap(TrapKind::TooManyFrames));
+        }
+        let saved = [regs[6], regs[7], regs[8], regs[9]];
+        self.frames.push(Frame { code: self.code.clone(), pc: pc + 1, saved, fp: regs[10] });
+        regs[10] = self.frame_pointer(rt)?;
+        target(pc, off)
+    }
+
+    fn leave(&mut self, regs: &mut Regs, r0: u64, base: usize) -> Result<Flow, Stop> {
+        if self.frames.len() <= base {
+            return Ok(Flow::Done(r0));
+        }
+        let Some(frame) = self.frames.pop() else { return Ok(Flow::Done(r0)) };
+        regs[0] = r0;
+        [regs[6], regs[7], regs[8], regs[9]] = frame.saved;
+        regs[10] = frame.fp;
+        self.code = frame.code;
+        Ok(Flow::Goto(frame.pc))
+    }
+
+    fn helper(&mut self, rt: &mut Runtime, regs: &mut Regs, id: i64) -> Result<Flow, Stop> {
+        let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
+        match rt.call_helper(id, args, self) {
+            Ok(r0) => regs[0] = r0,
+            Err(Stop::TailCall(code)) => {
+                if self.tail_calls >= MAX_TAIL_CALLS {
+                    regs[0] = 0;
+                    return Ok(Flow::Next);
+                }
+                self.tail_calls += 1;
+                self.code = code;
+                return Ok(Flow::Goto(0));
+            }
+            Err(stop) => return Err(stop),
+        }
+        Ok(Flow::Next)
+    }
+}
+
+impl<T: Tracer> Callbacks for Thread<'_, T> {
+    fn invoke(&mut self, rt: &mut Runtime, func: u64, args: [u64; 5]) -> Result<u64, Stop> {
+        let Some(slot) = rt.code_slot(func) else {
+            return Err(Stop::Trap(TrapKind::BadArgument {
+                helper: "callback",
+                what: "not the address of a function",
+            }));
+        };
+        if self.frames.len() + 1 >= MAX_FRAMES {
+            return Err(Stop::Trap(TrapKind::TooManyFrames));
+        }
+        let (code, pc) = (self.code.clone(), self.pc);
+        self.frames.push(Frame { code: code.clone(), pc, saved: [0; 4], fp: 0 });
+        let mut regs: Regs = [0; 16];
+        regs[1..6].copy_from_slice(&args);
+        regs[10] = self.frame_pointer(rt)?;
+        let r0 = self.go(rt, &mut regs, slot as usize)?;
+        self.frames.pop();
+        self.code = code;
+        self.pc = pc;
+        Ok(r0)
+    }
+}
+
+#[inline]
+fn operand(regs: &Regs, src: Operand) -> u64 {
+    match src {
+        Operand::Reg(r) => regs[at(r)],
+        Operand::Imm(v) => semantics::imm(v),
+    }
+}
+
+#[inline]
+fn offset(base: u64, off: i16) -> u64 {
+    base.wrapping_add(off as i64 as u64)
+}
+
+#[inline]
+fn target(pc: usize, off: i32) -> Result<Flow, Stop> {
+    match usize::try_from(pc as i64 + 1 + off as i64) {
+        Ok(to) => Ok(Flow::Goto(to)),
+        Err(_) => Err(Stop::Trap(TrapKind::OutOfProgram)),
+    }
+}
+
+fn atomic(
+    rt: &mut Runtime,
+    regs: &mut Regs,
+    op: AtomicOp,
+    fetch: bool,
+    size: Size,
+    addr: u64,
+    src: Reg,
+) -> Result<(), Stop> {
+    let old = rt.mem.load(addr, size)?;
+    let new = semantics::atomic(op, size, old, regs[at(src)], regs[0]);
+    // Written back unchanged where the comparison failed, so that a read-only place still traps.
+    rt.mem.store(addr, size, new.unwrap_or(old))?;
+    if fetch {
+        let result = if op == AtomicOp::Cmpxchg { Reg::R0 } else { src };
+        regs[at(result)] = old;
+    }
+    Ok(())
+}

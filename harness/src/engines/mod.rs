@@ -1,0 +1,4 @@
+//! The engines: ways to run a program.
+
+pub mod code;
+pub mod interp;

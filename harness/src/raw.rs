@@ -1,0 +1,71 @@
+//! Bare instructions: r1 is memory, r2 its length, nothing is verified.
+//!
+//! The conventions of the public conformance suite, its helper 5 and call by
+//! register included.  Memory keeps what one run leaves for the next.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bpfassay_isa::RawInsn;
+
+use crate::engine::{Input, Instance, Outcome};
+use crate::engines::code::Code;
+use crate::engines::interp::{NoTrace, Thread, Tracer};
+use crate::runtime::helpers::HelperSet;
+use crate::runtime::memory::{Access, Memory, Region, RegionKind};
+use crate::runtime::world::World;
+use crate::runtime::Runtime;
+
+/// Instructions of one run unless the caller says otherwise.
+pub const DEFAULT_FUEL: u64 = 100_000_000;
+
+/// A raw program under the checking interpreter.
+pub struct RawInterp {
+    code: Arc<Code>,
+    pub fuel: u64,
+}
+
+impl RawInterp {
+    pub fn new(insns: &[RawInsn]) -> RawInterp {
+        RawInterp { code: Arc::new(Code::new(insns)), fuel: DEFAULT_FUEL }
+    }
+
+    /// As [`Instance::run`], with every instruction shown to `tracer`.
+    pub fn run_traced<T: Tracer>(&mut self, input: &Input, tracer: &mut T) -> Outcome {
+        let mut rt = Runtime::new(World::seeded(0), HelperSet::Conformance);
+        let len = input.data.len() as u64;
+        let region = Region::new(RegionKind::Input, Access::ReadWrite, input.data.clone());
+        let memory = rt.mem.add(region);
+        // Without memory the suite passes a null pointer.
+        let base = memory.filter(|_| len > 0).map_or(0, |id| Memory::addr(id, 0));
+        let repeat = input.repeat.max(1);
+        let mut out = Outcome::default();
+        let start = Instant::now();
+        for _ in 0..repeat {
+            rt.start_run();
+            let mut thread = Thread::new(self.code.clone(), self.fuel, tracer);
+            let result = thread.run(&mut rt, [base, len]);
+            out.insns = thread.executed();
+            match result {
+                Ok(r0) => out.r0 = r0,
+                Err(trap) => {
+                    out.trap = Some(trap);
+                    break;
+                }
+            }
+        }
+        out.duration = start.elapsed() / repeat;
+        out.data_out = memory.and_then(|id| rt.mem.region(id)).map(|r| r.bytes().to_vec());
+        out
+    }
+}
+
+impl Instance for RawInterp {
+    fn engine(&self) -> &'static str {
+        "interp"
+    }
+
+    fn run(&mut self, input: &Input) -> Outcome {
+        self.run_traced(input, &mut NoTrace)
+    }
+}

@@ -1,0 +1,326 @@
+//! Maps: what lookup, update, delete, push and pop do, with the kernel's error numbers.
+//!
+//! Values live in regions of [`Memory`], keys beside them.  One CPU runs the
+//! program; per-CPU maps keep a value for each CPU of the [`super::world::World`].
+//! Knows no helper and no file format.  Mirrors the `map_ops` of
+//! kernel/bpf/{arraymap,hashtab,lpm_trie,queue_stack_maps,ringbuf}.c.
+
+mod array;
+mod hash;
+mod lpm;
+mod queue;
+mod ring;
+
+use std::sync::Arc;
+
+use bpfassay_object::model::MapDef;
+use bpfassay_spec::MapType;
+
+use super::memory::{Access, Memory, Region, RegionId, RegionKind};
+use crate::engines::code::Code;
+pub use ring::Ring;
+
+/// Error numbers a map operation may give.
+pub mod errno {
+    pub const ENOENT: i64 = 2;
+    pub const E2BIG: i64 = 7;
+    pub const EAGAIN: i64 = 11;
+    pub const ENOMEM: i64 = 12;
+    pub const EFAULT: i64 = 14;
+    pub const EBUSY: i64 = 16;
+    pub const EEXIST: i64 = 17;
+    pub const EINVAL: i64 = 22;
+    pub const ENOSPC: i64 = 28;
+    pub const ERANGE: i64 = 34;
+    pub const EOPNOTSUPP: i64 = 95;
+    pub const ENOTSUPP: i64 = 524;
+}
+
+/// Flags of an update.
+pub const ANY: u64 = 0;
+pub const NOEXIST: u64 = 1;
+pub const EXIST: u64 = 2;
+/// `BPF_F_LOCK`.
+pub const LOCK: u64 = 4;
+
+/// `BPF_F_NO_PREALLOC`.
+const F_NO_PREALLOC: u32 = 1;
+
+/// What a map is, as far as its operations depend on it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shape {
+    pub name: String,
+    pub map_type: MapType,
+    pub key_size: u32,
+    pub value_size: u32,
+    pub max_entries: u32,
+    pub flags: u32,
+    /// Offset and size of the fields a value copy leaves alone (locks, timers, kernel pointers).
+    pub special: Vec<(u32, u32)>,
+    pub cpus: u32,
+}
+
+impl Shape {
+    pub fn of(def: &MapDef, cpus: u32) -> Shape {
+        Shape {
+            name: def.name.clone(),
+            map_type: def.map_type,
+            key_size: def.key_size,
+            value_size: def.value_size,
+            max_entries: def.max_entries,
+            flags: def.map_flags,
+            special: Vec::new(),
+            cpus: cpus.max(1),
+        }
+    }
+
+    /// Distance between values: a multiple of 8.
+    fn stride(&self) -> u32 {
+        self.value_size.next_multiple_of(8)
+    }
+
+    fn is_percpu(&self) -> bool {
+        use MapType::*;
+        matches!(self.map_type, PercpuArray | PercpuHash | LruPercpuHash)
+    }
+
+    fn is_lru(&self) -> bool {
+        matches!(self.map_type, MapType::LruHash | MapType::LruPercpuHash)
+    }
+
+    fn access(&self) -> Access {
+        if self.flags & MapDef::F_RDONLY_PROG != 0 {
+            Access::ReadOnly
+        } else {
+            Access::ReadWrite
+        }
+    }
+
+    /// Copies a value but for its special fields.
+    fn copy(&self, to: &mut [u8], from: &[u8]) {
+        let mut at = 0usize;
+        let len = to.len().min(from.len());
+        for &(off, size) in &self.special {
+            copy_range(to, from, at, (off as usize).min(len));
+            at = (off as usize).saturating_add(size as usize);
+        }
+        copy_range(to, from, at, len);
+    }
+
+    /// A region for `count` values, zeroed; None when it would be too large.
+    fn values(&self, mem: &mut Memory, index: u32, count: u64) -> Option<RegionId> {
+        let bytes = count.checked_mul(self.stride() as u64)?;
+        let bytes = usize::try_from(bytes).ok().filter(|b| *b <= i32::MAX as usize)?;
+        let region = Region::new(RegionKind::MapValue(index), self.access(), vec![0; bytes]);
+        mem.add(region.with_elements(self.value_size, self.stride()))
+    }
+}
+
+fn copy_range(to: &mut [u8], from: &[u8], start: usize, end: usize) {
+    if let (Some(t), Some(f)) = (to.get_mut(start..end), from.get(start..end)) {
+        t.copy_from_slice(f);
+    }
+}
+
+/// What fills one map.
+enum Kind {
+    Array(array::Array),
+    Hash(hash::Hash),
+    Lpm(lpm::Lpm),
+    Queue(queue::Queue),
+    Ring(Ring),
+    Progs(Vec<Option<Arc<Code>>>),
+    /// Array of maps: index of the inner map in the runtime.
+    Maps(Vec<Option<u32>>),
+    /// Perf event array: no event is attached.
+    Events,
+    /// Known, not modelled: operations stop the run.
+    Unmodelled,
+}
+
+/// A map.
+pub struct Map {
+    shape: Shape,
+    handle: RegionId,
+    kind: Kind,
+}
+
+/// A lookup's answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Nothing,
+    /// Address of the value.
+    Value(u64),
+    /// Index of the inner map.
+    Map(u32),
+}
+
+/// The map type cannot do this here.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unmodelled;
+
+impl Map {
+    /// Creates the map with this index in the runtime; the error is a number of [`errno`].
+    pub fn new(mem: &mut Memory, index: u32, shape: Shape) -> Result<Map, i64> {
+        use MapType::*;
+        let handle = Region::new(RegionKind::Map(index), Access::Opaque, Vec::new());
+        let handle = mem.add(handle).ok_or(errno::ENOMEM)?;
+        let entries = shape.max_entries as usize;
+        let kind = match shape.map_type {
+            Array | PercpuArray => Kind::Array(array::Array::new(mem, index, &shape)?),
+            Hash | PercpuHash | LruHash | LruPercpuHash => {
+                Kind::Hash(hash::Hash::new(mem, index, &shape)?)
+            }
+            LpmTrie => Kind::Lpm(lpm::Lpm::new(mem, index, &shape)?),
+            Queue | Stack => Kind::Queue(queue::Queue::new(&shape)?),
+            Ringbuf => Kind::Ring(Ring::new(index, &shape)?),
+            ProgArray if entries <= 1 << 20 => Kind::Progs(vec![None; entries]),
+            ArrayOfMaps if entries <= 1 << 20 => Kind::Maps(vec![None; entries]),
+            PerfEventArray => Kind::Events,
+            _ => Kind::Unmodelled,
+        };
+        Ok(Map { shape, handle, kind })
+    }
+
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The region whose address stands for the map.
+    pub fn handle(&self) -> RegionId {
+        self.handle
+    }
+
+    /// The region of an array map's values, whose addresses instructions may hold.
+    pub fn direct_value(&self) -> Option<RegionId> {
+        match &self.kind {
+            Kind::Array(a) if !self.shape.is_percpu() => Some(a.values()),
+            _ => None,
+        }
+    }
+
+    pub fn lookup(&mut self, mem: &Memory, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
+        Ok(match &mut self.kind {
+            Kind::Array(a) => found(a.lookup(&self.shape, key, cpu)),
+            Kind::Hash(h) => found(h.lookup(&self.shape, key, cpu)),
+            Kind::Lpm(l) => found(l.lookup(&self.shape, key)),
+            Kind::Maps(m) => match index(key).and_then(|i| m.get(i)) {
+                Some(Some(inner)) => Found::Map(*inner),
+                _ => Found::Nothing,
+            },
+            Kind::Queue(_) | Kind::Ring(_) | Kind::Events | Kind::Progs(_) | Kind::Unmodelled => {
+                let _ = mem;
+                return Err(Unmodelled);
+            }
+        })
+    }
+
+    /// 0 or a negative error number.
+    pub fn update(
+        &mut self,
+        mem: &mut Memory,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+        cpu: u32,
+    ) -> Result<i64, Unmodelled> {
+        Ok(match &mut self.kind {
+            Kind::Array(a) => a.update(&self.shape, mem, key, value, flags, cpu),
+            Kind::Hash(h) => h.update(&self.shape, mem, key, value, flags, cpu),
+            Kind::Lpm(l) => l.update(&self.shape, mem, key, value, flags),
+            _ => return Err(Unmodelled),
+        })
+    }
+
+    pub fn delete(&mut self, key: &[u8]) -> Result<i64, Unmodelled> {
+        Ok(match &mut self.kind {
+            Kind::Array(_) => -errno::EINVAL,
+            Kind::Hash(h) => h.delete(key),
+            Kind::Lpm(l) => l.delete(&self.shape, key),
+            _ => return Err(Unmodelled),
+        })
+    }
+
+    pub fn push(&mut self, value: &[u8], flags: u64) -> Result<i64, Unmodelled> {
+        match &mut self.kind {
+            Kind::Queue(q) => Ok(q.push(value, flags)),
+            _ => Err(Unmodelled),
+        }
+    }
+
+    /// Takes the next element, or only shows it; `out` is zeroed where there is none.
+    pub fn pop(&mut self, out: &mut [u8], keep: bool) -> Result<i64, Unmodelled> {
+        match &mut self.kind {
+            Kind::Queue(q) => Ok(q.pop(out, keep)),
+            _ => Err(Unmodelled),
+        }
+    }
+
+    pub fn ring(&mut self) -> Option<&mut Ring> {
+        match &mut self.kind {
+            Kind::Ring(r) => Some(r),
+            _ => None,
+        }
+    }
+
+    pub fn is_event_array(&self) -> bool {
+        matches!(self.kind, Kind::Events)
+    }
+
+    /// The program at this index; None where there is none, or the map holds no programs.
+    pub fn program(&self, i: u32) -> Option<&Arc<Code>> {
+        match &self.kind {
+            Kind::Progs(p) => p.get(i as usize)?.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub fn is_prog_array(&self) -> bool {
+        matches!(self.kind, Kind::Progs(_))
+    }
+
+    /// Puts a program into a prog array; false where it does not fit.
+    pub fn set_program(&mut self, i: u32, code: Arc<Code>) -> bool {
+        match &mut self.kind {
+            Kind::Progs(p) => p.get_mut(i as usize).map(|s| *s = Some(code)).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Puts an inner map into an array of maps; false where it does not fit.
+    pub fn set_inner(&mut self, i: u32, map: u32) -> bool {
+        match &mut self.kind {
+            Kind::Maps(m) => m.get_mut(i as usize).map(|s| *s = Some(map)).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Key and address of every element, arrays by index, others in the order of their keys.
+    pub fn entries(&self, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+        match &self.kind {
+            Kind::Array(a) => a.entries(&self.shape, cpu),
+            Kind::Hash(h) => h.entries(&self.shape, cpu),
+            Kind::Lpm(l) => l.entries(&self.shape),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Elements of a queue or stack, the next one first; records of a ring buffer.
+    pub fn items(&self) -> Vec<Vec<u8>> {
+        match &self.kind {
+            Kind::Queue(q) => q.items(),
+            Kind::Ring(r) => r.records().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn found(addr: Option<u64>) -> Found {
+    addr.map_or(Found::Nothing, Found::Value)
+}
+
+/// A four-byte key as an index.
+fn index(key: &[u8]) -> Option<usize> {
+    let bytes: [u8; 4] = key.get(..4)?.try_into().ok()?;
+    usize::try_from(u32::from_le_bytes(bytes)).ok()
+}

@@ -1,0 +1,360 @@
+//! Memory a program may touch: numbered regions behind tagged addresses.
+//!
+//! An address is `TAG | region << 32 | offset`.  It looks like a kernel
+//! address (negative as a signed number, never null), finds its region without
+//! a search, and an overflow of one region can never reach another.  Knows no
+//! instruction and no helper.
+
+use std::fmt;
+
+use bpfassay_isa::semantics;
+use bpfassay_isa::Size;
+
+/// High bits of every address; the bits below hold region (15) and offset (32).
+const TAG: u64 = 0xffff_8000_0000_0000;
+const MAX_REGIONS: usize = 1 << 15;
+/// Addresses below this are a null pointer with an offset.
+const NULL_PAGE: u64 = 4096;
+
+/// Number of a region, unique within one [`Memory`]; reused after release.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RegionId(u16);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// An address that may be passed on but not followed.
+    Opaque,
+    ReadOnly,
+    ReadWrite,
+}
+
+/// What a region is, for messages and for helpers that take one kind only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RegionKind {
+    /// Frame number, 0 for the entry function.
+    Stack(u8),
+    Ctx,
+    Packet,
+    /// The values of a map, by index.
+    MapValue(u32),
+    /// A map itself.
+    Map(u32),
+    /// Addresses of functions; the offset is the instruction slot.
+    Code,
+    /// Memory the person supplied (`--mem`).
+    Input,
+    /// A record of a ring buffer map.
+    Record(u32),
+    /// An object allocated by the program.
+    Object,
+}
+
+impl fmt::Display for RegionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RegionKind::Stack(frame) => write!(f, "stack of frame {frame}"),
+            RegionKind::Ctx => f.write_str("ctx"),
+            RegionKind::Packet => f.write_str("packet"),
+            RegionKind::MapValue(m) => write!(f, "value of map {m}"),
+            RegionKind::Map(m) => write!(f, "map {m}"),
+            RegionKind::Code => f.write_str("code"),
+            RegionKind::Input => f.write_str("memory"),
+            RegionKind::Record(m) => write!(f, "ring buffer record of map {m}"),
+            RegionKind::Object => f.write_str("allocated object"),
+        }
+    }
+}
+
+/// A field of a context whose load yields a pointer wider than the field (`__sk_buff->data`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PointerField {
+    pub off: u32,
+    /// Bytes of the load that yields it.
+    pub size: u32,
+    pub value: u64,
+}
+
+/// One piece of memory.
+#[derive(Debug)]
+pub struct Region {
+    pub kind: RegionKind,
+    pub access: Access,
+    bytes: Vec<u8>,
+    /// Accessible part: offsets `low..high`.
+    low: u32,
+    high: u32,
+    /// Distance between elements, each of which is accessible up to `element`; 0 for one piece.
+    stride: u32,
+    element: u32,
+    pointers: Vec<PointerField>,
+}
+
+impl Region {
+    pub fn new(kind: RegionKind, access: Access, bytes: Vec<u8>) -> Region {
+        let high = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let pointers = Vec::new();
+        Region { kind, access, bytes, low: 0, high, stride: 0, element: 0, pointers }
+    }
+
+    /// Elements of `element` bytes, `stride` apart; an access may not leave its element.
+    pub fn with_elements(mut self, element: u32, stride: u32) -> Region {
+        (self.element, self.stride) = (element, stride);
+        self
+    }
+
+    /// Restricts accesses to `low..high`, both cut to the region's size.
+    pub fn with_window(mut self, low: u32, high: u32) -> Region {
+        self.set_window(low, high);
+        self
+    }
+
+    pub fn with_pointers(mut self, pointers: Vec<PointerField>) -> Region {
+        self.pointers = pointers;
+        self
+    }
+
+    pub fn set_window(&mut self, low: u32, high: u32) {
+        let len = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.high = high.min(len);
+        self.low = low.min(self.high);
+    }
+
+    pub fn window(&self) -> (u32, u32) {
+        (self.low, self.high)
+    }
+
+    pub fn set_pointers(&mut self, pointers: Vec<PointerField>) {
+        self.pointers = pointers;
+    }
+
+    /// All bytes, those outside the window included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    #[inline]
+    fn check(&self, off: u32, len: u32) -> bool {
+        let Some(end) = off.checked_add(len) else { return false };
+        if off < self.low || end > self.high {
+            return false;
+        }
+        self.stride == 0 || off % self.stride + len <= self.element
+    }
+}
+
+/// An access that no region allows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fault {
+    pub addr: u64,
+    pub len: u32,
+    pub write: bool,
+    pub why: FaultKind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaultKind {
+    Null,
+    /// Not an address of any region: a number used as a pointer, or memory given back.
+    NoRegion,
+    /// Beside the accessible part; offset from the region's start (the window's for packets).
+    OutOfBounds {
+        kind: RegionKind,
+        off: i64,
+        size: u32,
+    },
+    ReadOnly {
+        kind: RegionKind,
+    },
+    Opaque {
+        kind: RegionKind,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.write { "write" } else { "read" };
+        write!(f, "{verb} of {} bytes at {:#x}: ", self.len, self.addr)?;
+        match self.why {
+            FaultKind::Null => f.write_str("null pointer"),
+            FaultKind::NoRegion => f.write_str("no memory there"),
+            FaultKind::OutOfBounds { kind, off, size } => {
+                write!(f, "offset {off} of {kind}, which has {size} bytes")
+            }
+            FaultKind::ReadOnly { kind } => write!(f, "{kind} is read-only"),
+            FaultKind::Opaque { kind } => write!(f, "{kind} cannot be accessed"),
+        }
+    }
+}
+
+/// All regions of one run.
+#[derive(Default, Debug)]
+pub struct Memory {
+    regions: Vec<Option<Region>>,
+    free: Vec<u16>,
+}
+
+impl Memory {
+    /// Adds a region; None when there are too many or it is too large.
+    pub fn add(&mut self, region: Region) -> Option<RegionId> {
+        if region.bytes.len() > i32::MAX as usize {
+            return None;
+        }
+        if let Some(id) = self.free.pop() {
+            if let Some(slot) = self.regions.get_mut(id as usize) {
+                *slot = Some(region);
+            }
+            return Some(RegionId(id));
+        }
+        if self.regions.len() >= MAX_REGIONS {
+            return None;
+        }
+        self.regions.push(Some(region));
+        u16::try_from(self.regions.len() - 1).ok().map(RegionId)
+    }
+
+    /// Gives the region back; its addresses lead nowhere until the number is reused.
+    pub fn release(&mut self, id: RegionId) {
+        let slot = self.regions.get_mut(id.0 as usize);
+        if slot.and_then(Option::take).is_some() {
+            self.free.push(id.0);
+        }
+    }
+
+    pub fn region(&self, id: RegionId) -> Option<&Region> {
+        self.regions.get(id.0 as usize)?.as_ref()
+    }
+
+    pub fn region_mut(&mut self, id: RegionId) -> Option<&mut Region> {
+        self.regions.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Address of an offset in a region.
+    #[inline]
+    pub fn addr(id: RegionId, off: u32) -> u64 {
+        TAG | (id.0 as u64) << 32 | off as u64
+    }
+
+    /// Region and offset an address lies in, whether or not it is accessible.
+    #[inline]
+    pub fn locate(&self, addr: u64) -> Option<(RegionId, u32)> {
+        let id = RegionId(u16::try_from((addr ^ TAG) >> 32).ok()?);
+        self.region(id).map(|_| (id, addr as u32))
+    }
+
+    /// Kind of the region an address lies in.
+    pub fn kind_at(&self, addr: u64) -> Option<(RegionKind, u32)> {
+        let (id, off) = self.locate(addr)?;
+        self.region(id).map(|r| (r.kind, off))
+    }
+
+    #[inline]
+    fn find(&self, addr: u64, len: u32) -> Option<(&Region, u32)> {
+        let id = usize::try_from((addr ^ TAG) >> 32).ok()?;
+        let r = self.regions.get(id)?.as_ref()?;
+        let off = addr as u32;
+        (r.access != Access::Opaque && r.check(off, len)).then_some((r, off))
+    }
+
+    #[inline]
+    fn find_mut(&mut self, addr: u64, len: u32) -> Option<(&mut Region, u32)> {
+        let id = usize::try_from((addr ^ TAG) >> 32).ok()?;
+        let r = self.regions.get_mut(id)?.as_mut()?;
+        let off = addr as u32;
+        (r.access == Access::ReadWrite && r.check(off, len)).then_some((r, off))
+    }
+
+    /// Reads an integer, zero-extended.
+    #[inline]
+    pub fn load(&self, addr: u64, size: Size) -> Result<u64, Fault> {
+        let len = size.bytes();
+        let Some((r, off)) = self.find(addr, len) else {
+            return Err(self.fault(addr, len, false));
+        };
+        if !r.pointers.is_empty() {
+            if let Some(p) = r.pointers.iter().find(|p| p.off == off && p.size == len) {
+                return Ok(p.value);
+            }
+        }
+        let at = off as usize;
+        let b = &r.bytes;
+        let value = match size {
+            Size::B => b.get(at).map(|v| *v as u64),
+            Size::H => array(b, at).map(|v| u16::from_le_bytes(v) as u64),
+            Size::W => array(b, at).map(|v| u32::from_le_bytes(v) as u64),
+            Size::Dw => array(b, at).map(u64::from_le_bytes),
+        };
+        value.ok_or_else(|| self.fault(addr, len, false))
+    }
+
+    /// Writes the low bytes of an integer.
+    #[inline]
+    pub fn store(&mut self, addr: u64, size: Size, value: u64) -> Result<(), Fault> {
+        let len = size.bytes();
+        let bytes = semantics::truncate(size, value).to_le_bytes();
+        if let Some((r, off)) = self.find_mut(addr, len) {
+            let at = off as usize;
+            if let (Some(to), Some(from)) =
+                (r.bytes.get_mut(at..at + len as usize), bytes.get(..len as usize))
+            {
+                to.copy_from_slice(from);
+                return Ok(());
+            }
+        }
+        Err(self.fault(addr, len, true))
+    }
+
+    /// Bytes to read.
+    pub fn slice(&self, addr: u64, len: u32) -> Result<&[u8], Fault> {
+        self.find(addr, len)
+            .and_then(|(r, off)| r.bytes.get(off as usize..off as usize + len as usize))
+            .ok_or_else(|| self.fault(addr, len, false))
+    }
+
+    /// Bytes to write.
+    pub fn slice_mut(&mut self, addr: u64, len: u32) -> Result<&mut [u8], Fault> {
+        // Found twice because the borrow of a failed search would outlive it.
+        if self.find_mut(addr, len).is_none() {
+            return Err(self.fault(addr, len, true));
+        }
+        self.find_mut(addr, len)
+            .and_then(|(r, off)| r.bytes.get_mut(off as usize..off as usize + len as usize))
+            .ok_or(Fault { addr, len, write: true, why: FaultKind::NoRegion })
+    }
+
+    /// Bytes from `addr` to the end of what may be read there; empty where nothing may.
+    pub fn readable(&self, addr: u64) -> &[u8] {
+        let Some((r, off)) = self.find(addr, 0) else { return &[] };
+        let end = match r.stride {
+            0 => r.high,
+            stride => (off - off % stride + r.element).min(r.high),
+        };
+        r.bytes.get(off as usize..end as usize).unwrap_or(&[])
+    }
+
+    #[cold]
+    fn fault(&self, addr: u64, len: u32, write: bool) -> Fault {
+        let why = match self.locate(addr).and_then(|(id, off)| Some((self.region(id)?, off))) {
+            None if addr < NULL_PAGE => FaultKind::Null,
+            None => FaultKind::NoRegion,
+            Some((r, _)) if r.access == Access::Opaque => FaultKind::Opaque { kind: r.kind },
+            Some((r, off)) if r.check(off, len) => FaultKind::ReadOnly { kind: r.kind },
+            Some((r, off)) => {
+                let (off, size) = match r.stride {
+                    0 => (off as i32 as i64 - r.low as i64, r.high - r.low),
+                    stride => ((off % stride) as i64, r.element),
+                };
+                FaultKind::OutOfBounds { kind: r.kind, off, size }
+            }
+        };
+        Fault { addr, len, write, why }
+    }
+}
+
+#[inline]
+fn array<const N: usize>(b: &[u8], at: usize) -> Option<[u8; N]> {
+    b.get(at..at + N)?.try_into().ok()
+}

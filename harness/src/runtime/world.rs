@@ -1,0 +1,72 @@
+//! The world around a program: clocks, random numbers, the current task.
+//!
+//! All of it is supplied, none of it read from the host.
+
+/// What helpers about time, chance and the current task answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct World {
+    /// `bpf_ktime_get_ns` now, in ns.
+    pub clock_ns: u64,
+    /// Added to the clock at every reading, so that time passes and repeats.
+    pub clock_step_ns: u64,
+    /// Offset of the wall clock and of the boot clock from `clock_ns`.
+    pub tai_offset_ns: u64,
+    pub boot_offset_ns: u64,
+    /// State of the random numbers; never 0.
+    pub random: u64,
+    pub cpu: u32,
+    pub cpus: u32,
+    pub numa_node: u32,
+    /// `tgid << 32 | pid`.
+    pub pid_tgid: u64,
+    /// `gid << 32 | uid`.
+    pub uid_gid: u64,
+    /// Name of the current task, zero-padded.
+    pub comm: [u8; 16],
+    pub cgroup_id: u64,
+    /// Text of `bpf_trace_printk`.
+    pub printed: Vec<String>,
+    /// Records of `bpf_perf_event_output` and friends: map, CPU, bytes.
+    pub perf_output: Vec<(u32, u32, Vec<u8>)>,
+}
+
+impl World {
+    /// A world in which chance follows from `seed`.
+    pub fn seeded(seed: u64) -> World {
+        let mut comm = [0; 16];
+        comm[..8].copy_from_slice(b"bpfassay");
+        World {
+            clock_ns: 1_000_000_000,
+            clock_step_ns: 1_000,
+            tai_offset_ns: 1_700_000_000_000_000_000,
+            boot_offset_ns: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            cpu: 0,
+            cpus: 1,
+            numa_node: 0,
+            pid_tgid: 1 << 32 | 1,
+            uid_gid: 0,
+            comm,
+            cgroup_id: 1,
+            printed: Vec::new(),
+            perf_output: Vec::new(),
+        }
+    }
+
+    /// Reads the clock and lets it pass.
+    pub fn now(&mut self) -> u64 {
+        let now = self.clock_ns;
+        self.clock_ns = now.wrapping_add(self.clock_step_ns);
+        now
+    }
+
+    /// The next random number (xorshift64*).
+    pub fn random_u32(&mut self) -> u32 {
+        let mut x = self.random;
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random = x;
+        (x.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+}
