@@ -299,13 +299,17 @@ impl RegState {
         self.var_off = all.clear_subreg().or(low);
     }
 
-    /// What the kernel's sanity check complains about, in its words (`reg_bounds_sanity_check`).
-    pub fn bounds_violation(&self) -> Option<&'static str> {
-        if self.umin > self.umax
+    /// True if some range has its minimum above its maximum (`range_bounds_violation`).
+    pub fn has_crossed_bounds(&self) -> bool {
+        self.umin > self.umax
             || self.smin > self.smax
             || self.u32_min > self.u32_max
             || self.s32_min > self.s32_max
-        {
+    }
+
+    /// What the kernel's sanity check complains about, in its words (`reg_bounds_sanity_check`).
+    pub fn bounds_violation(&self) -> Option<&'static str> {
+        if self.has_crossed_bounds() {
             return Some("range bounds violation");
         }
         let v = self.var_off.value;

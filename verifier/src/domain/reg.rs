@@ -33,6 +33,11 @@ pub const ADD_CONST: u32 = ADD_CONST64 | ADD_CONST32;
 /// `subreg_def` of a register whose upper half is defined (`DEF_NOT_SUBREG`).
 pub const DEF_NOT_SUBREG: i32 = 0;
 
+/// `range` of a packet pointer known to be at least at the packet's end (`AT_PKT_END`).
+pub const AT_PKT_END: i32 = -1;
+/// `range` of a packet pointer known to be at least one byte beyond it (`BEYOND_PKT_END`).
+pub const BEYOND_PKT_END: i32 = -2;
+
 /// State of an open-coded iterator slot (`enum bpf_iter_state`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

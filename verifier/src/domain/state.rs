@@ -284,6 +284,34 @@ impl VerifierState {
         }
     }
 
+    /// Changes the registers and spilled registers that match, unsharing only the frames and stacks they are in.
+    pub fn update_matching(&mut self, matches: impl Fn(&RegState) -> bool, mut f: impl FnMut(&mut RegState)) {
+        use super::stack::SlotType;
+        let spilled = |s: &StackSlot| s.kind[7] == SlotType::Spill && matches(&s.spilled);
+        for frame in self.frames.iter_mut() {
+            let in_stack = frame.stack.iter().any(spilled);
+            if !in_stack && !frame.regs.iter().any(&matches) {
+                continue;
+            }
+            let frame = Rc::make_mut(frame);
+            frame.regs.iter_mut().filter(|r| matches(r)).for_each(&mut f);
+            if in_stack {
+                let stack = Rc::<Vec<StackSlot>>::make_mut(&mut frame.stack);
+                stack.iter_mut().filter(|s| spilled(s)).for_each(|s| f(&mut s.spilled));
+            }
+        }
+    }
+
+    /// Gives up a pointer reference; false if it is not held (`release_reference_nomark`).  The order of the
+    /// rest is kept, because IRQ flags nest.
+    pub fn release_ptr_ref(&mut self, id: u32) -> bool {
+        let held = self.refs.iter().position(|r| r.kind == RefKind::Ptr && r.id == id);
+        if let Some(i) = held {
+            self.refs.remove(i);
+        }
+        held.is_some()
+    }
+
     /// True if any register or spilled register satisfies `p`, in the order of `for_each_reg_mut`.
     pub fn any_reg(&self, mut p: impl FnMut(u32, &RegState) -> bool) -> bool {
         use super::stack::SlotType;

@@ -1,9 +1,403 @@
-//! Conditional jumps (`check_cond_jmp_op`).
+//! Conditional jumps (`check_cond_jmp_op`, `is_branch_taken`, `reg_set_min_max` of `kernel/bpf/verifier.c`).
+//!
+//! The path goes on with the fall-through; the jump is pushed for later.  What a
+//! comparison decides and teaches is in [`crate::domain::compare`] for scalars and
+//! [`super::null_check`] for pointers.
 
+use bpfassay_isa::field::JmpCode;
+use bpfassay_isa::{semantics, Cond, RawInsn, Reg, Width};
+use bpfassay_spec::{RegBase, TypeFlags};
+
+use super::alu::is_pointer_value;
+use super::links::{collect_linked_regs, sync_linked_regs, LinkedRegs};
+use super::mark::{mark_not_null, reg_bounds_sanity_check};
+use super::null_check::{
+    is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers, Records,
+};
+use crate::check::reg_arg::{check_reg_arg, RegArg};
+use crate::domain::compare::{flip, is_scalar_branch_taken, is_self_branch_taken, Fact, Pair};
+use crate::domain::reg::RegState;
+use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::explore::history::push_jmp_history;
+use crate::explore::precision::mark_chain_precision;
+use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars};
+use crate::explore::worklist::push_stack;
+use crate::log::state::print_insn_state;
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// The jump at hand.
+#[derive(Clone, Copy)]
+struct Jump {
+    cond: Cond,
+    width: Width,
+    dst: Reg,
+    src: Option<Reg>,
+    imm: i32,
+    off: i32,
+}
 
 /// The conditional jump (or may_goto) at `env.insn_idx`; leaves the next index in `env.insn_idx`.
-pub fn check_cond_jmp_op(_env: &mut Env<'_>) -> Check {
-    Err(Stop::unsupported("conditional jumps"))
+pub fn check_cond_jmp_op(env: &mut Env<'_>) -> Check {
+    let raw = env.insns.get(env.insn_idx as usize).copied().unwrap_or_default();
+    if raw.jmp_op() == JmpCode::Jcond {
+        return check_may_goto(env, raw);
+    }
+    let Some(cond) = condition(raw.jmp_op()) else {
+        verbose!(env, "invalid BPF_JMP/JMP32 opcode {:x}\n", raw.op_bits() << 4);
+        return Err(Errno::EINVAL.into());
+    };
+    let jump = Jump {
+        cond,
+        width: raw.width(),
+        dst: Reg(raw.dst),
+        src: raw.is_src_reg().then_some(Reg(raw.src)),
+        imm: raw.imm,
+        off: raw.off as i32,
+    };
+    check_operands(env, raw, jump)?;
+    let operand = match jump.src {
+        Some(src) => *env.reg(src),
+        None => RegState::constant_scalar(semantics::imm(raw.imm)),
+    };
+    push_stack_operands(env, jump, &operand)?;
+    let mut linked = LinkedRegs::default();
+    let early = env.kernel.features.collect_links_before_deciding;
+    if early {
+        collect(env, jump, &mut linked);
+    }
+    if let Some(taken) = decide(env, jump, &operand)? {
+        print_state(env);
+        return follow(env, if taken { jump.off } else { 0 });
+    }
+    if !early {
+        collect(env, jump, &mut linked);
+    }
+    if linked.len() > 1 {
+        push_jmp_history(env, 0, linked.pack())?;
+    }
+    explore_both(env, jump, &linked)?;
+    print_state(env);
+    follow(env, 0)
+}
+
+fn condition(op: JmpCode) -> Option<Cond> {
+    Some(match op {
+        JmpCode::Eq => Cond::Eq,
+        JmpCode::Gt => Cond::Gt,
+        JmpCode::Ge => Cond::Ge,
+        JmpCode::Set => Cond::Set,
+        JmpCode::Ne => Cond::Ne,
+        JmpCode::Sgt => Cond::Sgt,
+        JmpCode::Sge => Cond::Sge,
+        JmpCode::Lt => Cond::Lt,
+        JmpCode::Le => Cond::Le,
+        JmpCode::Slt => Cond::Slt,
+        JmpCode::Sle => Cond::Sle,
+        _ => return None,
+    })
+}
+
+/// Goes on `off` slots after the next one.
+fn follow(env: &mut Env<'_>, off: i32) -> Check {
+    env.insn_idx = target(env.insn_idx, off);
+    Ok(())
+}
+
+/// The control-flow checks have seen to it that targets are inside the program.
+fn target(insn_idx: u32, off: i32) -> u32 {
+    (insn_idx as i64 + 1 + off as i64) as u32
+}
+
+fn print_state(env: &mut Env<'_>) {
+    if env.log.level.prints_insns() {
+        let frame = env.cur.curframe();
+        print_insn_state(env, frame);
+    } else {
+        env.log.mark_not_message();
+    }
+}
+
+/// Takes the jump; the fall-through, which leaves the loop's budget used up by one, is explored later.
+fn check_may_goto(env: &mut Env<'_>, raw: RawInsn) -> Check {
+    if !raw.is_may_goto() || raw.dst != 0 || raw.imm != 0 {
+        verbose!(env, "invalid may_goto imm {}\n", raw.imm);
+        return Err(Errno::EINVAL.into());
+    }
+    let idx = env.insn_idx;
+    let prev = find_prev_entry(env, idx)?;
+    let queued = push_stack(env, idx + 1, idx, false)?;
+    queued.may_goto_depth += 1;
+    if let Some(prev) = prev {
+        widen_imprecise_scalars(env, prev)?;
+    }
+    follow(env, raw.off as i32)
+}
+
+fn check_operands(env: &mut Env<'_>, raw: RawInsn, jump: Jump) -> Check {
+    check_reg_arg(env, jump.dst, RegArg::Src)?;
+    if if jump.src.is_some() { raw.imm != 0 } else { raw.src != 0 } {
+        verbose!(env, "BPF_JMP/JMP32 uses reserved fields\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let Some(src) = jump.src else { return Ok(()) };
+    check_reg_arg(env, src, RegArg::Src)?;
+    let both_packet = is_pkt_pointer_any(env.reg(jump.dst)) && is_pkt_pointer_any(env.reg(src));
+    if !both_packet && is_pointer_value(env, src) {
+        verbose!(env, "R{} pointer comparison prohibited\n", src.0);
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+/// Backtracking must not take a compared stack pointer for a scalar.
+fn push_stack_operands(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check {
+    let mut flags = 0;
+    if operand.ty == RegBase::Stack {
+        flags |= INSN_F_SRC_REG_STACK;
+    }
+    if env.reg(jump.dst).ty == RegBase::Stack {
+        flags |= INSN_F_DST_REG_STACK;
+    }
+    if flags != 0 {
+        push_jmp_history(env, flags, 0)?;
+    }
+    Ok(())
+}
+
+/// The source's links, then the destination's, in one set.
+fn collect(env: &mut Env<'_>, jump: Jump, linked: &mut LinkedRegs) {
+    for r in jump.src.into_iter().chain([jump.dst]) {
+        let reg = env.reg(r);
+        if reg.is_scalar() && reg.id != 0 {
+            let id = reg.id;
+            collect_linked_regs(env, id, linked);
+        }
+    }
+}
+
+/// The direction, if it is known; then what decided it must be precise.
+fn decide(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check<Option<bool>> {
+    let same = jump.src == Some(jump.dst) && env.kernel.features.self_compare_decides;
+    let dst = env.reg(jump.dst);
+    let taken = is_branch_taken(env, dst, operand, jump.cond, jump.width, same);
+    if taken.is_none() {
+        return Ok(None);
+    }
+    if env.reg(jump.dst).is_scalar() {
+        mark_chain_precision(env, jump.dst)?;
+    }
+    if let Some(src) = jump.src {
+        if env.reg(src).is_scalar() {
+            mark_chain_precision(env, src)?;
+        }
+    }
+    if !env.bypass_spec_v1 {
+        return Err(Stop::unsupported("branches without CAP_PERFMON"));
+    }
+    Ok(taken)
+}
+
+fn is_branch_taken(
+    env: &Env<'_>,
+    a: &RegState,
+    b: &RegState,
+    cond: Cond,
+    width: Width,
+    same: bool,
+) -> Option<bool> {
+    if width == Width::W64 && is_pkt_pointer_any(a) && is_pkt_pointer_any(b) {
+        return is_pkt_ptr_branch_taken(a, b, cond);
+    }
+    if a.is_scalar() && b.is_scalar() {
+        if same {
+            return is_self_branch_taken(a, cond, width);
+        }
+        let f = env.kernel.features;
+        return is_scalar_branch_taken(a, b, cond, width).or_else(|| {
+            f.dead_branch_by_refining.then(|| is_dead_by_refining(a, b, cond, width, f)).flatten()
+        });
+    }
+    // A pointer known not to be null is not equal to zero; nothing else is known of addresses.
+    let narrow = width == Width::W32;
+    let (ptr, k, cond) = if b.is_const(narrow) { (a, b, cond) } else { (b, a, flip(cond)) };
+    if !k.is_const(narrow) || !is_not_null(ptr) {
+        return None;
+    }
+    let zero = if narrow { k.var_off.subreg().value == 0 } else { k.var_off.value == 0 };
+    match cond {
+        Cond::Eq if zero => Some(false),
+        Cond::Ne if zero => Some(true),
+        _ => None,
+    }
+}
+
+/// Refining is sound, so a branch on which it yields contradicting ranges is dead
+/// (`simulate_both_branches_taken`).
+fn is_dead_by_refining(
+    a: &RegState,
+    b: &RegState,
+    cond: Cond,
+    width: Width,
+    f: bpfassay_spec::Features,
+) -> Option<bool> {
+    let is_dead = |fact| {
+        let mut pair = Pair::of(*a, *b, false);
+        pair.refine(fact, width, f);
+        pair.first().has_crossed_bounds() || pair.second().has_crossed_bounds()
+    };
+    if is_dead(Fact::not(cond)) {
+        Some(true)
+    } else if is_dead(Fact::Holds(cond)) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// `reg_not_null`
+fn is_not_null(reg: &RegState) -> bool {
+    if reg.ty.may_be_null() {
+        return false;
+    }
+    match reg.base() {
+        RegBase::Socket
+        | RegBase::TcpSock
+        | RegBase::MapValue
+        | RegBase::MapKey
+        | RegBase::SockCommon
+        | RegBase::ConstMapPtr => true,
+        RegBase::BtfId => crate::check::trust::is_trusted_reg(reg),
+        RegBase::Mem => !reg.ty.has(TypeFlags::PTR_UNTRUSTED),
+        _ => false,
+    }
+}
+
+/// Pushes the jump and gives both branches what the comparison says about each.
+fn explore_both(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) -> Check {
+    let idx = env.insn_idx;
+    // The kernel hands every failure of this push on as EFAULT.
+    if let Err(stop) = push_stack(env, target(idx, jump.off), idx, false) {
+        return Err(match stop {
+            Stop::Reject(_) => Errno::EFAULT.into(),
+            other => other,
+        });
+    }
+    refine_both(env, jump)?;
+    sync_links(env, jump, linked);
+    lift_null_by_equality(env, jump);
+    learn_about_pointers(env, jump)
+}
+
+fn other_branch<'e>(env: &'e mut Env<'_>) -> Option<&'e mut crate::domain::state::VerifierState> {
+    env.explore.pending.last_mut().map(|p| &mut p.state)
+}
+
+/// Narrows the compared scalars on both branches (`reg_set_min_max`); each register is checked for
+/// contradictions, the jump's first.
+fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
+    let f = env.kernel.features;
+    let a = *env.reg(jump.dst);
+    let b = match jump.src {
+        Some(src) => *env.reg(src),
+        None => RegState::constant_scalar(semantics::imm(jump.imm)),
+    };
+    if !a.is_scalar() || !b.is_scalar() {
+        return Ok(());
+    }
+    let same = jump.src == Some(jump.dst);
+    let (mut not_taken, mut taken) = (Pair::of(a, b, same), Pair::of(a, b, same));
+    not_taken.refine(Fact::not(jump.cond), jump.width, f);
+    taken.refine(Fact::Holds(jump.cond), jump.width, f);
+    reg_bounds_sanity_check(env, taken.first_mut(), "true_reg1")?;
+    reg_bounds_sanity_check(env, taken.second_mut(), "true_reg2")?;
+    reg_bounds_sanity_check(env, not_taken.first_mut(), "false_reg1")?;
+    reg_bounds_sanity_check(env, not_taken.second_mut(), "false_reg2")?;
+    *env.reg_mut(jump.dst) = *not_taken.first();
+    if let Some(src) = jump.src {
+        *env.reg_mut(src) = *not_taken.second();
+    }
+    if let Some(other) = other_branch(env) {
+        *other.cur_mut().reg_mut(jump.dst) = *taken.first();
+        if let Some(src) = jump.src {
+            *other.cur_mut().reg_mut(src) = *taken.second();
+        }
+    }
+    Ok(())
+}
+
+/// Hands what was learnt on to linked scalars, the source's first.
+fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
+    let f = env.kernel.features;
+    for r in jump.src.into_iter().chain([jump.dst]) {
+        let reg = env.reg(r);
+        if !reg.is_scalar() || reg.id == 0 {
+            continue;
+        }
+        let (mut regs, mut slots) = sync_linked_regs(&mut env.cur, r, linked, f);
+        if let Some(other) = other_branch(env) {
+            let touched = sync_linked_regs(other, r, linked, f);
+            regs |= touched.0;
+            slots |= touched.1;
+        }
+        if f.synced_regs_are_printed {
+            env.scratched_regs |= regs;
+            env.scratched_slots |= slots;
+        }
+    }
+}
+
+/// A pointer equal to one that cannot be null is not null either.  Not with BTF pointers, which
+/// may be null without saying so.
+fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
+    let Some(src) = jump.src else { return };
+    let (a, b) = (*env.reg(jump.dst), *env.reg(src));
+    let applies = jump.width == Width::W64
+        && !a.is_scalar()
+        && !b.is_scalar()
+        && a.ty.may_be_null() != b.ty.may_be_null()
+        && a.base() != RegBase::BtfId
+        && b.base() != RegBase::BtfId;
+    if !applies {
+        return;
+    }
+    let r = if b.ty.may_be_null() { src } else { jump.dst };
+    let state = match jump.cond {
+        Cond::Eq => match env.explore.pending.last_mut() {
+            Some(p) => &mut p.state,
+            None => return,
+        },
+        Cond::Ne => &mut env.cur,
+        _ => return,
+    };
+    mark_not_null(&env.maps, state.cur_mut().reg_mut(r));
+}
+
+fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
+    let compares_to_zero = jump.src.is_none()
+        && jump.width == Width::W64
+        && jump.imm == 0
+        && matches!(jump.cond, Cond::Eq | Cond::Ne);
+    if compares_to_zero && env.reg(jump.dst).ty.may_be_null() {
+        let records = Records { maps: &env.maps, struct_metas: &env.struct_metas };
+        mark_ptr_or_null_regs(&mut env.cur, &records, jump.dst, jump.cond == Cond::Ne);
+        if let Some(p) = env.explore.pending.last_mut() {
+            mark_ptr_or_null_regs(&mut p.state, &records, jump.dst, jump.cond == Cond::Eq);
+        }
+        return Ok(());
+    }
+    if let (Some(src), Width::W64) = (jump.src, jump.width) {
+        let max = env.kernel.limits.max_packet_off;
+        if let Some(p) = env.explore.pending.last_mut() {
+            if try_match_pkt_pointers(&mut env.cur, &mut p.state, jump.cond, jump.dst, src, max) {
+                return Ok(());
+            }
+        }
+    }
+    if is_pointer_value(env, jump.dst) {
+        verbose!(env, "R{} pointer comparison prohibited\n", jump.dst.0);
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
 }

@@ -1,12 +1,216 @@
-//! Linked registers: those that share a scalar id (`collect_linked_regs`, `sync_linked_regs`).
+//! Linked registers: scalars that share an id, hence a value or a constant distance
+//! (`assign_scalar_id_before_mov`, `collect_linked_regs`, `sync_linked_regs`).
 
 use bpfassay_isa::Reg;
+use bpfassay_spec::Features;
 
-use crate::domain::reg::RegState;
-use crate::env::Env;
+use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32};
+use crate::domain::stack::SlotType;
+use crate::domain::state::VerifierState;
+use crate::env::{Env, InsnAux};
 
-/// `assign_scalar_id_before_mov`: gives the source of a move or spill an id, unless it is a constant.
-pub fn assign_scalar_id_before_mov(_env: &mut Env<'_>, _reg: &mut RegState) {}
+/// Registers and slots one branch may record (`LINKED_REGS_MAX`).
+const MAX_LINKED: usize = 6;
 
-/// Marks every register with the id of `ptr` null or not null on a branch (`mark_ptr_or_null_regs`).
-pub fn mark_ptr_or_null_regs(_env: &mut Env<'_>, _reg: Reg, _is_null: bool) {}
+/// Gives the source of a move or spill an id, unless it is a constant; a link with a delta is cut,
+/// because a second one could not be expressed.
+pub fn assign_scalar_id_before_mov(env: &mut Env<'_>, reg: &mut RegState) {
+    if !reg.is_scalar() {
+        return;
+    }
+    if reg.id & ADD_CONST != 0 {
+        reg.clear_scalar_id();
+    }
+    if reg.id == 0 && !reg.var_off.is_const() {
+        reg.id = env.new_id();
+    }
+}
+
+/// Where a linked scalar is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LinkedPlace {
+    Reg(Reg),
+    /// Slot index.
+    Slot(u32),
+}
+
+/// One linked scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Linked {
+    pub frame: u32,
+    pub place: LinkedPlace,
+}
+
+/// The linked scalars of one branch, at most six (`struct linked_regs`).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct LinkedRegs {
+    entries: [Option<Linked>; MAX_LINKED],
+    len: usize,
+}
+
+impl LinkedRegs {
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Linked> + '_ {
+        self.entries.iter().flatten().copied()
+    }
+
+    fn push(&mut self, e: Linked) -> bool {
+        let room = self.len < MAX_LINKED;
+        if room {
+            self.entries[self.len] = Some(e);
+            self.len += 1;
+        }
+        room
+    }
+
+    /// The history entry's word: records of 10 bits (frame 3, index 6, is-register 1), the last
+    /// one lowest, above 4 bits of count (`linked_regs_pack`).
+    pub fn pack(&self) -> u64 {
+        let mut word = 0u64;
+        for e in self.iter() {
+            let (index, is_reg) = match e.place {
+                LinkedPlace::Reg(r) => (r.0 as u64, 1),
+                LinkedPlace::Slot(spi) => (spi as u64, 0),
+            };
+            word = word << 10 | e.frame as u64 | index << 3 | is_reg << 9;
+        }
+        word << 4 | self.len as u64
+    }
+}
+
+/// What collecting needs from the environment beside the state.
+struct Collector<'a> {
+    aux: &'a [InsnAux],
+    insn_idx: u32,
+    features: Features,
+}
+
+/// Adds every scalar with the id of `id`, inner frames first, registers before slots.  Where there are
+/// more than fit, the others lose their id.
+pub fn collect_linked_regs(env: &mut Env<'_>, id: u32, set: &mut LinkedRegs) {
+    let id = id & !ADD_CONST;
+    let c = Collector { aux: &env.aux, insn_idx: env.insn_idx, features: env.kernel.features };
+    for frame in (0..=env.cur.curframe()).rev() {
+        let live = c.live_regs(&env.cur, frame);
+        for n in (0..Reg::R10.0).filter(|n| live & 1 << n != 0) {
+            let reg = env.cur.frame(frame).reg(Reg(n));
+            let entry = Linked { frame, place: LinkedPlace::Reg(Reg(n)) };
+            if is_linked(reg, id) && !set.push(entry) {
+                let reg = env.cur.frame_mut(frame).reg_mut(Reg(n));
+                c.cut(reg);
+            }
+        }
+        for spi in 0..env.cur.frame(frame).stack().len() {
+            let slot = &env.cur.frame(frame).stack()[spi];
+            let entry = Linked { frame, place: LinkedPlace::Slot(spi as u32) };
+            if slot.kind[7] == SlotType::Spill && is_linked(&slot.spilled, id) && !set.push(entry) {
+                let slot = env.cur.frame_mut(frame).slot_mut(spi);
+                c.cut(&mut slot.spilled);
+            }
+        }
+    }
+}
+
+impl Collector<'_> {
+    /// Registers worth following in a frame, bit per register.
+    fn live_regs(&self, st: &VerifierState, frame: u32) -> u16 {
+        if !self.features.linked_regs_live_only {
+            return u16::MAX;
+        }
+        let idx = if frame == st.curframe() {
+            self.insn_idx
+        } else {
+            st.frame(frame + 1).callsite as u32
+        };
+        self.aux.get(idx as usize).map_or(u16::MAX, |a| a.live_regs_before)
+    }
+
+    fn cut(&self, reg: &mut RegState) {
+        if self.features.add_const_keeps_self_link {
+            reg.clear_scalar_id();
+        } else {
+            reg.id = 0;
+        }
+    }
+}
+
+fn is_linked(reg: &RegState, id: u32) -> bool {
+    reg.is_scalar() && reg.id & !ADD_CONST == id
+}
+
+fn linked<'s>(st: &'s VerifierState, e: &Linked) -> Option<&'s RegState> {
+    let frame = st.frame(e.frame);
+    match e.place {
+        LinkedPlace::Reg(r) => Some(frame.reg(r)),
+        LinkedPlace::Slot(spi) => frame.stack().get(spi as usize).map(|s| &s.spilled),
+    }
+}
+
+fn set_linked(st: &mut VerifierState, e: &Linked, v: RegState) {
+    let frame = st.frame_mut(e.frame);
+    match e.place {
+        LinkedPlace::Reg(r) => *frame.reg_mut(r) = v,
+        LinkedPlace::Slot(spi) => frame.slot_mut(spi as usize).spilled = v,
+    }
+}
+
+/// Gives every scalar of the set what is known of register `known` of the innermost frame, moved by the
+/// difference of their deltas.  Returns bits of the registers and slots touched, for the log.
+pub fn sync_linked_regs(
+    st: &mut VerifierState,
+    known: Reg,
+    set: &LinkedRegs,
+    f: Features,
+) -> (u32, u64) {
+    let source = *st.cur().reg(known);
+    let this = Linked { frame: st.curframe(), place: LinkedPlace::Reg(known) };
+    let (mut regs, mut slots) = (0, 0);
+    for e in set.iter().filter(|e| *e != this) {
+        let Some(old) = linked(st, &e).copied() else { continue };
+        if !old.is_scalar() || old.id & !ADD_CONST != source.id & !ADD_CONST {
+            continue;
+        }
+        // A 32-bit and a 64-bit distance say nothing about each other.
+        if (old.id ^ source.id) & ADD_CONST == ADD_CONST {
+            continue;
+        }
+        set_linked(st, &e, follow(&old, &source, f));
+        match e.place {
+            LinkedPlace::Reg(r) => regs |= 1u32 << r.0,
+            LinkedPlace::Slot(spi) => slots |= 1u64 << (spi & 63),
+        }
+    }
+    (regs, slots)
+}
+
+/// `old`, now that the scalar it is linked to is known to be `source`.
+fn follow(old: &RegState, source: &RegState, f: Features) -> RegState {
+    let mut new = *source;
+    new.subreg_def = old.subreg_def;
+    let same = old.id & ADD_CONST == 0 && source.id & ADD_CONST == 0;
+    if same || old.off == source.off {
+        return new;
+    }
+    let delta = if f.add_const_keeps_self_link {
+        old.off as i64 - source.off as i64
+    } else {
+        old.off.wrapping_sub(source.off) as i64
+    };
+    new.off = old.off;
+    new.id = old.id;
+    new.alu_add(&RegState::constant_scalar(delta as u64));
+    if f.add_const_keeps_self_link {
+        if (old.id | source.id) & ADD_CONST32 != 0 {
+            new.zext_32_to_64();
+        }
+        new.sync(f);
+    }
+    new
+}

@@ -7,7 +7,7 @@ use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 use crate::check::btf_record::FieldKinds;
 use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::domain::state::FuncState;
-use crate::env::Env;
+use crate::env::{Env, MapInfo};
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -87,16 +87,20 @@ pub fn mark_dynptr_reg(reg: &mut RegState, ty: DynptrType, first_slot: bool, dyn
 /// The pointer in `reg` is not null: looked-up map values become what the map holds, other types
 /// lose the flag (`mark_ptr_not_null_reg`).
 pub fn mark_ptr_not_null_reg(env: &Env<'_>, reg: &mut RegState) {
+    mark_not_null(&env.maps, reg);
+}
+
+/// The same where the environment is borrowed otherwise.
+pub fn mark_not_null(maps: &[MapInfo], reg: &mut RegState) {
     if reg.base() != RegBase::MapValue {
         reg.ty = reg.ty.minus(TypeFlags::PTR_MAYBE_NULL);
         return;
     }
-    let Some(info) = reg.map().map(|m| env.map(m)) else {
+    let Some(info) = reg.map().and_then(|m| maps.get(m.0 as usize)) else {
         reg.ty = RegType::of(RegBase::MapValue);
         return;
     };
-    let map_type = info.def.map_type;
-    reg.ty = RegType::of(match map_type {
+    reg.ty = RegType::of(match info.def.map_type {
         _ if info.inner.is_some() => RegBase::ConstMapPtr,
         MapType::Xskmap => RegBase::XdpSock,
         MapType::Sockmap | MapType::Sockhash => RegBase::Socket,
@@ -106,7 +110,8 @@ pub fn mark_ptr_not_null_reg(env: &Env<'_>, reg: &mut RegState) {
         reg.set_map(inner);
         // Callbacks stored in an inner map must come from the same lookup.
         let timed = FieldKinds::TIMER | FieldKinds::WORKQUEUE | FieldKinds::TASK_WORK;
-        if env.map(inner).record.as_ref().is_some_and(|r| r.has(timed)) {
+        let record = maps.get(inner.0 as usize).and_then(|m| m.record.as_ref());
+        if record.is_some_and(|r| r.has(timed)) {
             reg.set_map_uid(reg.id);
         }
     }

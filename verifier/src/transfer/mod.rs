@@ -6,4 +6,5 @@ pub mod ld_imm;
 pub mod links;
 pub mod mark;
 pub mod mov;
+pub mod null_check;
 pub mod ptr_alu;
