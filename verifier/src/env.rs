@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpfassay_isa::{Insn, RawInsn, Reg};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::{ArgType, Kernel, RegType};
+use bpfassay_spec::{ArgType, Caps, Kernel, RegType};
 
 use crate::cfg::Cfg;
 use crate::check::btf_record::BtfRecord;
@@ -234,6 +234,12 @@ impl<'a> Env<'a> {
     #[inline]
     pub fn map(&self, id: MapId) -> &MapInfo {
         &self.maps[id.0 as usize]
+    }
+
+    /// Capabilities of the loader, as the tables of `spec` ask for them.
+    pub fn caps(&self) -> Caps {
+        let c = self.config.caps;
+        Caps { bpf: c.bpf, perfmon: c.perfmon, net_admin: c.net_admin, sys_admin: c.sys_admin }
     }
 
     /// The BTF behind a [`BtfObj`], if the profile has it.

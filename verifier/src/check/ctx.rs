@@ -2,8 +2,12 @@
 //! arguments of traced functions.
 
 use bpfassay_isa::{Reg, Size};
-use bpfassay_spec::{ProgType, RegBase, RegType};
+use bpfassay_object::btf::BtfKind;
+use bpfassay_spec::ctx::{self as spec, AccessType};
+use bpfassay_spec::{ProgKind, ProgType, RegBase, RegType};
 
+use super::btf_ctx::btf_ctx_access;
+use super::btf_walk::btf_of;
 use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
 use super::region::check_ptr_off_reg;
 use super::stack::is_pointer_value;
@@ -63,8 +67,45 @@ fn is_valid_access(
     access: Access,
     is_ldsx: bool,
 ) -> Check<Option<CtxAccess>> {
-    let _ = (env, off, size, access, is_ldsx);
-    Err(Stop::unsupported("context access"))
+    let how = match access {
+        Access::Read => AccessType::Read,
+        Access::Write => AccessType::Write,
+    };
+    let mut row = spec::CtxAccess::new(is_ldsx);
+    let allowed = {
+        let hook = struct_ops_hook(env);
+        let mut kind = ProgKind::new(env.prog.prog_type, env.prog.expected_attach_type);
+        kind.sleepable = env.prog_sleepable;
+        kind.hook = hook.as_deref();
+        kind.caps = env.caps();
+        env.kernel.ctx_access(&kind, off, size as u32, how, &mut row)
+    };
+    if !allowed {
+        return Ok(None);
+    }
+    env.quirk = env.quirk.or(row.quirk);
+    if row.needs_btf {
+        return btf_ctx_access(env, off, size, row.btf_promote);
+    }
+    let mut info = CtxAccess { ty: row.reg_type, field_size: row.ctx_field_size, ..CtxAccess::SCALAR };
+    if let Some(name) = row.btf_struct {
+        let btf = btf_of(env, BtfObj::VMLINUX)?;
+        let Some(id) = btf.find_by_name_kind(name, BtfKind::Struct) else {
+            return Err(Stop::unsupported("context of a type the kernel's BTF does not have"));
+        };
+        info.btf = Some((BtfObj::VMLINUX, id));
+    }
+    Ok(Some(info))
+}
+
+/// `struct.member` that a struct_ops program implements.
+fn struct_ops_hook(env: &Env<'_>) -> Option<String> {
+    let target = env.prog.attach_target.as_ref();
+    let target = target.filter(|_| env.prog.prog_type == ProgType::StructOps)?;
+    let btf = env.btf(BtfObj::VMLINUX)?;
+    let t = btf.ty(target.btf_id)?;
+    let member = t.members().nth(target.member? as usize)?;
+    Some(format!("{}.{}", t.name(), btf.str(member.name_off)))
 }
 
 /// `check_ctx_access`

@@ -113,7 +113,7 @@ fn dispatch(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
             if a.access == Access::Write {
                 return cannot_write(env, reg, r);
             }
-            check_sock_access(env, a.insn_idx, r, off, a.size, a.access)?;
+            check_sock_access(env, a.insn_idx, r, off, a.size)?;
             mark_loaded(env, a)
         }
         RegBase::TpBuffer => {

@@ -1,12 +1,12 @@
 //! Sockets and flow keys (`check_sock_access`, `check_flow_keys_access`).
 
 use bpfassay_isa::{Reg, Size};
+use bpfassay_spec::ctx::CtxAccess;
 
 use super::region::reject_negative_min;
-use super::Access;
 use crate::env::Env;
 use crate::log::names::RegTypeName;
-use crate::stop::{Check, Errno, Stop};
+use crate::stop::{Check, Errno};
 use crate::verbose;
 
 /// Bytes of `struct bpf_flow_keys`.
@@ -28,15 +28,17 @@ pub(super) fn check_sock_access(
     r: Reg,
     off: i32,
     size: Size,
-    access: Access,
 ) -> Check {
     let reg = *env.reg(r);
     if reg.smin < 0 {
         return reject_negative_min(env, r);
     }
     let bytes = size.bytes() as i32;
-    if let Some(field_size) = sock_field(env, &reg, off, bytes, access)? {
-        env.aux_mut(insn_idx).ctx_field_size = field_size;
+    let mut info = CtxAccess::new(false);
+    // Sockets are read only: the caller has refused stores.
+    let plain = reg.flags().is_empty();
+    if plain && env.kernel.sock_access(reg.base(), off, bytes as u32, &mut info) {
+        env.aux_mut(insn_idx).ctx_field_size = info.ctx_field_size;
         return Ok(());
     }
     verbose!(
@@ -48,14 +50,3 @@ pub(super) fn check_sock_access(
     Err(Errno::EACCES.into())
 }
 
-/// Size of the whole field behind an allowed access (0 where it is not converted), None if refused.
-fn sock_field(
-    env: &mut Env<'_>,
-    reg: &crate::domain::reg::RegState,
-    off: i32,
-    size: i32,
-    access: Access,
-) -> Check<Option<u32>> {
-    let _ = (env, reg, off, size, access);
-    Err(Stop::unsupported("socket access"))
-}
