@@ -77,6 +77,9 @@ pub struct Kernel {
     pub limits: Limits,
     pub config: Config,
     pub jit: Jit,
+    /// Highest possible CPU number plus one (`nr_cpu_ids`): bounds `bpf_get_smp_processor_id`.
+    /// A fact of the machine, not of the build; 2 unless a profile says otherwise.
+    pub nr_cpu_ids: u32,
 }
 
 impl Kernel {
@@ -103,6 +106,7 @@ impl Kernel {
                 build.config_modules.iter().copied(),
             ),
             jit,
+            nr_cpu_ids: 2,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod callers;
 pub mod ctx;
+pub mod func;
 mod generated;
 pub mod helper;
 pub mod kernel;

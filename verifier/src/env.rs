@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpfassay_isa::{Insn, RawInsn, Reg};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::{ArgType, Caps, Kernel, RegType};
+use bpfassay_spec::{ArgType, Caps, Kernel, ProgType, RegType};
 
 use crate::cfg::Cfg;
 use crate::check::btf_record::BtfRecord;
@@ -212,6 +212,12 @@ impl<'a> Env<'a> {
     #[inline]
     pub fn frame_of(&self, reg: &RegState) -> &FuncState {
         self.cur.frame(reg.frameno)
+    }
+
+    /// Type of the program; of the program it replaces for `ext` (`resolve_prog_type`).
+    #[inline]
+    pub fn prog_type(&self) -> ProgType {
+        self.prog.prog_type
     }
 
     /// A fresh id (`++env->id_gen`).

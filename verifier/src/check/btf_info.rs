@@ -1,8 +1,9 @@
-//! Function and line info of the program (`check_btf_info_early`, `check_btf_info`) and the
-//! arguments BTF gives to subprograms (`btf_prepare_func_args`).
+//! Function and line info of the program (`check_btf_info_early`, `check_btf_info`).
 
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::stop::Check;
+
+pub use super::func_args::btf_prepare_func_args;
 
 /// `check_btf_func_early`: record sizes, order, types.
 pub fn check_btf_info_early(_env: &mut Env<'_>) -> Check {
@@ -15,9 +16,4 @@ pub fn check_btf_info(env: &mut Env<'_>) -> Check {
         return crate::subprogs::check_abnormal_return(env);
     }
     Ok(())
-}
-
-/// Fills `subprogs[subprog].args` from BTF, once.
-pub fn btf_prepare_func_args(_env: &mut Env<'_>, _subprog: u32) -> Check {
-    Err(Stop::unsupported("arguments of global functions"))
 }

@@ -1,14 +1,22 @@
-//! Calls: helpers, kfuncs, subprograms (`check_helper_call`, `check_kfunc_call`, `check_func_call`).
+//! Calls: to the room that checks the callee's kind (`check_helper_call`, `check_kfunc_call`, `check_func_call`).
 
+use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
+
+use super::func_call::check_func_call;
+use super::helper::check_helper_call;
 use crate::env::Env;
 use crate::stop::{Check, Stop};
 
-/// The call at `env.insn_idx`; a static call leaves the callee's entry minus one in `env.insn_idx`.
-pub fn check_call(_env: &mut Env<'_>) -> Check {
-    Err(Stop::unsupported("calls"))
-}
+pub use super::func_call::prepare_func_exit;
 
-/// Returns from the innermost frame (`prepare_func_exit`); leaves the next index in `env.insn_idx`.
-pub fn prepare_func_exit(_env: &mut Env<'_>) -> Check {
-    Err(Stop::unsupported("return from a subprogram"))
+/// The call at `env.insn_idx`; a static call leaves the callee's entry minus one in `env.insn_idx`.
+pub fn check_call(env: &mut Env<'_>) -> Check {
+    let Some(insn) = env.insns.get(env.insn_idx as usize).copied() else {
+        return Err(Stop::unsupported("call outside the program"));
+    };
+    match insn.src {
+        PSEUDO_CALL => check_func_call(env, env.insn_idx as i64 + insn.imm as i64 + 1),
+        PSEUDO_KFUNC_CALL => Err(Stop::unsupported("kfunc calls")),
+        _ => check_helper_call(env, insn.imm),
+    }
 }

@@ -1,7 +1,9 @@
 //! What is known about a call while its arguments are checked (`struct bpf_call_arg_meta`).
 
-use crate::domain::reg::{BtfObj, MapId};
 use bpfassay_isa::Reg;
+
+use super::btf_record::BtfField;
+use crate::domain::reg::{BtfObj, MapId};
 
 /// Filled by the argument checks, read by what follows.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +20,7 @@ pub struct CallMeta {
     pub mem_size: u32,
     pub ref_obj_id: u32,
     pub dynptr_id: u32,
+    /// Value of a map key that is known (`const_map_key`).
     pub map_key_const: Option<i64>,
     pub func_id: i32,
     pub btf: Option<BtfObj>,
@@ -27,7 +30,7 @@ pub struct CallMeta {
     pub subprogno: u32,
     pub release_regno: Option<Reg>,
     pub uninit_dynptr_regno: Option<Reg>,
-    pub kptr_field: Option<u32>,
+    pub kptr_field: Option<BtfField>,
 }
 
 /// Per-program tables of the call rooms: kfunc descriptors and the like.

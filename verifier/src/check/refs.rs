@@ -1,15 +1,201 @@
-//! References and locks held by a path (`acquire_reference`, `release_reference`, `check_resource_leak`).
+//! References, locks and IRQ flags held by a path, and what ends with them
+//! (`acquire_reference`, `release_reference`, `check_resource_leak` in `kernel/bpf/verifier.c`).
 
+use bpfassay_isa::Reg;
+use bpfassay_spec::{ProgType, RegBase, TypeFlags};
+
+use crate::domain::reg::RegState;
+use crate::domain::state::{RefKind, RefState, VerifierState};
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::stop::{Check, Errno};
+use crate::verbose;
 
-/// What may not be held when a path ends: references, locks, IRQ flags, RCU and preempt sections.
-/// `exception_exit` looks at references in all frames; `check_lock` at locks too.
-pub fn check_resource_leak(env: &mut Env<'_>, _exception_exit: bool, _check_lock: bool, _prefix: &str) -> Check {
-    let cur = &env.cur;
-    let holds = !cur.refs.is_empty() || cur.active_locks > 0 || cur.active_rcu_lock || cur.active_preempt_locks > 0;
-    if holds {
-        return Err(Stop::unsupported("leak checks"));
+fn push(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u32, ptr: u64) {
+    env.cur.refs.push(RefState { kind, id, insn_idx, ptr });
+}
+
+/// A new reference of pointer kind; returns its id.
+pub fn acquire_reference(env: &mut Env<'_>, insn_idx: u32) -> u32 {
+    let id = env.new_id();
+    push(env, insn_idx, RefKind::Ptr, id, 0);
+    id
+}
+
+/// Takes a lock: `ptr` identifies the map or BTF, `id` the object in it.
+pub fn acquire_lock_state(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u32, ptr: u64) {
+    push(env, insn_idx, kind, id, ptr);
+    env.cur.active_locks += 1;
+    env.cur.active_lock_id = id;
+    env.cur.active_lock_ptr = ptr;
+}
+
+/// Saves an IRQ flag; returns its id.
+pub fn acquire_irq_state(env: &mut Env<'_>, insn_idx: u32) -> u32 {
+    let id = env.new_id();
+    push(env, insn_idx, RefKind::Irq, id, 0);
+    env.cur.active_irq_id = id;
+    id
+}
+
+/// True if a reference of any kind has this id (`find_reference_state`).
+pub fn find_reference_state(state: &VerifierState, id: u32) -> bool {
+    state.refs.iter().any(|r| r.id == id)
+}
+
+fn is_lock(kind: RefKind) -> bool {
+    matches!(kind, RefKind::Lock | RefKind::ResLock | RefKind::ResLockIrq)
+}
+
+/// The held lock of one of `kinds` on this object.
+pub fn find_lock_state<'s>(state: &'s VerifierState, kinds: &[RefKind], id: u32, ptr: u64) -> Option<&'s RefState> {
+    state.refs.iter().find(|r| kinds.contains(&r.kind) && r.id == id && r.ptr == ptr)
+}
+
+/// Gives a lock back; the lock taken before it becomes the active one.
+pub fn release_lock_state(env: &mut Env<'_>, kind: RefKind, id: u32, ptr: u64) -> Result<(), Errno> {
+    let (mut prev_id, mut prev_ptr) = (0, 0);
+    for i in 0..env.cur.refs.len() {
+        let r = env.cur.refs[i];
+        if r.kind == kind && r.id == id && r.ptr == ptr {
+            env.cur.refs.remove(i);
+            env.cur.active_locks -= 1;
+            env.cur.active_lock_id = prev_id;
+            env.cur.active_lock_ptr = prev_ptr;
+            return Ok(());
+        }
+        if is_lock(r.kind) {
+            (prev_id, prev_ptr) = (r.id, r.ptr);
+        }
+    }
+    Err(Errno::EINVAL)
+}
+
+/// Restores an IRQ flag; only the newest may be (EACCES otherwise).
+pub fn release_irq_state(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
+    if id != env.cur.active_irq_id {
+        return Err(Errno::EACCES);
+    }
+    let mut prev_id = 0;
+    for i in 0..env.cur.refs.len() {
+        let r = env.cur.refs[i];
+        if r.kind != RefKind::Irq {
+            continue;
+        }
+        if r.id == id {
+            env.cur.refs.remove(i);
+            env.cur.active_irq_id = prev_id;
+            return Ok(());
+        }
+        prev_id = r.id;
+    }
+    Err(Errno::EINVAL)
+}
+
+/// Forgets a pointer reference without touching registers; EINVAL if it is not held.
+pub fn release_reference_nomark(state: &mut VerifierState, id: u32) -> Result<(), Errno> {
+    let at = state.refs.iter().position(|r| r.kind == RefKind::Ptr && r.id == id).ok_or(Errno::EINVAL)?;
+    state.refs.remove(at);
+    Ok(())
+}
+
+/// What is left of a register whose object is gone (`mark_reg_invalid`).
+pub fn mark_reg_invalid(reg: &mut RegState, allow_ptr_leaks: bool, bpf_capable: bool) {
+    if allow_ptr_leaks {
+        reg.mark_unknown(bpf_capable);
+    } else {
+        reg.mark_not_init(bpf_capable);
+    }
+}
+
+/// Applies [`mark_reg_invalid`] to every register and spilled register that `p` picks.
+pub fn invalidate_regs(env: &mut Env<'_>, p: impl Fn(&RegState) -> bool) {
+    if !env.cur.any_reg(|_, r| p(r)) {
+        return;
+    }
+    let (leaks, capable) = (env.allow_ptr_leaks, env.bpf_capable);
+    env.cur.for_each_reg_mut(|_, r| {
+        if p(r) {
+            mark_reg_invalid(r, leaks, capable);
+        }
+    });
+}
+
+/// Releases a reference: every copy of its pointer becomes unusable.  Without effect on registers
+/// if the reference is not held (EINVAL).
+pub fn release_reference(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
+    release_reference_nomark(&mut env.cur, id)?;
+    invalidate_regs(env, |r| r.ref_obj_id == id);
+    Ok(())
+}
+
+/// Non-owning references end with the lock that protects them.
+pub fn invalidate_non_owning_refs(env: &mut Env<'_>) {
+    const NON_OWNING: TypeFlags = TypeFlags(TypeFlags::MEM_ALLOC.0 | TypeFlags::NON_OWN_REF.0);
+    invalidate_regs(env, |r| r.flags() & NON_OWNING == NON_OWNING);
+}
+
+/// True for pointers to packet data, packet metadata or packet end.
+fn is_pkt_pointer_any(r: &RegState) -> bool {
+    matches!(r.base(), RegBase::Packet | RegBase::PacketMeta) || r.ty == RegBase::PacketEnd
+}
+
+/// True for a dynptr slice that points into a packet (`reg_is_dynptr_slice_pkt`).
+pub fn is_dynptr_slice_pkt(r: &RegState) -> bool {
+    const PKT: TypeFlags = TypeFlags(
+        TypeFlags::DYNPTR_TYPE_SKB.0 | TypeFlags::DYNPTR_TYPE_XDP.0 | TypeFlags::DYNPTR_TYPE_SKB_META.0,
+    );
+    r.base() == RegBase::Mem && r.ty.has(PKT)
+}
+
+/// Packet data may have moved: packet pointers and slices become unusable.
+pub fn clear_all_pkt_pointers(env: &mut Env<'_>) {
+    invalidate_regs(env, |r| is_pkt_pointer_any(r) || is_dynptr_slice_pkt(r));
+}
+
+fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
+    if !exception_exit && env.cur.curframe() != 0 {
+        return Ok(());
+    }
+    // A struct_ops program may hand a reference back as its result; check_return_code looks at its type.
+    let returned = (env.prog_type() == ProgType::StructOps && !exception_exit).then(|| env.reg(Reg::R0).ref_obj_id);
+    let mut lingering = false;
+    for i in 0..env.cur.refs.len() {
+        let r = env.cur.refs[i];
+        if r.kind != RefKind::Ptr || returned == Some(r.id) {
+            continue;
+        }
+        verbose!(env, "Unreleased reference id={} alloc_insn={}\n", r.id, r.insn_idx);
+        lingering = true;
+    }
+    if lingering {
+        return Err(Errno::EINVAL.into());
     }
     Ok(())
+}
+
+/// What may not be held where a path ends or leaves for another program.  `exception_exit` looks at
+/// references although there are outer frames; `check_lock` at locks and regions too.
+pub fn check_resource_leak(env: &mut Env<'_>, exception_exit: bool, check_lock: bool, prefix: &str) -> Check {
+    if check_lock && env.cur.active_locks != 0 {
+        return region_leak(env, prefix, "bpf_spin_lock-ed");
+    }
+    if let Err(stop) = check_reference_leak(env, exception_exit) {
+        verbose!(env, "{prefix} would lead to reference leak\n");
+        return Err(stop);
+    }
+    if check_lock && env.cur.active_irq_id != 0 {
+        return region_leak(env, prefix, "bpf_local_irq_save-ed");
+    }
+    if check_lock && env.cur.active_rcu_lock {
+        return region_leak(env, prefix, "bpf_rcu_read_lock-ed");
+    }
+    if check_lock && env.cur.active_preempt_locks != 0 {
+        return region_leak(env, prefix, "bpf_preempt_disable-ed");
+    }
+    Ok(())
+}
+
+fn region_leak(env: &mut Env<'_>, prefix: &str, region: &str) -> Check {
+    verbose!(env, "{prefix} cannot be used inside {region} region\n");
+    Err(Errno::EINVAL.into())
 }

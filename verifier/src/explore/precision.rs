@@ -29,6 +29,18 @@ pub fn mark_chain_precision(env: &mut Env<'_>, reg: Reg) -> Check {
     mark_chain(env, None, bt).map(|_| ())
 }
 
+/// Marks the scalar spilled in slot `spi` of frame `frameno` precise along the path that made it.
+pub fn mark_stack_slot_precise(env: &mut Env<'_>, frameno: u32, spi: u32) -> Check {
+    if !env.bpf_capable {
+        return Ok(());
+    }
+    let mut bt = Backtrack { frame: env.cur.curframe() as usize, ..Backtrack::default() };
+    if let Some(slots) = bt.slots.get_mut(frameno as usize) {
+        *slots |= 1u64.checked_shl(spi).unwrap_or(0);
+    }
+    mark_chain(env, None, bt).map(|_| ())
+}
+
 /// Precise scalars of the explored state `old` become precise in the past of `st` (None: the
 /// current state); true if that changed anything.
 pub fn propagate_precision(env: &mut Env<'_>, old: StateId, st: Start<'_>) -> Check<bool> {

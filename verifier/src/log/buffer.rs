@@ -126,3 +126,14 @@ macro_rules! verbose {
         let _ = write!($env.log, $($arg)*);
     }};
 }
+
+/// Says that the kernel would call this its own bug (`verifier_bug`): the verdict is EFAULT.
+#[macro_export]
+macro_rules! verifier_bug {
+    ($env:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        let _ = $env.log.write_str("verifier bug: ");
+        let _ = write!($env.log, $($arg)*);
+        let _ = $env.log.write_str("\n");
+    }};
+}

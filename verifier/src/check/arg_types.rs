@@ -1,0 +1,315 @@
+//! Which register types an argument takes (`check_reg_type`, `check_func_arg_reg_off`).
+//!
+//! Looks at types and fixed offsets only; what is behind a pointer is the business of [`super::args`].
+
+use bpfassay_isa::Reg;
+use bpfassay_object::btf::BtfKind;
+use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::{func, ArgBase, ArgType, RegBase, RegType, TypeFlags};
+
+use super::btf_record::KptrTarget;
+use super::btf_walk::btf_struct_ids_match;
+use super::callinfo::CallMeta;
+use super::kptr_access::map_kptr_match_type;
+use super::region::check_ptr_off_reg_fixed_ok;
+use crate::domain::reg::{BtfObj, RegState};
+use crate::env::Env;
+use crate::log::names::RegTypeName;
+use crate::stop::{Check, Errno, Stop};
+use crate::{verbose, verifier_bug};
+
+const fn flagged(base: RegBase, flags: TypeFlags) -> RegType {
+    RegType::with(base, flags)
+}
+
+const BTF_TRUSTED: RegType = flagged(RegBase::BtfId, TypeFlags::PTR_TRUSTED);
+const BTF_RCU: RegType = flagged(RegBase::BtfId, TypeFlags::MEM_RCU);
+const BTF_ALLOC: RegType = flagged(RegBase::BtfId, TypeFlags::MEM_ALLOC);
+const BTF_PERCPU: RegType = flagged(RegBase::BtfId, TypeFlags::MEM_PERCPU);
+const RINGBUF_MEM: RegType = flagged(RegBase::Mem, TypeFlags::MEM_RINGBUF);
+
+const SCALAR: RegType = RegType::of(RegBase::Scalar);
+const CTX: RegType = RegType::of(RegBase::Ctx);
+const CONST_MAP_PTR: RegType = RegType::of(RegBase::ConstMapPtr);
+const MAP_VALUE: RegType = RegType::of(RegBase::MapValue);
+const MAP_KEY: RegType = RegType::of(RegBase::MapKey);
+const STACK: RegType = RegType::of(RegBase::Stack);
+const PACKET: RegType = RegType::of(RegBase::Packet);
+const PACKET_META: RegType = RegType::of(RegBase::PacketMeta);
+const PLAIN_MEM: RegType = RegType::of(RegBase::Mem);
+const BUF: RegType = RegType::of(RegBase::Buf);
+const SOCKET: RegType = RegType::of(RegBase::Socket);
+const SOCK_COMMON: RegType = RegType::of(RegBase::SockCommon);
+const TCP_SOCK: RegType = RegType::of(RegBase::TcpSock);
+const XDP_SOCK: RegType = RegType::of(RegBase::XdpSock);
+const BTF: RegType = RegType::of(RegBase::BtfId);
+const FUNC: RegType = RegType::of(RegBase::Func);
+const DYNPTR: RegType = RegType::of(RegBase::ConstDynptr);
+
+const SOCK: &[RegType] = &[
+    SOCK_COMMON,
+    SOCKET,
+    TCP_SOCK,
+    XDP_SOCK,
+];
+const BTF_SOCK_COMMON: &[RegType] = &[
+    SOCK_COMMON,
+    SOCKET,
+    TCP_SOCK,
+    XDP_SOCK,
+    BTF,
+    BTF_TRUSTED,
+];
+const MEM: &[RegType] = &[
+    STACK,
+    PACKET,
+    PACKET_META,
+    MAP_KEY,
+    MAP_VALUE,
+    PLAIN_MEM,
+    RINGBUF_MEM,
+    BUF,
+    BTF_TRUSTED,
+];
+const PERCPU_BTF: &[RegType] = &[
+    BTF_PERCPU,
+    BTF_PERCPU.plus(TypeFlags::MEM_RCU),
+    BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED),
+];
+const MAP_VALUE_OR_ALLOC: &[RegType] = &[MAP_VALUE, BTF_ALLOC];
+
+/// Types an argument takes, in the order the log lists them (`compatible_reg_types`).
+fn compatible(arg: ArgBase) -> Option<&'static [RegType]> {
+    Some(match arg {
+        ArgBase::MapKey | ArgBase::MapValue | ArgBase::Mem => MEM,
+        ArgBase::ConstSize | ArgBase::ConstSizeOrZero | ArgBase::ConstAllocSizeOrZero => {
+            &[SCALAR]
+        }
+        ArgBase::ConstMapPtr => &[CONST_MAP_PTR],
+        ArgBase::Ctx => &[CTX],
+        ArgBase::SockCommon => SOCK,
+        ArgBase::BtfIdSockCommon => BTF_SOCK_COMMON,
+        ArgBase::Socket => &[SOCKET],
+        ArgBase::BtfId => &[BTF, BTF_TRUSTED, BTF_RCU],
+        ArgBase::SpinLock | ArgBase::KptrXchgDest => MAP_VALUE_OR_ALLOC,
+        ArgBase::RingbufMem => &[RINGBUF_MEM],
+        ArgBase::PercpuBtfId => PERCPU_BTF,
+        ArgBase::Func => &[FUNC],
+        ArgBase::Stack => &[STACK],
+        ArgBase::ConstStr | ArgBase::Timer => &[MAP_VALUE],
+        ArgBase::Dynptr => &[STACK, DYNPTR],
+        ArgBase::DontCare | ArgBase::Arena | ArgBase::Anything => return None,
+    })
+}
+
+/// The kernel struct an argument asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum ArgBtf {
+    /// None given: the argument kind implies it.
+    Implied,
+    /// By name, in vmlinux (helper prototypes).
+    Name(&'static str),
+    /// By id, in vmlinux (global functions).
+    Id(u32),
+}
+
+/// The register's type is one the argument takes (`check_reg_type`).
+pub fn check_reg_type(env: &mut Env<'_>, regno: Reg, arg: ArgType, btf: ArgBtf, meta: &CallMeta) -> Check {
+    let Some(types) = compatible(arg.base()) else {
+        verifier_bug!(env, "unsupported arg type {}", arg.word());
+        return Err(Errno::EFAULT.into());
+    };
+    let reg = *env.reg(regno);
+    let folded = fold_flags(reg.ty, arg, regno, meta);
+    if !types.contains(&folded) {
+        verbose!(env, "R{} type={} expected=", regno.0, RegTypeName(reg.ty));
+        for (i, t) in types.iter().enumerate() {
+            verbose!(env, "{}{}", if i == 0 { "" } else { ", " }, RegTypeName(*t));
+        }
+        verbose!(env, "\n");
+        return Err(Errno::EACCES.into());
+    }
+    if reg.base() != RegBase::BtfId {
+        return Ok(());
+    }
+    if std::ptr::eq(types, MEM) {
+        if !arg.has(TypeFlags::MEM_RDONLY) {
+            let name = func_id_name(meta.func_id);
+            verbose!(env, "{name}() may write into memory pointed by R{} type={}\n", regno.0, RegTypeName(reg.ty));
+            return Err(Errno::EACCES.into());
+        }
+        return Ok(());
+    }
+    check_btf_pointer(env, regno, &reg, arg, btf, meta)
+}
+
+/// An argument that takes less constrained memory takes the more constrained too: flags it does not
+/// care about are left out of the comparison.
+fn fold_flags(ty: RegType, arg: ArgType, regno: Reg, meta: &CallMeta) -> RegType {
+    let mut ty = ty;
+    if arg.has(TypeFlags::MEM_RDONLY) {
+        ty = ty.minus(TypeFlags::MEM_RDONLY);
+    }
+    if arg.may_be_null() {
+        ty = ty.minus(TypeFlags::PTR_MAYBE_NULL);
+    }
+    if arg.base() == ArgBase::Mem {
+        ty = ty.minus(TypeFlags::DYNPTR_TYPE_MASK);
+    }
+    if meta.func_id == func::KPTR_XCHG && ty.has(TypeFlags::MEM_ALLOC) && regno == Reg::R2 {
+        ty = ty.minus(TypeFlags::MEM_ALLOC | TypeFlags::MEM_PERCPU);
+    }
+    ty
+}
+
+/// Whether the struct pointed to is the one asked for.
+fn check_btf_pointer(
+    env: &mut Env<'_>,
+    regno: Reg,
+    reg: &RegState,
+    arg: ArgType,
+    btf: ArgBtf,
+    meta: &CallMeta,
+) -> Check {
+    let flags = reg.flags();
+    let nullable = TypeFlags::PTR_MAYBE_NULL;
+    let kernel_object = [TypeFlags::NONE, TypeFlags::PTR_TRUSTED, TypeFlags::MEM_RCU]
+        .iter()
+        .any(|f| flags == *f || flags == *f | nullable);
+    if kernel_object {
+        return check_kernel_object(env, regno, reg, arg, btf, meta);
+    }
+    let alloc = TypeFlags::MEM_ALLOC;
+    if flags == alloc || flags == alloc | TypeFlags::MEM_PERCPU {
+        if !matches!(meta.func_id, func::SPIN_LOCK | func::SPIN_UNLOCK | func::KPTR_XCHG) {
+            verifier_bug!(env, "unimplemented handling of MEM_ALLOC");
+            return Err(Errno::EFAULT.into());
+        }
+        if meta.func_id == func::KPTR_XCHG && regno == Reg::R2 {
+            return match_kptr(env, regno, reg, meta);
+        }
+        return Ok(());
+    }
+    if PERCPU_BTF.contains(&reg.ty) {
+        return Ok(());
+    }
+    verifier_bug!(env, "invalid PTR_TO_BTF_ID register for type match");
+    Err(Errno::EFAULT.into())
+}
+
+fn check_kernel_object(
+    env: &mut Env<'_>,
+    regno: Reg,
+    reg: &RegState,
+    arg: ArgType,
+    btf: ArgBtf,
+    meta: &CallMeta,
+) -> Check {
+    let release = arg.has(TypeFlags::OBJ_RELEASE);
+    // A socket is released through its first member, whatever kind of socket it is.
+    let strict = release && meta.func_id != func::SK_RELEASE;
+    if reg.ty.may_be_null() && (!arg.may_be_null() || release) {
+        verbose!(env, "Possibly NULL pointer passed to helper arg{}\n", regno.0);
+        return Err(Errno::EACCES.into());
+    }
+    if meta.func_id == func::KPTR_XCHG {
+        return match_kptr(env, regno, reg, meta);
+    }
+    let want = expected_btf_id(env, arg, btf)?;
+    let (reg_btf, reg_id) = (reg.btf().unwrap_or(BtfObj::VMLINUX), reg.btf_id());
+    let have = KptrTarget { btf: reg_btf, btf_id: reg_id };
+    let need = KptrTarget { btf: BtfObj::VMLINUX, btf_id: want };
+    if !btf_struct_ids_match(env, have, reg.off, need, strict) {
+        let is = btf_type_name(env, reg_btf, reg_id);
+        let wanted = btf_type_name(env, BtfObj::VMLINUX, want);
+        verbose!(env, "R{} is of type {is} but {wanted} is expected\n", regno.0);
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+fn match_kptr(env: &mut Env<'_>, regno: Reg, reg: &RegState, meta: &CallMeta) -> Check {
+    let Some(field) = meta.kptr_field else {
+        return Err(Stop::unsupported("kptr_xchg without a kptr field"));
+    };
+    // The kernel turns the answer's EINVAL into EACCES here.
+    match map_kptr_match_type(env, &field, reg, regno) {
+        Err(Stop::Reject(_)) => Err(Errno::EACCES.into()),
+        other => other,
+    }
+}
+
+fn expected_btf_id(env: &mut Env<'_>, arg: ArgType, btf: ArgBtf) -> Check<u32> {
+    let name = match btf {
+        ArgBtf::Id(id) => return Ok(id),
+        ArgBtf::Name(name) => name,
+        ArgBtf::Implied if arg.base() == ArgBase::BtfIdSockCommon => "sock_common",
+        ArgBtf::Implied => {
+            verifier_bug!(env, "missing arg compatible BTF ID");
+            return Err(Errno::EFAULT.into());
+        }
+    };
+    kernel_struct_id(env, name)
+}
+
+/// Id of a struct of the kernel by name; unsupported without a kernel BTF that has it.
+pub fn kernel_struct_id(env: &Env<'_>, name: &str) -> Check<u32> {
+    let found = env.btf(BtfObj::VMLINUX).and_then(|b| b.find_by_name_kind(name, BtfKind::Struct));
+    found.ok_or_else(|| Stop::unsupported(format!("kernel BTF without struct {name}")))
+}
+
+/// Name of a type for a message; empty if there is none.
+pub fn btf_type_name(env: &Env<'_>, btf: BtfObj, id: u32) -> String {
+    env.btf(btf).map_or_else(String::new, |b| b.name(id).to_string())
+}
+
+/// Offsets that an argument of this type may carry (`check_func_arg_reg_off`).
+pub fn check_func_arg_reg_off(env: &mut Env<'_>, reg: &RegState, regno: Reg, arg: ArgType) -> Check {
+    if arg.has(TypeFlags::OBJ_RELEASE) {
+        // A dynptr on the stack holds the reference; where on the stack it is does not matter.
+        if arg.base() == ArgBase::Dynptr && reg.ty == RegBase::Stack {
+            return Ok(());
+        }
+        if reg.off != 0 {
+            verbose!(
+                env,
+                "R{} must have zero offset when passed to release func or trusted arg to kfunc\n",
+                regno.0
+            );
+            return Err(Errno::EINVAL.into());
+        }
+        return check_ptr_off_reg_fixed_ok(env, reg, regno, false);
+    }
+    if takes_any_offset(reg.ty) {
+        return Ok(());
+    }
+    check_ptr_off_reg_fixed_ok(env, reg, regno, takes_fixed_offset(reg.ty))
+}
+
+fn takes_any_offset(ty: RegType) -> bool {
+    let flags = ty.flags();
+    match ty.base() {
+        RegBase::Stack
+        | RegBase::Packet
+        | RegBase::PacketMeta
+        | RegBase::MapKey
+        | RegBase::MapValue
+        | RegBase::Arena
+        | RegBase::Scalar => flags.is_empty(),
+        RegBase::Mem => flags.is_empty() || flags == TypeFlags::MEM_RDONLY || flags == TypeFlags::MEM_RINGBUF,
+        RegBase::Buf => flags.is_empty() || flags == TypeFlags::MEM_RDONLY,
+        _ => false,
+    }
+}
+
+fn takes_fixed_offset(ty: RegType) -> bool {
+    let alloc_ref = TypeFlags::MEM_ALLOC | TypeFlags::NON_OWN_REF;
+    let flags = ty.flags();
+    ty.base() == RegBase::BtfId
+        && (flags.is_empty()
+            || flags == TypeFlags::MEM_ALLOC
+            || flags == TypeFlags::PTR_TRUSTED
+            || flags == TypeFlags::MEM_RCU
+            || flags == alloc_ref
+            || flags == alloc_ref | TypeFlags::MEM_RCU)
+}

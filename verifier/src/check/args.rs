@@ -1,0 +1,249 @@
+//! The arguments of a helper call, R1 to R5 (`check_func_arg`).
+
+use bpfassay_isa::Reg;
+use bpfassay_spec::{func, ArgBase, ArgType, HelperProto, MapType, RegBase, TypeFlags};
+
+use super::align::check_ptr_alignment;
+use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
+use super::callinfo::CallMeta;
+use super::const_arg::{check_reg_const_str, get_constant_map_key};
+use super::dynptr::{dynptr_get_spi, process_dynptr_func};
+use super::helper_kind::can_elide_value_nullness;
+use super::kptr::process_kptr_func;
+use super::locks::process_spin_lock;
+use super::map_field::process_timer_func;
+use super::mem_arg::{check_helper_mem_access, check_mem_size_reg};
+use super::packet::may_access_direct_pkt_data;
+use super::reg_arg::{check_reg_arg, RegArg};
+use super::stack::{is_pointer_value, register_is_null};
+use super::Access;
+use crate::domain::reg::RegState;
+use crate::env::Env;
+use crate::explore::precision::mark_chain_precision;
+use crate::stop::{Check, Errno};
+use crate::{verbose, verifier_bug};
+
+/// Argument `arg` (0 to 4) of a call of `proto`.
+pub fn check_func_arg(env: &mut Env<'_>, arg: usize, meta: &mut CallMeta, proto: &HelperProto) -> Check {
+    let regno = Reg(arg as u8 + 1);
+    let mut ty = proto.args[arg];
+    if ty == ArgBase::DontCare {
+        return Ok(());
+    }
+    check_reg_arg(env, regno, RegArg::Src)?;
+    let reg = *env.reg(regno);
+    if ty == ArgBase::Anything {
+        if is_pointer_value(env, &reg) {
+            verbose!(env, "R{} leaks addr into helper function\n", regno.0);
+            return Err(Errno::EACCES.into());
+        }
+        return Ok(());
+    }
+    if matches!(reg.base(), RegBase::Packet | RegBase::PacketMeta)
+        && !may_access_direct_pkt_data(env, Some(meta), Access::Read)
+    {
+        verbose!(env, "helper access to the packet is not allowed\n");
+        return Err(Errno::EACCES.into());
+    }
+    if ty.base() == ArgBase::MapValue {
+        ty = resolve_map_arg_type(env, meta, ty)?;
+    }
+    if !(register_is_null(&reg) && ty.may_be_null()) {
+        let btf = arg_btf(proto, arg, ty);
+        check_reg_type(env, regno, ty, btf, meta)?;
+        check_func_arg_reg_off(env, &reg, regno, ty)?;
+    }
+    if ty.has(TypeFlags::OBJ_RELEASE) {
+        check_release_arg(env, regno, &reg, ty, meta)?;
+    }
+    if reg.ref_obj_id != 0 && ty.base() != ArgBase::KptrXchgDest {
+        if meta.ref_obj_id != 0 {
+            let (have, new) = (meta.ref_obj_id, reg.ref_obj_id);
+            verbose!(env, "more than one arg with ref_obj_id R{} {new} {have}", regno.0);
+            return Err(Errno::EACCES.into());
+        }
+        meta.ref_obj_id = reg.ref_obj_id;
+    }
+    check_arg_value(env, arg, regno, ty, meta, proto)
+}
+
+fn arg_btf(proto: &HelperProto, arg: usize, ty: ArgType) -> ArgBtf {
+    match proto.arg_btf[arg] {
+        Some(name) if ty.base() == ArgBase::BtfId => ArgBtf::Name(name),
+        _ => ArgBtf::Implied,
+    }
+}
+
+/// Sockmaps take sockets as values, a bloom filter's peek reads its value (`resolve_map_arg_type`).
+fn resolve_map_arg_type(env: &mut Env<'_>, meta: &CallMeta, ty: ArgType) -> Check<ArgType> {
+    let Some(map) = meta.map else {
+        verifier_bug!(env, "invalid map_ptr to access map->type");
+        return Err(Errno::EFAULT.into());
+    };
+    match env.map(map).def.map_type {
+        MapType::Sockmap | MapType::Sockhash => {
+            if ty != ArgBase::MapValue {
+                verbose!(env, "invalid arg_type for sockmap/sockhash\n");
+                return Err(Errno::EINVAL.into());
+            }
+            Ok(ArgBase::BtfIdSockCommon.into())
+        }
+        MapType::BloomFilter if meta.func_id == func::MAP_PEEK_ELEM => Ok(ArgBase::MapValue.into()),
+        _ => Ok(ty),
+    }
+}
+
+fn check_release_arg(env: &mut Env<'_>, regno: Reg, reg: &RegState, ty: ArgType, meta: &mut CallMeta) -> Check {
+    if ty.base() == ArgBase::Dynptr {
+        if reg.ty != RegBase::Stack {
+            verbose!(env, "cannot release unowned const bpf_dynptr\n");
+            return Err(Errno::EINVAL.into());
+        }
+        if !is_acquired_dynptr(env, reg) {
+            verbose!(env, "arg {} is an unacquired reference\n", regno.0);
+            return Err(Errno::EINVAL.into());
+        }
+    } else if reg.ref_obj_id == 0 && !register_is_null(reg) {
+        verbose!(env, "R{} must be referenced when passed to release function\n", regno.0);
+        return Err(Errno::EINVAL.into());
+    }
+    if meta.release_regno.is_some() {
+        verifier_bug!(env, "more than one release argument");
+        return Err(Errno::EFAULT.into());
+    }
+    meta.release_regno = Some(regno);
+    Ok(())
+}
+
+/// A bad offset is answered like a missing reference, after its own message.
+fn is_acquired_dynptr(env: &mut Env<'_>, reg: &RegState) -> bool {
+    let Ok(spi) = dynptr_get_spi(env, reg) else { return false };
+    env.frame_of(reg).stack().get(spi as usize).is_some_and(|s| s.spilled.ref_obj_id != 0)
+}
+
+fn access_of(ty: ArgType) -> Access {
+    if ty.has(TypeFlags::MEM_WRITE) {
+        Access::Write
+    } else {
+        Access::Read
+    }
+}
+
+/// What is behind the pointer, or the value itself.
+fn check_arg_value(
+    env: &mut Env<'_>,
+    arg: usize,
+    regno: Reg,
+    ty: ArgType,
+    meta: &mut CallMeta,
+    proto: &HelperProto,
+) -> Check {
+    let reg = *env.reg(regno);
+    match ty.base() {
+        ArgBase::ConstMapPtr => set_map(env, &reg, meta),
+        ArgBase::MapKey => check_map_key(env, regno, meta),
+        ArgBase::MapValue => check_map_value(env, regno, ty, meta),
+        ArgBase::PercpuBtfId => {
+            if reg.btf_id() == 0 {
+                verbose!(env, "Helper has invalid btf_id in R{}\n", regno.0);
+                return Err(Errno::EACCES.into());
+            }
+            meta.ret_btf = reg.btf();
+            meta.ret_btf_id = reg.btf_id();
+            Ok(())
+        }
+        ArgBase::SpinLock => check_lock(env, regno, meta),
+        ArgBase::Timer => process_timer_func(env, regno, meta),
+        ArgBase::Func => {
+            meta.subprogno = reg.subprogno();
+            Ok(())
+        }
+        ArgBase::Mem => {
+            meta.raw_mode = ty.has(TypeFlags::MEM_UNINIT);
+            if !ty.has(TypeFlags::MEM_FIXED_SIZE) {
+                // Checked with the size argument that follows.
+                return Ok(());
+            }
+            let size = proto.arg_size[arg];
+            check_helper_mem_access(env, regno, size as i32, access_of(ty), false, Some(meta))?;
+            if ty.has(TypeFlags::MEM_ALIGNED) {
+                return check_ptr_alignment(env, &reg, 0, size as i32, true);
+            }
+            Ok(())
+        }
+        ArgBase::ConstSize | ArgBase::ConstSizeOrZero => {
+            let access = access_of(proto.args[arg.saturating_sub(1)]);
+            check_mem_size_reg(env, regno, access, ty.base() == ArgBase::ConstSizeOrZero, meta)
+        }
+        ArgBase::Dynptr => process_dynptr_func(env, regno, Some(env.insn_idx), ty, 0),
+        ArgBase::ConstAllocSizeOrZero => {
+            if !reg.var_off.is_const() {
+                verbose!(env, "R{} is not a known constant'\n", regno.0);
+                return Err(Errno::EACCES.into());
+            }
+            meta.mem_size = reg.var_off.value as u32;
+            mark_chain_precision(env, regno)
+        }
+        ArgBase::ConstStr => check_reg_const_str(env, &reg, regno),
+        ArgBase::KptrXchgDest => process_kptr_func(env, regno, meta),
+        _ => Ok(()),
+    }
+}
+
+/// Two map arguments (a timer and its map) must name the same map, inner maps included.
+fn set_map(env: &mut Env<'_>, reg: &RegState, meta: &mut CallMeta) -> Check {
+    if meta.map.is_some() && (meta.map != reg.map() || meta.map_uid != reg.map_uid()) {
+        verbose!(
+            env,
+            "timer pointer in R1 map_uid={} doesn't match map pointer in R2 map_uid={}\n",
+            meta.map_uid as i32,
+            reg.map_uid() as i32
+        );
+        return Err(Errno::EINVAL.into());
+    }
+    meta.map = reg.map();
+    meta.map_uid = reg.map_uid();
+    Ok(())
+}
+
+fn check_map_key(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> Check {
+    let Some(map) = meta.map else {
+        verifier_bug!(env, "invalid map_ptr to access map->key");
+        return Err(Errno::EFAULT.into());
+    };
+    let (key_size, map_type) = (env.map(map).def.key_size, env.map(map).def.map_type);
+    check_helper_mem_access(env, regno, key_size as i32, Access::Read, false, None)?;
+    if can_elide_value_nullness(map_type) {
+        let reg = *env.reg(regno);
+        meta.map_key_const = get_constant_map_key(env, &reg, key_size)?;
+    }
+    Ok(())
+}
+
+fn check_map_value(env: &mut Env<'_>, regno: Reg, ty: ArgType, meta: &mut CallMeta) -> Check {
+    if ty.may_be_null() && register_is_null(env.reg(regno)) {
+        return Ok(());
+    }
+    let Some(map) = meta.map else {
+        verifier_bug!(env, "invalid map_ptr to access map->value");
+        return Err(Errno::EFAULT.into());
+    };
+    meta.raw_mode = ty.has(TypeFlags::MEM_UNINIT);
+    let size = env.map(map).def.value_size;
+    check_helper_mem_access(env, regno, size as i32, access_of(ty), false, Some(meta))
+}
+
+fn check_lock(env: &mut Env<'_>, regno: Reg, meta: &CallMeta) -> Check {
+    if super::callback::in_rbtree_lock_required_cb(env) {
+        verbose!(env, "can't spin_{{lock,unlock}} in rbtree cb\n");
+        return Err(Errno::EACCES.into());
+    }
+    match meta.func_id {
+        func::SPIN_LOCK => process_spin_lock(env, regno, super::locks::LockOp::LOCK),
+        func::SPIN_UNLOCK => process_spin_lock(env, regno, super::locks::LockOp::UNLOCK),
+        _ => {
+            verifier_bug!(env, "spin lock arg on unexpected helper");
+            Err(Errno::EFAULT.into())
+        }
+    }
+}

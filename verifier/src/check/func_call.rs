@@ -1,0 +1,188 @@
+//! BPF-to-BPF calls and returns (`check_func_call`, `setup_func_entry`, `prepare_func_exit`).
+
+use bpfassay_isa::Reg;
+use bpfassay_spec::RegBase;
+
+use super::callback::{callee_setup, CalleeSetup, CalleeState};
+use super::func_args::btf_check_subprog_call;
+use super::refs::clear_all_pkt_pointers;
+use super::exit::verbose_invalid_scalar;
+use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
+use crate::domain::state::{FuncState, RetvalRange};
+use crate::env::Env;
+use crate::explore::entry::{init_func_state, subprog_name};
+use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
+use crate::explore::precision::mark_chain_precision;
+use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars};
+use crate::log::state::print_verifier_state;
+use crate::stop::{Check, Errno, Stop};
+use crate::subprogs::find_subprog;
+use crate::transfer::mark::mark_reg_unknown;
+use crate::{verbose, verifier_bug};
+
+/// Registers that a call leaves undefined: R0 to R5 (`caller_saved`).
+pub const CALLER_SAVED: [Reg; 6] = [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
+/// One more frame fits (`MAX_CALL_FRAMES`).
+pub fn check_call_depth(env: &mut Env<'_>) -> Check {
+    let curframe = env.cur.curframe();
+    if curframe + 1 >= env.kernel.limits.max_call_frames {
+        verbose!(env, "the call stack of {} frames is too deep\n", curframe + 2);
+        return Err(Errno::E2BIG.into());
+    }
+    Ok(())
+}
+
+/// The frame of a subprogram called from the current one.
+pub fn callee_frame(env: &mut Env<'_>, subprog: u32, callsite: i32, setup: &CalleeSetup) -> FuncState {
+    let frameno = env.cur.curframe() + 1;
+    let mut callee = init_func_state(env, callsite, frameno, subprog);
+    setup.apply(&mut callee);
+    callee
+}
+
+/// R0 to R5 of a frame after a call in it: not readable until written.
+pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
+    let (capable, def) = (env.bpf_capable, env.insn_idx as i32 + 1);
+    let frame = env.cur.frame_mut(frameno);
+    for r in CALLER_SAVED {
+        let reg = frame.reg_mut(r);
+        reg.mark_not_init(capable);
+        reg.subreg_def = def;
+    }
+    env.scratched_regs |= 0x3f;
+}
+
+/// The BPF-to-BPF call at `env.insn_idx`, to `target`.
+pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
+    let Some(subprog) = find_subprog(env, target) else {
+        verifier_bug!(env, "target of func call at insn {target} is not a program (subprog < 0)");
+        return Err(Errno::EFAULT.into());
+    };
+    let args = match btf_check_subprog_call(env, subprog) {
+        Err(Stop::Reject(Errno::EFAULT)) => return Err(Errno::EFAULT.into()),
+        Err(stop @ Stop::Unsupported(_)) => return Err(stop),
+        other => other,
+    };
+    if env.subprogs[subprog as usize].is_global {
+        return check_global_call(env, subprog, args);
+    }
+    check_call_depth(env)?;
+    let callsite = env.insn_idx as i32;
+    let setup = callee_setup(env, CalleeState::Call, env.insn_idx)?;
+    let callee = callee_frame(env, subprog, callsite, &setup);
+    let caller = env.cur.curframe();
+    env.cur.push_frame(callee);
+    clear_caller_saved_regs(env, caller);
+    // The caller's loop adds one.
+    env.insn_idx = env.subprogs[subprog as usize].start.wrapping_sub(1);
+    reset_live_stack_callchain(env);
+    if env.log.level.prints_insns() {
+        verbose!(env, "caller:\n");
+        print_verifier_state(env, caller, true);
+        verbose!(env, "callee:\n");
+        print_verifier_state(env, caller + 1, true);
+    } else {
+        env.log.mark_not_message();
+    }
+    Ok(())
+}
+
+/// Global functions are verified on their own: the caller only checks what BTF promises about them.
+fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
+    let info = &env.subprogs[subprog as usize];
+    let (might_sleep, changes_pkt_data) = (info.might_sleep, info.changes_pkt_data);
+    if env.cur.active_locks != 0 {
+        verbose!(
+            env,
+            "global function calls are not allowed while holding a lock,\nuse static function instead\n"
+        );
+        return Err(Errno::EINVAL.into());
+    }
+    let in_region = env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
+    if might_sleep && (in_region || !env.cur.in_sleepable) {
+        verbose!(
+            env,
+            "global functions that may sleep are not allowed in non-sleepable context,\n\
+             i.e., in a RCU/IRQ/preempt-disabled section, or in\n\
+             a non-sleepable BPF program context\n"
+        );
+        return Err(Errno::EINVAL.into());
+    }
+    let name = subprog_name(env, subprog);
+    if let Err(stop) = args {
+        verbose!(env, "Caller passes invalid args into func#{subprog} ('{name}')\n");
+        return Err(stop);
+    }
+    verbose!(env, "Func#{subprog} ('{name}') is global and assumed valid.\n");
+    if changes_pkt_data {
+        clear_all_pkt_pointers(env);
+    }
+    env.subprogs[subprog as usize].called = true;
+    let frame = env.cur.curframe();
+    clear_caller_saved_regs(env, frame);
+    mark_reg_unknown(env, Reg::R0);
+    env.reg_mut(Reg::R0).subreg_def = DEF_NOT_SUBREG;
+    Ok(())
+}
+
+/// True if the value lies in the range, all 64 bits of it (`retval_range_within`).
+fn within(range: RetvalRange, r0: &RegState) -> bool {
+    range.min as i64 <= r0.smin && r0.smax <= range.max as i64
+}
+
+/// Returns from the innermost frame; leaves the next index in `env.insn_idx`: after the call, or the
+/// call itself for a callback, which may run again.
+pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
+    update_live_stack(env)?;
+    let r0 = *env.reg(Reg::R0);
+    if r0.ty == RegBase::Stack {
+        verbose!(env, "cannot return stack pointer to the caller\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let callee = env.frame();
+    let (callsite, in_callback) = (callee.callsite as u32, callee.in_callback_fn);
+    let frameno = env.cur.curframe();
+    if in_callback {
+        check_callback_return(env, &r0, callsite)?;
+        env.insn_idx = callsite;
+    } else {
+        *env.cur.frame_mut(frameno - 1).reg_mut(Reg::R0) = r0;
+        env.insn_idx = callsite + 1;
+    }
+    if env.log.level.prints_insns() {
+        verbose!(env, "returning from callee:\n");
+        print_verifier_state(env, frameno, true);
+        let to = env.insn_idx;
+        verbose!(env, "to caller at {to}:\n");
+        print_verifier_state(env, frameno - 1, true);
+    } else {
+        env.log.mark_not_message();
+    }
+    env.cur.pop_frame();
+    if in_callback {
+        if let Some(prev) = find_prev_entry(env, callsite)? {
+            widen_imprecise_scalars(env, prev)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_callback_return(env: &mut Env<'_>, r0: &RegState, callsite: u32) -> Check {
+    if r0.ty != RegBase::Scalar {
+        verbose!(env, "R0 not a scalar value\n");
+        return Err(Errno::EACCES.into());
+    }
+    mark_chain_precision(env, Reg::R0)?;
+    let range = env.frame().callback_ret_range;
+    if !within(range, r0) {
+        verbose_invalid_scalar(env, r0, range, "At callback return", "R0");
+        return Err(Errno::EINVAL.into());
+    }
+    if !env.aux(callsite).calls_callback {
+        let at = env.insn_idx;
+        verifier_bug!(env, "in callback at {at}, callsite {callsite} !calls_callback");
+        return Err(Errno::EFAULT.into());
+    }
+    Ok(())
+}

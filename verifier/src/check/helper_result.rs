@@ -1,0 +1,184 @@
+//! What a helper leaves in R0 (the result part of `check_helper_call`, `do_refine_retval_range`).
+
+use bpfassay_isa::Reg;
+use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::{func, HelperProto, MapType, RegBase, RegType, RetBase, RetType, TypeFlags};
+
+use super::arg_types::kernel_struct_id;
+use super::btf_record::FieldKinds;
+use super::callinfo::CallMeta;
+use super::helper_kind as kind;
+use super::refs::acquire_reference;
+use crate::domain::reg::{BtfObj, MapId, DEF_NOT_SUBREG};
+use crate::env::Env;
+use crate::stop::{Check, Errno, Stop};
+use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown, reg_bounds_sanity_check};
+use crate::{verbose, verifier_bug};
+
+/// `MAX_ERRNO`: errors are -1 to -4095.
+const MAX_ERRNO: i32 = 4095;
+
+/// Type, bounds, ids and reference of the result.
+pub fn set_result(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta, percpu_alloc: bool) -> Check {
+    env.reg_mut(Reg::R0).subreg_def = DEF_NOT_SUBREG;
+    let flags = proto.ret.flags();
+    match proto.ret.base() {
+        RetBase::Integer => mark_reg_unknown(env, Reg::R0),
+        RetBase::Void => env.reg_mut(Reg::R0).ty = RegType::of(RegBase::NotInit),
+        RetBase::MapValue => set_map_value(env, flags, meta)?,
+        RetBase::Socket => set_pointer(env, RegType::with(RegBase::Socket, flags)),
+        RetBase::SockCommon => set_pointer(env, RegType::with(RegBase::SockCommon, flags)),
+        RetBase::TcpSock => set_pointer(env, RegType::with(RegBase::TcpSock, flags)),
+        RetBase::Mem => {
+            set_pointer(env, RegType::with(RegBase::Mem, flags));
+            env.reg_mut(Reg::R0).set_mem_size(meta.mem_size);
+        }
+        RetBase::MemOrBtfId => set_mem_or_btf(env, flags, meta, percpu_alloc)?,
+        RetBase::BtfId => set_btf_pointer(env, proto, flags, meta)?,
+    }
+    if env.reg(Reg::R0).ty.may_be_null() {
+        let id = env.new_id();
+        env.reg_mut(Reg::R0).id = id;
+    }
+    set_reference(env, meta)?;
+    refine_range(env, proto.ret, meta)
+}
+
+fn set_pointer(env: &mut Env<'_>, ty: RegType) {
+    mark_reg_known_zero(env, Reg::R0);
+    env.reg_mut(Reg::R0).ty = ty;
+}
+
+fn map_type(env: &Env<'_>, map: Option<MapId>) -> Option<MapType> {
+    map.map(|m| env.map(m).def.map_type)
+}
+
+fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check {
+    mark_reg_known_zero(env, Reg::R0);
+    let Some(map) = meta.map else {
+        verifier_bug!(env, "unexpected null map_ptr");
+        return Err(Errno::EFAULT.into());
+    };
+    let def = &env.map(map).def;
+    let in_bounds = meta.map_key_const.is_some_and(|k| k >= 0 && k < def.max_entries as i64);
+    let found = meta.func_id == func::MAP_LOOKUP_ELEM && kind::can_elide_value_nullness(def.map_type) && in_bounds;
+    let flags = if found { flags & !TypeFlags::PTR_MAYBE_NULL } else { flags };
+    let locks = FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK;
+    let has_lock = env.map(map).record.as_ref().is_some_and(|r| r.has(locks));
+    let r0 = env.reg_mut(Reg::R0);
+    r0.set_map(map);
+    r0.set_map_uid(meta.map_uid);
+    r0.ty = RegType::with(RegBase::MapValue, flags);
+    if has_lock && !flags.intersects(TypeFlags::PTR_MAYBE_NULL) {
+        let id = env.new_id();
+        env.reg_mut(Reg::R0).id = id;
+    }
+    Ok(())
+}
+
+/// A per-CPU variable of the kernel: a struct pointer, or memory of the type's size.
+fn set_mem_or_btf(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta, percpu_alloc: bool) -> Check {
+    mark_reg_known_zero(env, Reg::R0);
+    let Some(ret_btf) = meta.ret_btf else { return Err(Errno::EFAULT.into()) };
+    let Some(btf) = env.btf(ret_btf).cloned() else {
+        return Err(Stop::unsupported("result type without its BTF"));
+    };
+    let ty = btf.skip_mods_and_typedefs(meta.ret_btf_id).ok_or(Stop::Reject(Errno::EFAULT))?;
+    if ty.kind().is_composite() {
+        let r0_type = if percpu_alloc {
+            RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC | TypeFlags::MEM_RCU)
+        } else {
+            RegType::with(RegBase::BtfId, flags & !TypeFlags::MEM_RDONLY)
+        };
+        let r0 = env.reg_mut(Reg::R0);
+        r0.ty = r0_type;
+        r0.set_btf(ret_btf, meta.ret_btf_id);
+        return Ok(());
+    }
+    let Some(size) = btf.size_of(ty.id()) else {
+        verbose!(env, "unable to resolve the size of type '{}': {}\n", ty.name(), -Errno::EINVAL.0);
+        return Err(Errno::EINVAL.into());
+    };
+    let r0 = env.reg_mut(Reg::R0);
+    r0.ty = RegType::with(RegBase::Mem, flags);
+    r0.set_mem_size(size);
+    Ok(())
+}
+
+fn set_btf_pointer(env: &mut Env<'_>, proto: &HelperProto, flags: TypeFlags, meta: &CallMeta) -> Check {
+    set_pointer(env, RegType::with(RegBase::BtfId, flags));
+    let (btf, id) = if meta.func_id == func::KPTR_XCHG {
+        let field = meta.kptr_field.ok_or(Stop::Reject(Errno::EFAULT))?;
+        let target = field.kptr().ok_or(Stop::Reject(Errno::EFAULT))?;
+        if target.btf == BtfObj::PROG {
+            let r0 = env.reg_mut(Reg::R0);
+            r0.ty = r0.ty.plus(TypeFlags::MEM_ALLOC);
+            if field.kind == FieldKinds::KPTR_PERCPU {
+                r0.ty = r0.ty.plus(TypeFlags::MEM_PERCPU);
+            }
+        }
+        (target.btf, target.btf_id)
+    } else {
+        let Some(name) = proto.ret_btf else {
+            let name = func_id_name(meta.func_id);
+            verifier_bug!(env, "func {name} has non-overwritten BPF_PTR_POISON return type");
+            return Err(Errno::EFAULT.into());
+        };
+        (BtfObj::VMLINUX, kernel_struct_id(env, name)?)
+    };
+    if id == 0 {
+        let (ret, func) = (proto.ret.base() as u32, meta.func_id);
+        verbose!(env, "invalid return type {ret} of func {}#{func}\n", func_id_name(func));
+        return Err(Errno::EINVAL.into());
+    }
+    env.reg_mut(Reg::R0).set_btf(btf, id);
+    Ok(())
+}
+
+/// Casts keep their argument's reference, acquiring helpers start one.
+fn set_reference(env: &mut Env<'_>, meta: &CallMeta) -> Check {
+    let (id, map) = (meta.func_id, map_type(env, meta.map));
+    if kind::has_multiple_ref_uses(id, map) {
+        verifier_bug!(env, "func {}#{id} sets ref_obj_id more than once", func_id_name(id));
+        return Err(Errno::EFAULT.into());
+    }
+    if kind::is_dynptr_ref(id) {
+        env.reg_mut(Reg::R0).set_dynptr_id(meta.dynptr_id);
+    }
+    if kind::is_ptr_cast(id) || kind::is_dynptr_ref(id) {
+        env.reg_mut(Reg::R0).ref_obj_id = meta.ref_obj_id;
+    } else if kind::is_acquire(id, map) {
+        let ref_id = acquire_reference(env, env.insn_idx);
+        let r0 = env.reg_mut(Reg::R0);
+        r0.id = ref_id;
+        r0.ref_obj_id = ref_id;
+    }
+    Ok(())
+}
+
+/// Bounds known from the helper's contract (`do_refine_retval_range`).
+fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
+    if ret != RetBase::Integer {
+        return Ok(());
+    }
+    let features = env.kernel.features;
+    let cpus = env.kernel.nr_cpu_ids.saturating_sub(1);
+    let r0 = env.reg_mut(Reg::R0);
+    if kind::returns_up_to_size(meta.func_id) {
+        r0.smax = meta.msize_max_value as i64;
+        r0.s32_max = meta.msize_max_value as i32;
+        r0.smin = -MAX_ERRNO as i64;
+        r0.s32_min = -MAX_ERRNO;
+        r0.sync(features);
+    } else if meta.func_id == func::GET_SMP_PROCESSOR_ID {
+        (r0.umin, r0.umax) = (0, cpus as u64);
+        (r0.smin, r0.smax) = (0, cpus as i64);
+        (r0.u32_min, r0.u32_max) = (0, cpus);
+        (r0.s32_min, r0.s32_max) = (0, cpus as i32);
+        r0.sync(features);
+    }
+    let mut r0 = *env.reg(Reg::R0);
+    reg_bounds_sanity_check(env, &mut r0, "retval")?;
+    *env.reg_mut(Reg::R0) = r0;
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! What single helpers ask for beyond their prototypes (the switch in `check_helper_call`).
+
+use bpfassay_isa::Reg;
+use bpfassay_object::btf::BtfKind;
+use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::{func, ArgBase, AttachType, HelperProto, ProgType, RegBase, TypeFlags};
+
+use super::callback::{push_callback_call, CalleeState};
+use super::callinfo::CallMeta;
+use super::const_arg::check_bpf_snprintf_call;
+use super::dynptr;
+use super::helper::{check_tail_call_leaks, dynptr_write_moves_packet, Special};
+use super::stack::register_is_null;
+use crate::domain::reg::{BtfObj, DynptrType, RegState};
+use crate::env::{AuxUse, Env};
+use crate::explore::precision::mark_chain_precision;
+use crate::log::names::RegTypeName;
+use crate::stop::{Check, Errno, Stop};
+use crate::{verbose, verifier_bug};
+
+/// Rules of the helper in `meta.func_id`, after its arguments.
+pub fn check(env: &mut Env<'_>, proto: &HelperProto, meta: &mut CallMeta, special: &mut Special) -> Check {
+    let here = env.insn_idx;
+    match meta.func_id {
+        func::TAIL_CALL => check_tail_call_leaks(env),
+        func::GET_LOCAL_STORAGE => {
+            if !register_is_null(env.reg(Reg::R2)) {
+                verbose!(env, "get_local_storage() doesn't support non-zero flags\n");
+                return Err(Errno::EINVAL.into());
+            }
+            Ok(())
+        }
+        func::FOR_EACH_MAP_ELEM => push_callback_call(env, here, meta.subprogno, CalleeState::ForEachMapElem),
+        func::TIMER_SET_CALLBACK => push_callback_call(env, here, meta.subprogno, CalleeState::Timer),
+        func::FIND_VMA => push_callback_call(env, here, meta.subprogno, CalleeState::FindVma),
+        func::USER_RINGBUF_DRAIN => push_callback_call(env, here, meta.subprogno, CalleeState::UserRingbuf),
+        func::SNPRINTF => check_bpf_snprintf_call(env),
+        func::LOOP => check_loop(env, meta.subprogno),
+        func::DYNPTR_FROM_MEM => {
+            let ty = env.reg(Reg::R1).ty;
+            if ty != RegBase::MapValue {
+                verbose!(env, "Unsupported reg type {} for bpf_dynptr_from_mem data\n", RegTypeName(ty));
+                return Err(Errno::EACCES.into());
+            }
+            Ok(())
+        }
+        func::SET_RETVAL => check_set_retval(env),
+        func::DYNPTR_DATA => check_dynptr_data(env, proto, meta),
+        func::DYNPTR_WRITE => {
+            let reg = dynptr_arg(env, proto)?;
+            let ty = dynptr::dynptr_get_type(env, &reg);
+            if ty == DynptrType::Invalid {
+                return Err(Errno::EFAULT.into());
+            }
+            special.changes_data |= dynptr_write_moves_packet(ty);
+            Ok(())
+        }
+        func::PER_CPU_PTR | func::THIS_CPU_PTR => check_per_cpu_ptr(env, here, special),
+        _ => Ok(()),
+    }
+}
+
+/// `bpf_loop` runs its callback again until the bound in R1 is reached on this path.
+fn check_loop(env: &mut Env<'_>, subprog: u32) -> Check {
+    update_loop_inline_state(env, subprog)?;
+    mark_chain_precision(env, Reg::R1)?;
+    if (env.frame().callback_depth as u64) < env.reg(Reg::R1).umax {
+        let here = env.insn_idx;
+        return push_callback_call(env, here, subprog, CalleeState::Loop);
+    }
+    env.frame_mut().callback_depth = 0;
+    if env.log.level.is_level2() {
+        let frame = env.cur.curframe();
+        verbose!(env, "frame{frame} bpf_loop iteration limit reached\n");
+    }
+    Ok(())
+}
+
+/// Zero flags and one callback on every path allow inlining; the flags then must be precise.
+fn update_loop_inline_state(env: &mut Env<'_>, subprog: u32) -> Check {
+    let here = env.insn_idx;
+    let fit = match env.aux(here).used {
+        AuxUse::LoopInline { fit: false, .. } => return Ok(()),
+        AuxUse::LoopInline { callback_subprog, .. } => loop_flag_is_zero(env)? && callback_subprog == subprog,
+        _ => loop_flag_is_zero(env)?,
+    };
+    let callback_subprog = match env.aux(here).used {
+        AuxUse::LoopInline { callback_subprog, .. } => callback_subprog,
+        _ => subprog,
+    };
+    env.aux_mut(here).used = AuxUse::LoopInline { fit, callback_subprog };
+    Ok(())
+}
+
+fn loop_flag_is_zero(env: &mut Env<'_>) -> Check<bool> {
+    let is_null = register_is_null(env.reg(Reg::R4));
+    if is_null {
+        // The kernel drops a failure here; it comes back at the next demand.
+        if let Err(stop @ Stop::Unsupported(_)) = mark_chain_precision(env, Reg::R4) {
+            return Err(stop);
+        }
+    }
+    Ok(is_null)
+}
+
+/// LSM cgroup programs on hooks without a result cannot set one.
+fn check_set_retval(env: &mut Env<'_>) -> Check {
+    let is_lsm_cgroup =
+        env.prog_type() == ProgType::Lsm && env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
+    if !is_lsm_cgroup {
+        return Ok(());
+    }
+    let target = env.prog.attach_target.as_ref();
+    let proto = target.and_then(|t| env.btf(BtfObj::VMLINUX)?.func_proto(t.btf_id).map(|p| p.type_id()));
+    match proto {
+        None => Err(Stop::unsupported("LSM hook without a kernel BTF")),
+        Some(0) => {
+            verbose!(env, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!\n");
+            Err(Errno::EINVAL.into())
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// The only dynptr argument (`get_dynptr_arg_reg`).
+fn dynptr_arg(env: &mut Env<'_>, proto: &HelperProto) -> Check<RegState> {
+    let at: Vec<usize> = (0..5).filter(|i| proto.args[*i].base() == ArgBase::Dynptr).collect();
+    match at[..] {
+        [i] => Ok(*env.reg(Reg(i as u8 + 1))),
+        [] => {
+            verbose!(env, "verifier internal error: no dynptr arg found\n");
+            Err(Errno::EFAULT.into())
+        }
+        _ => {
+            verbose!(env, "verifier internal error: multiple dynptr args\n");
+            Err(Errno::EFAULT.into())
+        }
+    }
+}
+
+/// The slice lives as long as the dynptr and its reference.
+fn check_dynptr_data(env: &mut Env<'_>, proto: &HelperProto, meta: &mut CallMeta) -> Check {
+    let reg = dynptr_arg(env, proto)?;
+    if meta.dynptr_id != 0 || meta.ref_obj_id != 0 {
+        let which = if meta.dynptr_id != 0 { "dynptr_id" } else { "ref_obj_id" };
+        verifier_bug!(env, "meta.{which} already set");
+        return Err(Errno::EFAULT.into());
+    }
+    meta.dynptr_id = dynptr::dynptr_id(env, &reg)?;
+    meta.ref_obj_id = dynptr::dynptr_ref_obj_id(env, &reg)?;
+    Ok(())
+}
+
+/// A per-CPU object that the program allocated comes out as an allocated object.
+fn check_per_cpu_ptr(env: &mut Env<'_>, insn_idx: u32, special: &mut Special) -> Check {
+    let reg = *env.reg(Reg::R1);
+    if !reg.ty.has(TypeFlags::MEM_RCU) {
+        return Ok(());
+    }
+    let kind = reg.btf().and_then(|b| env.btf(b)).and_then(|b| b.kind(reg.btf_id()));
+    if !kind.is_some_and(BtfKind::is_composite) {
+        verbose!(env, "Helper has invalid btf/btf_id in R1\n");
+        return Err(Errno::EFAULT.into());
+    }
+    special.percpu_alloc = true;
+    env.aux_mut(insn_idx).call_with_percpu_alloc_ptr = true;
+    Ok(())
+}
+
+/// `bpf_get_func_ip` needs a trampoline, or a kprobe (`check_get_func_ip`).
+pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
+    let (id, name) = (func::GET_FUNC_IP, func_id_name(func::GET_FUNC_IP));
+    match env.prog_type() {
+        ProgType::Tracing => {
+            let has_trampoline = matches!(
+                env.prog.expected_attach_type,
+                Some(AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn)
+            );
+            if has_trampoline {
+                return Ok(());
+            }
+            verbose!(env, "func {name}#{id} supported only for fentry/fexit/fmod_ret programs\n");
+        }
+        ProgType::Kprobe => return Ok(()),
+        other => {
+            verbose!(env, "func {name}#{id} not supported for program type {}\n", other.number());
+        }
+    }
+    Err(Errno::ENOTSUPP.into())
+}
+
+/// Licences that may use GPL-only helpers (`license_is_gpl_compatible`).
+pub fn is_gpl_compatible(license: &str) -> bool {
+    matches!(
+        license,
+        "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL"
+    )
+}
+
+/// Kernel functions whose probes may call `bpf_d_path` (`btf_allowlist_d_path`).
+const D_PATH_FUNCTIONS: &[&str] = &[
+    "security_file_permission",
+    "security_inode_getattr",
+    "security_file_open",
+    "security_path_truncate",
+    "vfs_truncate",
+    "vfs_fallocate",
+    "dentry_open",
+    "vfs_getattr",
+    "filp_close",
+];
+
+/// The prototype's own condition on the program (`fn->allowed`), by the kernel's name of it.
+pub fn is_allowed(env: &Env<'_>, rule: &str) -> Check<bool> {
+    let target = env.prog.attach_target.as_ref();
+    let hook = target.and_then(|t| env.btf(BtfObj::VMLINUX).map(|b| b.name(t.btf_id))).unwrap_or("");
+    match rule {
+        "bpf_d_path_allowed" => match env.prog_type() {
+            ProgType::Tracing if env.prog.expected_attach_type == Some(AttachType::TraceIter) => Ok(true),
+            ProgType::Lsm => is_sleepable_lsm_hook(hook),
+            _ => Ok(D_PATH_FUNCTIONS.contains(&hook)),
+        },
+        "bpf_ima_inode_hash_allowed" => is_sleepable_lsm_hook(hook),
+        "bpf_sk_storage_tracing_allowed" => is_sk_storage_tracing_allowed(env, hook),
+        other => Err(Stop::unsupported(format!("helper condition {other}"))),
+    }
+}
+
+fn is_sleepable_lsm_hook(hook: &str) -> Check<bool> {
+    Err(Stop::unsupported(format!("whether LSM hook {hook} may sleep")))
+}
+
+/// Socket storage may not be traced from inside its own functions.
+fn is_sk_storage_tracing_allowed(env: &Env<'_>, hook: &str) -> Check<bool> {
+    use AttachType::{TraceFentry, TraceFexit, TraceIter, TraceRawTp};
+    match env.prog.expected_attach_type {
+        Some(TraceIter | TraceRawTp) => Ok(true),
+        Some(TraceFentry | TraceFexit) => {
+            if hook.is_empty() {
+                return Err(Stop::unsupported("traced function without a kernel BTF"));
+            }
+            Ok(!hook.starts_with("bpf_sk_storage") && env.prog_type() != ProgType::Ext)
+        }
+        _ => Ok(false),
+    }
+}
