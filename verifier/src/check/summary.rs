@@ -2,7 +2,7 @@
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::{func, Caps, HelperProto, ProgKind, ProgType, ProtoLookup, RetBase};
+use bpfassay_spec::{func, HelperProto, ProgKind, ProgType, ProtoLookup, RetBase};
 
 use super::helper_kind as kind;
 use crate::domain::reg::BtfObj;
@@ -39,13 +39,12 @@ fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) -> T {
             Some(format!("{}.{}", ty.name(), ty.btf().str(member.name_off)))
         });
     }
-    let caps = env.config.caps;
     let kind = ProgKind {
         prog_type: env.prog_type(),
         attach_type: env.prog.expected_attach_type,
         sleepable: env.prog_sleepable,
         hook: hook.as_deref(),
-        caps: Caps { bpf: caps.bpf, perfmon: caps.perfmon, net_admin: caps.net_admin, sys_admin: caps.sys_admin },
+        caps: env.caps(),
     };
     ask(&kind)
 }
