@@ -1,1 +1,5 @@
-//! See ARCHITECTURE.md.
+//! Programs of our own and what kernels said about them: the reader and writer of the recorded truth.
+//!
+//! Knows no verifier and no engine.
+
+pub mod truth;

@@ -7,7 +7,7 @@
 pub enum Kind {
     /// `N: (b7) r0 = 7  ; R0=7`.
     Insn,
-    /// `N: R0=1 R10=fp0`, `N: frame1: …`, or a whole state behind a heading (` R0=…`).
+    /// `N: R0=1 R10=fp0`, `N: frame1: …`, or a whole state behind a heading (` R0=…`, `cur state: R0=…`).
     State,
     /// `; return 0; @ prog.c:12`.
     Source,
@@ -55,11 +55,20 @@ pub struct Line<'a> {
 }
 
 /// The lines of a log in order.
-pub struct Lines<'a>(std::str::Lines<'a>);
+///
+/// A few messages of the kernel lack their line end, so the statistics stand behind them on the same
+/// line (`expected prog array map for tail callprocessed 3 insns …`): such a line counts as two.
+pub struct Lines<'a> {
+    lines: std::str::Lines<'a>,
+    /// Second half of a line that was taken apart from the front.
+    front: Option<&'a str>,
+    /// First half of a line that was taken apart from the back.
+    back: Option<&'a str>,
+}
 
 impl<'a> Lines<'a> {
     pub fn new(log: &'a str) -> Lines<'a> {
-        Lines(log.lines())
+        Lines { lines: log.lines(), front: None, back: None }
     }
 }
 
@@ -67,13 +76,54 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Line<'a>;
 
     fn next(&mut self) -> Option<Line<'a>> {
-        self.0.next().map(Line::classify)
+        if let Some(rest) = self.front.take() {
+            return Some(Line::classify(rest));
+        }
+        let Some(text) = self.lines.next() else {
+            return self.back.take().map(Line::classify);
+        };
+        let (text, rest) = split_statistics(text);
+        self.front = rest;
+        Some(Line::classify(text))
     }
 }
 
 impl DoubleEndedIterator for Lines<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.0.next_back().map(Line::classify)
+        if let Some(first) = self.back.take() {
+            return Some(Line::classify(first));
+        }
+        let Some(text) = self.lines.next_back() else {
+            return self.front.take().map(Line::classify);
+        };
+        Some(Line::classify(match split_statistics(text) {
+            (first, Some(rest)) => {
+                self.back = Some(first);
+                rest
+            }
+            (whole, None) => whole,
+        }))
+    }
+}
+
+/// Takes statistics off the end of a message without a line end.
+fn split_statistics(text: &str) -> (&str, Option<&str>) {
+    let starts = || {
+        let time = text.ends_with(" usec").then(|| text.rfind("verification time ")).flatten();
+        let processed = text.contains(" insns (limit ").then(|| text.rfind("processed ")).flatten();
+        time.or(processed)
+    };
+    match starts() {
+        // What stands in front of them must not be a recognised line itself.
+        Some(at) if at > 0 => {
+            let (first, rest) = text.split_at(at);
+            if Line::classify(first).is_message() {
+                (first, Some(rest))
+            } else {
+                (text, None)
+            }
+        }
+        _ => (text, None),
     }
 }
 
@@ -126,6 +176,12 @@ fn by_word(text: &str) -> Option<Line<'_>> {
     if let Some(rest) = text.strip_prefix("func#") {
         let (n, at) = rest.split_once(" @")?;
         return (number(n).is_some() && number(at).is_some()).then(|| plain(text, Kind::Func));
+    }
+    // The two states of an infinite loop; the space in front belongs to the state.
+    for heading in ["cur state:", "old state:"] {
+        if let Some(state) = text.strip_prefix(heading) {
+            return Some(Line { state: Some(state.trim()), ..plain(text, Kind::State) });
+        }
     }
     let (frame, _) = text.strip_prefix("frame ")?.split_once(": propagating ")?;
     number(frame).map(|_| plain(text, Kind::Propagating))
@@ -238,6 +294,7 @@ mod tests {
         kind("12:", Kind::State, Some(12));
         kind("12: refs=2", Kind::State, Some(12));
         kind(" frame1: R1=ctx() R10=fp0", Kind::State, None);
+        kind("old state: R0=0 R1=ctx() R10=fp0", Kind::State, None);
         kind("0: (b7) r0 = 7                        ; R0=7", Kind::Insn, Some(0));
         kind("3: (95) exit", Kind::Insn, Some(3));
         kind("; return x; @ a.c:3", Kind::Source, None);
@@ -269,6 +326,16 @@ mod tests {
         ] {
             kind(text, Kind::Message, None);
         }
+    }
+
+    #[test]
+    fn statistics_behind_a_message_without_line_end() {
+        let log = "0: (85) call bpf_tail_call#12\nexpected prog array map for tail callprocessed 3 insns (limit 1000000) x\n";
+        let texts: Vec<&str> = super::Lines::new(log).map(|l| l.text).collect();
+        let back: Vec<&str> = super::Lines::new(log).rev().map(|l| l.text).collect();
+        assert_eq!(texts.get(1).copied(), Some("expected prog array map for tail call"));
+        assert_eq!(texts.len(), 3);
+        assert!(back.iter().rev().eq(texts.iter()));
     }
 
     #[test]

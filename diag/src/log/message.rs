@@ -47,6 +47,13 @@ mod tests {
     }
 
     #[test]
+    fn an_infinite_loop_is_named_before_its_states() {
+        let log = "; for (;;) @ a.c:1\ninfinite loop detected at insn 0\ncur state: R0=0 R10=fp0\nold state: R0=0 R10=fp0\n\
+                   processed 11 insns\n";
+        assert_eq!(message(log), Some("infinite loop detected at insn 0"));
+    }
+
+    #[test]
     fn spaces_belong_to_the_message() {
         assert_eq!(message("0: (95) exit\n  odd words \nprocessed 1 insns\n"), Some("  odd words "));
     }

@@ -1,5 +1,7 @@
 //! The statistics at the end of a log (`print_verification_stats`).
 
+use super::line::Lines;
+
 /// What verification cost.  `None` where the log level left the number out.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Stats {
@@ -23,7 +25,7 @@ impl Stats {
         let mut found = None;
         let mut extra = (None, None);
         // The statistics are the last lines; reading backwards keeps this short for long logs.
-        for line in log.lines().rev().take(64) {
+        for line in Lines::new(log).rev().map(|l| l.text).take(64) {
             if found.is_none() {
                 found = Stats::parse_processed(line);
             } else if let Some(us) = parse_time(line) {
