@@ -118,20 +118,19 @@ impl BtfExt {
 }
 
 impl<const N: usize> SecRecords<N> {
-    /// Records from the first to the last whose instruction lies in `start..end` (bytes), as libbpf copies them: it
-    /// stops at the first record at or past the end, and takes what lies between along.
-    pub fn range(&self, start: u64, end: u64) -> &[[u32; N]] {
-        let off = |r: &[u32; N]| r[0] as u64;
+    /// Numbers of the records from the first to the last whose instruction lies in slots `start..end`, as libbpf copies
+    /// them: it stops at the first record at or past the end, and takes what lies between along.
+    pub fn range(&self, start: usize, end: usize) -> std::ops::Range<usize> {
+        let slot = |r: &[u32; N]| r[0] as usize / 8;
         if self.sorted {
-            let from = self.records.partition_point(|r| off(r) < start);
-            let to = self.records.partition_point(|r| off(r) < end);
-            return self.records.get(from..to).unwrap_or(&[]);
+            return self.records.partition_point(|r| slot(r) < start)..self.records.partition_point(|r| slot(r) < end);
         }
-        let stop = self.records.iter().position(|r| off(r) >= end).unwrap_or(self.records.len());
-        let head = &self.records[..stop];
-        match (head.iter().position(|r| off(r) >= start), head.iter().rposition(|r| off(r) >= start)) {
-            (Some(a), Some(b)) => &head[a..=b],
-            _ => &[],
+        let stop = self.records.iter().position(|r| slot(r) >= end).unwrap_or(self.records.len());
+        let mut inside = (0..stop).filter(|i| self.records.get(*i).is_some_and(|r| slot(r) >= start));
+        match (inside.next(), inside.next_back()) {
+            (Some(a), Some(b)) => a..b + 1,
+            (Some(a), None) => a..a + 1,
+            _ => 0..0,
         }
     }
 }

@@ -106,8 +106,6 @@ pub struct Rel {
     /// Byte offset in the section it applies to.
     pub offset: u64,
     pub symbol: usize,
-    /// `R_BPF_*`.  libbpf decides by instruction and symbol, never by this.
-    pub kind: u32,
 }
 
 /// A parsed object.
@@ -241,7 +239,8 @@ impl<'a> Elf<'a> {
         }
         Ok(data.chunks_exact(REL_LEN).map(|r| {
             let info = u64_at(r, 8).unwrap_or(0);
-            Rel { offset: u64_at(r, 0).unwrap_or(0), symbol: (info >> 32) as usize, kind: info as u32 }
+            // The low half is the relocation type, which decides nothing: instruction and symbol do.
+            Rel { offset: u64_at(r, 0).unwrap_or(0), symbol: (info >> 32) as usize }
         }))
     }
 }

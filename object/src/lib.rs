@@ -2,6 +2,32 @@
 //!
 //! Knows no verifier state and nothing of the running host: whatever depends on
 //! a kernel (its BTF, its release) is an argument.
+//!
+//! [`load`] does it in one go; [`Opened::parse`], settings, then [`Opened::link`] is the same in steps, as libbpf's
+//! open and load are.  A refusal is a [`LoadError`]: of the whole file, or of one program beside others that load.
 
+mod append;
+mod arg_ctx;
+mod attach;
 pub mod btf;
+mod btf_ext;
+mod core;
+mod data_sections;
+mod elf;
+mod error;
+mod extern_values;
+mod externs;
+mod link;
+mod maps;
 pub mod model;
+mod open;
+mod programs;
+mod reloc;
+mod struct_ops;
+mod target;
+
+pub use error::{LoadError, LoadErrorKind};
+pub use link::{load, Entry, Object};
+pub use maps::Slot;
+pub use open::{object_name, Opened};
+pub use target::{Fact, LoaderFeatures, Target};

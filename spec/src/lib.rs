@@ -9,6 +9,7 @@ mod generated;
 pub mod helper;
 pub mod kernel;
 pub mod prog;
+pub mod section;
 pub mod types;
 pub mod uapi;
 
@@ -17,5 +18,6 @@ pub use ctx::{AccessType, CtxAccess};
 pub use helper::HelperProto;
 pub use kernel::{Config, Features, Jit, Kernel, Limits};
 pub use prog::{Caps, ProgKind};
+pub use section::{SectionDef, SECTION_DEFS};
 pub use types::{ArgBase, ArgType, RegBase, RegType, RetBase, RetType, TypeFlags};
 pub use uapi::{AttachType, MapType, ProgType};

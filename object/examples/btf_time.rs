@@ -1,2 +1,0 @@
-fn main(){ let b=std::fs::read("/sys/kernel/btf/vmlinux").unwrap(); for _ in 0..5 { let t=std::time::Instant::now(); let x=bpfassay_object::btf::Btf::parse(&b,None).unwrap(); let p=t.elapsed(); let id=x.find_by_name_kind("sk_buff",bpfassay_object::btf::BtfKind::Struct); println!("{:?} {:?} {:?} {:?}",p,t.elapsed(),x,id);
- let t=std::time::Instant::now(); let mut n=0; for i in 1..x.type_count(){ if x.size_of(i).is_some(){n+=1}; x.align_of(i); n+=x.c_name(i).len(); } println!("{} {:?}", n, t.elapsed()); assert!(x.to_bytes()==b); } }

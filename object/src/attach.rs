@@ -1,0 +1,79 @@
+//! What a program attaches to, by name in its section and by type id in the kernel
+//! (libbpf: `libbpf_find_attach_btf_id`, `find_kernel_btf_id`, `btf_get_kernel_prefix_kind`).
+
+use bpfassay_spec::{AttachType, ProgType};
+
+use crate::btf::{Btf, BtfKind};
+use crate::error::{LoadError, LoadErrorKind as K};
+use crate::link::intern;
+use crate::model::{AttachTarget, KernelBtfRef};
+use crate::open::Func;
+use crate::target::{Place, Target};
+
+/// `BTF_MAX_NAME_SIZE` less the zero.
+const NAME_MAX: usize = 127;
+
+/// How hooks are named in the kernel's BTF.
+fn prefix_and_kind(attach: Option<AttachType>) -> (&'static str, BtfKind) {
+    match attach {
+        Some(AttachType::TraceRawTp) => ("btf_trace_", BtfKind::Typedef),
+        Some(AttachType::LsmMac | AttachType::LsmCgroup) => ("bpf_lsm_", BtfKind::Func),
+        Some(AttachType::TraceIter) => ("bpf_iter_", BtfKind::Func),
+        _ => ("", BtfKind::Func),
+    }
+}
+
+fn in_btf(btf: &Btf, name: &str, attach: Option<AttachType>) -> Option<u32> {
+    let (prefix, kind) = prefix_and_kind(attach);
+    let full = format!("{prefix}{name}");
+    if full.len() > NAME_MAX {
+        return None;
+    }
+    btf.find_by_name_kind(&full, kind)
+}
+
+/// The target named after the slash of the section, `function` or `module:function`.
+pub(crate) fn find(
+    f: &Func,
+    target: &Target<'_>,
+    btfs: &mut Vec<KernelBtfRef>,
+    missing: &mut Vec<String>,
+) -> Result<AttachTarget, LoadError> {
+    let fail = |what: String| LoadError::new(K::AttachTarget, what).in_section(f.section, &f.section_name);
+    let Some((_, name)) = f.section_name.split_once('/') else {
+        return Err(fail("no BTF-based attach target is specified".to_string()));
+    };
+    if f.prog_type == Some(ProgType::Ext) {
+        return Err(fail("the program to replace a function of is not given".to_string()));
+    }
+    // libbpf compares no more of a module's name than is written before the colon.
+    let (module, function) = match name.split_once(':') {
+        Some((m, f)) => (Some(m), f),
+        None => (None, name),
+    };
+    let found = |place: Place, id: u32, btfs: &mut Vec<KernelBtfRef>| AttachTarget {
+        name: function.to_string(),
+        btf_id: id,
+        btf: intern(btfs, &place, target),
+        member: None,
+    };
+    if module.is_none_or(|m| "vmlinux".starts_with(m)) {
+        if let Some(id) = target.btf.and_then(|b| in_btf(b, function, f.attach_type)) {
+            return Ok(found(Place::Vmlinux, id, btfs));
+        }
+    }
+    for (i, (name, btf)) in target.modules.iter().enumerate() {
+        if module.is_some_and(|m| !name.starts_with(m)) {
+            continue;
+        }
+        if let Some(id) = in_btf(btf, function, f.attach_type) {
+            return Ok(found(Place::Module(i), id, btfs));
+        }
+    }
+    if target.types().complete {
+        return Err(fail(format!("'{name}' is not found in the kernel's BTF")));
+    }
+    let (prefix, _) = prefix_and_kind(f.attach_type);
+    missing.push(format!("attach target {prefix}{name}"));
+    Ok(found(Place::Vmlinux, 0, btfs))
+}
