@@ -4,6 +4,7 @@ pub mod compare;
 pub mod conformance;
 pub mod engine;
 pub mod engines;
+pub mod gen;
 pub mod kernel;
 pub mod raw;
 pub mod runtime;

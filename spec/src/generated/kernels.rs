@@ -46,18 +46,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_cond_jmp_op (7.2).
     pub collect_links_before_deciding: bool,
-    /// Comparing a register with itself is decided without looking at its bounds.
+    /// A left shift by 32 moves the signed bounds of the low half up; before, only non-negative ones.
     ///
-    /// kernel/bpf/verifier.c is_scalar_branch_taken (7.2).
-    pub self_compare_decides: bool,
-    /// A branch whose refinement yields crossed bounds is taken for dead.
-    ///
-    /// kernel/bpf/verifier.c simulate_both_branches_taken (7.2).
-    pub dead_branch_by_refining: bool,
-    /// Registers that follow a linked one at a branch are printed with the state after it.
-    ///
-    /// kernel/bpf/verifier.c sync_linked_regs (7.2).
-    pub synced_regs_are_printed: bool,
+    /// kernel/bpf/verifier.c __scalar64_min_max_lsh (7.2).
+    pub lsh_by_32_keeps_sign: bool,
 }
 
 impl Features {
@@ -74,9 +66,7 @@ impl Features {
             ("kprobe_ctx_write", self.kprobe_ctx_write),
             ("probe_write_user", self.probe_write_user),
             ("collect_links_before_deciding", self.collect_links_before_deciding),
-            ("self_compare_decides", self.self_compare_decides),
-            ("dead_branch_by_refining", self.dead_branch_by_refining),
-            ("synced_regs_are_printed", self.synced_regs_are_printed),
+            ("lsh_by_32_keeps_sign", self.lsh_by_32_keeps_sign),
         ]
     }
 
@@ -93,9 +83,7 @@ impl Features {
             "kprobe_ctx_write" => Some(&mut self.kprobe_ctx_write),
             "probe_write_user" => Some(&mut self.probe_write_user),
             "collect_links_before_deciding" => Some(&mut self.collect_links_before_deciding),
-            "self_compare_decides" => Some(&mut self.self_compare_decides),
-            "dead_branch_by_refining" => Some(&mut self.dead_branch_by_refining),
-            "synced_regs_are_printed" => Some(&mut self.synced_regs_are_printed),
+            "lsh_by_32_keeps_sign" => Some(&mut self.lsh_by_32_keeps_sign),
             _ => None,
         }
     }
@@ -242,7 +230,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true, collect_links_before_deciding: false, self_compare_decides: false, dead_branch_by_refining: false, synced_regs_are_printed: false },
+        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true, collect_links_before_deciding: false, lsh_by_32_keeps_sign: false },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },
@@ -251,7 +239,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "BPF_EVENTS", "BPF_LSM", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "INET", "IPV6_SEG6_BPF", "NET", "PERF_EVENTS", "SECURITY_NETWORK", "SOCK_CGROUP_DATA", "SYN_COOKIES", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2"],
-        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false, collect_links_before_deciding: true, self_compare_decides: true, dead_branch_by_refining: true, synced_regs_are_printed: true },
+        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false, collect_links_before_deciding: true, lsh_by_32_keeps_sign: true },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
     },

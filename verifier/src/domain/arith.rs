@@ -6,6 +6,8 @@
 //! does, because bitwise operations read bounds off the new tnum and addition does not.
 //! The caller cuts 32-bit results to size and exchanges bounds afterwards.
 
+use bpfassay_spec::{Features, RegBase, RegType};
+
 use super::reg::RegState;
 
 
@@ -98,25 +100,25 @@ impl RegState {
     }
 
     /// `self & o`: at least the known ones, at most the smaller operand.
-    pub fn alu_and(&mut self, o: &RegState) {
+    pub fn alu_and(&mut self, o: &RegState, f: Features) {
         self.var_off = self.var_off.and(o.var_off);
-        self.bitwise(Bitwise::And, o);
+        self.bitwise(Bitwise::And, o, f);
     }
 
     /// `self | o`: at least the larger operand, at most the ones that may be.
-    pub fn alu_or(&mut self, o: &RegState) {
+    pub fn alu_or(&mut self, o: &RegState, f: Features) {
         self.var_off = self.var_off.or(o.var_off);
-        self.bitwise(Bitwise::Or, o);
+        self.bitwise(Bitwise::Or, o, f);
     }
 
     /// `self ^ o`: what the tnum says.
-    pub fn alu_xor(&mut self, o: &RegState) {
+    pub fn alu_xor(&mut self, o: &RegState, f: Features) {
         self.var_off = self.var_off.xor(o.var_off);
-        self.bitwise(Bitwise::Xor, o);
+        self.bitwise(Bitwise::Xor, o, f);
     }
 
     /// Ranges of a bitwise result; `self.var_off` is the result's already.
-    fn bitwise(&mut self, op: Bitwise, o: &RegState) {
+    fn bitwise(&mut self, op: Bitwise, o: &RegState, f: Features) {
         let low = self.var_off.subreg();
         if self.var_off.subreg_is_const() && o.var_off.subreg_is_const() {
             self.mark_known32(low.value as u32);
@@ -134,7 +136,7 @@ impl RegState {
         self.umin = if op == Bitwise::Or { self.umin.max(o.umin) } else { value };
         self.umax = if op == Bitwise::And { self.umax.min(o.umax) } else { max };
         self.set_s64_from_u64();
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
     }
 
     /// The unsigned range is a signed one too if it stays on one side of the sign boundary; else unbounded.
@@ -157,13 +159,12 @@ impl RegState {
     }
 
     /// `self << n` of all 64 bits, `n` a constant below 64.
-    pub fn alu_lsh64(&mut self, n: u32) {
-        // `<<= 32; s>>= 32` is how compilers sign-extend; a non-negative low half keeps its signed bounds.
-        let shifts_low_up = n == 32;
-        self.smax =
-            if shifts_low_up && self.s32_max >= 0 { (self.s32_max as i64) << 32 } else { i64::MAX };
-        self.smin =
-            if shifts_low_up && self.s32_min >= 0 { (self.s32_min as i64) << 32 } else { i64::MIN };
+    pub fn alu_lsh64(&mut self, n: u32, f: Features) {
+        // `<<= 32; s>>= 32` is how compilers sign-extend: the low half keeps its signed bounds.
+        let keeps = |low: i32| n == 32 && (low >= 0 || f.lsh_by_32_keeps_sign);
+        let up = |low: i32| (low as i64) << 32;
+        self.smax = if keeps(self.s32_max) { up(self.s32_max) } else { i64::MAX };
+        self.smin = if keeps(self.s32_min) { up(self.s32_min) } else { i64::MIN };
         if self.umax > 1u64 << (63 - (n & 63)) {
             self.set_u64(0, u64::MAX);
         } else {
@@ -171,7 +172,7 @@ impl RegState {
         }
         self.shift_left_ranges32(n);
         self.var_off = self.var_off.lshift(n as u8);
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
     }
 
     /// `self << n` of the low half, `n` below 32.
@@ -193,13 +194,13 @@ impl RegState {
     }
 
     /// `self >> n` of all 64 bits, zeros shifted in; the unsigned range says all that is known.
-    pub fn alu_rsh64(&mut self, n: u32) {
+    pub fn alu_rsh64(&mut self, n: u32, f: Features) {
         let n = n & 63;
         self.set_s64(i64::MIN, i64::MAX);
         self.var_off = self.var_off.rshift(n as u8);
         self.set_u64(self.umin >> n, self.umax >> n);
         self.mark_unbounded32();
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
     }
 
     /// `self >> n` of the low half.
@@ -213,13 +214,13 @@ impl RegState {
     }
 
     /// `self s>> n` of all 64 bits; the unsigned range comes back from the tnum.
-    pub fn alu_arsh64(&mut self, n: u32) {
+    pub fn alu_arsh64(&mut self, n: u32, f: Features) {
         let n = n & 63;
         self.set_s64(self.smin >> n, self.smax >> n);
         self.var_off = self.var_off.arshift64(n as u8);
         self.set_u64(0, u64::MAX);
         self.mark_unbounded32();
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
     }
 
     /// `self s>> n` of the low half.
@@ -234,7 +235,7 @@ impl RegState {
 
     /// Byte swap or truncation of the low `bits`; `swaps` says which, for the machine at hand
     /// (`scalar_byte_swap`).  A swap scrambles ranges, so they come back from the tnum alone.
-    pub fn alu_byte_swap(&mut self, swaps: bool, bits: u32, f: bpfassay_spec::Features) {
+    pub fn alu_byte_swap(&mut self, swaps: bool, bits: u32, f: Features) {
         if swaps || bits != 64 {
             self.clear_scalar_id();
         }
@@ -257,7 +258,7 @@ impl RegState {
     /// A scalar that is exactly `v` (what the kernel makes of an immediate).
     pub fn constant_scalar(v: u64) -> RegState {
         let mut reg = RegState::ZEROED;
-        reg.ty = bpfassay_spec::RegType::of(bpfassay_spec::RegBase::Scalar);
+        reg.ty = RegType::of(RegBase::Scalar);
         reg.set_known_value(v);
         reg
     }

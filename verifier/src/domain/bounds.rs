@@ -171,20 +171,23 @@ impl RegState {
 impl RegState {
     /// Exchanges what the five views know (`reg_bounds_sync`).
     pub fn sync(&mut self, f: Features) {
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
         for _ in 0..3 {
             self.deduce_32(f);
             self.deduce_64();
             self.deduce_mixed();
         }
         self.learn_tnum_from_ranges();
-        self.learn_ranges_from_tnum();
+        self.learn_ranges_from_tnum(f);
     }
 
     /// `__update_reg_bounds`: an unknown sign bit makes the signed minimum negative, the signed maximum not.
-    pub(crate) fn learn_ranges_from_tnum(&mut self) {
+    pub(crate) fn learn_ranges_from_tnum(&mut self, f: Features) {
         self.learn_range32_from_tnum();
         self.learn_range64_from_tnum();
+        if f.tnum_single_value {
+            self.learn_single_value();
+        }
     }
 
     pub(crate) fn learn_range32_from_tnum(&mut self) {
@@ -199,6 +202,22 @@ impl RegState {
         let sign = i64::MIN as u64;
         self.narrow_s64((value | (mask & sign)) as i64, (value | (mask & !sign)) as i64);
         self.narrow_u64(value, value | mask);
+    }
+
+    /// If the unsigned range holds only one member of the tnum, the register is that member.
+    ///
+    /// Members above `umin` are found by stepping: none up to `umax` if `umin` itself is one; the largest
+    /// member, reached in one step; or exactly one in between.
+    fn learn_single_value(&mut self) {
+        let t = self.var_off;
+        let next = t.step(self.umin);
+        if t.contains(self.umin) {
+            if next > self.umax {
+                self.set_known_value(self.umin);
+            }
+        } else if next == t.umax() || (next <= self.umax && t.step(next) > self.umax) {
+            self.set_known_value(next);
+        }
     }
 
     /// 32-bit ranges from 64-bit ones and from each other (`__reg32_deduce_bounds`).

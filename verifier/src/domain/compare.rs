@@ -51,24 +51,6 @@ pub fn is_scalar_branch_taken(a: &RegState, b: &RegState, cond: Cond, width: Wid
     }
 }
 
-/// The comparison of a register with itself: only JSET depends on the value.
-pub fn is_self_branch_taken(r: &RegState, cond: Cond, width: Width) -> Option<bool> {
-    match cond {
-        Cond::Ge | Cond::Le | Cond::Sge | Cond::Sle | Cond::Eq => Some(true),
-        Cond::Gt | Cond::Lt | Cond::Sgt | Cond::Slt | Cond::Ne => Some(false),
-        Cond::Set => {
-            let x = View::of(r, width);
-            if x.t.is_const() {
-                Some(x.t.value != 0)
-            } else if x.smin <= 0 && x.smax >= 0 {
-                None
-            } else {
-                Some(true)
-            }
-        }
-    }
-}
-
 fn decide(always: bool, never: bool) -> Option<bool> {
     if always {
         Some(true)

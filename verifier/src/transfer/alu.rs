@@ -277,7 +277,7 @@ fn adjust_scalar_min_max_vals(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, 
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
-    let narrow = insn.width == Width::W32;
+    let (narrow, f) = (insn.width == Width::W32, env.kernel.features);
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
     match insn.op {
@@ -287,29 +287,29 @@ fn adjust_scalar_min_max_vals(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, 
         AluCode::Mul => dst.alu_mul(src),
         AluCode::And => {
             maybe_fork_scalars(env, insn, dst, src)?;
-            dst.alu_and(src);
+            dst.alu_and(src, f);
         }
         AluCode::Or => {
             maybe_fork_scalars(env, insn, dst, src)?;
-            dst.alu_or(src);
+            dst.alu_or(src, f);
         }
-        AluCode::Xor => dst.alu_xor(src),
+        AluCode::Xor => dst.alu_xor(src, f),
         AluCode::Lsh if narrow => dst.alu_lsh32(count),
-        AluCode::Lsh => dst.alu_lsh64(count),
+        AluCode::Lsh => dst.alu_lsh64(count, f),
         AluCode::Rsh if narrow => dst.alu_rsh32(count),
-        AluCode::Rsh => dst.alu_rsh64(count),
+        AluCode::Rsh => dst.alu_rsh64(count, f),
         AluCode::Arsh if narrow => dst.alu_arsh32(count),
-        AluCode::Arsh => dst.alu_arsh64(count),
+        AluCode::Arsh => dst.alu_arsh64(count, f),
         AluCode::End => {
             let swaps = insn.raw.class() == Class::Alu64 || insn.raw.is_src_reg();
-            dst.alu_byte_swap(swaps, insn.raw.imm as u32, env.kernel.features);
+            dst.alu_byte_swap(swaps, insn.raw.imm as u32, f);
         }
         _ => {}
     }
     if narrow && insn.op != AluCode::End {
         dst.zext_32_to_64();
     }
-    dst.sync(env.kernel.features);
+    dst.sync(f);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use super::null_check::{
     is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers, Records,
 };
 use crate::check::reg_arg::{check_reg_arg, RegArg};
-use crate::domain::compare::{flip, is_scalar_branch_taken, is_self_branch_taken, Fact, Pair};
+use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
 use crate::domain::reg::RegState;
 use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
@@ -179,9 +179,8 @@ fn collect(env: &mut Env<'_>, jump: Jump, linked: &mut LinkedRegs) {
 
 /// The direction, if it is known; then what decided it must be precise.
 fn decide(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check<Option<bool>> {
-    let same = jump.src == Some(jump.dst) && env.kernel.features.self_compare_decides;
     let dst = env.reg(jump.dst);
-    let taken = is_branch_taken(env, dst, operand, jump.cond, jump.width, same);
+    let taken = is_branch_taken(dst, operand, jump.cond, jump.width);
     if taken.is_none() {
         return Ok(None);
     }
@@ -199,25 +198,12 @@ fn decide(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check<Option<boo
     Ok(taken)
 }
 
-fn is_branch_taken(
-    env: &Env<'_>,
-    a: &RegState,
-    b: &RegState,
-    cond: Cond,
-    width: Width,
-    same: bool,
-) -> Option<bool> {
+fn is_branch_taken(a: &RegState, b: &RegState, cond: Cond, width: Width) -> Option<bool> {
     if width == Width::W64 && is_pkt_pointer_any(a) && is_pkt_pointer_any(b) {
         return is_pkt_ptr_branch_taken(a, b, cond);
     }
     if a.is_scalar() && b.is_scalar() {
-        if same {
-            return is_self_branch_taken(a, cond, width);
-        }
-        let f = env.kernel.features;
-        return is_scalar_branch_taken(a, b, cond, width).or_else(|| {
-            f.dead_branch_by_refining.then(|| is_dead_by_refining(a, b, cond, width, f)).flatten()
-        });
+        return is_scalar_branch_taken(a, b, cond, width);
     }
     // A pointer known not to be null is not equal to zero; nothing else is known of addresses.
     let narrow = width == Width::W32;
@@ -230,29 +216,6 @@ fn is_branch_taken(
         Cond::Eq if zero => Some(false),
         Cond::Ne if zero => Some(true),
         _ => None,
-    }
-}
-
-/// Refining is sound, so a branch on which it yields contradicting ranges is dead
-/// (`simulate_both_branches_taken`).
-fn is_dead_by_refining(
-    a: &RegState,
-    b: &RegState,
-    cond: Cond,
-    width: Width,
-    f: bpfassay_spec::Features,
-) -> Option<bool> {
-    let is_dead = |fact| {
-        let mut pair = Pair::of(*a, *b, false);
-        pair.refine(fact, width, f);
-        pair.first().has_crossed_bounds() || pair.second().has_crossed_bounds()
-    };
-    if is_dead(Fact::not(cond)) {
-        Some(true)
-    } else if is_dead(Fact::Holds(cond)) {
-        Some(false)
-    } else {
-        None
     }
 }
 
@@ -335,15 +298,9 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
         if !reg.is_scalar() || reg.id == 0 {
             continue;
         }
-        let (mut regs, mut slots) = sync_linked_regs(&mut env.cur, r, linked, f);
+        sync_linked_regs(&mut env.cur, r, linked, f);
         if let Some(other) = other_branch(env) {
-            let touched = sync_linked_regs(other, r, linked, f);
-            regs |= touched.0;
-            slots |= touched.1;
-        }
-        if f.synced_regs_are_printed {
-            env.scratched_regs |= regs;
-            env.scratched_slots |= slots;
+            sync_linked_regs(other, r, linked, f);
         }
     }
 }

@@ -162,16 +162,10 @@ fn set_linked(st: &mut VerifierState, e: &Linked, v: RegState) {
 }
 
 /// Gives every scalar of the set what is known of register `known` of the innermost frame, moved by the
-/// difference of their deltas.  Returns bits of the registers and slots touched, for the log.
-pub fn sync_linked_regs(
-    st: &mut VerifierState,
-    known: Reg,
-    set: &LinkedRegs,
-    f: Features,
-) -> (u32, u64) {
+/// difference of their deltas.
+pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f: Features) {
     let source = *st.cur().reg(known);
     let this = Linked { frame: st.curframe(), place: LinkedPlace::Reg(known) };
-    let (mut regs, mut slots) = (0, 0);
     for e in set.iter().filter(|e| *e != this) {
         let Some(old) = linked(st, &e).copied() else { continue };
         if !old.is_scalar() || old.id & !ADD_CONST != source.id & !ADD_CONST {
@@ -182,12 +176,7 @@ pub fn sync_linked_regs(
             continue;
         }
         set_linked(st, &e, follow(&old, &source, f));
-        match e.place {
-            LinkedPlace::Reg(r) => regs |= 1u32 << r.0,
-            LinkedPlace::Slot(spi) => slots |= 1u64 << (spi & 63),
-        }
     }
-    (regs, slots)
 }
 
 /// `old`, now that the scalar it is linked to is known to be `source`.

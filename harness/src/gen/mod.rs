@@ -1,0 +1,4 @@
+//! Program generators.  Each makes programs for one purpose from a seed; the same seed gives the same program.
+
+pub mod rng;
+pub mod scalar;
