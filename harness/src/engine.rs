@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::runtime::ctx::Refusal;
 use crate::runtime::memory::Fault;
 
 /// One run's input, as BPF_PROG_TEST_RUN takes it.
@@ -33,6 +34,8 @@ pub struct Outcome {
     /// Instructions of the last run.
     pub insns: u64,
     pub trap: Option<Trap>,
+    /// Set when the input was not taken and nothing ran.
+    pub refusal: Option<Refusal>,
 }
 
 impl Outcome {

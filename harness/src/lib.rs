@@ -8,3 +8,4 @@ pub mod gen;
 pub mod kernel;
 pub mod raw;
 pub mod runtime;
+pub mod testrun;

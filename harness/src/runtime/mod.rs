@@ -5,6 +5,7 @@
 //! the [`World`] supplies them, so that a run repeats.
 
 pub mod checksum;
+pub mod ctx;
 pub mod helpers;
 pub mod maps;
 pub mod memory;
@@ -64,6 +65,7 @@ pub struct Runtime {
     pub ctx: Option<RegionId>,
     pub helpers: HelperSet,
     stacks: Vec<RegionId>,
+    inputs: Vec<RegionId>,
     code: Option<RegionId>,
     may_goto: u32,
 }
@@ -81,6 +83,7 @@ impl Runtime {
             ctx: None,
             helpers,
             stacks: Vec::new(),
+            inputs: Vec::new(),
             code,
             may_goto: 0,
         }
@@ -94,6 +97,22 @@ impl Runtime {
                 r.bytes_mut().fill(0);
             }
         }
+    }
+
+    /// Gives back packet and context of the last input.
+    pub fn forget_input(&mut self) {
+        for id in std::mem::take(&mut self.inputs) {
+            self.mem.release(id);
+        }
+        self.ctx = None;
+        self.packet = None;
+    }
+
+    /// Adds a region that lives until the next input.
+    pub fn add_input(&mut self, region: Region) -> Option<RegionId> {
+        let id = self.mem.add(region)?;
+        self.inputs.push(id);
+        Some(id)
     }
 
     /// Frame pointer of this frame, whose stack it makes.

@@ -1,0 +1,124 @@
+//! A loaded program under the interpreter, run as BPF_PROG_RUN runs it.
+//!
+//! Maps live as long as the instance; each run gets a new packet and context.
+//! Verifies nothing: who calls this has a verdict, or runs it in a child.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bpfassay_object::model::{MapDef, Program};
+use bpfassay_spec::ProgType;
+
+use crate::engine::{Input, Instance, Outcome};
+use crate::engines::code::Code;
+use crate::engines::interp::{NoTrace, Thread, Tracer};
+use crate::raw::DEFAULT_FUEL;
+use crate::runtime::ctx::{self, Refusal};
+use crate::runtime::helpers::HelperSet;
+use crate::runtime::maps::{Map, Shape};
+use crate::runtime::world::World;
+use crate::runtime::Runtime;
+
+/// Why a program cannot be made ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LoadError {
+    /// Creating this map gives this error number.
+    Map { name: String, errno: i64 },
+}
+
+/// A program with its maps.
+pub struct Interp {
+    code: Arc<Code>,
+    prog_type: ProgType,
+    pub rt: Runtime,
+    pub fuel: u64,
+}
+
+impl Interp {
+    pub fn load(program: &Program, world: World) -> Result<Interp, LoadError> {
+        Interp::new(&program.insns, program.prog_type, &program.maps, world)
+    }
+
+    pub fn new(
+        insns: &[bpfassay_isa::RawInsn],
+        prog_type: ProgType,
+        maps: &[MapDef],
+        world: World,
+    ) -> Result<Interp, LoadError> {
+        let mut rt = Runtime::new(world, HelperSet::linux());
+        for def in maps {
+            add_map(&mut rt, def)
+                .map_err(|errno| LoadError::Map { name: def.name.clone(), errno })?;
+        }
+        let code = Arc::new(Code::new(insns));
+        Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL })
+    }
+
+    /// The decoded program, to put into another's prog array.
+    pub fn code(&self) -> &Arc<Code> {
+        &self.code
+    }
+
+    /// As [`Instance::run`], with every instruction shown to `tracer`.
+    pub fn run_traced<T: Tracer>(&mut self, input: &Input, tracer: &mut T) -> Outcome {
+        self.rt.forget_input();
+        let prepared = match ctx::prepare(&mut self.rt, self.prog_type, input) {
+            Ok(p) => p,
+            Err(refusal) => return Outcome { refusal: Some(refusal), ..Outcome::default() },
+        };
+        let repeat = input.repeat.max(1);
+        let mut out = Outcome::default();
+        let mut spent = Duration::ZERO;
+        for _ in 0..repeat {
+            self.rt.start_run();
+            let mut thread = Thread::new(self.code.clone(), self.fuel, tracer);
+            let start = Instant::now();
+            let result = thread.run(&mut self.rt, [prepared.ctx, 0]);
+            spent += start.elapsed();
+            out.insns = thread.executed();
+            match result {
+                Ok(r0) => out.r0 = r0,
+                Err(trap) => {
+                    out.trap = Some(trap);
+                    break;
+                }
+            }
+        }
+        out.duration = spent / repeat;
+        (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
+        out
+    }
+
+    /// Why the last input was refused, as the kernel's error number where it has one.
+    pub fn errno(refusal: &Refusal) -> Option<i64> {
+        match refusal {
+            Refusal::Errno(e) => Some(*e),
+            Refusal::Unsupported(_) => None,
+        }
+    }
+}
+
+impl Instance for Interp {
+    fn engine(&self) -> &'static str {
+        "interp"
+    }
+
+    fn run(&mut self, input: &Input) -> Outcome {
+        self.run_traced(input, &mut NoTrace)
+    }
+}
+
+/// Creates a map and fills it with its initial value.
+fn add_map(rt: &mut Runtime, def: &MapDef) -> Result<(), i64> {
+    let index = u32::try_from(rt.maps.len()).unwrap_or(u32::MAX);
+    let map = Map::new(&mut rt.mem, index, Shape::of(def, rt.world.cpus))?;
+    let initial = def.initial.as_ref().zip(map.direct_value());
+    if let Some((bytes, id)) = initial {
+        let to = rt.mem.region_mut(id).and_then(|r| r.bytes_mut().get_mut(..bytes.len()));
+        if let Some(to) = to {
+            to.copy_from_slice(bytes);
+        }
+    }
+    rt.maps.push(map);
+    Ok(())
+}
