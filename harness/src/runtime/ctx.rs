@@ -7,7 +7,7 @@
 
 use bpfassay_spec::ProgType;
 
-use super::maps::errno::{E2BIG, EINVAL};
+use super::maps::errno::{E2BIG, EINVAL, ENOMEM};
 use super::memory::{Access, Memory, PointerField, Region, RegionId, RegionKind};
 use super::packet::{Buffer, Packet};
 use super::Runtime;
@@ -35,6 +35,8 @@ const SKB_LIMIT: u32 = 16_064;
 /// `XDP_PACKET_HEADROOM`.
 const XDP_HEADROOM: u32 = 256;
 const XDP_FRAME: u32 = 40;
+/// `MAX_SKB_FRAGS` pages.
+const XDP_FRAGS_MAX: usize = 17 * PAGE as usize;
 const ETH_HLEN: u32 = 14;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
@@ -98,10 +100,14 @@ pub struct Prepared {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum CtxShape {
-    Skb { is_l2: bool },
+    Skb {
+        is_l2: bool,
+    },
     Xdp,
     /// As given.
-    Plain { hands_back: bool },
+    Plain {
+        hands_back: bool,
+    },
 }
 
 /// Builds context and packet in `rt`.
@@ -148,7 +154,7 @@ pub fn finish(rt: &mut Runtime, p: &Prepared) -> (Option<Vec<u8>>, Option<Vec<u8
                 put(&mut given, 4, &(packet.end - packet.meta).to_le_bytes());
                 given
             });
-            (data.map(<[u8]>::to_vec), ctx)
+            (data.map(|d| [d, &packet.frags].concat()), ctx)
         }
         CtxShape::Plain { hands_back } => (None, view.filter(|_| hands_back)),
     }
@@ -181,6 +187,7 @@ fn prepare_skb(
         mac: SKB_ROOM,
         network,
         is_direct,
+        frags: Vec::new(),
     };
     let mut view = vec![0; SKB_SIZE];
     fill_skb(&mut view, &input.data, packet.len());
@@ -213,7 +220,6 @@ fn fill_skb(view: &mut [u8], frame: &[u8], len: u32) {
     put(view, skb::PKT_TYPE, &packet_type(frame).to_le_bytes());
     put(view, skb::PROTOCOL, &(protocol.swap_bytes() as u32).to_le_bytes());
     put(view, skb::IFINDEX, &LOOPBACK.to_le_bytes());
-    put(view, skb::WIRE_LEN, &len.to_le_bytes());
     let network = frame.get(ETH_HLEN as usize..).unwrap_or(&[]);
     let mut address = |to: usize, at: usize, n: usize| {
         if let Some(a) = network.get(at..at + n) {
@@ -240,11 +246,10 @@ fn fill_skb(view: &mut [u8], frame: &[u8], len: u32) {
     put(view, skb::FAMILY, &family.to_le_bytes());
 }
 
-/// `eth_skb_pkt_type` on a device whose address is all zeroes.
+/// `eth_skb_pkt_type` on loopback, whose own and whose broadcast address are all zeroes.
 fn packet_type(frame: &[u8]) -> u32 {
     match frame.get(..6) {
         Some([0, 0, 0, 0, 0, 0]) => 0,
-        Some([255, 255, 255, 255, 255, 255]) => 1,
         Some([first, ..]) if first & 1 != 0 => 2,
         _ => 3,
     }
@@ -289,6 +294,7 @@ fn take_skb_input(view: &mut [u8], given: &[u8], len: u32) -> Result<(), Refusal
         copy(view, given, start, end);
     }
     put(view, skb::IFINDEX, &LOOPBACK.to_le_bytes());
+    // Without a context the field stays 0.
     if wire_len == 0 {
         put(view, skb::WIRE_LEN, &len.to_le_bytes());
     }
@@ -319,11 +325,14 @@ fn prepare_xdp(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
     if size.saturating_sub(meta_len) < ETH_HLEN {
         return Err(Refusal::Errno(EINVAL));
     }
-    if size > linear.min(max) {
-        return Err(Refusal::Unsupported("packets in several fragments"));
+    linear = linear.min(max);
+    // What the linear part cannot hold stands in fragments, which the program does not see directly.
+    let (head, frags) = input.data.split_at_checked(linear as usize).unwrap_or((&input.data, &[]));
+    if frags.len() > XDP_FRAGS_MAX {
+        return Err(Refusal::Errno(ENOMEM));
     }
     let mut bytes = vec![0; (PAGE - SHARED_INFO) as usize];
-    put(&mut bytes, headroom as usize, &input.data);
+    put(&mut bytes, headroom as usize, head);
     let region = add(rt, Region::new(RegionKind::Packet, Access::ReadWrite, bytes))?;
     let mut view = vec![0; XDP_SIZE];
     put(&mut view, 12, &LOOPBACK.to_le_bytes());
@@ -340,17 +349,18 @@ fn prepare_xdp(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
         mac: headroom + meta_len,
         network: headroom + meta_len + ETH_HLEN,
         is_direct: true,
+        frags: frags.to_vec(),
     };
     packet.show(&mut rt.mem, rt.ctx);
     rt.packet = Some(packet);
     Ok(Prepared { ctx: Memory::addr(ctx, 0), shape: CtxShape::Xdp, given })
 }
 
-/// `xdp_convert_md_to_buff` in a world whose only device is loopback, which has no receive queue.
+/// `xdp_convert_md_to_buff` in a world whose only device is loopback, with one receive queue.
 fn xdp_device(ifindex: u32, queue: u32) -> Result<(), Refusal> {
     match (ifindex, queue) {
-        (0, 0) => Ok(()),
-        (0, _) | (LOOPBACK, _) => Err(Refusal::Errno(EINVAL)),
+        (0 | LOOPBACK, 0) => Ok(()),
+        (0 | LOOPBACK, _) => Err(Refusal::Errno(EINVAL)),
         _ => Err(Refusal::Errno(ENODEV)),
     }
 }

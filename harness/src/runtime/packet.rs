@@ -48,6 +48,8 @@ pub struct Packet {
     pub network: u32,
     /// False where the program type reads the packet through helpers only.
     pub is_direct: bool,
+    /// What follows `end` in pages of its own (xdp only).
+    pub frags: Vec<u8>,
 }
 
 impl Packet {

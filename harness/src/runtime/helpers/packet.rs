@@ -50,6 +50,15 @@ fn packet(c: &Call<'_>) -> Result<Packet, Stop> {
     c.rt.packet.clone().ok_or(Stop::Trap(none))
 }
 
+/// The packet, where it is in one piece.
+fn linear(c: &Call<'_>) -> Result<Packet, Stop> {
+    let p = packet(c)?;
+    if p.frags.is_empty() {
+        return Ok(p);
+    }
+    Err(TrapKind::Unsupported("this helper on a packet in several fragments").into())
+}
+
 /// Takes over moved ends and shows them to the program.
 fn renew(c: &mut Call<'_>, p: Packet) {
     p.show(&mut c.rt.mem, c.rt.ctx);
@@ -271,7 +280,7 @@ fn xdp_adjust_meta(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
 }
 
 fn xdp_adjust_tail(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
-    let mut p = packet(c)?;
+    let mut p = linear(c)?;
     let end = moved(p.end, a[1]);
     if end > p.hard_end as i64 || end < (p.data + ETH_HLEN) as i64 {
         return number(-EINVAL);
@@ -296,7 +305,7 @@ fn xdp_range(p: &Packet, off: u64, len: u64) -> Result<(u32, u32), i64> {
 }
 
 fn xdp_load(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
-    let p = packet(c)?;
+    let p = linear(c)?;
     match xdp_range(&p, a[1], a[3]) {
         Ok((off, len)) => load(c, &p, p.data, off, a[2], len),
         Err(e) => number(e),
@@ -304,7 +313,7 @@ fn xdp_load(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
 }
 
 fn xdp_store(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
-    let p = packet(c)?;
+    let p = linear(c)?;
     match xdp_range(&p, a[1], a[3]) {
         Ok((off, len)) => {
             let bytes = c.bytes(a[2], len)?;
@@ -315,5 +324,6 @@ fn xdp_store(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
 }
 
 fn xdp_len(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(packet(c)?.len() as u64)
+    let p = packet(c)?;
+    Ok(p.len() as u64 + p.frags.len() as u64)
 }
