@@ -147,6 +147,15 @@ fn struct_walk(
     Err(Miss(String::new(), Errno::EINVAL))
 }
 
+/// A name as messages show it (`__btf_name_by_offset`).
+pub(super) fn shown(name: &str) -> &str {
+    if name.is_empty() {
+        "(anon)"
+    } else {
+        name
+    }
+}
+
 fn walk_level<'a>(
     btf: &'a Btf,
     t: Type<'a>,
@@ -154,7 +163,7 @@ fn walk_level<'a>(
     size: i32,
     flags: &mut TypeFlags,
 ) -> Result<Step<'a>, Miss> {
-    let name = t.name();
+    let name = shown(t.name());
     if !t.kind().is_composite() {
         return Err(Miss(format!("Type '{name}' is not a struct\n"), Errno::EINVAL));
     }
@@ -209,7 +218,7 @@ fn beyond_end<'a>(btf: &'a Btf, t: Type<'a>, off: i32, size: i32) -> Result<Step
     flexible().ok_or_else(|| {
         let text = format!(
             "access beyond struct {} at off {} size {}\n",
-            t.name(),
+            shown(t.name()),
             off as u32,
             size as u32
         );
@@ -226,7 +235,7 @@ fn enter_member<'a>(
     size: i32,
     flags: &mut TypeFlags,
 ) -> Result<Option<Step<'a>>, Miss> {
-    let mname = btf.str(m.name_off);
+    let (tname, mname) = (shown(t.name()), shown(btf.str(m.name_off)));
     let Some(r) = resolve_size(btf, m.type_id) else {
         return Err(Miss(format!("field {mname} doesn't have size\n"), Errno::EFAULT));
     };
@@ -254,8 +263,7 @@ fn enter_member<'a>(
     if mtype.kind() == BtfKind::Ptr {
         if msize != size as u32 || uoff != moff {
             let text = format!(
-                "cannot access ptr member {mname} with moff {moff} in struct {} with off {uoff} size {}\n",
-                t.name(),
+                "cannot access ptr member {mname} with moff {moff} in struct {tname} with off {uoff} size {}\n",
                 size as u32
             );
             return Err(Miss(text, Errno::EACCES));
@@ -264,8 +272,7 @@ fn enter_member<'a>(
     }
     if uoff + size as u32 > true_end && !flags.intersects(TypeFlags::PTR_UNTRUSTED) {
         let text = format!(
-            "access beyond the end of member {mname} (mend:{true_end}) in struct {} with off {uoff} size {}\n",
-            t.name(),
+            "access beyond the end of member {mname} (mend:{true_end}) in struct {tname} with off {uoff} size {}\n",
             size as u32
         );
         return Err(Miss(text, Errno::EACCES));
