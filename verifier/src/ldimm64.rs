@@ -9,7 +9,7 @@ use bpfassay_object::btf::{BtfKind, Type};
 use bpfassay_object::model::{KernelBtfRef, MapDef};
 use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
-use crate::check::btf_record::map_record;
+use crate::check::btf_fields::map_record;
 use crate::check::map_use::check_map_prog_compatibility;
 use crate::domain::reg::{BtfObj, MapId};
 use crate::env::{AuxUse, Env, MapInfo};
@@ -123,8 +123,15 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
 }
 
 fn map_info(env: &Env<'_>, def: Arc<MapDef>) -> Check<MapInfo> {
-    let record = map_record(env, &def)?;
-    Ok(MapInfo { def, inner: None, record })
+    match map_record(env, &def) {
+        Ok(record) => Ok(MapInfo { def, inner: None, record }),
+        // A map that cannot be created with its BTF is created without, as libbpf does.
+        Err(_) => {
+            let mut plain = MapDef::clone(&def);
+            (plain.btf_key_type_id, plain.btf_value_type_id) = (0, 0);
+            Ok(MapInfo { def: Arc::new(plain), inner: None, record: None })
+        }
+    }
 }
 
 fn add_inner_maps(env: &mut Env<'_>) -> Check {

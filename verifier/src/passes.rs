@@ -4,7 +4,7 @@ use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
 
 use crate::cfg::{live_regs, order, walk, Cfg};
-use crate::check::btf_info;
+use crate::check::{btf_fields, btf_info};
 use crate::check::callinfo::CallTables;
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
@@ -48,6 +48,7 @@ fn run(env: &mut Env<'_>) -> Check {
 
 /// Everything up to the last explored path.
 fn explore(env: &mut Env<'_>) -> Check {
+    btf_fields::load_struct_metas(env)?;
     btf_info::check_btf_info_early(env)?;
     subprogs::add_subprog_and_kfunc(env)?;
     subprogs::check_subprogs(env)?;

@@ -140,11 +140,3 @@ impl BtfRecord {
         self.fields.iter().find(|f| f.kind.intersects(kind)).map(|f| f.offset)
     }
 }
-
-/// Special fields of a map's value, from the program's BTF (`map_check_btf`, `btf_parse_fields`).
-pub fn map_record(
-    _env: &crate::env::Env<'_>,
-    _def: &bpfassay_object::model::MapDef,
-) -> crate::stop::Check<Option<std::sync::Arc<BtfRecord>>> {
-    Ok(None)
-}

@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod bprintf;
 pub mod btf_access;
 pub mod btf_ctx;
+pub mod btf_fields;
 pub mod btf_info;
 pub mod btf_record;
 pub mod btf_walk;
