@@ -160,6 +160,10 @@ impl Kernel {
         None
     }
 
+    pub(crate) fn all_hold(&self, kind: &ProgKind<'_>, tests: &[(bool, Test)]) -> bool {
+        tests.iter().all(|(want, test)| self.holds(kind, *test) == *want)
+    }
+
     pub(crate) fn holds(&self, kind: &ProgKind<'_>, test: Test) -> bool {
         match test {
             Test::Config(name) => self.config.has(name),

@@ -1,5 +1,11 @@
-//! What the tables need to know about a program: type, attach type, hook, sleepable, capabilities.
+//! Program types, and what the tables need to know about a program.
+//!
+//! Mirrors `include/linux/bpf_types.h`, the load-time checks of `kernel/bpf/syscall.c` and
+//! `check_return_code` of the verifier.  Rows come from `data/progs.toml`.
 
+use crate::callers::Test;
+use crate::generated::progs::PROGS;
+use crate::kernel::Kernel;
 use crate::uapi::{AttachType, ProgType};
 
 /// Capabilities of whoever loads (`bpf_token_capable`).
@@ -64,6 +70,118 @@ impl<'a> ProgKind<'a> {
             ProgType::Tracing => self.attach() != AttachType::TraceIter,
             ProgType::StructOps | ProgType::Lsm | ProgType::Syscall => false,
             _ => true,
+        }
+    }
+}
+
+/// Direct packet access (`may_access_direct_pkt_data`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PacketAccess {
+    None,
+    Read,
+    Write,
+}
+
+/// Whether a program may be loaded with `BPF_F_SLEEPABLE` (`can_be_sleepable`).
+#[derive(Clone, Copy, Debug)]
+pub enum Sleepable {
+    No,
+    May,
+    MayIf(&'static [(bool, Test)]),
+    /// "Syscall programs can only be sleepable".
+    Must,
+}
+
+/// What a program may return (`check_return_code`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReturnRule {
+    Any,
+    /// Both ends inclusive.  A value within `enforce` ties the program to its attach type.
+    Range {
+        min: i32,
+        max: i32,
+        enforce: Option<(i32, i32)>,
+    },
+    /// The kernel refuses with ENOTSUPP and no message.
+    NotSupported,
+    /// Nothing for a void hook, else [`crate::lsm::return_range`].
+    Lsm,
+    /// 1 for a void hook, else 0 or 1.
+    LsmCgroup,
+    /// Nothing for a void member; 0 (or the reference) for a pointer; else anything.
+    StructOps,
+}
+
+/// A program type.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgInfo {
+    pub prog_type: ProgType,
+    /// Stem of the kernel's `*_verifier_ops`.
+    pub ops: &'static str,
+    /// C type of the context as programs see it, and as the kernel does.
+    pub ctx: &'static str,
+    pub kern_ctx: &'static str,
+    /// Configuration symbols without which the type is unknown.
+    pub config: &'static [&'static str],
+    /// Loading needs CAP_NET_ADMIN, CAP_PERFMON.
+    pub net_admin: bool,
+    pub perfmon: bool,
+    /// May be loaded without CAP_BPF.
+    pub unprivileged: bool,
+    /// Allowed expected attach types; empty means any.
+    pub attach: &'static [AttachType],
+    /// What an expected attach type of 0 is taken for.
+    pub attach_zero: Option<AttachType>,
+    pub packet: PacketAccess,
+    pub sleepable: Sleepable,
+    /// First match wins; none means any.
+    pub returns: &'static [(&'static [(bool, Test)], ReturnRule)],
+}
+
+impl ProgInfo {
+    pub fn all() -> &'static [ProgInfo] {
+        &PROGS
+    }
+
+    /// None for `unspec`.
+    pub fn of(prog_type: ProgType) -> Option<&'static ProgInfo> {
+        PROGS.iter().find(|p| p.prog_type == prog_type)
+    }
+
+    /// The expected attach type that the kernel goes on with, or None where it refuses with EINVAL
+    /// (`bpf_prog_load_fixup_attach_type`, `bpf_prog_load_check_attach`).
+    pub fn effective_attach(&self, given: Option<AttachType>) -> Option<AttachType> {
+        let given = given.unwrap_or(AttachType::CgroupInetIngress);
+        let attach = match self.attach_zero {
+            Some(zero) if given == AttachType::CgroupInetIngress => zero,
+            _ => given,
+        };
+        (self.attach.is_empty() || self.attach.contains(&attach)).then_some(attach)
+    }
+}
+
+impl Kernel {
+    /// The first configuration symbol that this kernel lacks for a program type; None when it has the type.
+    pub fn prog_type_lacks(&self, prog_type: ProgType) -> Option<&'static str> {
+        let info = ProgInfo::of(prog_type)?;
+        info.config.iter().copied().find(|c| !self.config.has(c))
+    }
+
+    /// What a program of this kind may return.
+    pub fn return_rule(&self, kind: &ProgKind<'_>) -> ReturnRule {
+        let rules = ProgInfo::of(kind.prog_type).map_or(&[][..], |p| p.returns);
+        rules
+            .iter()
+            .find(|(tests, _)| self.all_hold(kind, tests))
+            .map_or(ReturnRule::Any, |(_, r)| *r)
+    }
+
+    /// Whether `BPF_F_SLEEPABLE` is allowed.
+    pub fn may_be_sleepable(&self, kind: &ProgKind<'_>) -> bool {
+        match ProgInfo::of(kind.prog_type).map(|p| p.sleepable) {
+            None | Some(Sleepable::No) => false,
+            Some(Sleepable::May | Sleepable::Must) => true,
+            Some(Sleepable::MayIf(tests)) => self.all_hold(kind, tests),
         }
     }
 }

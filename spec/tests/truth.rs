@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use bpfassay_spec::{AccessType, AttachType, CtxAccess, Kernel, ProgKind, ProgType, ProtoLookup};
+use bpfassay_spec::lsm;
+use bpfassay_spec::{
+    AccessType, AttachType, CtxAccess, Kernel, Kfunc, KfuncFlags, ProgInfo, ProgKind, ProgType,
+    ProtoLookup, ReturnRule,
+};
 
 /// `prog attach hook sleepable` of a recorded line.
 fn kind<'a>(words: &mut impl Iterator<Item = &'a str>) -> ProgKind<'a> {
@@ -49,10 +53,14 @@ fn check_helpers(kernel: &Kernel, text: &str) -> usize {
 }
 
 #[test]
-fn helper_availability_is_the_running_kernels() {
-    let kernel = Kernel::by_name("6.18.44").unwrap();
-    let n = check_helpers(&kernel, include_str!("../truth/6.18.44/helpers.txt"));
-    assert!(n > 15_000, "{n}");
+fn helper_availability_is_the_kernels() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/helpers.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/helpers.txt")),
+    ] {
+        let n = check_helpers(&Kernel::by_name(release).unwrap(), text);
+        assert!(n > 15_000, "{n}");
+    }
 }
 
 /// Offsets, operation, size and outcome of the allowed accesses of one kind.
@@ -140,8 +148,114 @@ fn check_ctx(kernel: &Kernel, text: &str) -> usize {
 }
 
 #[test]
-fn context_accesses_are_the_running_kernels() {
-    let kernel = Kernel::by_name("6.18.44").unwrap();
-    let n = check_ctx(&kernel, include_str!("../truth/6.18.44/ctx.txt"));
-    assert!(n > 150_000, "{n}");
+fn context_accesses_are_the_kernels() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/ctx.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/ctx.txt")),
+    ] {
+        let n = check_ctx(&Kernel::by_name(release).unwrap(), text);
+        assert!(n > 150_000, "{n}");
+    }
+}
+
+/// Attach types that each program type loads with; EINVAL without a message where it does not.
+#[test]
+fn attach_types_are_the_kernels() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/attach.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/attach.txt")),
+    ] {
+        let kernel = Kernel::by_name(release).unwrap();
+        let mut compared = 0;
+        for line in lines(text) {
+            let mut words = line.splitn(3, ' ');
+            let prog = ProgType::from_name(words.next().unwrap()).unwrap();
+            let names = words.next().unwrap();
+            // A silent EINVAL comes from these checks; anything else passed them.
+            let refused = words.next().unwrap() == "EINVAL";
+            let Some(info) = ProgInfo::of(prog) else { continue };
+            let unknown = kernel.prog_type_lacks(prog).is_some();
+            for attach in AttachType::ALL {
+                if names != "*" && !names.split(',').any(|n| n == attach.name()) {
+                    continue;
+                }
+                let ok = info.effective_attach(Some(*attach)).is_some() && !unknown;
+                // This build refuses some types before it looks at the attach type.
+                if !line.ends_with(" EPERM") {
+                    assert_eq!(ok, !refused, "{release} {prog} {attach}");
+                }
+                compared += 1;
+            }
+        }
+        assert!(compared > 1_800, "{compared}");
+    }
+}
+
+#[test]
+fn return_values_are_the_kernels() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/returns.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/returns.txt")),
+    ] {
+        let kernel = Kernel::by_name(release).unwrap();
+        let mut compared = 0;
+        for line in lines(text) {
+            let mut words = line.split(' ');
+            let kind = kind(&mut words);
+            let allowed: Vec<&str> = words.collect();
+            let (min, max) = match kernel.return_rule(&kind) {
+                ReturnRule::Any => (i64::MIN, i64::MAX),
+                ReturnRule::Range { min, max, .. } => (i64::from(min), i64::from(max)),
+                ReturnRule::Lsm => match lsm::return_range(kind.hook.unwrap()) {
+                    Some((min, max)) => (i64::from(min), i64::from(max)),
+                    None => (i64::MIN, i64::MAX),
+                },
+                ReturnRule::LsmCgroup if kind.hook == Some("bpf_lsm_inet_csk_clone") => (1, 1),
+                ReturnRule::LsmCgroup => (0, 1),
+                ReturnRule::StructOps => (i64::MIN, i64::MAX),
+                ReturnRule::NotSupported => (1, 0),
+            };
+            for value in [-4096, -4095, -1, 0, 1, 2, 3, 4] {
+                let truth = allowed.contains(&value.to_string().as_str());
+                assert_eq!((min..=max).contains(&value), truth, "{release} {kind:?} {value}");
+                compared += 1;
+            }
+            // The unknown value is bpf_get_prandom_u32's; not every program may ask for one.
+            if let ProtoLookup::Proto(_) = kernel.helper_proto(&kind, 7) {
+                assert_eq!(min == i64::MIN, allowed.contains(&"unknown"), "{release} {kind:?}");
+            }
+        }
+        assert!(compared > 500, "{compared}");
+    }
+}
+
+#[test]
+fn kfuncs_are_open_to_the_kernels_program_types() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/kfuncs.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/kfuncs.txt")),
+    ] {
+        let kernel = Kernel::by_name(release).unwrap();
+        let mut rows = lines(text);
+        let names: Vec<&str> = rows.next().unwrap().split(' ').skip(1).collect();
+        let mut compared = 0;
+        for line in rows {
+            let mut words = line.split(' ');
+            let kind = kind(&mut words);
+            for (name, letter) in names.iter().zip(words.next().unwrap().chars()) {
+                let row = kernel.kfunc(&kind, name);
+                let ok = match letter {
+                    '-' => row.is_none(),
+                    's' => row.is_some_and(|k| k.flags.has(KfuncFlags::SLEEPABLE)),
+                    'd' => Kfunc::rows(name)
+                        .iter()
+                        .any(|k| k.set().is_some_and(|s| s.name == "xdp_metadata_kfunc_ids")),
+                    _ => row.is_some_and(|k| kind.sleepable || !k.flags.has(KfuncFlags::SLEEPABLE)),
+                };
+                assert!(ok, "{release} {kind:?} {name}: kernel says {letter}, table {row:?}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 15_000, "{compared}");
+    }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask the running kernel for the truth that the tables of this crate are tested against.
 
-    sudo python3 record.py helpers|attach|ctx [OUT]
+    sudo python3 record.py helpers|attach|ctx|returns|kfuncs [OUT]
 
 Loads tiny programs and closes them at once: nothing is attached, pinned or run.
 Writes OUT or <release>/<what>.txt beside this file; formats are in README.md.
@@ -95,7 +95,7 @@ class KernelBtf:
     def read(self):
         if self.ids is not None:
             return
-        self.ids, self.members = {}, {}
+        self.ids, self.members, self.kfuncs, names, tagged = {}, {}, {}, {}, []
         data = open("/sys/kernel/btf/vmlinux", "rb").read()
         _, _, _, hdr, type_off, type_len, str_off, _ = struct.unpack_from("<HBBIIIII", data)
         at, end, strs, tid = hdr + type_off, hdr + type_off + type_len, hdr + str_off, 0
@@ -103,14 +103,19 @@ class KernelBtf:
         def name(off):
             return data[strs + off:data.index(b"\0", strs + off)].decode()
         while at < end:
-            n, info, _ = struct.unpack_from("<III", data, at)
+            n, info, ref = struct.unpack_from("<III", data, at)
             at, tid, kind, vlen = at + 12, tid + 1, info >> 24 & 31, info & 0xffff
             if kind in (4, 12, 8):
                 self.ids.setdefault((kind, name(n)), tid)
+            if kind == 12:
+                names[tid] = name(n)
+            if kind == 17 and name(n) == "bpf_kfunc":
+                tagged.append(ref)
             if kind == 4:
                 self.members[tid] = [struct.unpack_from("<I", data, at + 12 * i)[0] for i in range(vlen)]
             at += {1: 4, 3: 12, 4: 12 * vlen, 5: 12 * vlen, 6: 8 * vlen, 13: 8 * vlen, 14: 4, 15: 12 * vlen, 17: 4, 19: 12 * vlen}.get(kind, 0)
         self.name = name
+        self.kfuncs = {names[i]: i for i in tagged}
 
     def attach_id(self, prog, attach, hook):
         self.read()
@@ -291,7 +296,52 @@ def record_ctx(out):
                 out.write(f"  {op}{size} {where} {got}\n")
 
 
-RECORDERS = {"helpers": record_helpers, "attach": record_attach, "ctx": record_ctx}
+def record_returns(out):
+    """Per kind: values that may be returned, of a few, and whether an unknown one may be."""
+    for kind in kinds():
+        _, why = return_value(kind)
+        if why != "ok":
+            out.write(f"# not judged: {kind}: {why}\n")
+            continue
+        got = []
+        for value in (-4096, -4095, -1, 0, 1, 2, 3, 4):
+            err, log = load(kind, mov(0, value) + EXIT)
+            if err == 0:
+                got.append(str(value))
+        err, log = load(kind, insn(0x85, 0, 0, 0, 7) + EXIT)
+        if err == 0:
+            got.append("unknown")
+        out.write(f"{kind} {' '.join(got)}\n")
+
+
+def record_kfuncs(out):
+    """The kfuncs of vmlinux, then a letter for each per kind."""
+    BTF.read()
+    names = sorted(BTF.kfuncs)
+    out.write("kfuncs " + " ".join(names) + "\n")
+    for kind in kinds():
+        letters = ""
+        _, why = return_value(kind)
+        for name in names:
+            err, log = load(kind, insn(0x85, 0, 2, 0, BTF.kfuncs[name]) + mov(0, 0) + EXIT)
+            if "is not allowed" in log:
+                letter = "-"
+            elif "metadata kfuncs require device-bound program" in log:
+                letter = "d"
+            elif "program must be sleepable to call sleepable kfunc" in log:
+                letter = "s"
+            elif err and not log.startswith(("0: ", "func#0", "Live regs", "arg#0")):
+                letter = "?"
+            else:
+                letter = "+"
+            letters += letter
+        if "?" in letters:
+            out.write(f"# not judged: {kind}: {why}\n")
+        else:
+            out.write(f"{kind} {letters}\n")
+
+
+RECORDERS = {"kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
 
 
 def main():

@@ -4,12 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
+        .to_path_buf()
 }
 
 const CRATES: [&str; 13] = [
-    "isa", "spec", "object", "diag", "verifier", "jit", "jit-x86", "jit-arm64", "harness",
-    "corpus", "ci", "cli", "xtask",
+    "isa",
+    "spec",
+    "object",
+    "diag",
+    "verifier",
+    "jit",
+    "jit-x86",
+    "jit-arm64",
+    "harness",
+    "corpus",
+    "ci",
+    "cli",
+    "xtask",
 ];
 
 /// Which of our crates each may use (not counting dev-dependencies).

@@ -8,3 +8,9 @@ pub mod helpers;
 pub mod kernels;
 #[rustfmt::skip]
 pub mod ctx;
+#[rustfmt::skip]
+pub mod progs;
+#[rustfmt::skip]
+pub mod kfuncs;
+#[rustfmt::skip]
+pub mod sets;

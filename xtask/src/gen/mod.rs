@@ -4,7 +4,9 @@ mod conds;
 mod ctx;
 mod helpers;
 mod kernels;
+mod kfuncs;
 mod names;
+mod progs;
 mod rows;
 
 use std::fs;
@@ -28,6 +30,9 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/helpers.rs", helpers::protos(root, &names)?),
         ("spec/src/generated/callers.rs", helpers::callers(root, &names)?),
         ("spec/src/generated/ctx.rs", ctx::ctx(root, &names)?),
+        ("spec/src/generated/kfuncs.rs", kfuncs::kfuncs(root, &names)?),
+        ("spec/src/generated/sets.rs", kfuncs::sets(root)?),
+        ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root)?),
     ])
 }

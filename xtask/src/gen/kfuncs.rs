@@ -1,0 +1,105 @@
+//! `spec/data/kfuncs.toml` and `sets.toml`: kernel functions by name.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::names::Names;
+use super::{conds, header, rows, Result};
+
+const HOOKS: &[(&str, &str)] = &[
+    ("common", "Common"),
+    ("xdp", "Xdp"),
+    ("tc", "Tc"),
+    ("struct_ops", "StructOps"),
+    ("tracing", "Tracing"),
+    ("syscall", "Syscall"),
+    ("fmodret", "Fmodret"),
+    ("cgroup", "Cgroup"),
+    ("sched_act", "SchedAct"),
+    ("sk_skb", "SkSkb"),
+    ("socket_filter", "SocketFilter"),
+    ("lwt", "Lwt"),
+    ("netfilter", "Netfilter"),
+    ("kprobe", "Kprobe"),
+];
+
+pub fn kfuncs(root: &Path, names: &Names) -> Result<String> {
+    let path = "spec/data/kfuncs.toml";
+    let file = rows::read(root, path)?;
+    let mut out = header("Kernel functions that programs may call.", path);
+    out.push_str("use crate::callers::Test;\nuse crate::kfunc::{Kfunc, KfuncFlags as K, KfuncHook, KfuncSet};\n");
+    out.push_str("use crate::uapi::{AttachType, ProgType};\n\n");
+    let mut members = Vec::new();
+    let sets = rows::list(&file, "set");
+    let _ = writeln!(out, "pub static SETS: [KfuncSet; {}] = [", sets.len());
+    for (at, set) in sets.iter().enumerate() {
+        rows::only(set, &["name", "source", "config", "hooks", "members"])?;
+        let mut hooks = Vec::new();
+        for hook in rows::texts(set, "hooks") {
+            let known = HOOKS.iter().find(|(n, _)| *n == hook);
+            let (_, variant) = known.ok_or_else(|| format!("{path}: unknown hook {hook}"))?;
+            hooks.push(format!("KfuncHook::{variant}"));
+        }
+        let config =
+            rows::opt_text(set, "config").map_or("None".into(), |c| format!("Some({c:?})"));
+        let _ = writeln!(
+            out,
+            "    KfuncSet {{ name: {:?}, source: {:?}, config: {config}, hooks: &[{}] }},",
+            rows::text(set, "name")?,
+            rows::text(set, "source")?,
+            hooks.join(", ")
+        );
+        for member in rows::texts(set, "members") {
+            let row =
+                member_row(member, at, names).map_err(|e| format!("{path}: {member}: {e}"))?;
+            members.push((member.to_string(), row));
+        }
+    }
+    members.sort();
+    let _ = writeln!(out, "];\n\n/// By name.\npub static KFUNCS: [Kfunc; {}] = [", members.len());
+    for (_, row) in members {
+        let _ = writeln!(out, "    {row},");
+    }
+    out.push_str("];\n");
+    Ok(out)
+}
+
+fn member_row(member: &str, set: usize, names: &Names) -> Result<String> {
+    let (head, cond) = member.split_once(" if ").unwrap_or((member, ""));
+    let (name, flags) = head.split_once(' ').unwrap_or((head, ""));
+    let mut words = Vec::new();
+    for flag in flags.split('|').map(str::trim).filter(|f| !f.is_empty()) {
+        words.push(format!("K::{}.0", flag.strip_prefix("KF_").ok_or("a flag begins with KF_")?));
+    }
+    if words.is_empty() {
+        words.push("0".to_string());
+    }
+    Ok(format!(
+        "Kfunc {{ name: {name:?}, flags: K({}), set: {set}, tests: &[{}] }}",
+        words.join(" | "),
+        conds::tests(cond, names)?
+    ))
+}
+
+pub fn sets(root: &Path) -> Result<String> {
+    let path = "spec/data/sets.toml";
+    let file = rows::read(root, path)?;
+    let mut out = header("Named sets of kernel functions and types.", path);
+    out.push_str("use crate::sets::{Member, NameSet};\n\n");
+    let list = rows::list(&file, "set");
+    let _ = writeln!(out, "pub static SETS: [NameSet; {}] = [", list.len());
+    for set in list {
+        rows::only(set, &["name", "source", "members"])?;
+        let (name, source) = (rows::text(set, "name")?, rows::text(set, "source")?);
+        let _ = writeln!(out, "    NameSet {{ name: {name:?}, source: {source:?}, members: &[");
+        for member in rows::texts(set, "members") {
+            let mut words = member.split_whitespace();
+            let name = words.next().ok_or_else(|| format!("{path}: empty member"))?;
+            let configs: Vec<&str> = words.collect();
+            let _ = writeln!(out, "        Member {{ name: {name:?}, configs: &{configs:?} }},");
+        }
+        out.push_str("    ] },\n");
+    }
+    out.push_str("];\n");
+    Ok(out)
+}

@@ -1,0 +1,151 @@
+//! `spec/data/progs.toml` and `sections.toml`: program types, and ELF section names.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use toml::Table;
+
+use super::names::Names;
+use super::{conds, header, rows, Result};
+
+const KEYS: &[&str] = &[
+    "name",
+    "ops",
+    "ctx",
+    "kern_ctx",
+    "config",
+    "caps",
+    "unprivileged",
+    "attach",
+    "attach_zero",
+    "packet",
+    "sleepable",
+    "returns",
+];
+
+pub fn progs(root: &Path, names: &Names) -> Result<String> {
+    let path = "spec/data/progs.toml";
+    let file = rows::read(root, path)?;
+    let list = rows::list(&file, "prog");
+    let mut out = header("Program types, and sections.", "spec/data/progs.toml, sections.toml");
+    out.push_str("use crate::callers::Test;\n");
+    out.push_str("use crate::prog::{PacketAccess, ProgInfo, ReturnRule, Sleepable};\n");
+    out.push_str("use crate::section::SectionDef;\nuse crate::uapi::{AttachType, ProgType};\n\n");
+    let _ =
+        writeln!(out, "/// Ascending by number.\npub static PROGS: [ProgInfo; {}] = [", list.len());
+    for row in list {
+        let text = prog_row(row, names)
+            .map_err(|e| format!("{path}: {}: {e}", rows::text(row, "name").unwrap_or("?")))?;
+        let _ = writeln!(out, "    {text},");
+    }
+    out.push_str("];\n\n");
+    sections(root, names, &mut out)?;
+    Ok(out)
+}
+
+fn prog_row(row: &Table, names: &Names) -> Result<String> {
+    rows::only(row, KEYS)?;
+    let attach: Result<Vec<String>> =
+        rows::texts(row, "attach").into_iter().map(|a| names.uapi("AttachType", a)).collect();
+    let zero = match rows::opt_text(row, "attach_zero") {
+        Some(name) => format!("Some({})", names.uapi("AttachType", name)?),
+        None => "None".to_string(),
+    };
+    let packet = match rows::opt_text(row, "packet") {
+        None => "None",
+        Some("read") => "Read",
+        Some("write") => "Write",
+        Some(other) => return Err(format!("unknown packet access {other}")),
+    };
+    let sleepable = match rows::opt_text(row, "sleepable") {
+        None => "Sleepable::No".to_string(),
+        Some("yes") => "Sleepable::May".to_string(),
+        Some("must") => "Sleepable::Must".to_string(),
+        Some(cond) => format!("Sleepable::MayIf(&[{}])", conds::tests(cond, names)?),
+    };
+    let mut returns = Vec::new();
+    for rule in rows::texts(row, "returns") {
+        let (head, cond) = rule.split_once(" if ").unwrap_or((rule, ""));
+        let tests = conds::tests(cond, names)?;
+        returns.push(format!("(&[{tests}], {})", return_rule(head)?));
+    }
+    let caps = rows::texts(row, "caps");
+    if let Some(other) = caps.iter().find(|c| !["net_admin", "perfmon"].contains(c)) {
+        return Err(format!("unknown capability {other}"));
+    }
+    Ok(format!(
+        "ProgInfo {{ prog_type: {}, ops: {:?}, ctx: {:?}, kern_ctx: {:?}, config: &{:?}, net_admin: {}, perfmon: {}, unprivileged: {}, \
+         attach: &[{}], attach_zero: {zero}, packet: PacketAccess::{packet}, sleepable: {sleepable}, returns: &[{}] }}",
+        names.uapi("ProgType", rows::text(row, "name")?)?,
+        rows::text(row, "ops")?,
+        rows::text(row, "ctx")?,
+        rows::text(row, "kern_ctx")?,
+        rows::texts(row, "config"),
+        caps.contains(&"net_admin"),
+        caps.contains(&"perfmon"),
+        rows::flag(row, "unprivileged"),
+        attach?.join(", "),
+        returns.join(", ")
+    ))
+}
+
+/// `0..3 enforce 2..3` → `ReturnRule::Range { … }`.
+fn return_rule(text: &str) -> Result<String> {
+    Ok(match text {
+        "any" => "ReturnRule::Any".to_string(),
+        "unsupported" => "ReturnRule::NotSupported".to_string(),
+        "lsm" => "ReturnRule::Lsm".to_string(),
+        "lsm_cgroup" => "ReturnRule::LsmCgroup".to_string(),
+        "struct_ops" => "ReturnRule::StructOps".to_string(),
+        _ => {
+            let (range, enforce) = text.split_once(" enforce ").unwrap_or((text, ""));
+            let (min, max) = bounds(range)?;
+            let enforce = match enforce {
+                "" => "None".to_string(),
+                some => format!("Some({:?})", bounds(some)?),
+            };
+            format!("ReturnRule::Range {{ min: {min}, max: {max}, enforce: {enforce} }}")
+        }
+    })
+}
+
+fn bounds(text: &str) -> Result<(i32, i32)> {
+    let (min, max) = text.split_once("..").ok_or_else(|| format!("bad range {text}"))?;
+    let number = |s: &str| s.parse::<i32>().map_err(|e| format!("{text}: {e}"));
+    Ok((number(min)?, number(max)?))
+}
+
+fn sections(root: &Path, names: &Names, out: &mut String) -> Result<()> {
+    let path = "spec/data/sections.toml";
+    let file = rows::read(root, path)?;
+    let list = rows::texts(&file, "sections");
+    let _ = writeln!(
+        out,
+        "/// In libbpf's order: the first match wins.\npub static SECTIONS: [SectionDef; {}] = [",
+        list.len()
+    );
+    for line in list {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [pattern, prog, attach, flags @ ..] = words.as_slice() else {
+            return Err(format!("{path}: bad row {line}"));
+        };
+        let known = ["attach_opt", "attach_btf", "sleepable", "xdp_frags", "usdt"];
+        if let Some(other) = flags.iter().find(|f| !known.contains(f)) {
+            return Err(format!("{path}: unknown flag {other}"));
+        }
+        let attach = match *attach {
+            "-" => "None".to_string(),
+            name => format!("Some({})", names.uapi("AttachType", name)?),
+        };
+        let set: Vec<String> =
+            known.iter().map(|k| format!("{k}: {}", flags.contains(k))).collect();
+        let _ = writeln!(
+            out,
+            "    SectionDef {{ pattern: {pattern:?}, prog_type: {}, attach_type: {attach}, {} }},",
+            names.uapi("ProgType", prog)?,
+            set.join(", ")
+        );
+    }
+    out.push_str("];\n");
+    Ok(())
+}
