@@ -115,7 +115,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         return Err(Errno::EINVAL.into());
     }
     if let Some(rule) = proto.allowed {
-        if !helper_rules::is_allowed(env, rule)? {
+        let allowed = super::summary::with_prog_kind(env, |k| env.kernel.helper_allowed(rule, k, false));
+        if !allowed {
             verbose!(env, "helper call is not allowed in probe\n");
             return Err(Errno::EINVAL.into());
         }

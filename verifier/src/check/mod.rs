@@ -27,6 +27,8 @@ pub mod helper;
 pub mod helper_kind;
 pub mod helper_result;
 pub mod helper_rules;
+pub mod irq;
+pub mod iter;
 pub mod kptr;
 pub mod kptr_access;
 pub mod locks;

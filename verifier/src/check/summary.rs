@@ -27,7 +27,7 @@ pub struct CallEffects {
 }
 
 /// The program as the helper tables see it.
-fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) -> T {
+pub fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) -> T {
     let target = env.prog.attach_target.as_ref();
     let vmlinux = env.btf(BtfObj::VMLINUX);
     let mut hook = target.map(|t| vmlinux.map_or(t.name.as_str(), |b| b.name(t.btf_id)).to_string());
