@@ -13,6 +13,7 @@ pub mod lsm;
 pub mod prog;
 pub mod section;
 pub mod sets;
+pub mod tracing;
 pub mod types;
 pub mod uapi;
 

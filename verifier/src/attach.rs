@@ -4,7 +4,7 @@
 use bpfassay_spec::ProgType;
 
 use crate::env::Env;
-use crate::stop::{Check, Errno, Stop};
+use crate::stop::{Check, Errno};
 use crate::verbose;
 
 /// Whether the target exists and allows what the program wants of it.
@@ -26,7 +26,7 @@ pub fn check_attach_btf_id(env: &mut Env<'_>) -> Check {
     }
     match t {
         ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Ext => {
-            Err(Stop::unsupported("programs attached by BTF"))
+            crate::attach_target::check_attach_target(env)
         }
         _ => Ok(()),
     }

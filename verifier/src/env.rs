@@ -144,6 +144,8 @@ pub struct Env<'a> {
     pub map_of_def: Vec<Option<MapId>>,
     /// [`BtfObj`] → BTF: program, vmlinux, modules.  Missing ones are None.
     pub btfs: Vec<Option<Arc<Btf>>>,
+    /// What a program attached by BTF is attached to.
+    pub attach: Option<crate::attach_target::AttachInfo>,
     pub cfg: Cfg,
     /// State of the current path.
     pub cur: VerifierState,

@@ -10,6 +10,7 @@ pub mod report;
 pub mod stop;
 
 pub mod attach;
+pub mod attach_target;
 pub mod cfg;
 pub mod check;
 pub mod domain;

@@ -88,6 +88,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         map_of_def: vec![None; prog.maps.len()],
         struct_metas: Default::default(),
         btfs,
+        attach: None,
         cfg: Cfg::default(),
         cur: VerifierState::new(FuncState::new(-1, 0, 0)),
         insn_idx: 0,

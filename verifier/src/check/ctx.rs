@@ -185,7 +185,9 @@ pub(super) fn access_ctx(
 
 fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
     let retval = if info.is_retval { super::btf_ctx::lsm_retval_range(env)? } else { None };
-    mark_reg_unknown(env, dst);
+    if retval.is_none() || env.kernel.features.lsm_retval_starts_unknown {
+        mark_reg_unknown(env, dst);
+    }
     if let Some((min, max)) = retval {
         let features = env.kernel.features;
         env.reg_mut(dst).narrow_to_s32_range(min, max, features);
