@@ -17,6 +17,7 @@ pub mod domain;
 pub mod env;
 pub mod explore;
 pub mod fastcall;
+pub mod late;
 pub mod ldimm64;
 pub mod log;
 pub mod passes;

@@ -13,7 +13,7 @@ use crate::explore::{entry, liveness, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{Report, Stats, Verdict};
 use crate::stop::{Check, Stop};
-use crate::{attach, fastcall, ldimm64, precheck, stack_depth, subprogs, verbose};
+use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
 
 /// `BPF_COMPLEXITY_LIMIT_INSNS`.
 pub const COMPLEXITY_LIMIT_INSNS: u32 = 1_000_000;
@@ -68,7 +68,8 @@ fn explore(env: &mut Env<'_>) -> Check {
 /// Passes after exploration that can still reject; rewriting instructions is not ours.
 fn late_passes(env: &mut Env<'_>) -> Check {
     fastcall::remove_fastcall_spills_fills(env);
-    stack_depth::check_max_stack_depth(env)
+    stack_depth::check_max_stack_depth(env)?;
+    late::account_for_rewrites(env)
 }
 
 fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {

@@ -1,11 +1,205 @@
 //! The deepest stack along any chain of calls (`check_max_stack_depth`).
 
-use crate::env::Env;
-use crate::stop::{Check, Stop};
+use bpfassay_spec::{AttachType, ProgType};
 
+use crate::check::summary::is_bpf_throw_kfunc;
+use crate::domain::state::MAX_CALL_FRAMES;
+use crate::env::Env;
+use crate::stop::{Check, Errno};
+use crate::subprogs::{find_subprog, subprog_end};
+use crate::verbose;
+
+/// `MAX_BPF_STACK`.
+const MAX_STACK: u32 = 512;
+/// `BPF_PRIV_STACK_MIN_SIZE`: smaller frames stay on the kernel's stack.
+const PRIV_STACK_MIN_SIZE: u32 = 64;
+/// Deepest stack of callers that a subprogram with tail calls may have.
+const TAIL_CALL_DEPTH: u32 = 256;
+
+/// Checks the main program and every asynchronous callback as roots, last first: what a callback
+/// calls has no private stack.
 pub fn check_max_stack_depth(env: &mut Env<'_>) -> Check {
-    if env.subprogs.len() > 1 {
-        return Err(Stop::unsupported("stack depth over subprograms"));
+    let any_tail_call = env.subprogs.iter().any(|s| s.has_tail_call);
+    let private = !any_tail_call && may_use_private_stack(env);
+    for i in (0..env.subprogs.len()).rev() {
+        if i == 0 || env.subprogs[i].is_async_cb {
+            Walk::new(i, private && i == 0).run(env)?;
+        }
     }
     Ok(())
+}
+
+/// `bpf_enable_priv_stack`: programs that may interrupt each other.
+fn may_use_private_stack(env: &Env<'_>) -> bool {
+    if !env.kernel.jit.private_stack {
+        return false;
+    }
+    match env.prog.prog_type {
+        ProgType::Kprobe | ProgType::Tracepoint | ProgType::PerfEvent | ProgType::RawTracepoint => true,
+        // `bpf_prog_check_recur`; struct_ops programs ask for it themselves.
+        ProgType::Tracing => env.prog.expected_attach_type != Some(AttachType::TraceIter),
+        _ => false,
+    }
+}
+
+/// Frames grow in steps of 16 bytes under a JIT, of 32 in the interpreter.
+fn round_up_stack_depth(env: &Env<'_>, depth: u32) -> u32 {
+    if env.kernel.jit.enabled {
+        depth.next_multiple_of(16)
+    } else {
+        depth.max(1).next_multiple_of(32)
+    }
+}
+
+/// One walk over the call tree below a root.
+struct Walk {
+    private: bool,
+    /// Subprogram being walked, and the next instruction in it.
+    at: usize,
+    insn: u32,
+    depth: u32,
+    /// Callers and where they go on.
+    callers: Vec<(usize, u32)>,
+    tail_call_reachable: bool,
+}
+
+impl Walk {
+    fn new(root: usize, private: bool) -> Walk {
+        Walk { private, at: root, insn: 0, depth: 0, callers: Vec::new(), tail_call_reachable: false }
+    }
+
+    fn run(mut self, env: &mut Env<'_>) -> Check {
+        self.enter(env, self.at)?;
+        loop {
+            if self.scan(env)? {
+                continue;
+            }
+            self.note_tail_calls(env)?;
+            let Some((caller, next)) = self.callers.pop() else { return Ok(()) };
+            if env.subprogs[self.at].priv_stack != Some(true) {
+                self.depth -= round_up_stack_depth(env, u32::from(env.subprogs[self.at].stack_depth));
+            }
+            (self.at, self.insn) = (caller, next);
+        }
+    }
+
+    /// Adds the frame of a subprogram.
+    fn enter(&mut self, env: &mut Env<'_>, subprog: usize) -> Check {
+        self.at = subprog;
+        self.insn = env.subprogs[subprog].start;
+        if !self.private {
+            env.subprogs[subprog].priv_stack = Some(false);
+        }
+        if subprog != 0 && env.subprogs[subprog].has_tail_call && self.depth >= TAIL_CALL_DEPTH {
+            verbose!(
+                env,
+                "tail_calls are not allowed when call stack of previous frames is {} bytes. Too large\n",
+                self.depth
+            );
+            return Err(Errno::EACCES.into());
+        }
+        let own = round_up_stack_depth(env, u32::from(env.subprogs[subprog].stack_depth));
+        let sub = &mut env.subprogs[subprog];
+        if self.private && sub.priv_stack.is_none() && own >= PRIV_STACK_MIN_SIZE {
+            sub.priv_stack = Some(true);
+        }
+        if sub.priv_stack == Some(true) {
+            if own > MAX_STACK {
+                verbose!(env, "stack size of subprog {} is {}. Too large\n", subprog, own);
+                return Err(Errno::EACCES.into());
+            }
+            return Ok(());
+        }
+        self.depth += own;
+        if self.depth > MAX_STACK {
+            let frames = self.callers.len() + 1;
+            verbose!(env, "combined stack size of {} calls is {}. Too large\n", frames, self.depth);
+            return Err(Errno::EACCES.into());
+        }
+        Ok(())
+    }
+
+    /// Goes on in the current subprogram; true if a callee was entered.
+    fn scan(&mut self, env: &mut Env<'_>) -> Check<bool> {
+        let end = subprog_end(env, self.at as u32);
+        for i in self.insn..end {
+            let insn = env.insns[i as usize];
+            if insn.is_kfunc_call() && insn.off == 0 {
+                self.check_throw(env, i)?;
+                continue;
+            }
+            if !insn.is_pseudo_call() && !insn.is_pseudo_func() {
+                continue;
+            }
+            let target = i64::from(i) + i64::from(insn.imm) + 1;
+            let Some(callee) = find_subprog(env, target).map(|s| s as usize) else {
+                verbose!(env, "verifier bug: callee not found at insn {} (sidx < 0)\n", target);
+                return Err(Errno::EFAULT.into());
+            };
+            if env.subprogs[callee].is_async_cb && !self.enters_async(env, i, callee)? {
+                continue;
+            }
+            self.callers.push((self.at, i + 1));
+            if env.subprogs[callee].has_tail_call {
+                self.tail_call_reachable = true;
+            }
+            if self.callers.len() >= MAX_CALL_FRAMES {
+                if !self.private {
+                    env.subprogs[callee].priv_stack = Some(false);
+                }
+                verbose!(env, "the call stack of {} frames is too deep !\n", self.callers.len());
+                return Err(Errno::E2BIG.into());
+            }
+            self.enter(env, callee)?;
+            return Ok(true);
+        }
+        self.insn = end;
+        Ok(false)
+    }
+
+    /// Taking the address of an asynchronous callback adds nothing to this stack, calling it does.
+    fn enters_async(&self, env: &mut Env<'_>, i: u32, callee: usize) -> Check<bool> {
+        if env.subprogs[callee].has_tail_call {
+            verbose!(env, "verifier bug: subprog has tail_call and async cb\n");
+            return Err(Errno::EFAULT.into());
+        }
+        if !env.insns[i as usize].is_pseudo_call() {
+            return Ok(false);
+        }
+        if env.subprogs[callee].is_exception_cb {
+            verbose!(env, "insn {} cannot call exception cb directly", i);
+            return Err(Errno::EINVAL.into());
+        }
+        Ok(true)
+    }
+
+    /// bpf_throw must not unwind out of a callback.
+    fn check_throw(&self, env: &mut Env<'_>, i: u32) -> Check {
+        if !is_bpf_throw_kfunc(env, i) {
+            return Ok(());
+        }
+        let in_callback =
+            env.subprogs[self.at].is_cb || self.callers.iter().any(|(caller, _)| env.subprogs[*caller].is_cb);
+        if in_callback {
+            let at = self.at;
+            verbose!(env, "bpf_throw kfunc (insn {}) cannot be called from callback subprog {}\n", i, at);
+            return Err(Errno::EINVAL.into());
+        }
+        Ok(())
+    }
+
+    /// Callers of what tail-calls must hand the tail call count through.
+    fn note_tail_calls(&self, env: &mut Env<'_>) -> Check {
+        if !self.tail_call_reachable {
+            return Ok(());
+        }
+        for (caller, _) in &self.callers {
+            if env.subprogs[*caller].is_exception_cb {
+                verbose!(env, "cannot tail call within exception cb\n");
+                return Err(Errno::EINVAL.into());
+            }
+            env.subprogs[*caller].tail_call_reachable = true;
+        }
+        Ok(())
+    }
 }

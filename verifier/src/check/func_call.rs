@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::explore::entry::{init_func_state, subprog_name};
 use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
 use crate::explore::precision::mark_chain_precision;
-use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars};
+use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars, Looping};
 use crate::log::state::print_verifier_state;
 use crate::stop::{Check, Errno, Stop};
 use crate::subprogs::find_subprog;
@@ -161,8 +161,8 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
     }
     env.cur.pop_frame();
     if in_callback {
-        if let Some(prev) = find_prev_entry(env, callsite)? {
-            widen_imprecise_scalars(env, prev)?;
+        if let Some(prev) = find_prev_entry(env, callsite, Looping::Current)? {
+            widen_imprecise_scalars(env, prev, Looping::Current)?;
         }
     }
     Ok(())

@@ -30,7 +30,8 @@ pub struct IdMap {
 }
 
 impl IdMap {
-    fn reset(&mut self, id_gen: u32) {
+    /// Forgets all pairs (`reset_idmap_scratch`).
+    pub fn reset(&mut self, id_gen: u32) {
         self.next_temporary = id_gen;
         self.pairs.clear();
     }
@@ -138,6 +139,11 @@ fn same_up_to_id(a: &RegState, b: &RegState) -> bool {
         && a.u32_max == b.u32_max
 }
 
+/// The same in every field that tells values apart, up to a renaming of ids (`regs_exact`).
+pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
+    same_up_to_id(old, cur) && ids.check(old.id, cur.id) && ids.check(old.ref_obj_id, cur.ref_obj_id)
+}
+
 /// Every range of `cur` lies in that of `old` (`range_within`).
 #[inline]
 fn range_within(old: &RegState, cur: &RegState) -> bool {
@@ -209,9 +215,8 @@ impl Comparer<'_> {
         self.stacks(old, cur)
     }
 
-    /// `regs_exact`.
     fn regs_exact(&mut self, old: &RegState, cur: &RegState) -> bool {
-        same_up_to_id(old, cur) && self.ids.check(old.id, cur.id) && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+        regs_exact(old, cur, self.ids)
     }
 
     /// `regsafe`.

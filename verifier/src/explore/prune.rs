@@ -192,7 +192,8 @@ fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     env.cur_hist_ent = None;
 }
 
-fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
+/// The same calls led to both.
+pub fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
     a.frame_count() == b.frame_count() && a.frames().rev().zip(b.frames().rev()).all(|(x, y)| x.callsite == y.callsite)
 }
 

@@ -1,15 +1,72 @@
-//! Convergence of iterator and may_goto loops (`find_prev_entry`, `widen_imprecise_scalars`).
+//! Convergence of iterator, may_goto and callback loops (`find_prev_entry`, `widen_imprecise_scalars`).
 
-use crate::domain::state::StateId;
+use super::compare::{regs_exact, IdMap};
+use super::prune::same_callsites;
+use crate::domain::reg::RegState;
+use crate::domain::stack::SlotType;
+use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
-use crate::stop::{Check, Stop};
+use crate::stop::Check;
 
-/// The newest explored state of this path at `insn_idx` that the current state loops back from.
-pub fn find_prev_entry(_env: &Env<'_>, _insn_idx: u32) -> Check<Option<StateId>> {
-    Err(Stop::unsupported("iterator and may_goto loops"))
+/// The state that goes round the loop once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looping {
+    /// The branch pushed last, from the checkpoint the current state has just passed.
+    Pushed,
+    /// The current state itself, back at the call that runs the callback.
+    Current,
 }
 
-/// Forgets the imprecise scalars that differ between `prev` and the branch pushed last.
-pub fn widen_imprecise_scalars(_env: &mut Env<'_>, _prev: StateId) -> Check {
-    Err(Stop::unsupported("iterator and may_goto loops"))
+/// The newest explored state of this path at `insn_idx` that `which` loops back from.
+pub fn find_prev_entry(env: &Env<'_>, insn_idx: u32, which: Looping) -> Check<Option<StateId>> {
+    let cur = match which {
+        Looping::Current => Some(&env.cur),
+        Looping::Pushed => env.cur.parent.and_then(|p| env.explore.state(p)),
+    };
+    let Some(cur) = cur else { return Ok(None) };
+    let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
+    let on_path = |id: &&StateId| {
+        env.explore.state(**id).is_some_and(|st| {
+            st.insn_idx == insn_idx && st.branches > 0 && same_callsites(st, cur) && st.dfs_depth < cur.dfs_depth
+        })
+    };
+    Ok(env.explore.states.bucket(bucket).iter().rev().find(on_path).copied())
+}
+
+/// Forgets the imprecise scalars that differ between `prev` and the looping state.
+pub fn widen_imprecise_scalars(env: &mut Env<'_>, prev: StateId, which: Looping) -> Check {
+    let capable = env.bpf_capable;
+    let explore = &mut env.explore;
+    let cur = match which {
+        Looping::Current => Some(&mut env.cur),
+        Looping::Pushed => explore.pending.last_mut().map(|p| &mut p.state),
+    };
+    if let (Some(old), Some(cur)) = (explore.states.get(prev), cur) {
+        explore.idmap.reset(env.id_gen);
+        widen(&old.state, cur, &mut explore.idmap, capable);
+    }
+    Ok(())
+}
+
+fn widen(old: &VerifierState, cur: &mut VerifierState, ids: &mut IdMap, capable: bool) {
+    let is_spilled = |k: &[SlotType; 8]| k[7] == SlotType::Spill;
+    for f in (0..=old.curframe().min(cur.curframe())).rev() {
+        for (i, o) in old.frame(f).regs.iter().enumerate() {
+            if differs(o, &cur.frame(f).regs[i], ids) {
+                cur.frame_mut(f).regs[i].mark_unknown(capable);
+            }
+        }
+        for (i, o) in old.frame(f).stack().iter().enumerate() {
+            let Some(c) = cur.frame(f).stack().get(i) else { break };
+            if is_spilled(&o.kind) && is_spilled(&c.kind) && differs(&o.spilled, &c.spilled, ids) {
+                cur.frame_mut(f).slot_mut(i).spilled.mark_unknown(capable);
+            }
+        }
+    }
+}
+
+/// Scalars that nobody needs precisely, and that are not the same (`maybe_widen_reg`).
+fn differs(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
+    let both = old.is_scalar() && cur.is_scalar() && !old.precise && !cur.precise;
+    both && !regs_exact(old, cur, ids)
 }

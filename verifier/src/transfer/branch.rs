@@ -21,7 +21,7 @@ use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
 use crate::explore::history::push_jmp_history;
 use crate::explore::precision::mark_chain_precision;
-use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars};
+use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars, Looping};
 use crate::explore::worklist::push_stack;
 use crate::log::state::print_insn_state;
 use crate::stop::{Check, Errno, Stop};
@@ -126,11 +126,11 @@ fn check_may_goto(env: &mut Env<'_>, raw: RawInsn) -> Check {
         return Err(Errno::EINVAL.into());
     }
     let idx = env.insn_idx;
-    let prev = find_prev_entry(env, idx)?;
+    let prev = find_prev_entry(env, idx, Looping::Pushed)?;
     let queued = push_stack(env, idx + 1, idx, false)?;
     queued.may_goto_depth += 1;
     if let Some(prev) = prev {
-        widen_imprecise_scalars(env, prev)?;
+        widen_imprecise_scalars(env, prev, Looping::Pushed)?;
     }
     follow(env, raw.off as i32)
 }
