@@ -8,7 +8,7 @@ use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::helper::{func_id_name, MAX_ID};
 
-use crate::env::Env;
+use crate::env::{AuxUse, Env};
 
 /// Names of the kernel verifier's own printing: helpers by table, kfuncs by BTF.
 pub struct LogNames<'a> {
@@ -47,8 +47,26 @@ impl Names for LogNames<'_> {
 pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
     let Some(&insn) = env.insns.get(insn_idx as usize) else { return };
     let next = env.insns.get(insn_idx as usize + 1).copied();
+    let (insn, next) = match stand_in_address(env, insn_idx) {
+        Some(address) if insn.is_ld_imm64() => {
+            let half = |imm: u64, of: RawInsn| RawInsn { imm: imm as u32 as i32, ..of };
+            (half(address, insn), next.map(|n| half(address >> 32, n)))
+        }
+        _ => (insn, next),
+    };
     let names = LogNames { btfs: &env.btfs, may_leak_pointers: env.allow_ptr_leaks };
     let _ = write_insn(&mut env.log, &names, insn, next);
     let _ = env.log.write_str("\n");
     env.log.mark_not_message();
+}
+
+/// What stands for the address of a map, map value or kernel variable, which only a running kernel has.
+fn stand_in_address(env: &Env<'_>, insn_idx: u32) -> Option<u64> {
+    const MAPS: u64 = 0xffff_8881_0000_0000;
+    const VARIABLES: u64 = 0xffff_ffff_8000_0000;
+    match env.aux.get(insn_idx as usize)?.used {
+        AuxUse::Map { map, off } => Some(MAPS + (u64::from(map.0) << 30) + u64::from(off)),
+        AuxUse::BtfVar { .. } => Some(VARIABLES),
+        _ => None,
+    }
 }
