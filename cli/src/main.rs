@@ -11,6 +11,7 @@ mod diff_log;
 mod exit;
 mod inputs;
 mod render;
+mod run;
 mod setup;
 
 /// Would Linux accept this eBPF program?  Asked without root and without a kernel.
@@ -31,6 +32,8 @@ enum Command {
     Asm(asm::AsmArgs),
     /// Print programs in the kernel's disassembly syntax.
     Disasm(asm::DisasmArgs),
+    /// Run a program on an input and print what it returns.
+    Run(run::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(args),
         Command::Asm(args) => asm::run_asm(args),
         Command::Disasm(args) => asm::run_disasm(args),
+        Command::Run(args) => run::run(args),
         Command::DiffLog(args) => diff_log::run(args),
     };
     outcome.into()

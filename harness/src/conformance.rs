@@ -2,12 +2,15 @@
 //!
 //! A file has sections that begin with `-- name`: `asm` or `raw` (the program),
 //! `mem` (bytes in hex), `result` (r0) or `error`; others are skipped.  `#`
-//! begins a comment.  Knows no engine and opens no file.
+//! begins a comment.  [`run`] asks the interpreter; nothing here opens a file.
 
 use std::fmt;
 
 use bpfassay_isa::asm::{conformance as syntax, AsmError};
 use bpfassay_isa::RawInsn;
+
+use crate::engine::{Input, Instance};
+use crate::raw::RawInterp;
 
 /// One case.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -52,6 +55,20 @@ impl fmt::Display for CaseError {
 }
 
 impl std::error::Error for CaseError {}
+
+/// Reads a file's text and runs it; the error says what went wrong, for people.
+pub fn run(text: &str) -> Result<(), String> {
+    let case = Case::parse(text).map_err(|e| format!("not read: {e}"))?;
+    let input = Input { data: case.memory, ..Input::default() };
+    let out = RawInterp::new(&case.insns).run(&input);
+    match (case.expect, out.trap) {
+        (Expect::Result(want), None) if want == out.r0 => Ok(()),
+        (Expect::Result(want), None) => Err(format!("r0 is {:#x}, not {want:#x}", out.r0)),
+        (Expect::Result(_), Some(trap)) => Err(trap.to_string()),
+        (Expect::Error(_), Some(_)) => Ok(()),
+        (Expect::Error(_), None) => Err(format!("r0 is {:#x}, not an error", out.r0)),
+    }
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {

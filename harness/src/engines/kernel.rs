@@ -1,0 +1,60 @@
+//! The running kernel as an engine: load, then BPF_PROG_TEST_RUN.
+
+use std::time::Duration;
+
+use bpfassay_object::model::Program;
+
+use crate::engine::{Input, Instance, Outcome};
+use crate::kernel::{KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
+use crate::runtime::ctx::Refusal;
+
+/// A program the kernel has accepted.
+pub struct Kernel {
+    loaded: Loaded,
+}
+
+/// Why the kernel does not run it.
+#[derive(Debug)]
+pub enum LoadError {
+    /// With the positive error number.
+    Rejected(i32),
+    Kernel(KernelError),
+}
+
+impl Kernel {
+    pub fn load(program: &Program) -> Result<Kernel, LoadError> {
+        let options = LoadOptions { log_level: 0, ..LoadOptions::default() };
+        let (outcome, loaded) =
+            Session::new().load(program, &options).map_err(LoadError::Kernel)?;
+        match (outcome.verdict, loaded) {
+            (Verdict::Accepted, Some(loaded)) => Ok(Kernel { loaded }),
+            _ => Err(LoadError::Rejected(outcome.errno.unwrap_or(0))),
+        }
+    }
+}
+
+impl Instance for Kernel {
+    fn engine(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn run(&mut self, input: &Input) -> Outcome {
+        let repeat = input.repeat.max(1);
+        let run = TestRun { data: &input.data, ctx: &input.ctx, repeat, ..TestRun::default() };
+        match self.loaded.test_run(&run) {
+            Ok(r) => Outcome {
+                r0: u64::from(r.retval),
+                data_out: (!input.data.is_empty()).then_some(r.data_out),
+                ctx_out: (!input.ctx.is_empty()).then_some(r.ctx_out),
+                duration: r.duration,
+                ..Outcome::default()
+            },
+            Err(KernelError::Call { errno, .. }) => refused(Refusal::Errno(i64::from(errno))),
+            Err(_) => refused(Refusal::Unsupported("running on this kernel")),
+        }
+    }
+}
+
+fn refused(refusal: Refusal) -> Outcome {
+    Outcome { refusal: Some(refusal), duration: Duration::ZERO, ..Outcome::default() }
+}
