@@ -57,6 +57,8 @@ pub struct Build {
     /// `uname -r` of the kernel the facts were read from.
     pub uname: &'static str,
     pub arch: &'static str,
+    /// `NR_CPUS`.
+    pub nr_cpus: u32,
     pub config: &'static [&'static str],
     pub config_modules: &'static [&'static str],
     /// Symbols that rows ask for and the build lacks.
@@ -73,6 +75,8 @@ pub struct Kernel {
     pub release: String,
     /// `uname -m`.
     pub arch: String,
+    /// Processors the build can have (`NR_CPUS`).
+    pub nr_cpus: u32,
     pub features: Features,
     pub limits: Limits,
     pub config: Config,
@@ -99,6 +103,7 @@ impl Kernel {
         Kernel {
             release: build.release.to_string(),
             arch: build.arch.to_string(),
+            nr_cpus: build.nr_cpus,
             features: build.features,
             limits: LIMITS,
             config: Config::from_names(

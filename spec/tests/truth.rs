@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bpfassay_spec::lsm;
 use bpfassay_spec::{
-    AccessType, AttachType, CtxAccess, Kernel, Kfunc, KfuncFlags, ProgInfo, ProgKind, ProgType,
-    ProtoLookup, ReturnRule,
+    AccessType, AttachType, Caps, CtxAccess, Kernel, Kfunc, KfuncFlags, MapSpec, MapType, ProgInfo,
+    ProgKind, ProgType, ProtoLookup, ReturnRule,
 };
 
 /// `prog attach hook sleepable` of a recorded line.
@@ -258,4 +258,105 @@ fn kfuncs_are_open_to_the_kernels_program_types() {
         }
         assert!(compared > 15_000, "{compared}");
     }
+}
+
+/// A map of the recording, with one attribute varied.
+fn check_maps(kernel: &Kernel, text: &str) -> usize {
+    let mut rows = lines(text);
+    let list =
+        |row: &str| -> Vec<u64> { row.split(' ').skip(1).map(|n| n.parse().unwrap()).collect() };
+    let sizes = list(rows.next().unwrap());
+    let keys = list(rows.next().unwrap());
+    let entries = [0, 1, 2, 3, 4, 1024, 4095, 4096, 4097, 8192, 12288, 65536];
+    let extras = [1, 5, 15, 16, 4096, 1 << 32];
+    let mut good = None;
+    let mut compared = 0;
+    let mut check = |spec: MapSpec, truth: &str| {
+        let got = match kernel.map_create(&spec, &Caps::ALL) {
+            Ok(()) => "ok",
+            Err(22) => "EINVAL",
+            Err(7) => "E2BIG",
+            Err(34) => "ERANGE",
+            Err(524) => "ENOTSUPP",
+            Err(_) => "?",
+        };
+        assert_eq!(got, truth, "{spec:?}");
+        compared += 1;
+    };
+    for row in rows {
+        let words: Vec<&str> = row.trim_start().split(' ').collect();
+        if words[0] == "map" {
+            let n: Vec<u32> = words[2..6].iter().map(|n| n.parse().unwrap()).collect();
+            let map_type = MapType::from_name(words[1]).unwrap();
+            let storage = matches!(
+                map_type,
+                MapType::SkStorage
+                    | MapType::InodeStorage
+                    | MapType::TaskStorage
+                    | MapType::CgrpStorage
+            );
+            let spec = MapSpec {
+                map_type,
+                key_size: n[0],
+                value_size: n[1],
+                max_entries: n[2],
+                flags: n[3],
+                extra: 0,
+                has_btf_key: storage,
+                has_btf_value: storage,
+                has_btf_vmlinux_value: false,
+            };
+            good = Some(spec);
+            check(spec, words[6]);
+            continue;
+        }
+        let good = good.unwrap();
+        if words[0] == "flags" {
+            for flags in &words[2..] {
+                check(MapSpec { flags: u32::from_str_radix(flags, 16).unwrap(), ..good }, words[1]);
+            }
+            continue;
+        }
+        if words[0] == "without_btf" {
+            check(MapSpec { has_btf_key: false, has_btf_value: false, ..good }, words[1]);
+            continue;
+        }
+        for run in &words[1..] {
+            let (range, truth) = run.split_once('=').unwrap();
+            let (first, last) = range.split_once("..").unwrap_or((range, range));
+            let (first, last) = (first.parse::<u64>().unwrap(), last.parse::<u64>().unwrap());
+            let asked: &[u64] = match words[0] {
+                "key" => &keys,
+                "value" => &sizes,
+                "entries" => &entries,
+                "extra" => &extras,
+                other => panic!("unknown row {other}"),
+            };
+            for value in asked.iter().filter(|v| (first..=last).contains(v)) {
+                let number = *value as u32;
+                let spec = match words[0] {
+                    "key" => MapSpec { key_size: number, ..good },
+                    // The recording had no BTF for values above 16 MiB.
+                    "value" if *value > 1 << 24 => MapSpec {
+                        value_size: number,
+                        has_btf_key: false,
+                        has_btf_value: false,
+                        ..good
+                    },
+                    "value" => MapSpec { value_size: number, ..good },
+                    "entries" => MapSpec { max_entries: number, ..good },
+                    _ => MapSpec { extra: *value, ..good },
+                };
+                check(spec, truth);
+            }
+        }
+    }
+    compared
+}
+
+#[test]
+fn maps_are_created_as_the_kernel_does() {
+    let kernel = Kernel::by_name("6.18.44").unwrap();
+    let n = check_maps(&kernel, include_str!("../truth/6.18.44/maps.txt"));
+    assert!(n > 10_000, "{n}");
 }

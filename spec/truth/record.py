@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask the running kernel for the truth that the tables of this crate are tested against.
 
-    sudo python3 record.py helpers|attach|ctx|returns|kfuncs [OUT]
+    sudo python3 record.py helpers|attach|ctx|returns|kfuncs|maps [OUT]
 
 Loads tiny programs and closes them at once: nothing is attached, pinned or run.
 Writes OUT or <release>/<what>.txt beside this file; formats are in README.md.
@@ -341,7 +341,93 @@ def record_kfuncs(out):
             out.write(f"{kind} {letters}\n")
 
 
-RECORDERS = {"kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
+MAP = ("unspec hash array prog_array perf_event_array percpu_hash percpu_array stack_trace cgroup_array lru_hash "
+       "lru_percpu_hash lpm_trie array_of_maps hash_of_maps devmap sockmap cpumap xskmap sockhash cgroup_storage "
+       "reuseport_sockarray percpu_cgroup_storage queue stack sk_storage devmap_hash struct_ops ringbuf "
+       "inode_storage task_storage bloom_filter user_ringbuf cgrp_storage arena").split()
+# A map of each type that the kernel creates: key size, value size, entries, flags.
+GOOD_MAP = {
+    "prog_array": (4, 4, 1, 0), "perf_event_array": (4, 4, 1, 0), "stack_trace": (4, 8, 1, 0), "cgroup_array": (4, 4, 1, 0),
+    "lpm_trie": (8, 4, 1, 1), "array_of_maps": (4, 4, 1, 0), "hash_of_maps": (4, 4, 1, 0), "cgroup_storage": (8, 4, 0, 0),
+    "percpu_cgroup_storage": (8, 4, 0, 0), "queue": (0, 4, 1, 0), "stack": (0, 4, 1, 0), "bloom_filter": (0, 4, 1, 0),
+    "ringbuf": (0, 0, 4096, 0), "user_ringbuf": (0, 0, 4096, 0), "arena": (0, 0, 1, 1 << 10),
+    "sk_storage": (4, 4, 0, 1), "inode_storage": (4, 4, 0, 1), "task_storage": (4, 4, 0, 1), "cgrp_storage": (4, 4, 0, 1),
+}
+NEEDS_BTF = ("sk_storage", "inode_storage", "task_storage", "cgrp_storage")
+MAP_SIZES = sorted({*range(0, 20), 20, 24, 32, 64, 255, 256, 257, 259, 260, 261, 264, 265, 512, 513, 1016, 1017, 32767, 32768, 32769,
+                    *range(65376, 65537, 8), *range(65401, 65408), 65535, 65536, *range(4193744, 4194305, 8), 4194303, 4194304, 4194305, 1 << 31, (1 << 32) - 1})
+MAP_KEYS = sorted({*range(0, 20), 255, 256, 257, 259, 260, 261, 264, 265, 511, 512, 513, 4096, 32768, 65535,
+                   *range(4193744, 4194305, 8), 4194304, (1 << 32) - 1})
+MAP_ENTRIES = (0, 1, 2, 3, 4, 1024, 4095, 4096, 4097, 8192, 12288, 65536)
+MAP_EXTRAS = (1, 5, 15, 16, 4096, 1 << 32)
+
+
+def btf_for(size):
+    """fd of a BTF whose type 1 is a 4-byte int and whose type 3 is `size` bytes."""
+    strs = b"\0int\0char\0"
+    types = struct.pack("<IIII", 1, 1 << 24, 4, 32) + struct.pack("<IIII", 5, 1 << 24, 1, 8)
+    types += struct.pack("<IIIIII", 0, 3 << 24, 0, 2, 1, size)
+    blob = struct.pack("<HBBIIIII", 0xeb9f, 1, 0, 24, 0, len(types), len(types), len(strs)) + types + strs
+    buf = ctypes.create_string_buffer(blob)
+    ctypes.memset(ATTR, 0, len(ATTR))
+    struct.pack_into("<QQII", ATTR, 0, ctypes.addressof(buf), 0, len(blob), 0)
+    return bpf(18)
+
+
+def create_map(kind, key, value, entries, flags, extra=0, inner=0, btf=True):
+    """`ok` or the errno of creating a map."""
+    fd_btf = btf_for(value) if btf and kind in NEEDS_BTF and value <= 1 << 24 else -1
+    ctypes.memset(ATTR, 0, len(ATTR))
+    struct.pack_into("<IIIIIII16sIIIIIQ", ATTR, 0, MAP.index(kind), key, value, entries, flags, inner, 0, b"",
+                     0, max(fd_btf, 0), 1 if fd_btf >= 0 else 0, 3 if fd_btf >= 0 else 0, 0, extra)
+    fd = bpf(0)
+    if fd_btf >= 0:
+        os.close(fd_btf)
+    if fd >= 0:
+        os.close(fd)
+        return "ok"
+    return ERRNO.get(-fd, str(-fd))
+
+
+def runs_of(pairs):
+    """`[(0, a), (1, a), (2, b)]` as `0..1=a 2=b`."""
+    out = []
+    for value, result in pairs:
+        if out and out[-1][2] == result:
+            out[-1][1] = value
+        else:
+            out.append([value, value, result])
+    return " ".join(f"{a}={r}" if a == b else f"{a}..{b}={r}" for a, b, r in out)
+
+
+def record_maps(out):
+    """Per map type a good map, then what each attribute may be instead (only the values asked for)."""
+    ctypes.memset(ATTR, 0, len(ATTR))
+    struct.pack_into("<IIIII", ATTR, 0, MAP.index("array"), 4, 4, 1, 0)
+    inner_fd = bpf(0)
+    out.write("sizes " + " ".join(map(str, MAP_SIZES)) + "\nkeys " + " ".join(map(str, MAP_KEYS)) + "\n")
+    for kind in MAP:
+        key, value, entries, flags = GOOD_MAP.get(kind, (4, 4, 1, 0))
+        inner = inner_fd if kind.endswith("_of_maps") else 0
+        base = create_map(kind, key, value, entries, flags, 0, inner)
+        out.write(f"map {kind} {key} {value} {entries} {flags} {base}\n")
+        if base != "ok":
+            continue
+        out.write("  key " + runs_of([(k, create_map(kind, k, value, entries, flags, 0, inner)) for k in MAP_KEYS]) + "\n")
+        out.write("  value " + runs_of([(v, create_map(kind, key, v, entries, flags, 0, inner)) for v in MAP_SIZES]) + "\n")
+        out.write("  entries " + runs_of([(e, create_map(kind, key, value, e, flags, 0, inner)) for e in MAP_ENTRIES]) + "\n")
+        out.write("  extra " + runs_of([(x, create_map(kind, key, value, entries, flags, x, inner)) for x in MAP_EXTRAS]) + "\n")
+        got = [(f, create_map(kind, key, value, entries, f, 0, inner))
+               for f in sorted({a | b for a in [1 << i for i in range(20)] for b in [0] + [1 << i for i in range(20)]} | {0})
+               if not f & 1 << 16]
+        for result in sorted({r for _, r in got}):
+            out.write(f"  flags {result} " + " ".join(f"{f:x}" for f, r in got if r == result) + "\n")
+        if kind in NEEDS_BTF:
+            out.write("  without_btf " + create_map(kind, key, value, entries, flags, 0, inner, False) + "\n")
+    os.close(inner_fd)
+
+
+RECORDERS = {"maps": record_maps, "kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
 
 
 def main():

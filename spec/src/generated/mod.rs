@@ -14,3 +14,5 @@ pub mod progs;
 pub mod kfuncs;
 #[rustfmt::skip]
 pub mod sets;
+#[rustfmt::skip]
+pub mod maps;

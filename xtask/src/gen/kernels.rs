@@ -111,14 +111,15 @@ fn jit_struct(out: &mut String) {
 }
 
 fn build_row(build: &Table, features: &[&Table], out: &mut String) -> Result<()> {
-    rows::only(build, &["name", "release", "uname", "arch", "config", "jit"])?;
+    rows::only(build, &["name", "release", "uname", "arch", "nr_cpus", "config", "jit"])?;
     let release = rows::text(build, "release")?;
     let _ = writeln!(
         out,
-        "    Build {{\n        name: {:?}, release: {release:?}, uname: {:?}, arch: {:?},",
+        "    Build {{\n        name: {:?}, release: {release:?}, uname: {:?}, arch: {:?}, nr_cpus: {},",
         rows::text(build, "name")?,
         rows::text(build, "uname")?,
-        rows::text(build, "arch")?
+        rows::text(build, "arch")?,
+        rows::number(build, "nr_cpus")?
     );
     let config = build
         .get("config")

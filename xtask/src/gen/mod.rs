@@ -5,6 +5,7 @@ mod ctx;
 mod helpers;
 mod kernels;
 mod kfuncs;
+mod maps;
 mod names;
 mod progs;
 mod rows;
@@ -32,6 +33,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/ctx.rs", ctx::ctx(root, &names)?),
         ("spec/src/generated/kfuncs.rs", kfuncs::kfuncs(root, &names)?),
         ("spec/src/generated/sets.rs", kfuncs::sets(root)?),
+        ("spec/src/generated/maps.rs", maps::maps(root, &names)?),
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root)?),
     ])

@@ -1,0 +1,152 @@
+//! `spec/data/maps.toml`: map types and what their creation accepts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use toml::Table;
+
+use super::names::Names;
+use super::{header, rows, Result};
+
+/// `BPF_F_…` of map creation.
+const FLAGS: &[(&str, u32)] = &[
+    ("NO_PREALLOC", 1 << 0),
+    ("NO_COMMON_LRU", 1 << 1),
+    ("NUMA_NODE", 1 << 2),
+    ("RDONLY", 1 << 3),
+    ("WRONLY", 1 << 4),
+    ("STACK_BUILD_ID", 1 << 5),
+    ("ZERO_SEED", 1 << 6),
+    ("RDONLY_PROG", 1 << 7),
+    ("WRONLY_PROG", 1 << 8),
+    ("CLONE", 1 << 9),
+    ("MMAPABLE", 1 << 10),
+    ("PRESERVE_ELEMS", 1 << 11),
+    ("INNER_MAP", 1 << 12),
+    ("LINK", 1 << 13),
+    ("PATH_FD", 1 << 14),
+    ("VTYPE_BTF_OBJ_FD", 1 << 15),
+    ("TOKEN_FD", 1 << 16),
+    ("SEGV_ON_FAULT", 1 << 17),
+    ("NO_USER_CONV", 1 << 18),
+];
+const ERRNO: &[(&str, i32)] = &[("EINVAL", 22), ("E2BIG", 7), ("ERANGE", 34), ("ENOTSUPP", 524)];
+
+pub fn maps(root: &Path, names: &Names) -> Result<String> {
+    let path = "spec/data/maps.toml";
+    let file = rows::read(root, path)?;
+    let list = rows::list(&file, "map");
+    let mut out = header("Map types.", path);
+    out.push_str(
+        "use crate::map::{Cmp, MapCap, MapInfo, MapNumber as N, MapRule, MapTest as T};\n",
+    );
+    out.push_str("use crate::uapi::MapType;\n\n");
+    let _ =
+        writeln!(out, "/// Ascending by number.\npub static MAPS: [MapInfo; {}] = [", list.len());
+    for row in list {
+        map_row(row, names, &mut out)
+            .map_err(|e| format!("{path}: {}: {e}", rows::text(row, "name").unwrap_or("?")))?;
+    }
+    out.push_str("];\n");
+    Ok(out)
+}
+
+fn map_row(row: &Table, names: &Names, out: &mut String) -> Result<()> {
+    rows::only(row, &["name", "ops", "config", "cap", "rules"])?;
+    let cap = match rows::text(row, "cap")? {
+        "none" => "None",
+        "bpf" => "Bpf",
+        "net_admin" => "NetAdmin",
+        other => return Err(format!("unknown capability {other}")),
+    };
+    let _ = writeln!(
+        out,
+        "    MapInfo {{ map_type: {}, ops: {:?}, config: &{:?}, cap: MapCap::{cap}, rules: &[",
+        names.uapi("MapType", rows::text(row, "name")?)?,
+        rows::text(row, "ops")?,
+        rows::texts(row, "config"),
+    );
+    for rule in rows::texts(row, "rules") {
+        let text = rule_row(rule).map_err(|e| format!("{rule}: {e}"))?;
+        let _ = writeln!(out, "        {text},");
+    }
+    out.push_str("    ] },\n");
+    Ok(())
+}
+
+fn rule_row(rule: &str) -> Result<String> {
+    let (name, rest) = rule.split_once(' ').ok_or("no test")?;
+    let (_, errno) = ERRNO.iter().find(|(n, _)| *n == name).ok_or("unknown errno")?;
+    if let Some(list) = rest.strip_prefix("unless ") {
+        let (field, values) = list.split_once(" is ").ok_or("no ` is `")?;
+        let values: Vec<&str> = values.split('|').collect();
+        let test = format!("T::NotIn({}, &[{}])", number(field)?, values.join(", "));
+        return Ok(format!("MapRule {{ errno: {errno}, all: true, tests: &[{test}] }}"));
+    }
+    let rest = rest.strip_prefix("if ").ok_or("neither if nor unless")?;
+    let all = rest.contains(" and ");
+    if all && rest.contains(" or ") {
+        return Err("`and` beside `or`".to_string());
+    }
+    let parts = rest.split(if all { " and " } else { " or " });
+    let tests: Result<Vec<String>> = parts.map(test).collect();
+    Ok(format!("MapRule {{ errno: {errno}, all: {all}, tests: &[{}] }}", tests?.join(", ")))
+}
+
+fn test(text: &str) -> Result<String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    Ok(match words.as_slice() {
+        ["flags", how, list] => {
+            let mask = mask(list)?;
+            let variant = match *how {
+                "outside" => "FlagsOutside",
+                "any" => "FlagsAny",
+                "both" => "FlagsBoth",
+                "lack" => "FlagsLack",
+                _ => return Err(format!("unknown test {text}")),
+            };
+            format!("T::{variant}({mask})")
+        }
+        ["no", "btf_key"] => "T::NoBtfKey".to_string(),
+        ["no", "btf_value"] => "T::NoBtfValue".to_string(),
+        ["no", "btf_vmlinux_value"] => "T::NoBtfVmlinuxValue".to_string(),
+        ["arena", "crosses", "4G"] => "T::ArenaCrosses4G".to_string(),
+        ["entries", ">", "nr_cpus"] => "T::AboveCpus".to_string(),
+        [field, "not", "pow2"] => format!("T::NotPowerOfTwo({})", number(field)?),
+        [field, "%", n] => format!("T::NotMultiple({}, {n})", number(field)?),
+        [field, op, n] => {
+            let op = match *op {
+                "==" => "Eq",
+                "!=" => "Ne",
+                "<" => "Lt",
+                ">" => "Gt",
+                ">=" => "Ge",
+                _ => return Err(format!("unknown comparison {op}")),
+            };
+            let n: u64 = n.parse().map_err(|e| format!("{n}: {e}"))?;
+            format!("T::Cmp({}, Cmp::{op}, {n})", number(field)?)
+        }
+        _ => return Err(format!("unknown test {text}")),
+    })
+}
+
+fn mask(list: &str) -> Result<u32> {
+    let mut mask = 0;
+    for name in list.split('|') {
+        let found = FLAGS.iter().find(|(n, _)| *n == name);
+        mask |= found.ok_or_else(|| format!("unknown flag {name}"))?.1;
+    }
+    Ok(mask)
+}
+
+fn number(field: &str) -> Result<&'static str> {
+    Ok(match field {
+        "key" => "N::Key",
+        "value" => "N::Value",
+        "entries" => "N::Entries",
+        "extra" => "N::Extra",
+        "key+value" => "N::KeyPlusValue",
+        "round8(value)" => "N::ValueRound8",
+        _ => return Err(format!("unknown field {field}")),
+    })
+}
