@@ -68,6 +68,17 @@ impl IdMap {
         self.check(old, cur)
     }
 
+    /// The same of kernels with `scalar_ids_one_way`: an unset old id asks for nothing, and a link with a
+    /// delta maps its base as well.
+    fn check_scalar_one_way(&mut self, old: u32, cur: u32) -> bool {
+        if old == 0 {
+            return true;
+        }
+        let cur = if cur == 0 { self.temporary() } else { cur };
+        self.check(old, cur)
+            && (old & ADD_CONST == 0 || self.check(old & !ADD_CONST, cur & !ADD_CONST))
+    }
+
     fn temporary(&mut self) -> u32 {
         self.next_temporary = self.next_temporary.wrapping_add(1);
         self.next_temporary
@@ -80,6 +91,8 @@ struct Comparer<'c> {
     ids: &'c mut IdMap,
     allow_uninit_stack: bool,
     explore_alu_limits: bool,
+    /// Feature `scalar_ids_one_way`.
+    one_way_ids: bool,
     exact: Exact,
 }
 
@@ -93,6 +106,7 @@ pub fn states_equal(env: &mut Env<'_>, old: StateId, exact: Exact) -> bool {
         ids,
         allow_uninit_stack: env.allow_uninit_stack,
         explore_alu_limits: env.explore_alu_limits,
+        one_way_ids: env.kernel.features.scalar_ids_one_way,
         exact,
     }
     .states(old, &env.cur)
@@ -254,14 +268,22 @@ impl Comparer<'_> {
 
     fn scalars(&mut self, old: &RegState, cur: &RegState) -> bool {
         if self.explore_alu_limits {
-            return same_up_to_id(old, cur) && self.ids.check_scalar(old.id, cur.id);
+            let ids = if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
+            return same_up_to_id(old, cur) && ids(self.ids, old.id, cur.id);
         }
         if !old.precise && self.exact == Exact::Not {
             return true;
         }
         let linked = old.id & ADD_CONST;
-        if linked != cur.id & ADD_CONST || (linked != 0 && old.off != cur.off) {
+        // Where the old register was on its own, links of the current one only say more about it.
+        let free = self.one_way_ids && old.id == 0;
+        if !free && linked != cur.id & ADD_CONST || (linked != 0 && old.off != cur.off) {
             return false;
+        }
+        if self.one_way_ids {
+            return self.ids.check_scalar_one_way(old.id, cur.id)
+                && range_within(old, cur)
+                && tnum_within(old, cur);
         }
         range_within(old, cur) && tnum_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
     }
