@@ -62,18 +62,12 @@ pub fn check_cond_jmp_op(env: &mut Env<'_>) -> Check {
         None => RegState::constant_scalar(semantics::imm(raw.imm)),
     };
     push_stack_operands(env, jump, &operand)?;
-    let mut linked = LinkedRegs::default();
-    let early = env.kernel.features.collect_links_before_deciding;
-    if early {
-        collect(env, jump, &mut linked);
-    }
     if let Some(taken) = decide(env, jump, &operand)? {
         print_state(env);
         return follow(env, if taken { jump.off } else { 0 });
     }
-    if !early {
-        collect(env, jump, &mut linked);
-    }
+    let mut linked = LinkedRegs::default();
+    collect(env, jump, &mut linked);
     if linked.len() > 1 {
         push_jmp_history(env, 0, linked.pack())?;
     }
