@@ -1,7 +1,7 @@
 //! Values of externs in one kernel, and data references put into instructions
 //! (libbpf: `bpf_object__resolve_externs`, `bpf_object__relocate_data`).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use bpfassay_isa::{opcode, RawInsn};
 
@@ -242,7 +242,7 @@ fn typed(
 /// Puts maps, variables, externs and kernel functions into the linked instructions.
 pub(crate) fn apply(opened: &Opened, externs: &[Resolved], linked: &mut Linked) -> Result<(), LoadError> {
     let relocs = std::mem::take(&mut linked.relocs);
-    let mut named: HashMap<usize, ()> = HashMap::new();
+    let mut named: HashSet<usize> = HashSet::new();
     for (slot, reloc, func) in &relocs {
         let bad = |what: &str| {
             LoadError::new(K::Relocation, what).in_program(&opened.funcs[*func].name).at_insn(reloc.insn)
@@ -261,7 +261,7 @@ pub(crate) fn apply(opened: &Opened, externs: &[Resolved], linked: &mut Linked) 
             Referent::ExternLoad(i) | Referent::ExternCall(i) => {
                 let resolved = externs.get(i).ok_or_else(|| bad("extern vanished"))?;
                 if let Resolved::Missing { what, .. } = resolved {
-                    if named.insert(i, ()).is_none() {
+                    if named.insert(i) {
                         linked.missing.push(what.clone());
                     }
                 }
@@ -274,8 +274,22 @@ pub(crate) fn apply(opened: &Opened, externs: &[Resolved], linked: &mut Linked) 
             Referent::SubprogAddr(_) | Referent::Call(_) => {}
         }
     }
+    mark_written_descriptors(&mut linked.insns, &relocs.iter().map(|(slot, ..)| *slot).collect());
     linked.relocs = relocs;
     Ok(())
+}
+
+/// Map descriptors that the object wrote itself are not map indices: their top bit is set.
+fn mark_written_descriptors(insns: &mut [RawInsn], relocated: &HashSet<usize>) {
+    let mut second = false;
+    for (slot, insn) in insns.iter_mut().enumerate() {
+        let first = !second && insn.is_ld_imm64();
+        let names_map = matches!(insn.src, opcode::PSEUDO_MAP_FD | opcode::PSEUDO_MAP_VALUE);
+        if first && names_map && !relocated.contains(&slot) {
+            insn.imm |= i32::MIN;
+        }
+        second = first;
+    }
 }
 
 fn poison(imm: i32) -> RawInsn {

@@ -148,10 +148,10 @@ impl<'a> Shared<'a> {
         }
         self.fill_struct_ops(&mut maps)?;
         self.fill_subprogs()?;
-        self.btf = self.opened.btf.as_ref().map(|b| Arc::new(self.final_btf(b)));
         self.exception_callbacks = append::ExceptionCallbacks::find(self.opened);
+        self.fill_btf(notes)?;
         for def in &mut maps {
-            finish_map(def, self.target, notes);
+            finish_map(def, self.target, self.btf.as_deref(), notes);
         }
         self.maps = Arc::new(maps);
         Ok(())
@@ -199,6 +199,20 @@ impl<'a> Shared<'a> {
                 apply_core(btf, record, number, &sec.name, &mut candidates, func, place.1)
                     .map_err(|e| e.in_program(&opened.funcs[place.0].name))?;
             }
+        }
+        Ok(())
+    }
+
+    /// The BTF to load.  Where the kernel would not take it, libbpf goes on without, if it can.
+    fn fill_btf(&mut self, notes: &mut Vec<String>) -> Result<(), LoadError> {
+        let Some(btf) = &self.opened.btf else { return Ok(()) };
+        let btf = self.final_btf(btf);
+        match btf.kernel_check() {
+            Ok(()) => self.btf = Some(Arc::new(btf)),
+            Err(e) if self.opened.maps.iter().any(|m| m.struct_ops.is_some()) => {
+                return Err(LoadError::new(K::Btf, format!("the kernel refuses the BTF: {e}")));
+            }
+            Err(e) => notes.push(format!("the kernel refuses the BTF ({e}): loaded without it, as libbpf does")),
         }
         Ok(())
     }
@@ -283,8 +297,8 @@ impl<'a> Shared<'a> {
             maps: self.maps.clone(),
             btf: self.btf.clone(),
             btfs,
-            func_info: linked.func_info,
-            line_info: linked.line_info,
+            func_info: if self.btf.is_some() { linked.func_info } else { Vec::new() },
+            line_info: if self.btf.is_some() { linked.line_info } else { Vec::new() },
             flags,
             kern_version: self.opened.version.unwrap_or(self.target.kernel_version),
             subprogs: linked.subprogs,
@@ -346,10 +360,10 @@ fn apply_core(
 }
 
 /// What libbpf settles when it creates a map, and sizes that an application would have set.
-fn finish_map(def: &mut MapDef, target: &Target<'_>, notes: &mut Vec<String>) {
+fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &mut Vec<String>) {
     use MapType as M;
     if let Some(inner) = &mut def.inner {
-        finish_map(inner, target, notes);
+        finish_map(inner, target, btf, notes);
     }
     if def.map_type == M::PerfEventArray && def.max_entries == 0 {
         def.max_entries = target.possible_cpus;
@@ -371,7 +385,9 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, notes: &mut Vec<String>) {
             | M::Stack
             | M::Arena
     );
-    if no_btf {
+    // The kernel refuses a key type without a value type; libbpf then tries without either.
+    let half = def.btf_key_type_id != 0 && def.btf_value_type_id == 0;
+    if no_btf || half || btf.is_none() {
         def.btf_key_type_id = 0;
         def.btf_value_type_id = 0;
     }

@@ -24,7 +24,8 @@ pub struct Program {
     /// For programs attached by BTF (fentry, lsm, tp_btf, iter, struct_ops, freplace).
     pub attach_target: Option<AttachTarget>,
     /// Instruction slots.  LD_IMM64 of a map has its index into `maps` in `imm`
-    /// (`BPF_PSEUDO_MAP_FD`/`MAP_VALUE`); a BTF descriptor (`fd_array` index of a
+    /// (`BPF_PSEUDO_MAP_FD`/`MAP_VALUE`; with the top bit set the object wrote a descriptor
+    /// number itself, `imm & i32::MAX`, which is not a map of this program); a BTF descriptor (`fd_array` index of a
     /// kfunc call, `imm` of the second slot of `BPF_PSEUDO_BTF_ID`) is an index
     /// into `btfs`, 0 meaning vmlinux.
     pub insns: Vec<RawInsn>,

@@ -15,10 +15,11 @@
 //! ```
 //!
 //! Structure is checked as libbpf does (see [`Btf::parse`]); what the kernel says about a program's BTF is
-//! the business of a later pass.  Knows nothing of programs, ELF or the running kernel.
+//! [`Btf::kernel_check`].  Knows nothing of programs, ELF or the running kernel.
 
 mod edit;
 mod error;
+mod kernel_check;
 mod kind;
 mod lookup;
 mod parse;
@@ -30,6 +31,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 pub use error::{BtfError, BtfErrorKind};
+pub use kernel_check::KernelRefusal;
 pub use kind::{
     int_encoding, linkage, ArrayData, BtfKind, Enumerator, IntData, Member, Param, Type, VarSecinfo,
 };

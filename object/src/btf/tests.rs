@@ -154,3 +154,33 @@ fn refusals_name_the_type() {
         BtfErrorKind::UnknownKind(31)
     );
 }
+
+#[test]
+fn the_kernel_takes_what_compilers_write() {
+    assert_eq!(sample().kernel_check(), Ok(()));
+}
+
+/// Texts as the running kernel's BTF log ends with, seen on 6.18.44.
+#[test]
+fn the_kernel_refuses() {
+    let reason = |b: &Btf| b.kernel_check().unwrap_err().reason;
+    // A naked function whose parameter lost its name.
+    let mut b = Btf::empty();
+    let int = b.add_int("int", 4, int_encoding::SIGNED);
+    let proto = b.add_func_proto(int, &[("", int)]);
+    b.add_func("naked", linkage::GLOBAL, proto);
+    assert_eq!(reason(&b), "Invalid arg#1");
+    let mut b = Btf::empty();
+    b.add_ref("a", BtfKind::Typedef, 2);
+    b.add_ref("b", BtfKind::Typedef, 1);
+    assert_eq!(reason(&b), "Loop detected");
+    let mut b = Btf::empty();
+    let int = b.add_int("int", 4, int_encoding::SIGNED);
+    b.add_composite("s", BtfKind::Struct, 4, &[("x", int, 16)]);
+    assert_eq!(reason(&b), "Member exceeds struct_size");
+    let mut b = Btf::empty();
+    b.add_int("no identifier", 4, 0);
+    assert_eq!(b.kernel_check(), Ok(()), "names of integers are not looked at");
+    b.add_ref("no identifier", BtfKind::Typedef, 1);
+    assert_eq!(reason(&b), "Invalid name");
+}
