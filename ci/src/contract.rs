@@ -32,7 +32,7 @@ pub struct ObjectReport {
 }
 
 /// Why a file, or part of it, could not be read.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct ObjectError {
     /// Stable word for the kind of error.
     pub kind: String,

@@ -112,14 +112,24 @@ fn with_options(program: &Program, options: &Options) -> Program {
 
 fn blank(program: &Program) -> ProgramReport {
     ProgramReport {
-        name: program.name.clone(),
-        section: program.section.clone(),
         prog_type: program.prog_type.name(),
         attach_type: program.expected_attach_type.map(AttachType::name),
         insn_cnt: program.insns.len(),
+        ..refused(&program.name, &program.section, "")
+    }
+}
+
+/// A program that the loader would not hand to a kernel.
+pub fn refused(name: &str, section: &str, why: &str) -> ProgramReport {
+    ProgramReport {
+        name: name.to_string(),
+        section: section.to_string(),
+        prog_type: ProgType::Unspec.name(),
+        attach_type: None,
+        insn_cnt: 0,
         verdict: VerdictWord::Unsupported,
         errno: None,
-        message: None,
+        message: Some(why.to_string()),
         message_lines: Vec::new(),
         code: None,
         quirk: None,

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
-use crate::setup::{self, KernelArgs};
+use crate::setup::{self, Entry, KernelArgs};
 
 /// Assembles text in the kernel's own disassembly syntax, labels allowed.
 #[derive(clap::Args)]
@@ -114,11 +114,10 @@ fn disasm(args: &DisasmArgs) -> Result<Outcome, Outcome> {
             continue;
         }
         let target = setup::target(&args.kernel)?;
-        let object = setup::load(&bytes, &target)
+        let entries = setup::load(&bytes, &at, &target)
             .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
-        for p in
-            object.programs.iter().filter(|p| args.prog.is_empty() || args.prog.contains(&p.name))
-        {
+        let wanted = |e: &&Entry| args.prog.is_empty() || args.prog.contains(&e.name);
+        for p in entries.iter().filter(wanted).filter_map(Entry::ok) {
             out.push_str(&format!("{}: {} ({})\n", p.name, p.section, p.prog_type));
             print_insns(&mut out, &p.insns, Some(p));
             out.push('\n');

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use bpfassay_ci::contract::{
     CheckReport, ObjectError, ObjectReport, ProgramReport, Summary, SCHEMA,
 };
-use bpfassay_ci::judge::{judge, Options, Target};
-use bpfassay_object::model::ProgFlags;
+use bpfassay_ci::judge::{judge, refused, unsupported, Options, Target};
+use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use clap::{ArgAction, ValueEnum};
@@ -205,35 +205,37 @@ fn judge_object(
             return (broken(input, error), false);
         }
     };
-    let object = match setup::load(&bytes, target) {
+    let entries = match setup::load(&bytes, &input.display(), target) {
         Ok(o) => o,
         Err(error) => return (broken(input, error), false),
     };
     let wanted = |name: &str| args.prog.is_empty() || args.prog.iter().any(|p| p == name);
-    let judged: Vec<(ProgramReport, Option<String>)> = object
-        .programs
+    let judged: Vec<(ProgramReport, Option<ObjectError>)> = entries
         .par_iter()
-        .filter(|p| wanted(&p.name))
-        .map(|p| {
-            catch_unwind(AssertUnwindSafe(|| judge(p, target, options))).map_or_else(
-                |cause| {
-                    let why = panic_text(&*cause);
-                    let report =
-                        bpfassay_ci::judge::unsupported(p, format!("internal error: {why}"));
-                    (report, Some(why))
-                },
-                |report| (report, None),
-            )
+        .filter(|e| wanted(&e.name))
+        .map(|e| match &e.program {
+            Ok(p) => judge_program(p, target, options),
+            Err(error) => (refused(&e.name, &e.section, &error.message), Some(error.clone())),
         })
         .collect();
-    let panicked = judged.iter().find_map(|(_, p)| p.clone());
-    let error = object.error.or_else(|| panicked.as_deref().map(internal));
-    let report = ObjectReport {
-        path: input.display(),
-        error,
-        programs: judged.into_iter().map(|(r, _)| r).collect(),
-    };
-    (report, panicked.is_some())
+    let panicked = judged.iter().any(|(_, e)| e.as_ref().is_some_and(|e| e.kind == "internal"));
+    let error = judged.iter().find_map(|(_, e)| e.clone());
+    let programs = judged.into_iter().map(|(r, _)| r).collect();
+    (ObjectReport { path: input.display(), error, programs }, panicked)
+}
+
+fn judge_program(
+    program: &Program,
+    target: &Target,
+    options: &Options,
+) -> (ProgramReport, Option<ObjectError>) {
+    match catch_unwind(AssertUnwindSafe(|| judge(program, target, options))) {
+        Ok(report) => (report, None),
+        Err(cause) => {
+            let error = internal(&panic_text(&*cause));
+            (unsupported(program, error.message.clone()), Some(error))
+        }
+    }
 }
 
 fn broken(input: &Input, error: ObjectError) -> ObjectReport {

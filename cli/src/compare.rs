@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
-use crate::setup::{self, KernelArgs};
+use crate::setup::{self, Entry, KernelArgs};
 
 /// Loads every program into the running kernel (it never attaches) and compares verdict,
 /// message, counters and level-2 log with ours.
@@ -115,13 +115,13 @@ fn compare_object(
     args: &Args,
 ) -> Result<Vec<Row>, String> {
     let bytes = input.read().map_err(|e| e.to_string())?;
-    let object = setup::load(&bytes, target).map_err(|e| e.message)?;
+    let entries = setup::load(&bytes, &input.display(), target).map_err(|e| e.message)?;
     let mut session = Session::new();
-    let wanted = |p: &&Program| args.prog.is_empty() || args.prog.contains(&p.name);
-    Ok(object
-        .programs
+    let wanted = |e: &&Entry| args.prog.is_empty() || args.prog.contains(&e.name);
+    Ok(entries
         .iter()
         .filter(wanted)
+        .filter_map(Entry::ok)
         .map(|p| {
             let config = Config {
                 kernel: &target.kernel,

@@ -8,6 +8,7 @@ use bpfassay_ci::contract::ObjectError;
 use bpfassay_ci::judge::Target;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
+use bpfassay_object::{Fact, LoadError};
 use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
@@ -61,14 +62,52 @@ fn not_read(path: &Path, e: impl std::fmt::Display) -> Outcome {
     fail(Outcome::NotJudged, format!("{}: {e}", path.display()))
 }
 
-/// An object and what was wrong with parts of it.
-pub struct Loaded {
-    pub programs: Vec<Program>,
-    pub error: Option<ObjectError>,
+/// One program of an object, or why libbpf would not hand it to a kernel.
+pub struct Entry {
+    pub name: String,
+    pub section: String,
+    pub program: Result<Program, ObjectError>,
 }
 
-/// Reads an object for the target.
-pub fn load(bytes: &[u8], target: &Target) -> Result<Loaded, ObjectError> {
-    let _ = (bytes, target);
-    Err(ObjectError { kind: "unsupported".into(), message: "loader not built yet".into() })
+impl Entry {
+    pub fn ok(&self) -> Option<&Program> {
+        self.program.as_ref().ok()
+    }
+}
+
+/// Reads an object for the target; every program is linked as if loaded alone.
+pub fn load(bytes: &[u8], name: &str, target: &Target) -> Result<Vec<Entry>, ObjectError> {
+    let kernel = &target.kernel;
+    let kconfig = |option: &str| match option.strip_prefix("CONFIG_") {
+        Some(short) if kernel.config.has(short) => Fact::Known("y".to_string()),
+        Some(short) if kernel.config.is_enabled(short) => Fact::Known("m".to_string()),
+        _ => Fact::Unknown,
+    };
+    let load_target = bpfassay_object::Target {
+        btf: target.vmlinux.as_ref(),
+        modules: &target.modules,
+        btf_complete: target.btf_complete,
+        kernel_version: version_code(&kernel.release),
+        kconfig: &kconfig,
+        symbols: &|_| Fact::Unknown,
+        possible_cpus: 2,
+        features: Default::default(),
+    };
+    let object = bpfassay_object::load(bytes, name, &load_target).map_err(error)?;
+    Ok(object
+        .programs
+        .into_iter()
+        .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
+        .collect())
+}
+
+fn error(e: LoadError) -> ObjectError {
+    ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
+}
+
+/// `LINUX_VERSION_CODE` of a release such as `6.18.44`; the patch level stops at 255.
+fn version_code(release: &str) -> u32 {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0u32);
+    next() << 16 | (next() & 0xff) << 8 | next().min(255)
 }
