@@ -78,7 +78,27 @@ fn resolve_one(env: &mut Env<'_>, i: usize) -> Check {
         check_direct_value(env, map, off)?;
     }
     env.aux[i].used = AuxUse::Map { map, off: if is_value { off } else { 0 } };
+    let is_arena = env.map(map).def.map_type == MapType::Arena;
+    set_address(env, i, placeholder_address(map, is_value.then_some(off), is_arena));
     Ok(())
+}
+
+/// The log prints what the kernel has put into the instruction: an address.  Ours is made up,
+/// of the kernel's magnitude, and the same in every run.
+fn placeholder_address(map: MapId, value_off: Option<u32>, is_arena: bool) -> u64 {
+    const MAP: u64 = 0xffff_8881_0000_0000;
+    const VALUE: u64 = 0xffff_c900_0100_0000;
+    const ARENA: u64 = 0x7000_0000_0000;
+    match value_off {
+        Some(off) if is_arena => ARENA + u64::from(off),
+        Some(off) => VALUE + (u64::from(map.0) << 30) + u64::from(off),
+        None => MAP + (u64::from(map.0) << 10),
+    }
+}
+
+fn set_address(env: &mut Env<'_>, i: usize, address: u64) {
+    env.insns[i].imm = address as i32;
+    env.insns[i + 1].imm = (address >> 32) as i32;
 }
 
 /// The offset of a direct value reference must lie in the value of a one-element array, or in an arena.
@@ -200,6 +220,8 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
         }
     };
     env.aux[i].used = used;
+    const VMLINUX: u64 = 0xffff_ffff_8200_0000;
+    set_address(env, i, VMLINUX + (u64::from(id) << 6));
     Ok(())
 }
 
