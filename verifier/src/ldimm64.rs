@@ -157,7 +157,9 @@ fn map_info(env: &Env<'_>, def: Arc<MapDef>) -> Check<MapInfo> {
 fn add_inner_maps(env: &mut Env<'_>) -> Check {
     for i in 0..env.maps.len() {
         if let Some(inner) = env.maps[i].def.inner.clone() {
-            let info = map_info(env, Arc::from(inner))?;
+            // The kernel keeps a template of the inner map, and the template has no name.
+            let inner = MapDef { name: String::new(), ..*inner };
+            let info = map_info(env, Arc::new(inner))?;
             env.maps[i].inner = Some(MapId(env.maps.len() as u32));
             env.maps.push(info);
         }

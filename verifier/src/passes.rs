@@ -1,5 +1,6 @@
 //! The verifier's passes in the kernel's order (`bpf_check`).
 
+use bpfassay_diag::log::message_lines;
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
 
@@ -157,7 +158,7 @@ fn print_verification_stats(env: &mut Env<'_>) {
 }
 
 fn report(mut env: Env<'_>, result: Check) -> Report {
-    let message_lines = env.log.trailing().lines().map(str::to_owned).collect();
+    let message_lines = last_words(&env.log);
     print_verification_stats(&mut env);
     let insn_idx = (env.stats.insns_processed > 0 && result.is_err()).then_some(env.insn_idx);
     Report {
@@ -173,6 +174,16 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
         stack_depths: env.subprogs.iter().map(|s| u32::from(s.stack_depth)).collect(),
         log: env.log.into_text(),
     }
+}
+
+/// The trailing block of messages; where the last line is none (states follow "infinite loop
+/// detected"), the block nearest to the end.
+fn last_words(log: &Log) -> Vec<String> {
+    let mut lines = message_lines(log.trailing());
+    if lines.is_empty() {
+        lines = message_lines(log.text());
+    }
+    lines.into_iter().map(str::to_owned).collect()
 }
 
 /// What the system call says without starting the verifier.
