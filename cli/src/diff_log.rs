@@ -69,15 +69,8 @@ fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {
     let name = args.ours.to_string_lossy();
     let entries =
         setup::load(bytes, &name, &target).map_err(|e| fail(Outcome::NotJudged, e.message))?;
-    let mut programs =
-        entries.iter().filter(|e| args.prog.as_ref().is_none_or(|n| *n == e.name));
-    let (Some(program), None) = (programs.next(), programs.next()) else {
-        let names: Vec<_> = entries.iter().map(|e| e.name.as_str()).collect();
-        let why = format!("name one program with --prog; the object has {}", names.join(", "));
-        return Err(fail(Outcome::NotJudged, why));
-    };
-    let program =
-        program.program.as_ref().map_err(|e| fail(Outcome::NotJudged, &e.message))?;
+    let program = setup::choose(&entries, args.prog.as_deref())
+        .map_err(|why| fail(Outcome::NotJudged, format!("{name}: {why}")))?;
     let options = Options { log_level: LogLevel(args.log_level), ..Options::default() };
     let report = judge(program, &target, &options);
     if report.verdict == bpfassay_ci::contract::VerdictWord::Unsupported {

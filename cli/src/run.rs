@@ -154,9 +154,9 @@ fn run_object(args: &Args) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
     let bytes = read(path)?;
     let at = path.display();
-    let object = setup::load(&bytes, &target)
+    let entries = setup::load(&bytes, &at.to_string(), &target)
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
-    let program = choose(&object.programs, args)
+    let program = setup::choose(&entries, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;
     let ctx = read_if(&args.ctx_in)?;
     if let Some(capture) = &args.pcap {
@@ -181,22 +181,6 @@ fn run_object(args: &Args) -> Result<Outcome, Outcome> {
         outcomes.push((engine.engine(), engine.run(&input)));
     }
     report(&outcomes, args, maps)
-}
-
-fn choose<'p>(programs: &'p [Program], args: &Args) -> Result<&'p Program, String> {
-    match &args.prog {
-        Some(name) => {
-            programs.iter().find(|p| p.name == *name).ok_or(format!("no program `{name}`"))
-        }
-        None => match programs {
-            [only] => Ok(only),
-            [] => Err("no program".to_string()),
-            several => {
-                let names: Vec<_> = several.iter().map(|p| p.name.as_str()).collect();
-                Err(format!("several programs, choose with --prog: {}", names.join(", ")))
-            }
-        },
-    }
 }
 
 fn interp(program: &Program, args: &Args) -> Result<Interp, Outcome> {

@@ -101,6 +101,27 @@ pub fn load(bytes: &[u8], name: &str, target: &Target) -> Result<Vec<Entry>, Obj
         .collect())
 }
 
+/// The program of this name, or the only one.
+pub fn choose<'e>(entries: &'e [Entry], name: Option<&str>) -> Result<&'e Program, String> {
+    let entry = match name {
+        Some(name) => {
+            entries.iter().find(|e| e.name == name).ok_or(format!("no program `{name}`"))?
+        }
+        None => match entries {
+            [only] => only,
+            [] => return Err("no program".to_string()),
+            several => {
+                let names: Vec<_> = several.iter().map(|e| e.name.as_str()).collect();
+                return Err(format!(
+                    "several programs, choose with --prog: {}",
+                    names.join(", ")
+                ));
+            }
+        },
+    };
+    entry.program.as_ref().map_err(|e| e.message.clone())
+}
+
 fn error(e: LoadError) -> ObjectError {
     ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
 }
