@@ -116,18 +116,12 @@ fn raw_tp_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Chec
     // The typedef's prototype has no argument names; the function behind the tracepoint does.
     let template = btf.find_by_name_kind(&format!("__bpf_trace_{name}"), BtfKind::Func);
     let func = template.and_then(|id| btf.ty(id));
-    let proto = match func {
-        Some(f) => proto_of(f)?,
-        None => {
-            verbose!(
-                env,
-                "Cannot find btf of tracepoint template, fall back to btf_trace_{name}.\n"
-            );
-            match t.target() {
-                Some(ptr) if ptr.kind() == BtfKind::Ptr => proto_of(ptr)?,
-                _ => return Err(Errno::EINVAL.into()),
-            }
-        }
+    // Events of one class share the class's function, and BTF does not say which class an event is of:
+    // then only the names of the arguments are lost.
+    let proto = match (func, t.target()) {
+        (Some(f), _) => proto_of(f)?,
+        (None, Some(ptr)) if ptr.kind() == BtfKind::Ptr => proto_of(ptr)?,
+        _ => return Err(Errno::EINVAL.into()),
     };
     Ok(AttachInfo {
         btf: obj,
@@ -297,13 +291,23 @@ fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
     Err(Errno::EINVAL.into())
 }
 
+/// Hooks are the members of one union of the kernel (`bpf_lsm_hooks`).
+fn is_lsm_hook(env: &Env<'_>, name: &str) -> bool {
+    let (Some(btf), Some(hook)) = (env.btf(BtfObj::VMLINUX), name.strip_prefix("bpf_lsm_")) else {
+        return false;
+    };
+    let list = btf.find_by_name_kind("security_list_options", BtfKind::Union);
+    let list = list.and_then(|id| btf.ty(id));
+    list.is_some_and(|t| t.members().any(|m| btf.str(m.name_off) == hook))
+}
+
 /// `bpf_lsm_verify_prog`
 fn check_lsm(env: &mut Env<'_>, id: u32, name: &str) -> Check {
     if !is_gpl_compatible(&env.prog.license) {
         verbose!(env, "LSM programs must have a GPL compatible license\n");
     } else if tracing::lsm_is_disabled(name) {
         verbose!(env, "attach_btf_id {id} points to disabled hook {name}\n");
-    } else if !name.starts_with("bpf_lsm_") {
+    } else if !is_lsm_hook(env, name) {
         verbose!(env, "attach_btf_id {id} points to wrong type name {name}\n");
     } else {
         return Ok(());
