@@ -11,6 +11,7 @@ use bpfassay_object::model::{AttachTarget, KernelBtfRef};
 use bpfassay_spec::{tracing, AttachType, ProgType, RegBase, RegType, TypeFlags};
 
 use crate::check::btf_access::is_gpl_compatible;
+use crate::check::refs::acquire_reference;
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
@@ -75,6 +76,15 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     };
     env.attach = Some(info);
     Ok(())
+}
+
+/// References that a struct_ops program owns from the start: its `__ref` arguments.
+pub fn acquire_argument_references(env: &mut Env<'_>) {
+    let Some(mut info) = env.attach.take() else { return };
+    for a in info.args.iter_mut().filter(|a| a.refcounted) {
+        a.ref_obj_id = acquire_reference(env, 0);
+    }
+    env.attach = Some(info);
 }
 
 /// The target and the BTF it is in.

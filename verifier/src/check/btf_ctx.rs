@@ -23,7 +23,7 @@ fn attach(env: &Env<'_>) -> Check<AttachInfo> {
 
 /// Range of the return value that an LSM program reads, None for a hook without one
 /// (`get_func_retval_range`).
-pub(super) fn lsm_retval_range(env: &Env<'_>) -> Check<Option<(i32, i32)>> {
+pub fn lsm_retval_range(env: &Env<'_>) -> Check<Option<(i32, i32)>> {
     let info = attach(env)?;
     let is_lsm = env.prog.prog_type == ProgType::Lsm
         && env.prog.expected_attach_type == Some(AttachType::LsmMac);

@@ -1,10 +1,12 @@
 //! Leaving the program: the value it returns (`check_return_code`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{AttachType, ProgType, RegBase};
 
+use super::btf_ctx::lsm_retval_range;
 use super::mem::{check_reg_arg, RegArg};
-use crate::domain::reg::RegState;
+use super::region::check_ptr_off_reg;
+use crate::domain::reg::{BtfObj, RegState};
 use crate::domain::state::RetvalRange;
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
@@ -13,10 +15,14 @@ use crate::precheck::effective_attach_type;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
+const AT_EXIT: &str = "At program exit";
+
 /// What a program type allows its programs to return.
 enum Allowed {
     Anything,
     Range(RetvalRange),
+    /// The same of the lower half.
+    Range32(RetvalRange),
     /// Refused without a word.
     Never(Errno),
 }
@@ -31,7 +37,7 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     let is_subprog = outer.subprogno != 0;
     let (in_exception_cb, in_async_cb, cb_range) =
         (outer.in_exception_callback_fn, outer.in_async_callback_fn, outer.callback_ret_range);
-    if (!is_subprog || in_exception_cb) && returns_nothing(env)? {
+    if (!is_subprog || in_exception_cb) && returns_nothing(env, reg)? {
         return Ok(());
     }
     check_reg_arg(env, reg, RegArg::Src)?;
@@ -40,7 +46,7 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
         return Err(Errno::EACCES.into());
     }
     if in_async_cb {
-        return enforce(env, reg, reg_name, "At async callback return", cb_range);
+        return enforce(env, reg, reg_name, "At async callback return", cb_range, false);
     }
     if is_subprog && !in_exception_cb {
         if !env.reg(reg).is_scalar() {
@@ -53,16 +59,66 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     match allowed_returns(env)? {
         Allowed::Anything => Ok(()),
         Allowed::Never(e) => Err(e.into()),
-        Allowed::Range(r) => enforce(env, reg, reg_name, "At program exit", r),
+        Allowed::Range(r) => enforce(env, reg, reg_name, AT_EXIT, r, false),
+        Allowed::Range32(r) => enforce(env, reg, reg_name, AT_EXIT, r, true),
     }
 }
 
-/// LSM and struct_ops targets that return void need no R0.
-fn returns_nothing(env: &Env<'_>) -> Check<bool> {
-    match env.prog.prog_type {
-        ProgType::Lsm | ProgType::StructOps => Err(Stop::unsupported("return codes of programs attached by BTF")),
+/// LSM and struct_ops targets that return void need no R0.  A struct_ops program may also return
+/// a pointer it owns, of the type its member returns, as it came.
+fn returns_nothing(env: &mut Env<'_>, reg: Reg) -> Check<bool> {
+    let prog_type = env.prog.prog_type;
+    let is_lsm_cgroup = env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
+    match prog_type {
+        ProgType::Lsm if !is_lsm_cgroup => Ok(returned_type(env)?.1 == 0),
+        ProgType::StructOps => {
+            let (btf, ret) = returned_type(env)?;
+            if ret == 0 {
+                return Ok(true);
+            }
+            let r = *env.reg(reg);
+            let pointee = env.btf(btf).and_then(|b| Some(b.pointee(ret)?.id()));
+            let is_owned = r.base() == RegBase::BtfId
+                && r.ref_obj_id != 0
+                && r.btf() == Some(btf)
+                && Some(r.btf_id()) == pointee;
+            if is_owned && !env.cur.frame(0).in_exception_callback_fn {
+                check_ptr_off_reg(env, &r, reg)?;
+                return Ok(true);
+            }
+            Ok(false)
+        }
         _ => Ok(false),
     }
+}
+
+/// Return type of what the program is attached to, 0 for void.
+fn returned_type(env: &Env<'_>) -> Check<(BtfObj, u32)> {
+    let Some(info) = env.attach.as_ref() else {
+        return Err(Stop::unsupported("program without an attach target"));
+    };
+    let proto = env.btf(info.btf).and_then(|b| b.ty(info.proto?));
+    Ok((info.btf, proto.map_or(0, |p| p.type_id())))
+}
+
+/// A struct_ops member that returns a pointer, which only null stands for.
+fn returns_pointer(env: &Env<'_>) -> Check<bool> {
+    let (btf, ret) = returned_type(env)?;
+    let pointee = env.btf(btf).and_then(|b| b.pointee(ret));
+    Ok(pointee.is_some() && !env.cur.frame(0).in_exception_callback_fn)
+}
+
+/// What an LSM hook may return; the bounds are those of an `int`.
+fn lsm_returns(env: &Env<'_>) -> Check<Allowed> {
+    let void = returned_type(env)?.1 == 0;
+    Ok(match env.prog.expected_attach_type {
+        Some(AttachType::LsmCgroup) if void => range(1, 1),
+        Some(AttachType::LsmCgroup) => range(0, 1),
+        _ => match lsm_retval_range(env)? {
+            Some((min, max)) => Allowed::Range32(RetvalRange { min, max }),
+            None => Allowed::Anything,
+        },
+    })
 }
 
 /// Ranges by program and attach type.
@@ -99,15 +155,21 @@ fn allowed_returns(env: &Env<'_>) -> Check<Allowed> {
         },
         ProgType::Kprobe if matches!(attach, TraceKprobeSession | TraceUprobeSession) => range(0, 1),
         ProgType::SkLookup | ProgType::Netfilter => range(0, 1),
-        ProgType::Lsm | ProgType::StructOps => {
-            return Err(Stop::unsupported("return codes of programs attached by BTF"))
-        }
+        ProgType::Lsm => lsm_returns(env)?,
+        ProgType::StructOps if returns_pointer(env)? => range(0, 0),
         _ => Allowed::Anything,
     })
 }
 
 /// The value must be a scalar whose bounds lie in the range, and is needed precisely for that.
-fn enforce(env: &mut Env<'_>, reg: Reg, reg_name: &str, exit_ctx: &str, range: RetvalRange) -> Check {
+fn enforce(
+    env: &mut Env<'_>,
+    reg: Reg,
+    reg_name: &str,
+    exit_ctx: &str,
+    range: RetvalRange,
+    return_32bit: bool,
+) -> Check {
     if !env.reg(reg).is_scalar() {
         let ty = RegTypeName(env.reg(reg).ty);
         verbose!(env, "{} the register R{} is not a known value ({})\n", exit_ctx, reg.0, ty);
@@ -115,11 +177,22 @@ fn enforce(env: &mut Env<'_>, reg: Reg, reg_name: &str, exit_ctx: &str, range: R
     }
     mark_chain_precision(env, reg)?;
     let r = *env.reg(reg);
-    if !retval_range_within(range, &r, false) {
+    if !retval_range_within(range, &r, return_32bit) {
         verbose_invalid_scalar(env, &r, range, exit_ctx, reg_name);
+        if exit_ctx == AT_EXIT && is_void_lsm_cgroup(env)? {
+            verbose!(
+                env,
+                "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!\n"
+            );
+        }
         return Err(Errno::EINVAL.into());
     }
     Ok(())
+}
+
+fn is_void_lsm_cgroup(env: &Env<'_>) -> Check<bool> {
+    let cgroup = env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
+    Ok(cgroup && env.prog.prog_type == ProgType::Lsm && returned_type(env)?.1 == 0)
 }
 
 /// Every value of `reg` lies in the range (`retval_range_within`).

@@ -94,6 +94,9 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32) -> Check {
     } else {
         prepare_main(env)?;
     }
+    if subprog == 0 && env.prog.prog_type == ProgType::StructOps {
+        crate::attach_target::acquire_argument_references(env);
+    }
     do_check(env)?;
     if !env.log.level.is_level2() {
         env.log.reset_to(0);
