@@ -4,6 +4,7 @@ use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 
 use super::func_call::check_func_call;
 use super::helper::check_helper_call;
+use super::kfunc_call::check_kfunc_call;
 use crate::env::Env;
 use crate::stop::{Check, Stop};
 
@@ -16,7 +17,7 @@ pub fn check_call(env: &mut Env<'_>) -> Check {
     };
     match insn.src {
         PSEUDO_CALL => check_func_call(env, env.insn_idx as i64 + insn.imm as i64 + 1),
-        PSEUDO_KFUNC_CALL => Err(Stop::unsupported("kfunc calls")),
+        PSEUDO_KFUNC_CALL => check_kfunc_call(env, insn),
         _ => check_helper_call(env, insn.imm),
     }
 }

@@ -164,7 +164,7 @@ impl Args<'_> {
 
     /// None for a pointer of a static function that says nothing.
     fn pointer(&self, env: &mut Env<'_>, i: usize, ptr: Type<'_>, tags: Tags) -> Check<Option<SubprogArg>> {
-        if tags.has(Tags::CTX) || is_prog_ctx_type(env, self.btf, ptr, i)? {
+        if tags.has(Tags::CTX) || is_prog_ctx_type(env, self.btf, ptr)? {
             if tags.has_more_than(Tags::CTX) {
                 return bad_combination(env, i);
             }

@@ -10,12 +10,28 @@ use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
-/// Type id in vmlinux of the context as programs see it, typedefs kept (`find_canonical_prog_ctx_type`).
-fn canonical_ctx_type(vmlinux: &Btf, prog_type: ProgType) -> Option<u32> {
+/// Type id in vmlinux of the context as programs see it (`prog`) or as the kernel does (`kern`), typedefs kept.
+fn ctx_type(vmlinux: &Btf, prog_type: ProgType, side: &str) -> Option<u32> {
     let convert = vmlinux.ty(vmlinux.find_by_name_kind("bpf_ctx_convert", BtfKind::Struct)?)?;
-    let wanted = format!("BPF_PROG_TYPE_{}_prog", prog_type.name().to_ascii_uppercase());
+    let wanted = format!("BPF_PROG_TYPE_{}_{side}", prog_type.name().to_ascii_uppercase());
     let member = convert.members().find(|m| vmlinux.str(m.name_off) == wanted)?;
     Some(member.type_id)
+}
+
+/// As programs see it (`find_canonical_prog_ctx_type`).
+fn canonical_ctx_type(vmlinux: &Btf, prog_type: ProgType) -> Option<u32> {
+    ctx_type(vmlinux, prog_type, "prog")
+}
+
+/// Struct behind the context, for `bpf_cast_to_kern_ctx` (`get_kern_ctx_btf_id`).
+pub fn kernel_ctx_type(env: &mut Env<'_>) -> Check<u32> {
+    let kernel = vmlinux(env)?;
+    let id = ctx_type(&kernel, env.prog_type(), "kern").unwrap_or(0);
+    if !kernel.kind(id).is_some_and(BtfKind::is_composite) {
+        verbose!(env, "kern ctx type id {id} is not a struct\n");
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(id)
 }
 
 fn vmlinux(env: &Env<'_>) -> Check<std::sync::Arc<Btf>> {
@@ -28,12 +44,12 @@ fn is_user_pt_regs(btf: &Btf, pointee: u32) -> bool {
 }
 
 /// Kernel structs that stand for the context's public view (`btf_is_projection_of`).
-fn is_projection_of(public: &str, name: &str) -> bool {
+pub fn is_projection_of(public: &str, name: &str) -> bool {
     matches!((public, name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"))
 }
 
 /// The pointer is to the program type's context, judged by name alone.
-pub fn is_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: usize) -> Check<bool> {
+pub fn is_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>) -> Check<bool> {
     let prog_type = env.prog_type();
     if prog_type == ProgType::Kprobe && is_user_pt_regs(btf, ptr.type_id()) {
         return Ok(true);
@@ -45,7 +61,6 @@ pub fn is_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: usize)
     let name = t.name();
     let kernel = vmlinux(env)?;
     let Some(ctx) = canonical_ctx_type(&kernel, prog_type) else {
-        let _ = arg;
         verbose!(env, "btf_vmlinux is malformed\n");
         return Ok(false);
     };

@@ -2,12 +2,14 @@
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::BtfKind;
+use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::{func, HelperProto, ProgKind, ProgType, ProtoLookup, RetBase};
 
+use super::callinfo::{KfuncMeta, Special};
 use super::helper_kind as kind;
+use super::kfunc::{fetch_kfunc_meta, special_at, special_by_id};
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
-use crate::stop::Check;
 
 /// Registers a call takes and clobbers (`struct call_summary`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,8 +68,22 @@ fn helper_at(env: &Env<'_>, idx: u32) -> Option<&'static HelperProto> {
     }
 }
 
+fn kfunc_at(env: &Env<'_>, idx: u32) -> Option<KfuncMeta> {
+    let insn = call_at(env, idx).filter(|i| i.is_kfunc_call())?;
+    fetch_kfunc_meta(env, insn).ok()
+}
+
 /// The helper or kfunc call at `idx`; None where its prototype cannot be found (reported later).
 pub fn get_call_summary(env: &Env<'_>, idx: u32) -> Option<CallSummary> {
+    if let Some(meta) = kfunc_at(env, idx) {
+        let btf = env.btf(meta.btf)?;
+        let proto = btf.ty(meta.proto_id)?;
+        return Some(CallSummary {
+            num_params: proto.vlen() as u8,
+            is_void: proto.type_id() == 0,
+            fastcall: meta.has(KfuncFlags::FASTCALL),
+        });
+    }
     let proto = helper_at(env, idx)?;
     Some(CallSummary {
         num_params: proto.arg_count() as u8,
@@ -88,6 +104,13 @@ fn is_inlined(env: &Env<'_>, func_id: i32) -> bool {
 /// The helper or kfunc call at `idx`; all false where its prototype cannot be found.
 pub fn call_effects(env: &Env<'_>, idx: u32) -> CallEffects {
     let Some(insn) = call_at(env, idx) else { return CallEffects::default() };
+    if let Some(meta) = kfunc_at(env, idx) {
+        return CallEffects {
+            might_sleep: meta.has(KfuncFlags::SLEEPABLE),
+            changes_pkt_data: meta.is(Special::XdpPullData),
+            is_iter_next: meta.has(KfuncFlags::ITER_NEXT),
+        };
+    }
     if !insn.is_helper_call() {
         return CallEffects::default();
     }
@@ -98,32 +121,36 @@ pub fn call_effects(env: &Env<'_>, idx: u32) -> CallEffects {
     }
 }
 
+/// Any kfunc by its number: the kernel does not look at the BTF here.
+fn special_kfunc(env: &Env<'_>, idx: u32) -> Option<Special> {
+    call_at(env, idx).filter(|i| i.is_kfunc_call()).and_then(|i| special_by_id(env, i.imm))
+}
+
 /// `bpf_for_each_map_elem`, `bpf_loop`, `bpf_user_ringbuf_drain`, `bpf_find_vma`, rbtree_add kfunc.
 pub fn is_sync_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
-    call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_sync_callback_calling(i.imm))
+    let helper = call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_sync_callback_calling(i.imm));
+    helper || special_kfunc(env, idx) == Some(Special::RbtreeAdd)
 }
 
 /// `bpf_timer_set_callback`, `bpf_wq_set_callback`, `bpf_task_work_schedule_*`.
 pub fn is_async_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
-    call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_async_callback_calling(i.imm))
+    let helper = call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_async_callback_calling(i.imm));
+    helper || special_kfunc(env, idx).is_some_and(Special::is_async_callback_calling)
 }
 
 /// Kfuncs that may be called while a spin lock is held.
-pub fn kfunc_spin_allowed(_env: &Env<'_>, _btf_id: i32) -> bool {
-    false
+pub fn kfunc_spin_allowed(env: &Env<'_>, btf_id: i32) -> bool {
+    special_by_id(env, btf_id).is_some_and(Special::is_spin_allowed)
 }
 
 /// The call at `idx` is `bpf_throw`.
-pub fn is_bpf_throw_kfunc(_env: &Env<'_>, _idx: u32) -> bool {
-    false
+pub fn is_bpf_throw_kfunc(env: &Env<'_>, idx: u32) -> bool {
+    call_at(env, idx).and_then(|i| special_at(env, i)) == Some(Special::Throw)
 }
 
 /// The call at `idx` runs its callback with the tree's lock held (`bpf_rbtree_add`).
-pub fn is_rbtree_lock_required_call(_env: &Env<'_>, _idx: u32) -> bool {
-    false
+pub fn is_rbtree_lock_required_call(env: &Env<'_>, idx: u32) -> bool {
+    special_kfunc(env, idx).is_some_and(Special::is_rbtree_api)
 }
 
-/// Looks a called kfunc up and remembers it; its complaints come before `func#N` lines.
-pub fn add_kfunc_call(_env: &mut Env<'_>, _btf_id: i32, _fd_idx: i16) -> Check {
-    Err(crate::stop::Stop::unsupported("kfunc calls"))
-}
+pub use super::kfunc::add_kfunc_call;

@@ -1,0 +1,562 @@
+//! The arguments of a kfunc call, R1 to R5 (`check_kfunc_args`).
+
+use bpfassay_isa::Reg;
+use bpfassay_object::btf::{BtfKind, Type};
+use bpfassay_spec::kfunc::KfuncFlags;
+use bpfassay_spec::{ArgBase, ArgType, AttachType, ProgType, RegBase, RegType, TypeFlags};
+
+use super::arg_types::check_func_arg_reg_off;
+use super::btf_record::{FieldKinds, KptrTarget};
+use super::btf_walk::btf_struct_ids_match;
+use super::callback::in_rbtree_lock_required_cb;
+use super::callinfo::{KfuncMeta, Special};
+use super::const_arg::check_reg_const_str;
+use super::kfunc_arg::{is_mem_size, is_scalar, ptr_arg, reg2btf, KfParam, PtrArg};
+use super::locks::{process_spin_lock, reg_btf_record, LockOp};
+use super::map_field::check_map_field_pointer;
+use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
+use super::stack::register_is_null;
+use super::trust::{has_unsafe_modifiers, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED};
+use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
+use crate::domain::reg::{BtfObj, DynptrType, RegState};
+use crate::env::Env;
+use crate::explore::precision::mark_chain_precision;
+use crate::log::names::RegTypeName;
+use crate::stop::{Check, Errno, Stop};
+use crate::{verbose, verifier_bug};
+
+/// Registers that pass arguments (`MAX_BPF_FUNC_REG_ARGS`).
+const MAX_ARGS: usize = 5;
+
+const ALLOC: RegType = RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC);
+
+fn invalid<T>() -> Check<T> {
+    Err(Errno::EINVAL.into())
+}
+
+/// Every argument of the call at `insn_idx`.
+pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) -> Check {
+    let btf = kfunc::desc_btf(env, meta)?;
+    let proto = btf.ty(meta.proto_id).ok_or(Stop::Reject(Errno::EINVAL))?;
+    let params: Vec<KfParam<'_>> = proto.params().map(|p| KfParam::new(&btf, p)).collect();
+    if params.len() > MAX_ARGS {
+        verbose!(env, "Function {} has {} > {MAX_ARGS} args\n", meta.name, params.len());
+        return invalid();
+    }
+    let mut i = 0;
+    while i < params.len() {
+        i += check_arg(env, meta, &params, i, insn_idx)?;
+    }
+    if meta.has(KfuncFlags::RELEASE) && meta.release_regno.is_none() {
+        verbose!(env, "release kernel function {} expects refcounted PTR_TO_BTF_ID\n", meta.name);
+        return invalid();
+    }
+    Ok(())
+}
+
+/// Checks argument `i`; returns how many arguments that covered.
+fn check_arg(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    params: &[KfParam<'_>],
+    i: usize,
+    insn_idx: u32,
+) -> Check<usize> {
+    let (param, regno) = (&params[i], Reg(i as u8 + 1));
+    if param.has("__ign") {
+        return Ok(1);
+    }
+    if param.has("__prog") {
+        if meta.arg_prog {
+            verifier_bug!(env, "Only 1 prog->aux argument supported per-kfunc");
+            return Err(Errno::EFAULT.into());
+        }
+        meta.arg_prog = true;
+        env.aux_mut(insn_idx).arg_prog = regno.0;
+        return Ok(1);
+    }
+    let Some(t) = param.ty() else { return invalid() };
+    if is_scalar(t) {
+        check_scalar(env, meta, param, regno)?;
+        return Ok(1);
+    }
+    if t.kind() != BtfKind::Ptr {
+        verbose!(env, "Unrecognized arg#{i} type {}\n", t.kind().kernel_name());
+        return invalid();
+    }
+    let reg = *env.reg(regno);
+    let trusted = KfuncFlags(KfuncFlags::TRUSTED_ARGS.0 | KfuncFlags::RCU.0);
+    let may_be_null = register_is_null(&reg) || reg.ty.may_be_null();
+    if meta.has(trusted) && may_be_null && !param.has("__nullable") {
+        verbose!(env, "Possibly NULL pointer passed to trusted arg{i}\n");
+        return Err(Errno::EACCES.into());
+    }
+    let is_release = meta.has(KfuncFlags::RELEASE);
+    if reg.ref_obj_id != 0 {
+        if is_release && meta.ref_obj_id != 0 {
+            let (new, have) = (reg.ref_obj_id, meta.ref_obj_id);
+            verifier_bug!(env, "more than one arg with ref_obj_id R{} {new} {have}", regno.0);
+            return Err(Errno::EFAULT.into());
+        }
+        meta.ref_obj_id = reg.ref_obj_id;
+        if is_release {
+            meta.release_regno = Some(regno);
+        }
+    }
+    let Some(pointee) = param.btf.skip_mods_and_typedefs(t.type_id()) else { return invalid() };
+    let kind = ptr_arg(env, meta, params, i, t, pointee)?;
+    if kind == PtrArg::Null {
+        return Ok(1);
+    }
+    check_trust(env, meta, kind, regno, &reg)?;
+    let release = is_release && reg.ref_obj_id != 0;
+    let flags = if release { TypeFlags::OBJ_RELEASE } else { TypeFlags::NONE };
+    check_func_arg_reg_off(env, &reg, regno, ArgType::with(ArgBase::DontCare, flags))?;
+    check_pointer(env, meta, params, i, kind, pointee, insn_idx)?;
+    // A size argument was looked at with its memory.
+    Ok(if kind == PtrArg::MemSize { 2 } else { 1 })
+}
+
+/// Constants and buffer sizes.
+fn check_scalar(env: &mut Env<'_>, meta: &mut KfuncMeta, param: &KfParam<'_>, regno: Reg) -> Check {
+    let reg = *env.reg(regno);
+    if reg.ty != RegBase::Scalar {
+        verbose!(env, "R{} is not a scalar\n", regno.0);
+        return invalid();
+    }
+    if param.has("__k") {
+        if meta.arg_constant.is_some() {
+            verifier_bug!(env, "only one constant argument permitted");
+            return Err(Errno::EFAULT.into());
+        }
+        if !reg.var_off.is_const() {
+            verbose!(env, "R{} must be a known constant\n", regno.0);
+            return invalid();
+        }
+        mark_chain_precision(env, regno)?;
+        meta.arg_constant = Some(reg.var_off.value);
+        return Ok(());
+    }
+    let is_rdonly = param.name == "rdonly_buf_size";
+    if !is_rdonly && param.name != "rdwr_buf_size" {
+        return Ok(());
+    }
+    meta.r0_rdonly |= is_rdonly;
+    if meta.r0_size != 0 {
+        verbose!(env, "2 or more rdonly/rdwr_buf_size parameters for kfunc");
+        return invalid();
+    }
+    if !reg.var_off.is_const() {
+        verbose!(env, "R{} is not a const\n", regno.0);
+        return invalid();
+    }
+    meta.r0_size = reg.var_off.value;
+    mark_chain_precision(env, regno)
+}
+
+/// Kernel objects must be referenced, trusted or under RCU where the kfunc says so.
+fn check_trust(env: &mut Env<'_>, meta: &mut KfuncMeta, kind: PtrArg, regno: Reg, reg: &RegState) -> Check {
+    if kind == PtrArg::Map {
+        check_map(env, meta, regno, reg)?;
+    }
+    if !matches!(kind, PtrArg::Map | PtrArg::AllocBtfId | PtrArg::BtfId) {
+        return Ok(());
+    }
+    let is_rcu = meta.has(KfuncFlags::RCU);
+    if !meta.has(KfuncFlags::TRUSTED_ARGS) && !is_rcu || is_trusted_reg(reg) {
+        return Ok(());
+    }
+    if !is_rcu {
+        verbose!(env, "R{} must be referenced or trusted\n", regno.0);
+        return invalid();
+    }
+    if !is_rcu_reg(reg) {
+        verbose!(env, "R{} must be a rcu pointer\n", regno.0);
+        return invalid();
+    }
+    Ok(())
+}
+
+/// A `__map` argument; must be the map of the work queue or task work before it.
+fn check_map(env: &mut Env<'_>, meta: &mut KfuncMeta, regno: Reg, reg: &RegState) -> Check {
+    if reg.raw()[0] == 0 {
+        verbose!(env, "pointer in R{} isn't map pointer\n", regno.0);
+        return invalid();
+    }
+    // Other pointers keep something else in the same place and are refused by type below.
+    let is_map = matches!(reg.base(), RegBase::ConstMapPtr | RegBase::MapValue | RegBase::MapKey);
+    let map = if is_map { reg.map() } else { None };
+    let record = map.and_then(|m| env.map(m).record.clone());
+    let has = |k: FieldKinds| record.as_ref().is_some_and(|r| r.has(k));
+    let is_timed = has(FieldKinds::WORKQUEUE) || has(FieldKinds::TASK_WORK);
+    if meta.map.is_some() && is_timed && (meta.map != map || meta.map_uid != reg.map_uid()) {
+        let (have, uid) = (meta.map_uid as i32, reg.map_uid() as i32);
+        if has(FieldKinds::TASK_WORK) {
+            verbose!(
+                env,
+                "bpf_task_work pointer in R2 map_uid={have} doesn't match map pointer in R3 map_uid={uid}\n"
+            );
+        } else {
+            verbose!(env, "workqueue pointer in R1 map_uid={have} doesn't match map pointer in R2 map_uid={uid}\n");
+        }
+        return invalid();
+    }
+    meta.map = map;
+    meta.map_uid = reg.map_uid();
+    Ok(())
+}
+
+/// What is behind the pointer.
+fn check_pointer(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    params: &[KfParam<'_>],
+    i: usize,
+    kind: PtrArg,
+    pointee: Type<'_>,
+    insn_idx: u32,
+) -> Check {
+    let (param, regno) = (&params[i], Reg(i as u8 + 1));
+    let reg = *env.reg(regno);
+    match kind {
+        PtrArg::Null => Ok(()),
+        PtrArg::Ctx => check_ctx(env, meta, i, &reg),
+        PtrArg::AllocBtfId => check_alloc(env, meta, i, &reg),
+        PtrArg::Dynptr => check_dynptr(env, meta, param, regno, insn_idx),
+        PtrArg::Iter => {
+            if meta.is(Special::IterCssTaskNew) && !may_iterate_css_tasks(env) {
+                verbose!(env, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs\n");
+                return invalid();
+            }
+            iter::process_iter_arg(env, regno, insn_idx, meta)
+        }
+        PtrArg::ListHead | PtrArg::RbRoot => {
+            check_holder(env, i, &reg)?;
+            let kind = if kind == PtrArg::ListHead { FieldKinds::LIST_HEAD } else { FieldKinds::RB_ROOT };
+            graph::process_root(env, &reg, regno, meta, kind)
+        }
+        PtrArg::ListNode => {
+            check_owned(env, i, &reg)?;
+            graph::process_node(env, &reg, regno, meta, FieldKinds::LIST_NODE)
+        }
+        PtrArg::RbNode => check_rb_node(env, meta, i, regno, &reg),
+        PtrArg::Map => check_btf_id(env, meta, i, &reg, Wanted::Map),
+        PtrArg::BtfId => check_btf_id(env, meta, i, &reg, Wanted::Pointee(pointee)),
+        PtrArg::Mem => {
+            let Some(size) = param.btf.size_of(pointee.id()) else {
+                let (kind, name, err) = (pointee.kind().kernel_name(), pointee.name(), -Errno::EINVAL.0);
+                verbose!(env, "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n");
+                return invalid();
+            };
+            check_mem_reg(env, regno, size)
+        }
+        PtrArg::MemSize => check_mem_size(env, meta, params, i),
+        PtrArg::Callback => {
+            if reg.ty != RegBase::Func {
+                verbose!(env, "arg{i} expected pointer to func\n");
+                return invalid();
+            }
+            meta.subprogno = reg.subprogno();
+            Ok(())
+        }
+        PtrArg::RefcountedKptr => check_refcounted(env, meta, i, &reg),
+        PtrArg::ConstStr => {
+            if reg.ty != RegBase::MapValue {
+                verbose!(env, "arg#{i} doesn't point to a const string\n");
+                return invalid();
+            }
+            check_reg_const_str(env, &reg, regno)
+        }
+        PtrArg::Workqueue => check_timed_field(env, meta, i, regno, FieldKinds::WORKQUEUE),
+        PtrArg::TaskWork => check_timed_field(env, meta, i, regno, FieldKinds::TASK_WORK),
+        PtrArg::IrqFlag => {
+            if reg.ty != RegBase::Stack {
+                verbose!(env, "arg#{i} doesn't point to an irq flag on stack\n");
+                return invalid();
+            }
+            irq::process_irq_flag(env, regno, meta)
+        }
+        PtrArg::ResSpinLock => check_res_lock(env, meta, i, regno, &reg),
+    }
+}
+
+fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    if reg.ty != RegBase::Ctx {
+        verbose!(env, "arg#{i} expected pointer to ctx, but got {}\n", RegTypeName(reg.ty));
+        return invalid();
+    }
+    if meta.is(Special::CastToKernCtx) {
+        meta.ret_btf_id = prog_ctx::kernel_ctx_type(env)?;
+    }
+    Ok(())
+}
+
+fn check_alloc(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    if reg.ty == ALLOC {
+        if !meta.is(Special::ObjDrop) {
+            verbose!(env, "arg#{i} expected for bpf_obj_drop_impl()\n");
+            return invalid();
+        }
+    } else if reg.ty == ALLOC.plus(TypeFlags::MEM_PERCPU) {
+        if !meta.is(Special::PercpuObjDrop) {
+            verbose!(env, "arg#{i} expected for bpf_percpu_obj_drop_impl()\n");
+            return invalid();
+        }
+    } else {
+        verbose!(env, "arg#{i} expected pointer to allocated object\n");
+        return invalid();
+    }
+    must_be_referenced(env, reg)?;
+    if meta.btf == BtfObj::VMLINUX {
+        meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
+    }
+    Ok(())
+}
+
+fn must_be_referenced(env: &mut Env<'_>, reg: &RegState) -> Check {
+    if reg.ref_obj_id == 0 {
+        verbose!(env, "allocated object must be referenced\n");
+        return invalid();
+    }
+    Ok(())
+}
+
+/// A list head or tree root stands in a map value or in an object the program owns.
+fn check_holder(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
+    if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
+        verbose!(env, "arg#{i} expected pointer to map value or allocated object\n");
+        return invalid();
+    }
+    if reg.ty == ALLOC {
+        return must_be_referenced(env, reg);
+    }
+    Ok(())
+}
+
+fn check_owned(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
+    if reg.ty != ALLOC {
+        verbose!(env, "arg#{i} expected pointer to allocated object\n");
+        return invalid();
+    }
+    must_be_referenced(env, reg)
+}
+
+fn check_rb_node(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, regno: Reg, reg: &RegState) -> Check {
+    if meta.is(Special::RbtreeAdd) {
+        check_owned(env, i, reg)?;
+    } else {
+        if !is_non_owning_ref(reg.ty) && reg.ref_obj_id == 0 {
+            verbose!(env, "{} can only take non-owning or refcounted bpf_rb_node pointer\n", meta.name);
+            return invalid();
+        }
+        if in_rbtree_lock_required_cb(env) {
+            verbose!(env, "{} not allowed in rbtree cb\n", meta.name);
+            return invalid();
+        }
+    }
+    graph::process_node(env, reg, regno, meta, FieldKinds::RB_NODE)
+}
+
+/// Created, cloned or used; what it points to is remembered for slices.
+fn check_dynptr(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    param: &KfParam<'_>,
+    regno: Reg,
+    insn_idx: u32,
+) -> Check {
+    let reg = *env.reg(regno);
+    let mut flags = TypeFlags::NONE;
+    let mut clone_ref = 0;
+    if reg.ty == RegBase::ConstDynptr {
+        flags |= TypeFlags::MEM_RDONLY;
+    }
+    let is_uninit = param.has("__uninit");
+    if is_uninit {
+        flags |= TypeFlags::MEM_UNINIT;
+    }
+    match meta.special {
+        Some(Special::DynptrFromSkb) => flags |= TypeFlags::DYNPTR_TYPE_SKB,
+        Some(Special::DynptrFromXdp) => flags |= TypeFlags::DYNPTR_TYPE_XDP,
+        Some(Special::DynptrFromSkbMeta) => flags |= TypeFlags::DYNPTR_TYPE_SKB_META,
+        Some(Special::DynptrClone) if is_uninit => {
+            if meta.dynptr_type == DynptrType::Invalid {
+                verifier_bug!(env, "no dynptr type for parent of clone");
+                return Err(Errno::EFAULT.into());
+            }
+            flags |= dynptr_flag(meta.dynptr_type);
+            clone_ref = meta.dynptr_ref_obj_id;
+            if meta.dynptr_type == DynptrType::Ringbuf && clone_ref == 0 {
+                verifier_bug!(env, "missing ref obj id for parent of clone");
+                return Err(Errno::EFAULT.into());
+            }
+        }
+        _ => {}
+    }
+    let ty = ArgType::with(ArgBase::Dynptr, flags);
+    dynptr::process_dynptr_func(env, regno, Some(insn_idx), ty, clone_ref)?;
+    if !is_uninit {
+        meta.dynptr_id = dynptr::dynptr_id(env, &reg)?;
+        meta.dynptr_type = dynptr::dynptr_get_type(env, &reg);
+        meta.dynptr_ref_obj_id = dynptr::dynptr_ref_obj_id(env, &reg)?;
+    }
+    Ok(())
+}
+
+/// `get_dynptr_type_flag`
+pub fn dynptr_flag(ty: DynptrType) -> TypeFlags {
+    match ty {
+        DynptrType::Local => TypeFlags::DYNPTR_TYPE_LOCAL,
+        DynptrType::Ringbuf => TypeFlags::DYNPTR_TYPE_RINGBUF,
+        DynptrType::Skb => TypeFlags::DYNPTR_TYPE_SKB,
+        DynptrType::Xdp => TypeFlags::DYNPTR_TYPE_XDP,
+        DynptrType::SkbMeta => TypeFlags::DYNPTR_TYPE_SKB_META,
+        DynptrType::Invalid => TypeFlags::NONE,
+    }
+}
+
+/// Programs that cannot hold the css_set lock (`check_css_task_iter_allowlist`).
+fn may_iterate_css_tasks(env: &Env<'_>) -> bool {
+    match env.prog_type() {
+        ProgType::Lsm => true,
+        ProgType::Tracing if env.prog.expected_attach_type == Some(AttachType::TraceIter) => true,
+        _ => env.cur.in_sleepable,
+    }
+}
+
+/// The struct an argument asks for.
+enum Wanted<'b> {
+    Pointee(Type<'b>),
+    /// `struct bpf_map`, whatever the prototype says.
+    Map,
+}
+
+fn check_btf_id(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, reg: &RegState, want: Wanted<'_>) -> Check {
+    let known = reg2btf(reg.base());
+    let unsafe_ptr = has_unsafe_modifiers(reg.ty) && !is_rcu_reg(reg);
+    if (reg.base() != RegBase::BtfId || unsafe_ptr) && known.is_none() {
+        verbose!(env, "arg#{i} is {} ", RegTypeName(reg.ty));
+        let kept = RegType::with(reg.base(), reg.flags() & TRUSTED);
+        verbose!(env, "expected {} or socket\n", RegTypeName(kept));
+        return invalid();
+    }
+    let vmlinux = env.btf(BtfObj::VMLINUX).cloned();
+    let vmlinux = vmlinux.ok_or_else(|| Stop::unsupported("kfunc arguments without a kernel BTF"))?;
+    let want = match want {
+        Wanted::Pointee(t) => t,
+        Wanted::Map => vmlinux
+            .find_by_name_kind("bpf_map", BtfKind::Struct)
+            .and_then(|id| vmlinux.ty(id))
+            .ok_or_else(|| Stop::unsupported("kernel BTF without struct bpf_map"))?,
+    };
+    let (obj, id) = match known {
+        Some(name) if reg.base() != RegBase::BtfId => {
+            (BtfObj::VMLINUX, super::arg_types::kernel_struct_id(env, name)?)
+        }
+        _ => (reg.btf().unwrap_or(BtfObj::VMLINUX), reg.btf_id()),
+    };
+    let Some(reg_btf) = env.btf(obj).cloned() else { return Err(Stop::unsupported("pointer without its BTF")) };
+    let raw_name = reg_btf.name(id);
+    let released = meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0;
+    let strict = released || is_nocast_alias(raw_name, want.name());
+    let Some(have) = reg_btf.skip_mods_and_typedefs(id) else { return invalid() };
+    let need = KptrTarget { btf: meta.btf, btf_id: want.id() };
+    let from = KptrTarget { btf: obj, btf_id: have.id() };
+    let same = btf_struct_ids_match(env, from, reg.off, need, strict);
+    if !prog_ctx::is_projection_of(want.name(), have.name()) && !same {
+        verbose!(
+            env,
+            "kernel function {} args#{i} expected pointer to {} {} but R{} has a pointer to {} {}\n",
+            meta.name,
+            want.kind().kernel_name(),
+            want.name(),
+            i + 1,
+            have.kind().kernel_name(),
+            have.name()
+        );
+        return invalid();
+    }
+    Ok(())
+}
+
+/// One name is the other with `___init` behind it: same layout, no cast (`btf_type_ids_nocast_alias`).
+fn is_nocast_alias(a: &str, b: &str) -> bool {
+    a.strip_suffix("___init") == Some(b) || b.strip_suffix("___init") == Some(a)
+}
+
+fn check_mem_size(env: &mut Env<'_>, meta: &mut KfuncMeta, params: &[KfParam<'_>], i: usize) -> Check {
+    let (regno, size_regno) = (Reg(i as u8 + 1), Reg(i as u8 + 2));
+    let optional = register_is_null(env.reg(regno)) && params[i].has("__opt");
+    if !optional {
+        if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
+            if matches!(stop, Stop::Reject(_)) {
+                verbose!(env, "arg#{i} arg#{} memory, len pair leads to invalid memory access\n", i + 1);
+            }
+            return Err(stop);
+        }
+    }
+    let size = *env.reg(size_regno);
+    if params.get(i + 1).is_some_and(|p| is_mem_size(env, p, size_regno, "__szk")) {
+        if meta.arg_constant.is_some() {
+            verifier_bug!(env, "only one constant argument permitted");
+            return Err(Errno::EFAULT.into());
+        }
+        if !size.var_off.is_const() {
+            verbose!(env, "R{} must be a known constant\n", size_regno.0);
+            return invalid();
+        }
+        meta.arg_constant = Some(size.var_off.value);
+    }
+    Ok(())
+}
+
+fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    if !is_alloc_obj(reg.ty) {
+        verbose!(env, "arg#{i} is neither owning or non-owning ref\n");
+        return invalid();
+    }
+    if !is_non_owning_ref(reg.ty) {
+        meta.arg_owning_ref = true;
+    }
+    let Some(has) = reg_btf_record(env, reg).map(|r| r.has(FieldKinds::REFCOUNT)) else {
+        verifier_bug!(env, "Couldn't find btf_record");
+        return Err(Errno::EFAULT.into());
+    };
+    if !has {
+        verbose!(env, "arg#{i} doesn't point to a type with bpf_refcount field\n");
+        return invalid();
+    }
+    meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
+    Ok(())
+}
+
+fn check_timed_field(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, regno: Reg, kind: FieldKinds) -> Check {
+    if env.reg(regno).ty != RegBase::MapValue {
+        verbose!(env, "arg#{i} doesn't point to a map value\n");
+        return invalid();
+    }
+    let map = check_map_field_pointer(env, regno, kind)?;
+    if meta.map.is_some() {
+        let what = if kind == FieldKinds::WORKQUEUE { "bpf_wq" } else { "bpf_task_work" };
+        verifier_bug!(env, "Two map pointers in a {what} helper");
+        return Err(Errno::EFAULT.into());
+    }
+    meta.map_uid = env.reg(regno).map_uid();
+    meta.map = map;
+    Ok(())
+}
+
+fn check_res_lock(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, regno: Reg, reg: &RegState) -> Check {
+    if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
+        verbose!(env, "arg#{i} doesn't point to map value or allocated object\n");
+        return invalid();
+    }
+    let (is_lock, is_irq) = match meta.special {
+        Some(Special::ResSpinLock) => (true, false),
+        Some(Special::ResSpinLockIrqsave) => (true, true),
+        Some(Special::ResSpinUnlock) => (false, false),
+        Some(Special::ResSpinUnlockIrqrestore) => (false, true),
+        _ => return Err(Errno::EFAULT.into()),
+    };
+    process_spin_lock(env, regno, LockOp { is_lock, is_res: true, is_irq })
+}

@@ -1,0 +1,258 @@
+//! Kfunc calls (`check_kfunc_call`).
+//!
+//! Order as in the kernel: may it be called, arguments, callbacks, regions, release, graph
+//! ownership, exceptions, result.
+
+use bpfassay_isa::{RawInsn, Reg};
+use bpfassay_spec::kfunc::KfuncFlags;
+use bpfassay_spec::TypeFlags;
+
+use super::callback::{in_rbtree_lock_required_cb, push_callback_call, CalleeState};
+use super::callinfo::{KfuncMeta, Special};
+use super::exit::check_return_code;
+use super::func_call::CALLER_SAVED;
+use super::graph::convert_owning_non_owning;
+use super::iter::process_iter_next_call;
+use super::kfunc::{desc_btf, fetch_kfunc_meta, NoKfunc};
+use super::kfunc_args::check_kfunc_args;
+use super::kfunc_result::set_result;
+use super::reg_arg::mark_insn_zext;
+use super::refs::{clear_all_pkt_pointers, release_reference};
+use super::trust::in_rcu_cs;
+use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
+use crate::domain::stack::SlotType;
+use crate::env::Env;
+use crate::explore::worklist::push_stack;
+use crate::stop::{Check, Errno, Stop};
+use crate::verbose;
+
+/// `MAX_ERRNO`: errors are -1 to -4095.
+const MAX_ERRNO: i32 = 4095;
+
+/// The kfunc call at `env.insn_idx`.
+pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
+    let insn_idx = env.insn_idx;
+    if insn.imm == 0 {
+        // The kernel complains after exploration, if the call was not found dead.
+        return Err(Stop::unsupported("call of a kfunc that was not found"));
+    }
+    let mut meta = match fetch_kfunc_meta(env, insn) {
+        Ok(meta) => meta,
+        Err(NoKfunc::NotAllowed(name)) => {
+            verbose!(env, "calling kernel function {name} is not allowed\n");
+            return Err(Errno::EACCES.into());
+        }
+        Err(NoKfunc::Stopped(stop)) => return Err(stop),
+    };
+    env.aux_mut(insn_idx).is_iter_next = meta.has(KfuncFlags::ITER_NEXT);
+    if meta.is(Special::ResSpinLock) || meta.is(Special::ResSpinLockIrqsave) {
+        fork_failed_lock(env)?;
+    } else if meta.is(Special::Trap) {
+        verbose!(env, "unexpected __bpf_trap() due to uninitialized variable?\n");
+        return Err(Errno::EFAULT.into());
+    }
+    if meta.has(KfuncFlags::DESTRUCTIVE) && !env.config.caps.sys_admin {
+        verbose!(env, "destructive kfunc calls require CAP_SYS_BOOT capability\n");
+        return Err(Errno::EACCES.into());
+    }
+    if meta.has(KfuncFlags::SLEEPABLE) && !env.cur.in_sleepable {
+        verbose!(env, "program must be sleepable to call sleepable kfunc {}\n", meta.name);
+        return Err(Errno::EACCES.into());
+    }
+    check_kfunc_args(env, &mut meta, insn_idx)?;
+    push_callbacks(env, &mut meta, insn_idx)?;
+    check_rcu(env, &meta)?;
+    check_preempt(env, &meta)?;
+    if env.cur.active_irq_id != 0 && meta.has(KfuncFlags::SLEEPABLE) {
+        verbose!(env, "kernel func {} is sleepable within IRQ-disabled region\n", meta.name);
+        return Err(Errno::EACCES.into());
+    }
+    if meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
+        verbose!(env, "kernel func {} requires RCU critical section protection\n", meta.name);
+        return Err(Errno::EACCES.into());
+    }
+    release(env, &meta, insn_idx)?;
+    if meta.is(Special::Throw) {
+        check_throw(env, &meta)?;
+    }
+    let capable = env.bpf_capable;
+    for r in CALLER_SAVED {
+        env.reg_mut(r).mark_not_init(capable);
+    }
+    set_result(env, &mut meta, insn_idx)?;
+    if meta.is(Special::XdpPullData) {
+        clear_all_pkt_pointers(env);
+    }
+    zero_extend_args(env, &meta)?;
+    if meta.has(KfuncFlags::ITER_NEXT) {
+        process_iter_next_call(env, insn_idx, &meta)?;
+    }
+    Ok(())
+}
+
+/// A resilient lock may fail: that path is queued with an error in R0 and nothing held.
+fn fork_failed_lock(env: &mut Env<'_>) -> Check {
+    let (here, capable, features) = (env.insn_idx, env.bpf_capable, env.kernel.features);
+    let branch = match push_stack(env, here + 1, here, false) {
+        Ok(branch) => branch,
+        Err(stop) => {
+            verbose!(env, "failed to push state for failed lock acquisition\n");
+            return Err(stop);
+        }
+    };
+    let frame = branch.cur_mut();
+    for r in CALLER_SAVED {
+        frame.reg_mut(r).mark_not_init(capable);
+    }
+    let r0 = frame.reg_mut(Reg::R0);
+    r0.mark_unknown(capable);
+    r0.narrow_to_s32_range(-MAX_ERRNO, -1, features);
+    r0.subreg_def = here as i32 + 1;
+    Ok(())
+}
+
+fn push_callbacks(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) -> Check {
+    let kind = match meta.special {
+        Some(Special::RbtreeAdd) => CalleeState::RbtreeAdd,
+        Some(Special::WqSetCallback) => CalleeState::Workqueue,
+        Some(s) if s.is_task_work() => CalleeState::TaskWork,
+        Some(Special::SessionCookie) => {
+            meta.r0_size = 8;
+            meta.r0_rdonly = false;
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    let pushed = push_callback_call(env, insn_idx, meta.subprogno, kind);
+    if matches!(pushed, Err(Stop::Reject(_))) {
+        verbose!(env, "kfunc {}#{} failed callback verification\n", meta.name, meta.func_id as i32);
+    }
+    pushed
+}
+
+/// Enters and leaves RCU sections; leaving one takes the trust from what it protected.
+fn check_rcu(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    let (lock, unlock) = (meta.is(Special::RcuReadLock), meta.is(Special::RcuReadUnlock));
+    let name = meta.name;
+    if !env.cur.active_rcu_lock {
+        if lock {
+            env.cur.active_rcu_lock = true;
+        } else if unlock {
+            verbose!(env, "unmatched rcu read unlock (kernel function {name})\n");
+            return Err(Errno::EINVAL.into());
+        }
+        return Ok(());
+    }
+    if (lock || unlock) && in_rbtree_lock_required_cb(env) {
+        verbose!(env, "Calling bpf_rcu_read_{{lock,unlock}} in unnecessary rbtree callback\n");
+        return Err(Errno::EACCES.into());
+    }
+    if lock {
+        verbose!(env, "nested rcu read lock (kernel function {name})\n");
+        return Err(Errno::EINVAL.into());
+    }
+    if unlock {
+        untrust_rcu_pointers(env);
+        env.cur.active_rcu_lock = false;
+    } else if meta.has(KfuncFlags::SLEEPABLE) {
+        verbose!(env, "kernel func {name} is sleepable within rcu_read_lock region\n");
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+/// Registers, spilled registers and iterators.
+fn untrust_rcu_pointers(env: &mut Env<'_>) {
+    let untrust = |r: &mut RegState| {
+        if r.ty.has(TypeFlags::MEM_RCU) {
+            let gone = TypeFlags::MEM_RCU | TypeFlags::PTR_MAYBE_NULL;
+            r.ty = r.ty.minus(gone).plus(TypeFlags::PTR_UNTRUSTED);
+        }
+    };
+    for i in 0..=env.cur.curframe() {
+        let frame = env.cur.frame_mut(i);
+        frame.regs.iter_mut().for_each(untrust);
+        let protected = |kind: SlotType| matches!(kind, SlotType::Spill | SlotType::Iter);
+        let any = frame.stack().iter().any(|s| protected(s.kind[7]) && s.spilled.ty.has(TypeFlags::MEM_RCU));
+        if any {
+            let slots = frame.stack_mut().iter_mut().filter(|s| protected(s.kind[7]));
+            slots.for_each(|s| untrust(&mut s.spilled));
+        }
+    }
+}
+
+/// Enters and leaves preempt-disabled sections, which nest.
+fn check_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    let name = meta.name;
+    if meta.is(Special::PreemptDisable) {
+        env.cur.active_preempt_locks += 1;
+    } else if meta.is(Special::PreemptEnable) {
+        if env.cur.active_preempt_locks == 0 {
+            verbose!(env, "unmatched attempt to enable preemption (kernel function {name})\n");
+            return Err(Errno::EINVAL.into());
+        }
+        env.cur.active_preempt_locks -= 1;
+    } else if env.cur.active_preempt_locks != 0 && meta.has(KfuncFlags::SLEEPABLE) {
+        verbose!(env, "kernel func {name} is sleepable within non-preemptible region\n");
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+/// Released arguments, and objects that a list or tree takes over.
+fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
+    let (name, id) = (meta.name, meta.func_id as i32);
+    if let Some(regno) = meta.release_regno {
+        let ref_id = env.reg(regno).ref_obj_id;
+        if let Err(e) = release_reference(env, ref_id) {
+            verbose!(env, "kfunc {name}#{id} reference has not been acquired before\n");
+            return Err(e.into());
+        }
+    }
+    if !matches!(meta.special, Some(Special::ListPushFront | Special::ListPushBack | Special::RbtreeAdd)) {
+        return Ok(());
+    }
+    let node = *env.reg(Reg::R2);
+    let meta_id = meta.arg_btf.filter(|t| env.struct_meta(t.btf, t.btf_id).is_some()).map_or(0, |t| t.btf_id);
+    let aux = env.aux_mut(insn_idx);
+    aux.insert_off = node.off as i64 as u64;
+    aux.kptr_struct_meta = meta_id;
+    if let Err(stop) = convert_owning_non_owning(env, node.ref_obj_id) {
+        verbose!(env, "kfunc {name}#{id} conversion of owning ref to non-owning failed\n");
+        return Err(stop);
+    }
+    if let Err(e) = release_reference(env, node.ref_obj_id) {
+        verbose!(env, "kfunc {name}#{id} reference has not been acquired before\n");
+        return Err(e.into());
+    }
+    Ok(())
+}
+
+/// Without a callback of the program's own the cookie becomes its return value.
+fn check_throw(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    if !env.kernel.jit.exceptions {
+        verbose!(env, "JIT does not support calling kfunc {}#{}\n", meta.name, meta.func_id as i32);
+        return Err(Errno::ENOTSUPP.into());
+    }
+    env.seen_exception = true;
+    if env.exception_callback_subprog.is_none() {
+        check_return_code(env, Reg::R1, "R1")?;
+    }
+    Ok(())
+}
+
+/// 32-bit definitions passed as 64-bit arguments must be zero-extended (`mark_btf_func_reg_size`).
+fn zero_extend_args(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    let btf = desc_btf(env, meta)?;
+    let Some(proto) = btf.ty(meta.proto_id) else { return Ok(()) };
+    for (i, p) in proto.params().enumerate().take(5) {
+        let wide = btf.skip_mods_and_typedefs(p.type_id).and_then(|t| btf.size_of(t.id())) == Some(8);
+        let regno = Reg(i as u8 + 1);
+        if wide && env.reg(regno).subreg_def != DEF_NOT_SUBREG {
+            let mut reg = *env.reg(regno);
+            mark_insn_zext(env, &mut reg);
+            *env.reg_mut(regno) = reg;
+        }
+    }
+    Ok(())
+}
