@@ -36,6 +36,8 @@ pub struct Outcome {
     pub trap: Option<Trap>,
     /// Set when the input was not taken and nothing ran.
     pub refusal: Option<Refusal>,
+    /// True when the answer may hang on time, chance, CPU or task.
+    pub depends_on_world: bool,
 }
 
 impl Outcome {

@@ -85,6 +85,7 @@ impl Interp {
             }
         }
         out.duration = spent / repeat;
+        out.depends_on_world = self.rt.world.consulted;
         (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
         out
     }

@@ -171,6 +171,7 @@ fn prepare_skb(
         return Err(Refusal::Errno(EINVAL));
     }
     let given = given_ctx(input, SKB_SIZE)?;
+    check_ip_header(&input.data)?;
     let mut bytes = vec![0; (SKB_ROOM + SKB_LIMIT) as usize];
     put(&mut bytes, SKB_ROOM as usize, &input.data);
     let region = add(rt, Region::new(RegionKind::Packet, Access::ReadWrite, bytes))?;
@@ -202,6 +203,19 @@ fn prepare_skb(
     packet.show(&mut rt.mem, rt.ctx);
     rt.packet = Some(packet);
     Ok(Prepared { ctx: Memory::addr(ctx, 0), shape: CtxShape::Skb { is_l2 }, given })
+}
+
+/// A frame of IP must hold the whole header; 6.18.44 refuses it otherwise, 6.18.15 does not yet.
+fn check_ip_header(frame: &[u8]) -> Result<(), Refusal> {
+    let need = match frame.get(12..14) {
+        Some([0x08, 0x00]) => 20,
+        Some([0x86, 0xdd]) => 40,
+        _ => 0,
+    };
+    if frame.len() < ETH_HLEN as usize + need {
+        return Err(Refusal::Errno(EINVAL));
+    }
+    Ok(())
 }
 
 /// The fields a received frame determines.

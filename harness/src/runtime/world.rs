@@ -24,6 +24,8 @@ pub struct World {
     /// Name of the current task, zero-padded.
     pub comm: [u8; 16],
     pub cgroup_id: u64,
+    /// Set when a helper answered from here: another world may answer otherwise.
+    pub consulted: bool,
     /// Text of `bpf_trace_printk`.
     pub printed: Vec<String>,
     /// Records of `bpf_perf_event_output` and friends: map, CPU, bytes.
@@ -48,6 +50,7 @@ impl World {
             uid_gid: 0,
             comm,
             cgroup_id: 1,
+            consulted: false,
             printed: Vec::new(),
             perf_output: Vec::new(),
         }

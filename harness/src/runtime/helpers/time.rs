@@ -2,6 +2,7 @@
 
 use super::{number, Call, Helper};
 use crate::runtime::maps::errno::EINVAL;
+use crate::runtime::world::World;
 use crate::runtime::Stop;
 
 pub(super) const TABLE: &[(&str, Helper)] = &[
@@ -18,42 +19,48 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
     ("bpf_get_current_cgroup_id", cgroup),
 ];
 
+/// The world, noted as consulted.
+fn world<'c>(c: &'c mut Call<'_>) -> &'c mut World {
+    c.rt.world.consulted = true;
+    &mut c.rt.world
+}
+
 fn ktime(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.now())
+    Ok(world(c).now())
 }
 
 fn boot(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    let w = &mut c.rt.world;
+    let w = world(c);
     Ok(w.now().wrapping_add(w.boot_offset_ns))
 }
 
 fn tai(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    let w = &mut c.rt.world;
+    let w = world(c);
     Ok(w.now().wrapping_add(w.tai_offset_ns))
 }
 
 fn random(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.random_u32() as u64)
+    Ok(world(c).random_u32() as u64)
 }
 
 fn cpu(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.cpu as u64)
+    Ok(world(c).cpu as u64)
 }
 
 fn numa(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.numa_node as u64)
+    Ok(world(c).numa_node as u64)
 }
 
 fn pid_tgid(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.pid_tgid)
+    Ok(world(c).pid_tgid)
 }
 
 fn uid_gid(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.uid_gid)
+    Ok(world(c).uid_gid)
 }
 
 fn cgroup(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
-    Ok(c.rt.world.cgroup_id)
+    Ok(world(c).cgroup_id)
 }
 
 /// Copies the task's name, cut and zero-padded to the buffer.
@@ -62,7 +69,7 @@ fn comm(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     if size == 0 {
         return number(-EINVAL);
     }
-    let mut name: Vec<u8> = c.rt.world.comm.iter().copied().take_while(|b| *b != 0).collect();
+    let mut name: Vec<u8> = world(c).comm.iter().copied().take_while(|b| *b != 0).collect();
     name.truncate(size - 1);
     name.resize(size, 0);
     c.put(a[0], &name)?;

@@ -1,0 +1,4 @@
+//! Oracles: what must hold between runs.
+
+pub mod agreement;
+pub mod packets;
