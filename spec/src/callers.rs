@@ -103,6 +103,9 @@ impl Kernel {
         if id < 0 || id >= helper::MAX_ID {
             return ProtoLookup::UnknownHelper;
         }
+        if self.absent_helpers.contains(&(id as u32)) {
+            return ProtoLookup::NotAllowed { lacks_config: None };
+        }
         let mut lacks_config = None;
         let found =
             entry(kind).and_then(|t| self.ask(kind, t, id as i16, &mut lacks_config, MAX_DEPTH));

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::uapi::{AttachType, ProgType};
+
 pub use crate::generated::kernels::{Features, Jit, Limits};
 use crate::generated::kernels::{BUILDS, LIMITS};
 
@@ -66,6 +68,17 @@ pub struct Build {
     pub features: Features,
     pub jit: Jit,
     pub jit_inlines: &'static [&'static str],
+    pub refused: &'static [Refusal],
+}
+
+/// A program type that a build refuses before verification.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    pub prog_type: ProgType,
+    /// None means every attach type.
+    pub attach_type: Option<AttachType>,
+    /// Positive.
+    pub errno: i32,
 }
 
 /// The kernel that judges.
@@ -84,6 +97,12 @@ pub struct Kernel {
     /// Highest possible CPU number plus one (`nr_cpu_ids`): bounds `bpf_get_smp_processor_id`.
     /// A fact of the machine, not of the build; 2 unless a profile says otherwise.
     pub nr_cpu_ids: u32,
+    /// Helpers that this kernel lacks although its tables have them.
+    pub absent_helpers: BTreeSet<u32>,
+    /// Kfuncs likewise.
+    pub absent_kfuncs: BTreeSet<&'static str>,
+    /// Program types that the build refuses although it could verify them (hardening).
+    pub refused: Vec<Refusal>,
 }
 
 impl Kernel {
@@ -95,6 +114,15 @@ impl Kernel {
     /// Names that [`Kernel::by_name`] knows, with their releases.
     pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
         BUILDS.iter().map(|b| (b.name, b.release))
+    }
+
+    /// Errno with which this build refuses a program before it looks at the instructions.
+    /// Hardening, not a verdict: other builds of the same release verify such programs.
+    pub fn refusal(&self, prog_type: ProgType, attach: Option<AttachType>) -> Option<i32> {
+        let attach = attach.unwrap_or(AttachType::CgroupInetIngress);
+        let matches =
+            |r: &&Refusal| r.prog_type == prog_type && r.attach_type.is_none_or(|a| a == attach);
+        self.refused.iter().find(matches).map(|r| r.errno)
     }
 
     fn from_build(build: &Build) -> Kernel {
@@ -111,6 +139,9 @@ impl Kernel {
                 build.config_modules.iter().copied(),
             ),
             jit,
+            absent_helpers: BTreeSet::new(),
+            absent_kfuncs: BTreeSet::new(),
+            refused: build.refused.to_vec(),
             nr_cpu_ids: 2,
         }
     }

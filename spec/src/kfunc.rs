@@ -31,6 +31,35 @@ impl KfuncFlags {
     pub const ARENA_ARG1: KfuncFlags = KfuncFlags(1 << 14);
     pub const ARENA_ARG2: KfuncFlags = KfuncFlags(1 << 15);
 
+    /// Every flag with its kernel name.
+    pub const NAMES: &'static [(&'static str, KfuncFlags)] = &[
+        ("KF_ACQUIRE", KfuncFlags::ACQUIRE),
+        ("KF_RELEASE", KfuncFlags::RELEASE),
+        ("KF_RET_NULL", KfuncFlags::RET_NULL),
+        ("KF_TRUSTED_ARGS", KfuncFlags::TRUSTED_ARGS),
+        ("KF_SLEEPABLE", KfuncFlags::SLEEPABLE),
+        ("KF_DESTRUCTIVE", KfuncFlags::DESTRUCTIVE),
+        ("KF_RCU", KfuncFlags::RCU),
+        ("KF_ITER_NEW", KfuncFlags::ITER_NEW),
+        ("KF_ITER_NEXT", KfuncFlags::ITER_NEXT),
+        ("KF_ITER_DESTROY", KfuncFlags::ITER_DESTROY),
+        ("KF_RCU_PROTECTED", KfuncFlags::RCU_PROTECTED),
+        ("KF_FASTCALL", KfuncFlags::FASTCALL),
+        ("KF_ARENA_RET", KfuncFlags::ARENA_RET),
+        ("KF_ARENA_ARG1", KfuncFlags::ARENA_ARG1),
+        ("KF_ARENA_ARG2", KfuncFlags::ARENA_ARG2),
+    ];
+
+    /// By the kernel's name (`KF_ACQUIRE`).
+    pub fn from_name(name: &str) -> Option<KfuncFlags> {
+        Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, f)| *f)
+    }
+
+    /// Kernel names of the flags set.
+    pub fn names(self) -> Vec<&'static str> {
+        Self::NAMES.iter().filter(|(_, f)| self.has(*f)).map(|(n, _)| *n).collect()
+    }
+
     /// True if any flag of `other` is set.
     pub const fn has(self, other: KfuncFlags) -> bool {
         self.0 & other.0 != 0
@@ -148,6 +177,9 @@ impl Kernel {
     }
 
     fn has_kfunc(&self, kfunc: &Kfunc, hook: KfuncHook) -> bool {
+        if self.absent_kfuncs.contains(kfunc.name) {
+            return false;
+        }
         let set = kfunc.set();
         set.is_some_and(|s| {
             s.hooks.contains(&hook) && s.config.is_none_or(|c| self.config.is_enabled(c))

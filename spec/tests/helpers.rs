@@ -137,3 +137,14 @@ fn builds_by_name() {
     assert_eq!(kernel().limits.max_stack, 512);
     assert!(Kernel::by_name("2.6").is_none());
 }
+
+#[test]
+fn hardening_is_told_apart_from_verdicts() {
+    use AttachType::*;
+    let refuses = |k: &Kernel, t, a| k.refusal(t, Some(a));
+    assert_eq!(refuses(&kernel(), ProgType::Tracing, TraceFentry), Some(1));
+    assert_eq!(refuses(&kernel(), ProgType::Tracing, TraceIter), None);
+    assert_eq!(refuses(&kernel(), ProgType::Lsm, LsmMac), Some(1));
+    let old = Kernel::by_name("6.18.15").unwrap();
+    assert_eq!(refuses(&old, ProgType::Tracing, TraceFentry), None);
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::names::Names;
 use super::{header, rows, Result};
 
 const JIT_FLAGS: &[(&str, &str)] = &[
@@ -25,7 +26,7 @@ const JIT_FLAGS: &[(&str, &str)] = &[
     ("arena_ldsx", "`bpf_jit_supports_insn`: sign-extending loads from an arena."),
 ];
 
-pub fn kernels(root: &Path) -> Result<String> {
+pub fn kernels(root: &Path, names: &Names) -> Result<String> {
     let features = rows::read(root, "spec/data/features.toml")?;
     let limits = rows::read(root, "spec/data/limits.toml")?;
     let mut builds = Vec::new();
@@ -34,13 +35,16 @@ pub fn kernels(root: &Path) -> Result<String> {
     }
     let mut out =
         header("Kernel builds, features and limits.", "spec/data/{features,limits}.toml, kernels/");
-    let _ = writeln!(out, "use crate::kernel::Build;\n");
+    let _ = writeln!(
+        out,
+        "use crate::kernel::{{Build, Refusal}};\nuse crate::uapi::{{AttachType, ProgType}};\n"
+    );
     feature_struct(&rows::list(&features, "feature"), &builds, &mut out)?;
     limit_struct(&rows::list(&limits, "limit"), &mut out)?;
     jit_struct(&mut out);
     let _ = writeln!(out, "pub static BUILDS: [Build; {}] = [", builds.len());
     for build in &builds {
-        build_row(build, &rows::list(&features, "feature"), &mut out)?;
+        build_row(build, &rows::list(&features, "feature"), names, &mut out)?;
     }
     out.push_str("];\n");
     Ok(out)
@@ -110,8 +114,11 @@ fn jit_struct(out: &mut String) {
     out.push_str("    /// Helpers that it writes inline, by name (`bpf_jit_inlines_helper_call`).\n    pub inlines: Vec<String>,\n}\n\n");
 }
 
-fn build_row(build: &Table, features: &[&Table], out: &mut String) -> Result<()> {
-    rows::only(build, &["name", "release", "uname", "arch", "nr_cpus", "config", "jit"])?;
+fn build_row(build: &Table, features: &[&Table], names: &Names, out: &mut String) -> Result<()> {
+    rows::only(
+        build,
+        &["name", "release", "uname", "arch", "nr_cpus", "refused", "config", "jit"],
+    )?;
     let release = rows::text(build, "release")?;
     let _ = writeln!(
         out,
@@ -160,6 +167,24 @@ fn build_row(build: &Table, features: &[&Table], out: &mut String) -> Result<()>
         flags.push(format!("{name}: {value}"));
     }
     let _ = writeln!(out, "        jit: Jit {{ {}, inlines: Vec::new() }},", flags.join(", "));
-    let _ = writeln!(out, "        jit_inlines: &{:?},\n    }},", rows::texts(jit, "inlines"));
+    let _ = writeln!(out, "        jit_inlines: &{:?},", rows::texts(jit, "inlines"));
+    let refused: Result<Vec<String>> =
+        rows::texts(build, "refused").into_iter().map(|r| refusal(r, names)).collect();
+    let _ = writeln!(out, "        refused: &[{}],\n    }},", refused?.join(", "));
     Ok(())
+}
+
+/// `tracing trace_fentry 1` → a `Refusal`; `*` for every attach type.
+fn refusal(row: &str, names: &Names) -> Result<String> {
+    let words: Vec<&str> = row.split_whitespace().collect();
+    let [prog, attach, errno] = words.as_slice() else {
+        return Err(format!("bad refusal {row}"));
+    };
+    let attach = match *attach {
+        "*" => "None".to_string(),
+        name => format!("Some({})", names.uapi("AttachType", name)?),
+    };
+    let errno: i32 = errno.parse().map_err(|e| format!("{row}: {e}"))?;
+    let prog = names.uapi("ProgType", prog)?;
+    Ok(format!("Refusal {{ prog_type: {prog}, attach_type: {attach}, errno: {errno} }}"))
 }

@@ -35,7 +35,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/sets.rs", kfuncs::sets(root)?),
         ("spec/src/generated/maps.rs", maps::maps(root, &names)?),
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
-        ("spec/src/generated/kernels.rs", kernels::kernels(root)?),
+        ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
     ])
 }
 

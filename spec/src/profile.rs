@@ -1,0 +1,362 @@
+//! Kernel profiles: what else than the program a verdict depends on, as one JSON file.
+//!
+//! A profile names a known build (`base`) whose tables hold, and what differs from it: features,
+//! configuration, JIT, missing helpers and kfuncs, BTF.  `record --profile` writes one from a
+//! running kernel.  This module opens no file: BTF is inline or named for the caller to read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::helper;
+use crate::kernel::{Config, Jit, Kernel, Refusal};
+use crate::kfunc::{Kfunc, KfuncFlags};
+use crate::uapi::{AttachType, ProgType};
+
+/// Value of `schema`.
+pub const SCHEMA: &str = "bpfassay.profile/1";
+
+/// A profile as it stands in the file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    pub schema: String,
+    /// What reports call it.
+    pub name: String,
+    /// Everything a verdict can depend on is known.  If false, what is not listed is *missing*, not absent.
+    pub complete: bool,
+    /// `uname -r`.
+    pub release: String,
+    /// Known build whose tables hold (`6.18.44`).
+    pub base: String,
+    /// `uname -m`.
+    pub arch: String,
+    /// `NR_CPUS`, and how many CPUs may ever be there (`nr_cpu_ids`).
+    pub nr_cpus: u32,
+    pub possible_cpus: u32,
+    /// Every feature of the tables by name.
+    pub features: BTreeMap<String, bool>,
+    pub jit: Jit,
+    /// Kernel configuration without `CONFIG_`: `y`, `m`, a number, or a text in quotes; absent means n.
+    pub config: BTreeMap<String, String>,
+    #[serde(default)]
+    pub vmlinux_btf: Option<BtfBlob>,
+    #[serde(default)]
+    pub module_btf: Vec<BtfBlob>,
+    /// Kfuncs that exist, with their flags; a kfunc of the tables that is not here is absent.
+    pub kfuncs: BTreeMap<String, Vec<String>>,
+    /// Helpers of the tables that no program may call here.
+    #[serde(default)]
+    pub absent_helpers: BTreeSet<String>,
+    /// Program types that are refused before verification.
+    #[serde(default)]
+    pub refused: Vec<RefusedType>,
+    /// Kernel symbols (`/proc/kallsyms`) and addresses, 0 where hidden.
+    #[serde(default)]
+    pub symbols: BTreeMap<String, u64>,
+}
+
+/// BTF by hash, and where its bytes are: inline, or in a file beside the profile.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BtfBlob {
+    /// `vmlinux` or the module's name.
+    pub name: String,
+    /// SHA-256 of the kernel's own blob, lower-case hexadecimal.
+    pub sha256: String,
+    /// True if only some of the kernel's types are in the bytes.
+    #[serde(default)]
+    pub partial: bool,
+    /// File name relative to the profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The bytes in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+/// `BPF_PROG_LOAD` fails at once for these.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefusedType {
+    pub prog_type: String,
+    /// None means every attach type.
+    #[serde(default)]
+    pub attach_type: Option<String>,
+    /// Positive errno.
+    pub errno: i32,
+}
+
+/// Why a profile cannot be used; each names the field at fault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProfileError {
+    /// Not JSON, or not of this shape.
+    Json {
+        line: usize,
+        column: usize,
+        message: String,
+    },
+    Schema {
+        found: String,
+    },
+    UnknownBase {
+        base: String,
+    },
+    UnknownFeature {
+        name: String,
+    },
+    /// The tables know a feature that the profile says nothing of.
+    MissingFeature {
+        name: String,
+    },
+    UnknownHelper {
+        name: String,
+    },
+    UnknownFlag {
+        kfunc: String,
+        flag: String,
+    },
+    UnknownType {
+        field: &'static str,
+        name: String,
+    },
+    BadHash {
+        btf: String,
+    },
+    BadBase64 {
+        btf: String,
+        at: usize,
+    },
+    /// Neither or both of `file` and `base64`.
+    BtfPlace {
+        btf: String,
+    },
+    /// `complete`, but without a vmlinux BTF or with a part of it only.
+    NotComplete {
+        lacks: &'static str,
+    },
+}
+
+impl fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProfileError::Json { line, column, message } => {
+                write!(f, "line {line}, column {column}: {message}")
+            }
+            ProfileError::Schema { found } => {
+                write!(f, "schema is `{found}`, this version reads `{SCHEMA}`")
+            }
+            ProfileError::UnknownBase { base } => {
+                let known: Vec<&str> = Kernel::known().map(|(_, r)| r).collect();
+                write!(f, "base: no build `{base}`; known are {}", known.join(", "))
+            }
+            ProfileError::UnknownFeature { name } => write!(f, "features: no feature `{name}`"),
+            ProfileError::MissingFeature { name } => write!(f, "features: `{name}` is missing"),
+            ProfileError::UnknownHelper { name } => {
+                write!(f, "absent_helpers: no helper `{name}`")
+            }
+            ProfileError::UnknownFlag { kfunc, flag } => {
+                write!(f, "kfuncs.{kfunc}: no flag `{flag}`")
+            }
+            ProfileError::UnknownType { field, name } => write!(f, "{field}: no type `{name}`"),
+            ProfileError::BadHash { btf } => {
+                write!(f, "BTF of {btf}: sha256 is not 64 lower-case hexadecimal digits")
+            }
+            ProfileError::BadBase64 { btf, at } => {
+                write!(f, "BTF of {btf}: no base64 at character {at}")
+            }
+            ProfileError::BtfPlace { btf } => {
+                write!(f, "BTF of {btf}: give either `file` or `base64`")
+            }
+            ProfileError::NotComplete { lacks } => {
+                write!(f, "complete is true, but the profile lacks {lacks}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ProfileError {}
+
+impl Profile {
+    /// Reads and checks a profile.
+    pub fn parse(text: &str) -> Result<Profile, ProfileError> {
+        let profile: Profile = serde_json::from_str(text).map_err(|e| ProfileError::Json {
+            line: e.line(),
+            column: e.column(),
+            message: strip_place(&e.to_string()),
+        })?;
+        profile.check()?;
+        Ok(profile)
+    }
+
+    /// Pretty JSON, keys in a fixed order, ending in a newline.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        if self.schema != SCHEMA {
+            return Err(ProfileError::Schema { found: self.schema.clone() });
+        }
+        for blob in self.vmlinux_btf.iter().chain(&self.module_btf) {
+            blob.check()?;
+        }
+        for name in &self.absent_helpers {
+            if helper::func_id(name).is_none() {
+                return Err(ProfileError::UnknownHelper { name: name.clone() });
+            }
+        }
+        for (kfunc, flags) in &self.kfuncs {
+            if let Some(flag) = flags.iter().find(|f| KfuncFlags::from_name(f).is_none()) {
+                return Err(ProfileError::UnknownFlag { kfunc: kfunc.clone(), flag: flag.clone() });
+            }
+        }
+        if self.complete {
+            match &self.vmlinux_btf {
+                None => return Err(ProfileError::NotComplete { lacks: "vmlinux_btf" }),
+                Some(b) if b.partial => {
+                    return Err(ProfileError::NotComplete { lacks: "the whole of vmlinux_btf" })
+                }
+                Some(_) => {}
+            }
+        }
+        self.kernel().map(|_| ())
+    }
+
+    /// The kernel that this profile describes.
+    pub fn kernel(&self) -> Result<Kernel, ProfileError> {
+        let mut kernel = Kernel::by_name(&self.base)
+            .ok_or_else(|| ProfileError::UnknownBase { base: self.base.clone() })?;
+        for (name, value) in &self.features {
+            match kernel.features.by_name_mut(name) {
+                Some(feature) => *feature = *value,
+                None => return Err(ProfileError::UnknownFeature { name: name.clone() }),
+            }
+        }
+        for (name, _) in kernel.features.list() {
+            if !self.features.contains_key(name) {
+                return Err(ProfileError::MissingFeature { name: name.to_string() });
+            }
+        }
+        let of = |value: &'static str| {
+            self.config.iter().filter(move |(_, v)| *v == value).map(|(k, _)| k.as_str())
+        };
+        kernel.release = self.release.clone();
+        kernel.arch = self.arch.clone();
+        kernel.nr_cpus = self.nr_cpus;
+        kernel.nr_cpu_ids = self.possible_cpus;
+        kernel.jit = self.jit.clone();
+        kernel.config = Config::from_names(of("y"), of("m"));
+        kernel.absent_helpers =
+            self.absent_helpers.iter().filter_map(|n| helper::func_id(n)).collect();
+        let absent = Kfunc::all().iter().filter(|k| !self.kfuncs.contains_key(k.name));
+        kernel.absent_kfuncs = absent.map(|k| k.name).collect();
+        kernel.refused = self.refusals()?;
+        Ok(kernel)
+    }
+
+    fn refusals(&self) -> Result<Vec<Refusal>, ProfileError> {
+        let unknown =
+            |name: &str| ProfileError::UnknownType { field: "refused", name: name.to_string() };
+        let mut out = Vec::new();
+        for row in &self.refused {
+            let prog_type =
+                ProgType::from_name(&row.prog_type).ok_or_else(|| unknown(&row.prog_type))?;
+            let attach_type = match &row.attach_type {
+                None => None,
+                Some(name) => Some(AttachType::from_name(name).ok_or_else(|| unknown(name))?),
+            };
+            out.push(Refusal { prog_type, attach_type, errno: row.errno });
+        }
+        Ok(out)
+    }
+
+    /// Value of a configuration option as in the kernel's file; None means it is not set.
+    pub fn config_value(&self, name: &str) -> Option<&str> {
+        self.config.get(name.strip_prefix("CONFIG_").unwrap_or(name)).map(String::as_str)
+    }
+
+    /// `LINUX_VERSION_CODE` of the release: patch at most 255; None if the release does not begin with numbers.
+    pub fn version_code(&self) -> Option<u32> {
+        let mut parts = self.release.splitn(3, '.').map(|p| {
+            let digits = p.find(|c: char| !c.is_ascii_digit()).unwrap_or(p.len());
+            p.get(..digits).and_then(|d| d.parse::<u32>().ok())
+        });
+        let (major, minor) = (parts.next()??, parts.next()??);
+        let patch = parts.next().flatten().unwrap_or(0);
+        Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+    }
+}
+
+impl BtfBlob {
+    fn check(&self) -> Result<(), ProfileError> {
+        let is_hex = self.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if self.sha256.len() != 64 || !is_hex {
+            return Err(ProfileError::BadHash { btf: self.name.clone() });
+        }
+        match (&self.file, &self.base64) {
+            (Some(_), None) => Ok(()),
+            (None, Some(_)) => self.bytes().map(|_| ()),
+            _ => Err(ProfileError::BtfPlace { btf: self.name.clone() }),
+        }
+    }
+
+    /// The inline bytes; empty when they are in a file.
+    pub fn bytes(&self) -> Result<Vec<u8>, ProfileError> {
+        let text = self.base64.as_deref().unwrap_or("");
+        base64_decode(text).map_err(|at| ProfileError::BadBase64 { btf: self.name.clone(), at })
+    }
+}
+
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// Standard base64 with padding, on one line.
+pub fn base64_encode(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word =
+            chunk.iter().fold(0u32, |w, b| w << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
+        for i in 0..4 {
+            let six = (word >> (18 - 6 * i)) & 63;
+            let letter = BASE64.get(six as usize).copied().unwrap_or(b'=');
+            out.push(if i <= chunk.len() { letter as char } else { '=' });
+        }
+    }
+    out
+}
+
+/// Position of the first wrong character on failure; white space is skipped.
+fn base64_decode(text: &str) -> Result<Vec<u8>, usize> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut word, mut bits, mut padding) = (0u32, 0, 0);
+    for (at, letter) in text.bytes().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {
+        if letter == b'=' {
+            padding += 1;
+            continue;
+        }
+        let value = BASE64.iter().position(|b| *b == letter).ok_or(at)?;
+        if padding > 0 {
+            return Err(at);
+        }
+        word = word << 6 | value as u32;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            out.push((word >> bits) as u8);
+            word &= (1 << bits) - 1;
+        }
+    }
+    // Left-over bits are padding of zeros; six of them are half a byte too many.
+    if word != 0 || bits == 6 || padding > 2 {
+        return Err(text.len());
+    }
+    Ok(out)
+}
+
+/// serde_json repeats the place at the end of its message.
+fn strip_place(message: &str) -> String {
+    message.rsplit_once(" at line ").map_or(message, |(m, _)| m).to_string()
+}

@@ -1,0 +1,179 @@
+//! Profiles: what they say becomes the kernel, and what is wrong in them is named.
+
+use std::collections::BTreeMap;
+
+use bpfassay_spec::profile::{base64_encode, BtfBlob, RefusedType, SCHEMA};
+use bpfassay_spec::{
+    AttachType, Kernel, Kfunc, Profile, ProfileError, ProgKind, ProgType, ProtoLookup,
+};
+
+fn profile() -> Profile {
+    let kernel = Kernel::by_name("6.18.44").unwrap();
+    let mut config: BTreeMap<String, String> = BTreeMap::new();
+    config.extend(kernel.config.builtin().map(|n| (n.to_string(), "y".to_string())));
+    config.extend(kernel.config.modules().map(|n| (n.to_string(), "m".to_string())));
+    config.insert("HZ".into(), "250".into());
+    let kfuncs = Kfunc::all()
+        .iter()
+        .map(|k| (k.name.to_string(), k.flags.names().iter().map(|f| f.to_string()).collect()));
+    Profile {
+        schema: SCHEMA.into(),
+        name: "test".into(),
+        complete: true,
+        release: "6.18.300-custom".into(),
+        base: "6.18.44".into(),
+        arch: "x86_64".into(),
+        nr_cpus: 64,
+        possible_cpus: 4,
+        features: kernel.features.list().iter().map(|(n, v)| (n.to_string(), *v)).collect(),
+        jit: kernel.jit.clone(),
+        config,
+        vmlinux_btf: Some(BtfBlob {
+            name: "vmlinux".into(),
+            sha256: "0".repeat(64),
+            partial: false,
+            file: None,
+            base64: Some(base64_encode(b"bytes")),
+        }),
+        module_btf: Vec::new(),
+        kfuncs: kfuncs.collect(),
+        absent_helpers: Default::default(),
+        refused: Vec::new(),
+        symbols: BTreeMap::new(),
+    }
+}
+
+fn error(profile: &Profile) -> ProfileError {
+    Profile::parse(&profile.to_json()).unwrap_err()
+}
+
+#[test]
+fn a_profile_survives_its_own_text() {
+    let before = profile();
+    let text = before.to_json();
+    let after = Profile::parse(&text).unwrap();
+    assert_eq!(after, before);
+    assert_eq!(after.to_json(), text);
+    assert_eq!(after.vmlinux_btf.unwrap().bytes().unwrap(), b"bytes");
+}
+
+#[test]
+fn a_profile_of_a_build_is_that_build() {
+    let mut built = profile().kernel().unwrap();
+    let known = Kernel::by_name("6.18.44").unwrap();
+    built.release = known.release.clone();
+    assert_eq!((built.nr_cpus, built.nr_cpu_ids), (64, 4));
+    (built.nr_cpus, built.nr_cpu_ids) = (known.nr_cpus, known.nr_cpu_ids);
+    // The profile of this test lists every kfunc, so none is absent; it lists no refusals.
+    built.refused = known.refused.clone();
+    built.config = known.config.clone();
+    assert_eq!(built, known);
+}
+
+#[test]
+fn what_a_profile_lacks_is_absent() {
+    let mut p = profile();
+    p.absent_helpers.insert("bpf_loop".into());
+    p.kfuncs.remove("bpf_rcu_read_lock");
+    p.config.remove("CGROUPS");
+    p.features.insert("fork_scalars".into(), false);
+    p.refused.push(RefusedType { prog_type: "lsm".into(), attach_type: None, errno: 1 });
+    let kernel = Profile::parse(&p.to_json()).unwrap().kernel().unwrap();
+    let xdp = ProgKind::new(ProgType::Xdp, None);
+    assert_eq!(kernel.helper_proto(&xdp, 181), ProtoLookup::NotAllowed { lacks_config: None });
+    assert!(matches!(kernel.helper_proto(&xdp, 1), ProtoLookup::Proto(_)));
+    assert!(kernel.kfunc(&xdp, "bpf_rcu_read_lock").is_none());
+    assert!(kernel.kfunc(&xdp, "bpf_rcu_read_unlock").is_some());
+    assert!(kernel.kfunc(&xdp, "bpf_iter_css_new").is_none());
+    assert!(!kernel.features.fork_scalars && kernel.features.scalar_byte_swap);
+    assert_eq!(kernel.refusal(ProgType::Lsm, Some(AttachType::LsmMac)), Some(1));
+    assert_eq!(kernel.refusal(ProgType::Xdp, None), None);
+}
+
+#[test]
+fn numbers_and_options_are_read() {
+    let p = profile();
+    assert_eq!(p.version_code(), Some(6 << 16 | 18 << 8 | 255));
+    assert_eq!(p.config_value("CONFIG_HZ"), Some("250"));
+    assert_eq!(p.config_value("HZ_1000"), None);
+}
+
+#[test]
+fn every_mistake_is_named() {
+    let broken = |change: &dyn Fn(&mut Profile)| {
+        let mut p = profile();
+        change(&mut p);
+        error(&p).to_string()
+    };
+    assert_eq!(
+        broken(&|p| p.schema = "x".into()),
+        "schema is `x`, this version reads `bpfassay.profile/1`"
+    );
+    assert!(broken(&|p| p.base = "5.4".into()).starts_with("base: no build `5.4`; known are 6.18"));
+    assert_eq!(
+        broken(&|p| {
+            p.features.insert("magic".into(), true);
+        }),
+        "features: no feature `magic`"
+    );
+    assert_eq!(
+        broken(&|p| {
+            p.features.remove("fork_scalars");
+        }),
+        "features: `fork_scalars` is missing"
+    );
+    assert_eq!(
+        broken(&|p| {
+            p.kfuncs.insert("f".into(), vec!["KF_ODD".into()]);
+        }),
+        "kfuncs.f: no flag `KF_ODD`"
+    );
+    assert_eq!(
+        broken(&|p| p.vmlinux_btf = None),
+        "complete is true, but the profile lacks vmlinux_btf"
+    );
+    let blob = |p: &mut Profile, f: &dyn Fn(&mut BtfBlob)| {
+        if let Some(b) = &mut p.vmlinux_btf {
+            f(b);
+        }
+    };
+    assert_eq!(
+        broken(&|p| blob(p, &|b| b.sha256 = "F".repeat(64))),
+        "BTF of vmlinux: sha256 is not 64 lower-case hexadecimal digits"
+    );
+    assert_eq!(
+        broken(&|p| blob(p, &|b| b.base64 = Some("AB%=".into()))),
+        "BTF of vmlinux: no base64 at character 2"
+    );
+    assert_eq!(
+        broken(&|p| blob(p, &|b| b.file = Some("x".into()))),
+        "BTF of vmlinux: give either `file` or `base64`"
+    );
+    assert_eq!(
+        broken(&|p| {
+            p.absent_helpers.insert("bpf_magic".into());
+        }),
+        "absent_helpers: no helper `bpf_magic`"
+    );
+    let text = profile().to_json().replace("\"nr_cpus\": 64", "\"nr_cpus\": -1");
+    assert!(matches!(Profile::parse(&text), Err(ProfileError::Json { line: 8, .. })));
+    assert!(matches!(Profile::parse("{"), Err(ProfileError::Json { .. })));
+}
+
+#[test]
+fn base64_of_every_length_comes_back() {
+    for n in 0..20u8 {
+        let bytes: Vec<u8> = (0..n).map(|b| b.wrapping_mul(37)).collect();
+        let blob = BtfBlob {
+            name: "b".into(),
+            sha256: String::new(),
+            partial: false,
+            file: None,
+            base64: Some(base64_encode(&bytes)),
+        };
+        assert_eq!(blob.bytes().unwrap(), bytes);
+    }
+    assert_eq!(base64_encode(b"Man"), "TWFu");
+    assert_eq!(base64_encode(b"Ma"), "TWE=");
+    assert_eq!(base64_encode(b"M"), "TQ==");
+}
