@@ -50,6 +50,7 @@ pub mod reg_arg;
 pub mod region;
 pub mod sock;
 pub mod stack;
+pub mod stack_obj;
 pub mod stack_range;
 pub mod summary;
 pub mod trust;

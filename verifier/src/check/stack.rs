@@ -212,11 +212,7 @@ fn invalidate_slices(env: &mut Env<'_>, dynptr_id: u32) {
     let (leaks_ok, capable) = (env.allow_ptr_leaks, env.bpf_capable);
     env.cur.for_each_reg_mut(|_, r| {
         if is_slice(r) {
-            if leaks_ok {
-                r.mark_not_init(capable);
-            } else {
-                r.mark_unknown(capable);
-            }
+            super::refs::mark_reg_invalid(r, leaks_ok, capable);
         }
     });
 }
