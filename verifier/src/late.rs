@@ -33,13 +33,12 @@ fn any_insn(env: &Env<'_>, subprog: u32, p: impl Fn(&Env<'_>, u32) -> bool) -> b
 
 fn add_may_goto_slots(env: &mut Env<'_>) -> Check {
     let extra = if env.kernel.jit.timed_may_goto { TIMED_MAY_GOTO } else { MAY_GOTO };
-    // One that jumps to the next instruction is removed as a no-op.
-    let counts = |env: &Env<'_>, i: u32| {
-        let insn = env.insns[i as usize];
-        insn.is_may_goto() && insn.off != 0 && env.aux(i).seen != 0
-    };
+    if !env.insns.iter().any(|i| i.is_may_goto()) {
+        return Ok(());
+    }
+    let kept = Survivors::after_dead_code(env).without_nops(env);
     for s in 0..env.subprogs.len() as u32 {
-        if !any_insn(env, s, counts) {
+        if !any_insn(env, s, |env, i| env.insns[i as usize].is_may_goto() && kept.has(i)) {
             continue;
         }
         let sub = &mut env.subprogs[s as usize];
@@ -63,5 +62,93 @@ fn remove_dead_subprogs(env: &mut Env<'_>) {
     if env.seen_exception && env.exception_callback_subprog.is_none() {
         // A default exception callback is appended.
         env.subprogs.push(crate::env::SubprogInfo { start: env.insns.len() as u32, ..Default::default() });
+    }
+}
+
+/// Instructions that are left while others are removed: a list with the removed ones pointing on.
+struct Survivors {
+    /// Of a kept instruction itself; of a removed one the next to look at.
+    at_or_after: Vec<u32>,
+    prev: Vec<u32>,
+    next: Vec<u32>,
+}
+
+impl Survivors {
+    /// Without what was never reached.
+    fn after_dead_code(env: &Env<'_>) -> Survivors {
+        let n = env.insns.len() as u32;
+        let mut s = Survivors {
+            at_or_after: (0..=n).collect(),
+            prev: (0..=n).map(|i| i.wrapping_sub(1)).collect(),
+            next: (1..=n + 1).collect(),
+        };
+        for i in (0..n).filter(|i| env.aux(*i).seen == 0) {
+            s.remove(i);
+        }
+        s
+    }
+
+    fn has(&self, i: u32) -> bool {
+        self.at_or_after[i as usize] == i
+    }
+
+    fn remove(&mut self, i: u32) {
+        let (p, n) = (self.prev[i as usize], self.next[i as usize]);
+        self.at_or_after[i as usize] = n;
+        self.prev[n as usize] = p;
+        if let Some(next) = self.next.get_mut(p as usize) {
+            *next = n;
+        }
+    }
+
+    fn resolve(&mut self, mut i: u32) -> u32 {
+        while !self.has(i) {
+            let on = self.at_or_after[i as usize];
+            self.at_or_after[i as usize] = self.at_or_after[on as usize];
+            i = on;
+        }
+        i
+    }
+
+    /// `opt_remove_nops`: jumps to the next instruction go, and a may_goto takes another look at the one before it.
+    fn without_nops(mut self, env: &Env<'_>) -> Survivors {
+        let end = env.insns.len() as u32;
+        let mut i = self.resolve(0);
+        while i < end {
+            let next = self.next[i as usize];
+            let is_nop = match self.jump_target(env, i) {
+                Some(target) => self.resolve(target.min(end)) == next,
+                None => false,
+            };
+            if !is_nop {
+                i = next;
+                continue;
+            }
+            self.remove(i);
+            let before = self.prev[next as usize];
+            i = if env.insns[i as usize].is_may_goto() && before < end { before } else { next };
+        }
+        self
+    }
+
+    /// Where an instruction that does nothing but jump goes; conditional jumps one of whose ways is dead
+    /// have become such (`opt_hard_wire_dead_code_branches`).
+    fn jump_target(&self, env: &Env<'_>, i: u32) -> Option<u32> {
+        let insn = env.insns[i as usize];
+        let target = u32::try_from(crate::cfg::jump_target(insn, i)).ok()?;
+        if insn.is_ja() || insn.is_may_goto() {
+            return Some(target);
+        }
+        if !insn.is_jump_class() || insn.is_gotol() || insn.is_call() || insn.is_exit() {
+            return None;
+        }
+        let dead = |at: u32| env.aux.get(at as usize).is_some_and(|a| a.seen == 0);
+        if dead(i + 1) {
+            Some(target)
+        } else if dead(target) {
+            Some(i + 1)
+        } else {
+            None
+        }
     }
 }

@@ -156,7 +156,9 @@ fn map_info(env: &Env<'_>, def: Arc<MapDef>) -> Check<MapInfo> {
 
 fn add_inner_maps(env: &mut Env<'_>) -> Check {
     for i in 0..env.maps.len() {
-        if let Some(inner) = env.maps[i].def.inner.clone() {
+        if let Some(mut inner) = env.maps[i].def.inner.clone() {
+            // The kernel keeps the shape of an inner map, not its name (`bpf_map_meta_alloc`).
+            inner.name.clear();
             // The kernel keeps a template of the inner map, and the template has no name.
             let inner = MapDef { name: String::new(), ..*inner };
             let info = map_info(env, Arc::new(inner))?;

@@ -93,6 +93,8 @@ struct Comparer<'c> {
     explore_alu_limits: bool,
     /// Feature `scalar_ids_one_way`.
     one_way_ids: bool,
+    /// Feature `packet_end_marks_compared`.
+    packet_end_marks: bool,
     exact: Exact,
 }
 
@@ -107,6 +109,7 @@ pub fn states_equal(env: &mut Env<'_>, old: StateId, exact: Exact) -> bool {
         allow_uninit_stack: env.allow_uninit_stack,
         explore_alu_limits: env.explore_alu_limits,
         one_way_ids: env.kernel.features.scalar_ids_one_way,
+        packet_end_marks: env.kernel.features.packet_end_marks_compared,
         exact,
     }
     .states(old, &env.cur)
@@ -254,7 +257,7 @@ impl Comparer<'_> {
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
             }
             RegBase::PacketMeta | RegBase::Packet => {
-                old.range() <= cur.range()
+                self.packet_ranges(old.range(), cur.range())
                     && old.off == cur.off
                     && self.ids.check(old.id, cur.id)
                     && range_within(old, cur)
@@ -263,6 +266,15 @@ impl Comparer<'_> {
             RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
             RegBase::Arena => true,
             _ => self.regs_exact(old, cur),
+        }
+    }
+
+    /// At least as much of the packet must be readable; negative ranges are comparisons with its end.
+    fn packet_ranges(&self, old: i32, cur: i32) -> bool {
+        if self.packet_end_marks && (old < 0 || cur < 0) {
+            old == cur
+        } else {
+            old <= cur
         }
     }
 
