@@ -2,6 +2,8 @@
 
 use bpfassay_isa::{decode, Insn, RawInsn};
 
+use super::ops::Hot;
+
 /// One slot.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Slot {
@@ -14,6 +16,7 @@ pub enum Slot {
 #[derive(Clone, PartialEq, Debug)]
 pub struct Code {
     slots: Vec<Slot>,
+    hot: Vec<Hot>,
 }
 
 impl Code {
@@ -34,12 +37,23 @@ impl Code {
             });
             tail = raw.is_ld_imm64();
         }
-        Code { slots }
+        let hot = |(i, s): (usize, &Slot)| match s {
+            Slot::Insn(insn) => Hot::of(insn, i),
+            Slot::Invalid(_) => Hot::SLOW,
+        };
+        let hot = slots.iter().enumerate().map(hot).collect();
+        Code { slots, hot }
     }
 
     #[inline]
     pub fn slot(&self, idx: usize) -> Option<&Slot> {
         self.slots.get(idx)
+    }
+
+    /// The flat forms, one per slot.
+    #[inline]
+    pub fn hot(&self) -> &[Hot] {
+        &self.hot
     }
 
     pub fn len(&self) -> usize {

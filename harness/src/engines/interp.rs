@@ -1,6 +1,6 @@
 //! The reference interpreter: every access checked, every trap typed.
 //!
-//! It reads [`Insn`] and `isa::semantics` directly and shares no lowering with
+//! It runs decoded instructions through `isa::semantics` and shares no lowering with
 //! the JITs, because it is what they are tested against.  Memory, maps and
 //! helpers are the runtime's; this file knows registers, frames and the order
 //! of instructions.  Mirrors `___bpf_prog_run` (kernel/bpf/core.c) and the
@@ -12,6 +12,7 @@ use bpfassay_isa::semantics;
 use bpfassay_isa::{AtomicOp, CallTarget, Imm64, Insn, Operand, Reg, Size};
 
 use super::code::{Code, Slot};
+use super::ops::run_hot;
 use crate::engine::{Trap, TrapKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
 
@@ -107,32 +108,57 @@ impl<'t, T: Tracer> Thread<'t, T> {
         let base = self.frames.len();
         let mut code = self.code.clone();
         let mut pc = start;
+        let mut left = self.fuel.saturating_sub(self.executed);
         loop {
-            self.pc = pc;
-            if self.executed >= self.fuel {
+            let Some(hot) = code.hot().get(pc).copied() else {
+                self.pc = pc;
+                return Err(Stop::Trap(TrapKind::OutOfProgram));
+            };
+            if left == 0 {
+                self.pc = pc;
+                self.executed = self.fuel;
                 return Err(Stop::Trap(TrapKind::OutOfFuel));
             }
-            self.executed += 1;
-            let insn = match code.slot(pc) {
-                Some(Slot::Insn(insn)) => *insn,
-                Some(Slot::Invalid(why)) => {
-                    return Err(Stop::Trap(TrapKind::InvalidInsn(why.clone())))
-                }
-                None => return Err(Stop::Trap(TrapKind::OutOfProgram)),
-            };
+            left -= 1;
             if T::ENABLED {
-                self.tracer.step(self.frames.len(), pc, &insn, &regs[..11]);
-            }
-            match self.step(rt, regs, pc, insn, base)? {
-                Flow::Next => pc += insn.slots(),
-                Flow::Goto(to) => {
-                    pc = to;
-                    if !Arc::ptr_eq(&code, &self.code) {
-                        code = self.code.clone();
-                    }
+                if let Some(Slot::Insn(insn)) = code.slot(pc) {
+                    self.tracer.step(self.frames.len(), pc, insn, &regs[..11]);
                 }
-                Flow::Done(r0) => return Ok(r0),
             }
+            run_hot!(
+                hot,
+                regs,
+                pc,
+                rt.mem,
+                |fault| {
+                    self.pc = pc;
+                    self.executed = self.fuel - left;
+                    return Err(fault.into());
+                },
+                {
+                    self.pc = pc;
+                    self.executed = self.fuel - left;
+                    let insn = match code.slot(pc) {
+                        Some(Slot::Insn(insn)) => *insn,
+                        Some(Slot::Invalid(why)) => {
+                            return Err(Stop::Trap(TrapKind::InvalidInsn(why.clone())))
+                        }
+                        None => return Err(Stop::Trap(TrapKind::OutOfProgram)),
+                    };
+                    match self.step(rt, regs, pc, insn, base)? {
+                        Flow::Next => pc += insn.slots(),
+                        Flow::Goto(to) => {
+                            pc = to;
+                            if !Arc::ptr_eq(&code, &self.code) {
+                                code = self.code.clone();
+                            }
+                        }
+                        Flow::Done(r0) => return Ok(r0),
+                    }
+                    // A callback may have run meanwhile.
+                    left = self.fuel.saturating_sub(self.executed);
+                }
+            );
         }
     }
 

@@ -3,3 +3,4 @@
 pub mod code;
 pub mod interp;
 pub mod kernel;
+mod ops;

@@ -7,7 +7,6 @@
 
 use std::fmt;
 
-use bpfassay_isa::semantics;
 use bpfassay_isa::Size;
 
 /// High bits of every address; the bits below hold region (15) and offset (32).
@@ -83,6 +82,8 @@ pub struct Region {
     /// Accessible part: offsets `low..high`.
     low: u32,
     high: u32,
+    /// One piece that may be read and written, without pointer fields: nothing but bounds to check.
+    is_plain: bool,
     /// Distance between elements, each of which is accessible up to `element`; 0 for one piece.
     stride: u32,
     element: u32,
@@ -93,12 +94,14 @@ impl Region {
     pub fn new(kind: RegionKind, access: Access, bytes: Vec<u8>) -> Region {
         let high = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let pointers = Vec::new();
-        Region { kind, access, bytes, low: 0, high, stride: 0, element: 0, pointers }
+        let is_plain = access == Access::ReadWrite;
+        Region { kind, access, bytes, low: 0, high, is_plain, stride: 0, element: 0, pointers }
     }
 
     /// Elements of `element` bytes, `stride` apart; an access may not leave its element.
     pub fn with_elements(mut self, element: u32, stride: u32) -> Region {
         (self.element, self.stride) = (element, stride);
+        self.is_plain &= stride == 0;
         self
     }
 
@@ -109,7 +112,7 @@ impl Region {
     }
 
     pub fn with_pointers(mut self, pointers: Vec<PointerField>) -> Region {
-        self.pointers = pointers;
+        self.set_pointers(pointers);
         self
     }
 
@@ -124,6 +127,7 @@ impl Region {
     }
 
     pub fn set_pointers(&mut self, pointers: Vec<PointerField>) {
+        self.is_plain &= pointers.is_empty();
         self.pointers = pointers;
     }
 
@@ -134,6 +138,31 @@ impl Region {
 
     pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
+    }
+
+    #[inline(always)]
+    fn read(&self, off: u32, size: Size) -> Option<u64> {
+        let at = off as usize;
+        let b = &self.bytes;
+        match size {
+            Size::B => b.get(at).map(|v| *v as u64),
+            Size::H => array(b, at).map(|v| u16::from_le_bytes(v) as u64),
+            Size::W => array(b, at).map(|v| u32::from_le_bytes(v) as u64),
+            Size::Dw => array(b, at).map(u64::from_le_bytes),
+        }
+    }
+
+    /// False beyond the region's bytes.
+    #[inline(always)]
+    fn write(&mut self, off: u32, size: Size, value: u64) -> bool {
+        let at = off as usize;
+        let b = &mut self.bytes;
+        match size {
+            Size::B => put(b, at, [value as u8]),
+            Size::H => put(b, at, (value as u16).to_le_bytes()),
+            Size::W => put(b, at, (value as u32).to_le_bytes()),
+            Size::Dw => put(b, at, value.to_le_bytes()),
+        }
     }
 
     #[inline]
@@ -268,43 +297,53 @@ impl Memory {
     }
 
     /// Reads an integer, zero-extended.
-    #[inline]
+    #[inline(always)]
     pub fn load(&self, addr: u64, size: Size) -> Result<u64, Fault> {
+        let off = addr as u32;
+        if let Some(Some(r)) = self.regions.get(((addr ^ TAG) >> 32) as usize) {
+            let end = off as u64 + size.bytes() as u64;
+            if r.is_plain && off >= r.low && end <= r.high as u64 {
+                if let Some(v) = r.read(off, size) {
+                    return Ok(v);
+                }
+            }
+        }
+        self.load_slowly(addr, size)
+    }
+
+    #[inline(never)]
+    fn load_slowly(&self, addr: u64, size: Size) -> Result<u64, Fault> {
         let len = size.bytes();
         let Some((r, off)) = self.find(addr, len) else {
             return Err(self.fault(addr, len, false));
         };
-        if !r.pointers.is_empty() {
-            if let Some(p) = r.pointers.iter().find(|p| p.off == off && p.size == len) {
-                return Ok(p.value);
-            }
+        if let Some(p) = r.pointers.iter().find(|p| p.off == off && p.size == len) {
+            return Ok(p.value);
         }
-        let at = off as usize;
-        let b = &r.bytes;
-        let value = match size {
-            Size::B => b.get(at).map(|v| *v as u64),
-            Size::H => array(b, at).map(|v| u16::from_le_bytes(v) as u64),
-            Size::W => array(b, at).map(|v| u32::from_le_bytes(v) as u64),
-            Size::Dw => array(b, at).map(u64::from_le_bytes),
-        };
-        value.ok_or_else(|| self.fault(addr, len, false))
+        r.read(off, size).ok_or_else(|| self.fault(addr, len, false))
     }
 
     /// Writes the low bytes of an integer.
-    #[inline]
+    #[inline(always)]
     pub fn store(&mut self, addr: u64, size: Size, value: u64) -> Result<(), Fault> {
-        let len = size.bytes();
-        let bytes = semantics::truncate(size, value).to_le_bytes();
-        if let Some((r, off)) = self.find_mut(addr, len) {
-            let at = off as usize;
-            if let (Some(to), Some(from)) =
-                (r.bytes.get_mut(at..at + len as usize), bytes.get(..len as usize))
-            {
-                to.copy_from_slice(from);
+        let off = addr as u32;
+        if let Some(Some(r)) = self.regions.get_mut(((addr ^ TAG) >> 32) as usize) {
+            let end = off as u64 + size.bytes() as u64;
+            if r.is_plain && off >= r.low && end <= r.high as u64 && r.write(off, size, value) {
                 return Ok(());
             }
         }
-        Err(self.fault(addr, len, true))
+        self.store_slowly(addr, size, value)
+    }
+
+    #[inline(never)]
+    fn store_slowly(&mut self, addr: u64, size: Size, value: u64) -> Result<(), Fault> {
+        if let Some((r, off)) = self.find_mut(addr, size.bytes()) {
+            if r.write(off, size, value) {
+                return Ok(());
+            }
+        }
+        Err(self.fault(addr, size.bytes(), true))
     }
 
     /// Bytes to read.
@@ -337,15 +376,19 @@ impl Memory {
 
     #[cold]
     fn fault(&self, addr: u64, len: u32, write: bool) -> Fault {
-        let why = match self.locate(addr).and_then(|(id, off)| Some((self.region(id)?, off))) {
+        // An address just before a region has the number of the one before and a huge offset.
+        let near = addr.wrapping_add(1 << 31);
+        let found = self.locate(near & !0xffff_ffff).and_then(|(id, _)| self.region(id));
+        let signed = addr as u32 as i32 as i64;
+        let why = match found {
             None if addr < NULL_PAGE => FaultKind::Null,
             None => FaultKind::NoRegion,
-            Some((r, _)) if r.access == Access::Opaque => FaultKind::Opaque { kind: r.kind },
-            Some((r, off)) if r.check(off, len) => FaultKind::ReadOnly { kind: r.kind },
-            Some((r, off)) => {
+            Some(r) if r.access == Access::Opaque => FaultKind::Opaque { kind: r.kind },
+            Some(r) if r.check(addr as u32, len) => FaultKind::ReadOnly { kind: r.kind },
+            Some(r) => {
                 let (off, size) = match r.stride {
-                    0 => (off as i32 as i64 - r.low as i64, r.high - r.low),
-                    stride => ((off % stride) as i64, r.element),
+                    0 => (signed - r.low as i64, r.high - r.low),
+                    stride => (signed.rem_euclid(stride as i64), r.element),
                 };
                 FaultKind::OutOfBounds { kind: r.kind, off, size }
             }
@@ -354,7 +397,18 @@ impl Memory {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn array<const N: usize>(b: &[u8], at: usize) -> Option<[u8; N]> {
     b.get(at..at + N)?.try_into().ok()
+}
+
+#[inline(always)]
+fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) -> bool {
+    match b.get_mut(at..at + N) {
+        Some(to) => {
+            to.copy_from_slice(&v);
+            true
+        }
+        None => false,
+    }
 }
