@@ -21,10 +21,16 @@ fn main() {
         std::process::exit(64);
     };
     let btf = Arc::new(Btf::parse(&read(vmlinux), None).expect("vmlinux BTF"));
-    let version = release.split('.').map(|n| n.parse::<u32>().unwrap_or(0)).fold(0, |v, n| v << 8 | n.min(255));
+    let version = release
+        .split('.')
+        .map(|n| n.parse::<u32>().unwrap_or(0))
+        .fold(0, |v, n| v << 8 | n.min(255));
     let text = |i: usize| rest.get(i).map(|p| String::from_utf8_lossy(&read(p)).into_owned());
     let config: Option<HashMap<String, String>> = text(0).map(|t| {
-        t.lines().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_string(), v.to_string())).collect()
+        t.lines()
+            .filter_map(|l| l.split_once('='))
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .collect()
     });
     let symbols: Option<HashMap<String, u64>> = text(1).map(|t| {
         let row = |l: &str| {
@@ -43,7 +49,12 @@ fn main() {
         None => Fact::Unknown,
     };
     let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-    let target = Target { kconfig: &look, symbols: &address, possible_cpus: cpus, ..Target::of_btf(&btf, version) };
+    let target = Target {
+        kconfig: &look,
+        symbols: &address,
+        possible_cpus: cpus,
+        ..Target::of_btf(&btf, version)
+    };
     let opened = match Opened::parse(&read(object), object) {
         Ok(o) => o,
         Err(e) => {

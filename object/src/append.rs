@@ -42,16 +42,21 @@ impl ExceptionCallbacks {
     pub fn find(opened: &Opened) -> ExceptionCallbacks {
         let mut out = ExceptionCallbacks::default();
         let Some(btf) = &opened.btf else { return out };
-        for tag in btf.own_types().filter(|t| t.kind() == BtfKind::DeclTag && t.component_idx() == -1) {
+        for tag in
+            btf.own_types().filter(|t| t.kind() == BtfKind::DeclTag && t.component_idx() == -1)
+        {
             let Some(callback) = tag.name().strip_prefix("exception_callback:") else { continue };
-            let holder = tag.target().filter(|t| t.kind() == BtfKind::Func && t.linkage() == linkage::GLOBAL);
+            let holder = tag
+                .target()
+                .filter(|t| t.kind() == BtfKind::Func && t.linkage() == linkage::GLOBAL);
             let Some(holder) = holder else {
                 out.misplaced = true;
                 return out;
             };
             let slot = out.by_program.entry(holder.name().to_string());
             // Two tags on one program: the verifier is left to complain.
-            slot.and_modify(|r| *r = Ok(None)).or_insert_with(|| resolve_callback(opened, callback).map(Some));
+            slot.and_modify(|r| *r = Ok(None))
+                .or_insert_with(|| resolve_callback(opened, callback).map(Some));
         }
         out
     }
@@ -61,8 +66,11 @@ fn resolve_callback(opened: &Opened, name: &str) -> Result<usize, String> {
     if name.is_empty() {
         return Err("exception_callback tag without a name".to_string());
     }
-    let mut same = opened.funcs.iter().enumerate().filter(|(_, f)| opened.is_subprog(f) && f.name == name);
-    let Some((i, f)) = same.next() else { return Err(format!("cannot find exception callback '{name}'")) };
+    let mut same =
+        opened.funcs.iter().enumerate().filter(|(_, f)| opened.is_subprog(f) && f.name == name);
+    let Some((i, f)) = same.next() else {
+        return Err(format!("cannot find exception callback '{name}'"));
+    };
     if !f.is_global || f.is_hidden {
         return Err(format!("exception callback '{name}' must be a global non-hidden function"));
     }
@@ -118,9 +126,9 @@ pub(crate) fn link(
         }
         _ => {}
     }
-    *budget = budget
-        .checked_sub(l.out.insns.len())
-        .ok_or_else(|| LoadError::new(K::TooLarge, "the object's programs are too large together"))?;
+    *budget = budget.checked_sub(l.out.insns.len()).ok_or_else(|| {
+        LoadError::new(K::TooLarge, "the object's programs are too large together")
+    })?;
     Ok(l.out)
 }
 
@@ -160,10 +168,12 @@ impl Linker<'_> {
     fn callee(&self, func: usize, slot: usize, at: usize) -> Result<Option<usize>, LoadError> {
         let f = &self.opened.funcs[func];
         let insn = self.out.insns.get(at).copied().unwrap_or_default();
-        let fail = |what: String| LoadError::new(K::Relocation, what).in_program(&f.name).at_insn(slot);
+        let fail =
+            |what: String| LoadError::new(K::Relocation, what).in_program(&f.name).at_insn(slot);
         let found = f.relocs.binary_search_by_key(&slot, |r| r.insn).ok();
         let reloc = found.and_then(|i| f.relocs.get(i));
-        let is_call = insn.code == opcode::CALL && insn.src == PSEUDO_CALL && insn.dst == 0 && insn.off == 0;
+        let is_call =
+            insn.code == opcode::CALL && insn.src == PSEUDO_CALL && insn.dst == 0 && insn.off == 0;
         // The address of a subprogram is told by its relocation; libbpf marks these first.
         let is_addr = insn.is_ld_imm64() && insn.src == PSEUDO_FUNC;
         if !is_call && !is_addr {
@@ -172,7 +182,9 @@ impl Linker<'_> {
         let target = match reloc.map(|r| r.target) {
             Some(Target::ExternCall(_)) => return Ok(None),
             Some(Target::Call(off)) => (off / INSN_LEN as u64) as i64 + insn.imm as i64 + 1,
-            Some(Target::SubprogAddr(off)) => (off as i64).wrapping_add(insn.imm as i64) / INSN_LEN as i64,
+            Some(Target::SubprogAddr(off)) => {
+                (off as i64).wrapping_add(insn.imm as i64) / INSN_LEN as i64
+            }
             Some(_) => return Err(fail("unexpected relocation of a call".to_string())),
             None if is_addr => return Err(fail("missing subprog addr relocation".to_string())),
             // A static function of the same section.
@@ -200,7 +212,9 @@ impl Linker<'_> {
         let f = &self.opened.funcs[func];
         let start = self.out.insns.len();
         if start + body.insns.len() > MAX_INSNS {
-            return Err(LoadError::new(K::TooLarge, "the linked program is too large").in_program(&f.name));
+            return Err(
+                LoadError::new(K::TooLarge, "the linked program is too large").in_program(&f.name)
+            );
         }
         self.out.insns.extend_from_slice(&body.insns);
         for r in &f.relocs {
@@ -229,7 +243,9 @@ impl Linker<'_> {
         let f = &self.opened.funcs[func];
         let is_entry = start == 0;
         let move_by = (start as u32).wrapping_sub(f.insn_off as u32);
-        let fail = |what: &str| LoadError::new(K::Btf, format!("missing .BTF.ext {what} info")).in_program(&f.name);
+        let fail = |what: &str| {
+            LoadError::new(K::Btf, format!("missing .BTF.ext {what} info")).in_program(&f.name)
+        };
         if is_entry || self.has_funcs {
             let rows = records_of(&ext.funcs, f.section, f.insn_off, f.insns.len());
             if rows.is_empty() && self.has_funcs {
@@ -237,7 +253,10 @@ impl Linker<'_> {
             }
             self.has_funcs |= is_entry && !rows.is_empty();
             self.out.func_info.extend(
-                rows.iter().map(|r| FuncInfo { insn_off: (r[0] / 8).wrapping_add(move_by), type_id: r[1] }),
+                rows.iter().map(|r| FuncInfo {
+                    insn_off: (r[0] / 8).wrapping_add(move_by),
+                    type_id: r[1],
+                }),
             );
         }
         if is_entry || self.has_lines {
@@ -258,7 +277,12 @@ impl Linker<'_> {
 }
 
 /// Records of a run of slots: only the first part of `.BTF.ext` that names the section counts.
-fn records_of<const N: usize>(parts: &[SecRecords<N>], section: usize, start: usize, len: usize) -> &[[u32; N]] {
+fn records_of<const N: usize>(
+    parts: &[SecRecords<N>],
+    section: usize,
+    start: usize,
+    len: usize,
+) -> &[[u32; N]] {
     let part = parts.iter().find(|p| p.section == section);
     part.and_then(|p| p.records.get(p.range(start, start + len))).unwrap_or(&[])
 }

@@ -43,7 +43,9 @@ fn context_name(t: ProgType) -> Option<&'static str> {
 
 /// Gives the program a BTF of its own with the types changed, if any function it has asks for that.
 pub(crate) fn rewrite(program: &mut Program) {
-    let (Some(context), Some(shared)) = (context_name(program.prog_type), &program.btf) else { return };
+    let (Some(context), Some(shared)) = (context_name(program.prog_type), &program.btf) else {
+        return;
+    };
     let tags: Vec<(u32, i32)> = shared
         .own_types()
         .filter(|t| t.kind() == BtfKind::DeclTag && t.name() == "arg:ctx")
@@ -88,7 +90,9 @@ fn tagged_param(btf: &Btf, func: u32, arg: i32) -> Option<u32> {
 }
 
 fn needs_rewrite(btf: &Btf, prog_type: ProgType, param: u32, context: &str) -> bool {
-    let Some(ptr) = btf.skip_mods_and_typedefs(param).filter(|t| t.kind() == BtfKind::Ptr) else { return false };
+    let Some(ptr) = btf.skip_mods_and_typedefs(param).filter(|t| t.kind() == BtfKind::Ptr) else {
+        return false;
+    };
     let Some(t) = btf.skip_mods_and_typedefs(ptr.type_id()) else { return false };
     let is_struct = |name: &str| t.kind() == BtfKind::Struct && t.name() == name;
     if t.is_void() {
@@ -99,7 +103,9 @@ fn needs_rewrite(btf: &Btf, prog_type: ProgType, param: u32, context: &str) -> b
     }
     match prog_type {
         ProgType::Kprobe | ProgType::PerfEvent => is_struct("pt_regs"),
-        ProgType::RawTracepoint | ProgType::RawTracepointWritable => t.kind() == BtfKind::Int && t.size() == 8,
+        ProgType::RawTracepoint | ProgType::RawTracepointWritable => {
+            t.kind() == BtfKind::Int && t.size() == 8
+        }
         _ => false,
     }
 }

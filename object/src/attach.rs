@@ -39,7 +39,8 @@ pub(crate) fn find(
     btfs: &mut Vec<KernelBtfRef>,
     missing: &mut Vec<String>,
 ) -> Result<AttachTarget, LoadError> {
-    let fail = |what: String| LoadError::new(K::AttachTarget, what).in_section(f.section, &f.section_name);
+    let fail =
+        |what: String| LoadError::new(K::AttachTarget, what).in_section(f.section, &f.section_name);
     let Some((_, name)) = f.section_name.split_once('/') else {
         return Err(fail("no BTF-based attach target is specified".to_string()));
     };

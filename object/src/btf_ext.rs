@@ -123,10 +123,12 @@ impl<const N: usize> SecRecords<N> {
     pub fn range(&self, start: usize, end: usize) -> std::ops::Range<usize> {
         let slot = |r: &[u32; N]| r[0] as usize / 8;
         if self.sorted {
-            return self.records.partition_point(|r| slot(r) < start)..self.records.partition_point(|r| slot(r) < end);
+            return self.records.partition_point(|r| slot(r) < start)
+                ..self.records.partition_point(|r| slot(r) < end);
         }
         let stop = self.records.iter().position(|r| slot(r) >= end).unwrap_or(self.records.len());
-        let mut inside = (0..stop).filter(|i| self.records.get(*i).is_some_and(|r| slot(r) >= start));
+        let mut inside =
+            (0..stop).filter(|i| self.records.get(*i).is_some_and(|r| slot(r) >= start));
         match (inside.next(), inside.next_back()) {
             (Some(a), Some(b)) => a..b + 1,
             (Some(a), None) => a..a + 1,

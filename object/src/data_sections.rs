@@ -17,14 +17,20 @@ pub(crate) fn fix_up(elf: &Elf<'_>, btf: &mut Btf) -> Result<(), LoadError> {
     for s in elf.symbols.iter().filter(|s| is_variable(s)) {
         symbols.entry(s.name()).or_insert(s);
     }
-    let datasecs: Vec<u32> = btf.own_types().filter(|t| t.kind() == BtfKind::Datasec).map(|t| t.id()).collect();
+    let datasecs: Vec<u32> =
+        btf.own_types().filter(|t| t.kind() == BtfKind::Datasec).map(|t| t.id()).collect();
     for id in datasecs {
         fix_datasec(elf, btf, id, &symbols)?;
     }
     Ok(())
 }
 
-fn fix_datasec(elf: &Elf<'_>, btf: &mut Btf, id: u32, symbols: &HashMap<&str, &Symbol<'_>>) -> Result<(), LoadError> {
+fn fix_datasec(
+    elf: &Elf<'_>,
+    btf: &mut Btf,
+    id: u32,
+    symbols: &HashMap<&str, &Symbol<'_>>,
+) -> Result<(), LoadError> {
     let Some(t) = btf.ty(id) else { return Ok(()) };
     let name = t.name().to_string();
     // Those of externs were filled in before, and may lack symbols.
@@ -36,10 +42,20 @@ fn fix_datasec(elf: &Elf<'_>, btf: &mut Btf, id: u32, symbols: &HashMap<&str, &S
         let size = match old_size {
             0 => {
                 let section = elf.section_by_name(&name);
-                let size = section.map_or(0, |s| if s.kind == sht::NOBITS || s.data.is_some() { s.size } else { 0 });
+                let size = section.map_or(0, |s| {
+                    if s.kind == sht::NOBITS || s.data.is_some() {
+                        s.size
+                    } else {
+                        0
+                    }
+                });
                 match u32::try_from(size) {
                     Ok(n) if n > 0 => n,
-                    _ => return Err(fail(format!("DATASEC '{name}': no section of that name and a usable size"))),
+                    _ => {
+                        return Err(fail(format!(
+                            "DATASEC '{name}': no section of that name and a usable size"
+                        )))
+                    }
                 }
             }
             n => n,
@@ -47,13 +63,19 @@ fn fix_datasec(elf: &Elf<'_>, btf: &mut Btf, id: u32, symbols: &HashMap<&str, &S
         for (i, v) in t.vars().enumerate() {
             let var = btf.ty(v.type_id).filter(|v| v.kind() == BtfKind::Var);
             let Some(var) = var else {
-                return Err(fail(format!("DATASEC '{name}': type [{}] is not a variable", v.type_id)));
+                return Err(fail(format!(
+                    "DATASEC '{name}': type [{}] is not a variable",
+                    v.type_id
+                )));
             };
             if var.linkage() == linkage::STATIC || var.linkage() == linkage::EXTERN {
                 continue;
             }
             let Some(symbol) = symbols.get(var.name()) else {
-                return Err(fail(format!("DATASEC '{name}': no symbol for variable '{}'", var.name())));
+                return Err(fail(format!(
+                    "DATASEC '{name}': no symbol for variable '{}'",
+                    var.name()
+                )));
             };
             if old_size == 0 {
                 rows.push((i, symbol.value as u32));
@@ -97,7 +119,8 @@ impl Opened {
         let btf = self.btf.as_ref().ok_or_else(|| fail("the object has no BTF"))?;
         let mut found = None;
         for (i, map) in self.maps.iter().enumerate().filter(|(_, m)| m.kind.is_settable()) {
-            let datasec = btf.ty(map.def.btf_value_type_id).filter(|t| t.kind() == BtfKind::Datasec);
+            let datasec =
+                btf.ty(map.def.btf_value_type_id).filter(|t| t.kind() == BtfKind::Datasec);
             let var = datasec.and_then(|t| t.vars().find(|v| btf.name(v.type_id) == name));
             if let Some(v) = var {
                 found = Some((i, v));

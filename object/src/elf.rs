@@ -87,7 +87,9 @@ pub struct Symbol<'a> {
 impl Symbol<'_> {
     /// Undefined, global or weak, without type (libbpf: `sym_is_extern`).
     pub fn is_extern(&self) -> bool {
-        self.shndx == 0 && (self.bind == sym::GLOBAL || self.bind == sym::WEAK) && self.kind == sym::NOTYPE
+        self.shndx == 0
+            && (self.bind == sym::GLOBAL || self.bind == sym::WEAK)
+            && self.kind == sym::NOTYPE
     }
 
     /// `__hidden` or `internal`.
@@ -163,14 +165,18 @@ fn check_header(data: &[u8]) -> Result<(), LoadError> {
         return Err(bad("truncated ELF header"));
     }
     let (e_type, machine) = (u16_at(data, 16).unwrap_or(0), u16_at(data, 18).unwrap_or(0));
-    let (e_type, machine) = if big { (e_type.swap_bytes(), machine.swap_bytes()) } else { (e_type, machine) };
+    let (e_type, machine) =
+        if big { (e_type.swap_bytes(), machine.swap_bytes()) } else { (e_type, machine) };
     // Compilers of long ago wrote no machine at all.
     if e_type != ET_REL || (machine != 0 && machine != EM_BPF) {
         let what = format!("not a relocatable BPF object (type {e_type}, machine {machine})");
         return Err(LoadError::new(K::NotBpf, what));
     }
     if big {
-        return Err(LoadError::new(K::BigEndian, "big-endian object: the kernel loads its own byte order only"));
+        return Err(LoadError::new(
+            K::BigEndian,
+            "big-endian object: the kernel loads its own byte order only",
+        ));
     }
     Ok(())
 }
@@ -187,15 +193,19 @@ impl<'a> Elf<'a> {
             return Err(bad("no section headers"));
         }
         // Counts that do not fit the header are in section 0.
-        let first = span(data, shoff, SHDR_LEN as u64).ok_or_else(|| bad("section headers outside the file"))?;
+        let first = span(data, shoff, SHDR_LEN as u64)
+            .ok_or_else(|| bad("section headers outside the file"))?;
         if shnum == 0 {
             shnum = u64_at(first, 32).unwrap_or(0);
         }
         if shstrndx == 0xffff {
             shstrndx = u32_at(first, 40).unwrap_or(0) as usize;
         }
-        let table_len = shnum.checked_mul(SHDR_LEN as u64).ok_or_else(|| bad("section headers outside the file"))?;
-        let table = span(data, shoff, table_len).ok_or_else(|| bad("section headers outside the file"))?;
+        let table_len = shnum
+            .checked_mul(SHDR_LEN as u64)
+            .ok_or_else(|| bad("section headers outside the file"))?;
+        let table =
+            span(data, shoff, table_len).ok_or_else(|| bad("section headers outside the file"))?;
         let headers: Vec<&[u8]> = table.chunks_exact(SHDR_LEN).collect();
         let names = headers
             .get(shstrndx)
@@ -226,7 +236,9 @@ impl<'a> Elf<'a> {
     /// Bytes of a section that has to be readable.
     pub fn data(&self, s: &Section<'a>) -> Result<&'a [u8], LoadError> {
         if s.flags & shf::COMPRESSED != 0 {
-            return Err(LoadError::new(K::Compressed, "compressed section").in_section(s.index, &s.name));
+            return Err(
+                LoadError::new(K::Compressed, "compressed section").in_section(s.index, &s.name)
+            );
         }
         s.data.ok_or_else(|| bad("section lies outside the file").in_section(s.index, &s.name))
     }
@@ -245,7 +257,12 @@ impl<'a> Elf<'a> {
     }
 }
 
-fn parse_section<'a>(data: &'a [u8], names: &'a [u8], index: usize, h: &'a [u8]) -> Result<Section<'a>, LoadError> {
+fn parse_section<'a>(
+    data: &'a [u8],
+    names: &'a [u8],
+    index: usize,
+    h: &'a [u8],
+) -> Result<Section<'a>, LoadError> {
     let truncated = || bad("truncated section header");
     let word = |off| u32_at(h, off).ok_or_else(truncated);
     let long = |off| u64_at(h, off).ok_or_else(truncated);
@@ -281,7 +298,9 @@ fn parse_symbols<'a>(sections: &[Section<'a>]) -> Result<(usize, Vec<Symbol<'a>>
         let e = LoadError::new(K::Symbols, "more than one symbol table");
         return Err(e.in_section(second.index, &second.name));
     }
-    let data = table.data.ok_or_else(|| at(LoadError::new(K::Symbols, "symbol table outside the file")))?;
+    let data = table
+        .data
+        .ok_or_else(|| at(LoadError::new(K::Symbols, "symbol table outside the file")))?;
     if table.entsize != SYM_LEN as u64 {
         return Err(at(LoadError::new(K::Symbols, "symbols of unexpected size")));
     }

@@ -72,6 +72,12 @@ pub struct LoadError {
     pub kind: LoadErrorKind,
     /// What is wrong, without the place.
     pub what: String,
+    pub place: Box<Place>,
+}
+
+/// Where in the file; what does not apply is `None`.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Place {
     /// ELF section index and name.
     pub section: Option<(usize, String)>,
     /// ELF symbol index and name.
@@ -86,58 +92,50 @@ pub struct LoadError {
 
 impl LoadError {
     pub(crate) fn new(kind: LoadErrorKind, what: impl Into<String>) -> LoadError {
-        LoadError {
-            kind,
-            what: what.into(),
-            section: None,
-            symbol: None,
-            relocation: None,
-            program: None,
-            insn: None,
-        }
+        LoadError { kind, what: what.into(), place: Box::default() }
     }
 
     pub(crate) fn in_section(mut self, index: usize, name: &str) -> LoadError {
-        self.section = Some((index, name.to_string()));
+        self.place.section = Some((index, name.to_string()));
         self
     }
 
     pub(crate) fn at_symbol(mut self, index: usize, name: &str) -> LoadError {
-        self.symbol = Some((index, name.to_string()));
+        self.place.symbol = Some((index, name.to_string()));
         self
     }
 
     pub(crate) fn at_relocation(mut self, index: usize) -> LoadError {
-        self.relocation = Some(index);
+        self.place.relocation = Some(index);
         self
     }
 
     pub(crate) fn in_program(mut self, name: &str) -> LoadError {
-        self.program = Some(name.to_string());
+        self.place.program = Some(name.to_string());
         self
     }
 
     pub(crate) fn at_insn(mut self, index: usize) -> LoadError {
-        self.insn = Some(index);
+        self.place.insn = Some(index);
         self
     }
 }
 
 impl fmt::Display for LoadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(p) = &self.program {
+        if let Some(p) = &self.place.program {
             write!(f, "program '{p}': ")?;
         }
-        if let Some((i, name)) = &self.section {
+        if let Some((i, name)) = &self.place.section {
             write!(f, "section {i} '{name}': ")?;
         }
-        if let Some(i) = self.relocation {
+        if let Some(i) = self.place.relocation {
             write!(f, "relocation #{i}: ")?;
         }
-        if let Some((i, name)) = &self.symbol {
+        if let Some((i, name)) = &self.place.symbol {
             write!(f, "symbol {i} '{name}': ")?;
         }
-        if let Some(i) = self.insn {
+        if let Some(i) = self.place.insn {
             write!(f, "instruction {i}: ")?;
         }
         f.write_str(&self.what)

@@ -25,15 +25,23 @@ const MAX_KCONFIG: u32 = 16 << 20;
 /// What an extern is in this kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Resolved {
-    Kconfig { offset: u32 },
+    Kconfig {
+        offset: u32,
+    },
     /// Constant address: an untyped symbol, or 0 for a weak one that is not there.
     Address(u64),
     /// Type in a kernel BTF.
-    Btf { id: u32, btf: u32 },
+    Btf {
+        id: u32,
+        btf: u32,
+    },
     /// Weak function that is not there.
     NoFunc,
     /// Not known: neither value may be assumed.
-    Missing { what: String, is_func: bool },
+    Missing {
+        what: String,
+        is_func: bool,
+    },
 }
 
 /// All externs of an object in one kernel.
@@ -68,7 +76,9 @@ pub(crate) fn resolve(opened: &Opened, target: &Target<'_>) -> Result<Values, Lo
                 Resolved::Kconfig { offset: *offset }
             }
             ExternKind::Ksym { type_id: 0, is_func: false } => untyped(e, target)?,
-            ExternKind::Ksym { type_id, is_func } => typed(opened, e, *type_id, *is_func, target)?.into_resolved(&mut v, target),
+            ExternKind::Ksym { type_id, is_func } => {
+                typed(opened, e, *type_id, *is_func, target)?.into_resolved(&mut v, target)
+            }
         };
         v.externs.push(resolved);
     }
@@ -129,7 +139,8 @@ fn set_option(e: &Extern, ty: KconfigType, place: &mut [u8], value: &str) -> Res
         }
         Some(b'"') => {
             let text = value.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
-            let text = text.ok_or_else(|| fail(e, format!("invalid string config '{value}'")))?.as_bytes();
+            let text =
+                text.ok_or_else(|| fail(e, format!("invalid string config '{value}'")))?.as_bytes();
             if ty != KconfigType::CharArray {
                 return Err(wrong("char array type"));
             }
@@ -138,9 +149,12 @@ fn set_option(e: &Extern, ty: KconfigType, place: &mut [u8], value: &str) -> Res
             Ok(())
         }
         Some(_) => {
-            let number = number(value).ok_or_else(|| fail(e, format!("value '{value}' isn't a valid integer")))?;
+            let number = number(value)
+                .ok_or_else(|| fail(e, format!("value '{value}' isn't a valid integer")))?;
             match ty {
-                KconfigType::Int { .. } | KconfigType::Char { .. } => set_number(e, ty, place, number),
+                KconfigType::Int { .. } | KconfigType::Char { .. } => {
+                    set_number(e, ty, place, number)
+                }
                 _ => Err(wrong("integer type")),
             }
         }
@@ -156,7 +170,9 @@ fn number(text: &str) -> Option<u64> {
     let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
     let value = match hex {
         Some(h) => u64::from_str_radix(h, 16).ok()?,
-        None if digits.len() > 1 && digits.starts_with('0') => u64::from_str_radix(digits, 8).ok()?,
+        None if digits.len() > 1 && digits.starts_with('0') => {
+            u64::from_str_radix(digits, 8).ok()?
+        }
         None => digits.parse().ok()?,
     };
     Some(if negative { value.wrapping_neg() } else { value })
@@ -165,9 +181,13 @@ fn number(text: &str) -> Option<u64> {
 fn set_number(e: &Extern, ty: KconfigType, place: &mut [u8], value: u64) -> Result<(), LoadError> {
     let signed = match ty {
         KconfigType::Int { signed } | KconfigType::Char { signed } => signed,
-        KconfigType::Bool if value > 1 => return Err(fail(e, format!("value '{value}' isn't boolean compatible"))),
+        KconfigType::Bool if value > 1 => {
+            return Err(fail(e, format!("value '{value}' isn't boolean compatible")))
+        }
         KconfigType::Bool => false,
-        _ => return Err(fail(e, format!("value '{value}' implies integer, char, or boolean type"))),
+        _ => {
+            return Err(fail(e, format!("value '{value}' implies integer, char, or boolean type")))
+        }
     };
     let bits = place.len() as u32 * 8;
     let fits = match bits {
@@ -189,7 +209,9 @@ fn untyped(e: &Extern, target: &Target<'_>) -> Result<Resolved, LoadError> {
         Fact::Known(address) => Ok(Resolved::Address(address)),
         Fact::Absent if e.weak => Ok(Resolved::Address(0)),
         Fact::Absent => Err(fail(e, "kernel symbol is not found")),
-        Fact::Unknown => Ok(Resolved::Missing { what: format!("kernel symbol {}", e.name), is_func: false }),
+        Fact::Unknown => {
+            Ok(Resolved::Missing { what: format!("kernel symbol {}", e.name), is_func: false })
+        }
     }
 }
 
@@ -202,7 +224,9 @@ enum Typed {
 impl Typed {
     fn into_resolved(self, v: &mut Values, target: &Target<'_>) -> Resolved {
         match self {
-            Typed::Found { id, place } => Resolved::Btf { id, btf: intern(&mut v.btfs, &place, target) },
+            Typed::Found { id, place } => {
+                Resolved::Btf { id, btf: intern(&mut v.btfs, &place, target) }
+            }
             Typed::Other(r) => r,
         }
     }
@@ -217,7 +241,8 @@ fn typed(
 ) -> Result<Typed, LoadError> {
     let absent = || Typed::Other(if is_func { Resolved::NoFunc } else { Resolved::Address(0) });
     // Functions go by their name without flavour, variables by their whole name.
-    let (name, kind) = if is_func { (e.essential_name(), BtfKind::Func) } else { (e.name.as_str(), BtfKind::Var) };
+    let (name, kind) =
+        if is_func { (e.essential_name(), BtfKind::Func) } else { (e.name.as_str(), BtfKind::Var) };
     let kernel = target.types();
     let Some((place, found)) = kernel.find(name, kind) else {
         if !kernel.complete {
@@ -240,12 +265,18 @@ fn typed(
 }
 
 /// Puts maps, variables, externs and kernel functions into the linked instructions.
-pub(crate) fn apply(opened: &Opened, externs: &[Resolved], linked: &mut Linked) -> Result<(), LoadError> {
+pub(crate) fn apply(
+    opened: &Opened,
+    externs: &[Resolved],
+    linked: &mut Linked,
+) -> Result<(), LoadError> {
     let relocs = std::mem::take(&mut linked.relocs);
     let mut named: HashSet<usize> = HashSet::new();
     for (slot, reloc, func) in &relocs {
         let bad = |what: &str| {
-            LoadError::new(K::Relocation, what).in_program(&opened.funcs[*func].name).at_insn(reloc.insn)
+            LoadError::new(K::Relocation, what)
+                .in_program(&opened.funcs[*func].name)
+                .at_insn(reloc.insn)
         };
         let wide = !matches!(reloc.target, Referent::Call(_) | Referent::ExternCall(_));
         if *slot + wide as usize >= linked.insns.len() {
@@ -266,11 +297,15 @@ pub(crate) fn apply(opened: &Opened, externs: &[Resolved], linked: &mut Linked) 
                     }
                 }
                 match reloc.target {
-                    Referent::ExternCall(_) => extern_call(&mut insns[0], resolved, i).map_err(bad)?,
+                    Referent::ExternCall(_) => {
+                        extern_call(&mut insns[0], resolved, i).map_err(bad)?
+                    }
                     _ => extern_load(opened, insns, resolved),
                 }
             }
-            Referent::SubprogAddr(_) if insns[0].src != opcode::PSEUDO_FUNC => return Err(bad("bad instruction")),
+            Referent::SubprogAddr(_) if insns[0].src != opcode::PSEUDO_FUNC => {
+                return Err(bad("bad instruction"))
+            }
             Referent::SubprogAddr(_) | Referent::Call(_) => {}
         }
     }

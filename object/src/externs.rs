@@ -120,9 +120,19 @@ pub(crate) fn kconfig_size(externs: &[Extern]) -> Option<u32> {
     })
 }
 
-fn describe(btf: &Btf, index: &Index<'_>, symbol: usize, name: &str, weak: bool) -> Result<Extern, LoadError> {
+fn describe(
+    btf: &Btf,
+    index: &Index<'_>,
+    symbol: usize,
+    name: &str,
+    weak: bool,
+) -> Result<Extern, LoadError> {
     let err = |what: &str| fail(symbol, name, what);
-    let t = index.named.get(name).and_then(|id| btf.ty(*id)).ok_or_else(|| err("extern without BTF"))?;
+    let t = index
+        .named
+        .get(name)
+        .and_then(|id| btf.ty(*id))
+        .ok_or_else(|| err("extern without BTF"))?;
     if t.linkage() != linkage::EXTERN {
         return Err(err("its BTF does not say extern"));
     }
@@ -131,9 +141,16 @@ fn describe(btf: &Btf, index: &Index<'_>, symbol: usize, name: &str, weak: bool)
     let kind = match btf.name(*section) {
         ".kconfig" if is_func => return Err(err("extern function in .kconfig")),
         ".kconfig" => {
-            let size = btf.size_of(t.type_id()).filter(|n| *n > 0).ok_or_else(|| err("cannot tell its size"))?;
-            let align = btf.align_of(t.type_id()).filter(|n| *n > 0).ok_or_else(|| err("cannot tell its alignment"))?;
-            let ty = kconfig_type(btf, t.type_id()).ok_or_else(|| err("type unsupported in .kconfig"))?;
+            let size = btf
+                .size_of(t.type_id())
+                .filter(|n| *n > 0)
+                .ok_or_else(|| err("cannot tell its size"))?;
+            let align = btf
+                .align_of(t.type_id())
+                .filter(|n| *n > 0)
+                .ok_or_else(|| err("cannot tell its alignment"))?;
+            let ty = kconfig_type(btf, t.type_id())
+                .ok_or_else(|| err("type unsupported in .kconfig"))?;
             ExternKind::Kconfig { ty, size, align, offset: 0 }
         }
         ".ksyms" => {
@@ -159,12 +176,15 @@ fn kconfig_type(btf: &Btf, id: u32) -> Option<KconfigType> {
                 _ => None,
             }
         }
-        BtfKind::Enum if t.size() == 4 && t.name() == "libbpf_tristate" => Some(KconfigType::Tristate),
+        BtfKind::Enum if t.size() == 4 && t.name() == "libbpf_tristate" => {
+            Some(KconfigType::Tristate)
+        }
         BtfKind::Enum64 if t.name() == "libbpf_tristate" => Some(KconfigType::Tristate),
         BtfKind::Array => {
             let a = t.array().filter(|a| a.nelems > 0)?;
             let elem = btf.skip_mods_and_typedefs(a.elem).filter(|e| e.kind() == BtfKind::Int)?;
-            matches!(kconfig_type(btf, elem.id())?, KconfigType::Char { .. }).then_some(KconfigType::CharArray)
+            matches!(kconfig_type(btf, elem.id())?, KconfigType::Char { .. })
+                .then_some(KconfigType::CharArray)
         }
         _ => None,
     }
@@ -188,9 +208,10 @@ fn int32(btf: &Btf) -> u32 {
 
 /// A variable to stand in for kernel functions in `.ksyms`, added if there are any.
 fn add_dummy_ksym(btf: &mut Btf) -> u32 {
-    let has_func = btf.find_by_name_kind(".ksyms", BtfKind::Datasec).and_then(|id| btf.ty(id)).is_some_and(|sec| {
-        sec.vars().any(|v| btf.kind(v.type_id) == Some(BtfKind::Func))
-    });
+    let has_func = btf
+        .find_by_name_kind(".ksyms", BtfKind::Datasec)
+        .and_then(|id| btf.ty(id))
+        .is_some_and(|sec| sec.vars().any(|v| btf.kind(v.type_id) == Some(BtfKind::Func)));
     if !has_func {
         return 0;
     }
@@ -218,7 +239,8 @@ fn rewrite_ksyms(btf: &mut Btf, externs: &[Extern], dummy: u32) -> Result<(), Lo
     }
     let known: HashMap<&str, usize> = externs.iter().map(|e| (e.name.as_str(), e.symbol)).collect();
     let Some(sec) = btf.find_by_name_kind(".ksyms", BtfKind::Datasec) else { return Ok(()) };
-    let vars: Vec<u32> = btf.ty(sec).map(|t| t.vars().map(|v| v.type_id).collect()).unwrap_or_default();
+    let vars: Vec<u32> =
+        btf.ty(sec).map(|t| t.vars().map(|v| v.type_id).collect()).unwrap_or_default();
     let int = int32(btf);
     let dummy_name = btf.ty(dummy).map_or(0, |t| t.name_off());
     let mut rows: Vec<Row> = Vec::new();
@@ -263,7 +285,9 @@ fn rewrite_kconfig(btf: &mut Btf, externs: &[Extern]) -> Result<(), LoadError> {
     for (i, v) in vars.iter().enumerate() {
         let name = btf.name(v.type_id);
         let offset = place.get(name).copied();
-        let offset = offset.ok_or_else(|| LoadError::new(K::Extern, format!("no symbol for '{name}' of .kconfig")))?;
+        let offset = offset.ok_or_else(|| {
+            LoadError::new(K::Extern, format!("no symbol for '{name}' of .kconfig"))
+        })?;
         rows.push((i, [v.type_id, offset, v.size]));
     }
     for v in &vars {

@@ -26,7 +26,7 @@ mod reloc;
 mod struct_ops;
 mod target;
 
-pub use error::{LoadError, LoadErrorKind};
+pub use error::{LoadError, LoadErrorKind, Place};
 pub use link::{load, Entry, Object};
 pub use maps::Slot;
 pub use open::{object_name, Opened};

@@ -53,7 +53,11 @@ pub struct Object {
 }
 
 /// Opens and links in one go.  `name` is the file's name or path.
-pub fn load(bytes: &[u8], name: impl AsRef<[u8]>, target: &Target<'_>) -> Result<Object, LoadError> {
+pub fn load(
+    bytes: &[u8],
+    name: impl AsRef<[u8]>,
+    target: &Target<'_>,
+) -> Result<Object, LoadError> {
     Opened::parse(bytes, name).map(|o| o.link(target))
 }
 
@@ -94,7 +98,7 @@ impl Opened {
                 name: f.name.clone(),
                 section: f.section_name.clone(),
                 autoload: f.autoload,
-                program: shared.program(i, f, &mut budget).map_err(|e| match e.program {
+                program: shared.program(i, f, &mut budget).map_err(|e| match e.place.program {
                     None => e.in_program(&f.name),
                     Some(_) => e,
                 }),
@@ -168,9 +172,15 @@ impl<'a> Shared<'a> {
                     maps[i].btf_vmlinux_value_type_id = side.value_type_id;
                     for (func, a) in side.programs {
                         let taken = self.attachments.iter().find(|(f, _)| *f == func);
-                        if taken.is_some_and(|(_, b)| b.type_id != a.type_id || b.member != a.member) {
-                            let what = format!("struct_ops map '{}': invalid reuse of the program", maps[i].source_name);
-                            return Err(LoadError::new(K::StructOps, what).in_program(&self.opened.funcs[func].name));
+                        if taken
+                            .is_some_and(|(_, b)| b.type_id != a.type_id || b.member != a.member)
+                        {
+                            let what = format!(
+                                "struct_ops map '{}': invalid reuse of the program",
+                                maps[i].source_name
+                            );
+                            return Err(LoadError::new(K::StructOps, what)
+                                .in_program(&self.opened.funcs[func].name));
                         }
                         if taken.is_none() {
                             self.attachments.push((func, a));
@@ -188,7 +198,11 @@ impl<'a> Shared<'a> {
         self.subprogs = opened
             .funcs
             .iter()
-            .map(|f| opened.is_subprog(f).then(|| RelocatedFunc { insns: f.insns.clone(), missing: Vec::new() }))
+            .map(|f| {
+                opened
+                    .is_subprog(f)
+                    .then(|| RelocatedFunc { insns: f.insns.clone(), missing: Vec::new() })
+            })
             .collect();
         let (Some(btf), Some(ext)) = (&opened.btf, &opened.ext) else { return Ok(()) };
         let mut candidates = Candidates::new(self.target.types());
@@ -212,7 +226,9 @@ impl<'a> Shared<'a> {
             Err(e) if self.opened.maps.iter().any(|m| m.struct_ops.is_some()) => {
                 return Err(LoadError::new(K::Btf, format!("the kernel refuses the BTF: {e}")));
             }
-            Err(e) => notes.push(format!("the kernel refuses the BTF ({e}): loaded without it, as libbpf does")),
+            Err(e) => notes.push(format!(
+                "the kernel refuses the BTF ({e}): loaded without it, as libbpf does"
+            )),
         }
         Ok(())
     }
@@ -237,7 +253,14 @@ impl<'a> Shared<'a> {
             return Err(e.clone());
         }
         let entry = self.relocated_entry(index, f)?;
-        let mut linked = append::link(self.opened, &self.subprogs, &self.exception_callbacks, index, entry, budget)?;
+        let mut linked = append::link(
+            self.opened,
+            &self.subprogs,
+            &self.exception_callbacks,
+            index,
+            entry,
+            budget,
+        )?;
         extern_values::apply(self.opened, &self.externs, &mut linked)?;
         let prog_type = f.prog_type.filter(|t| *t != ProgType::Unspec);
         let prog_type = prog_type.ok_or_else(|| {
@@ -254,7 +277,9 @@ impl<'a> Shared<'a> {
         for sec in ext.core.iter().filter(|s| s.section == f.section) {
             for number in sec.range(f.insn_off, f.insn_off + f.insns.len()) {
                 let Some(record) = sec.records.get(number) else { continue };
-                let Some((at, insn)) = core_place(self.opened, sec.section, record)? else { continue };
+                let Some((at, insn)) = core_place(self.opened, sec.section, record)? else {
+                    continue;
+                };
                 if at == index {
                     apply_core(btf, record, number, &sec.name, &mut candidates, &mut func, insn)?;
                 }
@@ -263,7 +288,13 @@ impl<'a> Shared<'a> {
         Ok(func)
     }
 
-    fn finish(&self, index: usize, f: &Func, prog_type: ProgType, linked: Linked) -> Result<Program, LoadError> {
+    fn finish(
+        &self,
+        index: usize,
+        f: &Func,
+        prog_type: ProgType,
+        linked: Linked,
+    ) -> Result<Program, LoadError> {
         let def = f.def.filter(|d| d.prog_type == prog_type);
         let flags = ProgFlags {
             sleepable: def.is_some_and(|d| d.is_sleepable()),
@@ -326,13 +357,20 @@ impl<'a> Shared<'a> {
             })),
             // Named by a map whose kernel type is not known here.
             None if !self.missing.is_empty() => Ok(None),
-            None => Err(LoadError::new(K::AttachTarget, "struct_ops program isn't referenced by any map")),
+            None => Err(LoadError::new(
+                K::AttachTarget,
+                "struct_ops program isn't referenced by any map",
+            )),
         }
     }
 }
 
 /// Function and slot a CO-RE record applies to; `None` for code that was overridden when objects were linked.
-fn core_place(opened: &Opened, section: usize, record: &[u32; 4]) -> Result<Option<(usize, usize)>, LoadError> {
+fn core_place(
+    opened: &Opened,
+    section: usize,
+    record: &[u32; 4],
+) -> Result<Option<(usize, usize)>, LoadError> {
     if record[0] % 8 != 0 {
         return Err(LoadError::new(K::CoRe, format!("relocation at odd offset {}", record[0])));
     }
@@ -392,7 +430,8 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
         def.btf_value_type_id = 0;
     }
     if def.max_entries == 0 && needs_entries(def.map_type) {
-        def.max_entries = if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
+        def.max_entries =
+            if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
         let name = &def.source_name;
         notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
     }
@@ -418,7 +457,9 @@ fn needs_entries(t: MapType) -> bool {
 pub(crate) fn intern(btfs: &mut Vec<KernelBtfRef>, place: &Place, target: &Target<'_>) -> u32 {
     let wanted = match place {
         Place::Vmlinux => return 0,
-        Place::Module(i) => KernelBtfRef::Module(target.modules.get(*i).map_or(String::new(), |(n, _)| n.clone())),
+        Place::Module(i) => {
+            KernelBtfRef::Module(target.modules.get(*i).map_or(String::new(), |(n, _)| n.clone()))
+        }
     };
     let at = btfs.iter().position(|b| *b == wanted).unwrap_or_else(|| {
         btfs.push(wanted);

@@ -100,7 +100,7 @@ pub(crate) fn kernel_name(name: &str) -> String {
 
 /// `obj.rodata`: as much of the object's name as fits beside the section's (libbpf: `internal_map_name`).
 fn section_map_name(object: &str, section: &str) -> String {
-    let suffix = section.len().max(7).min(NAME_MAX);
+    let suffix = section.len().clamp(7, NAME_MAX);
     let dotted = section.get(1..).is_some_and(|rest| rest.contains('.'));
     let prefix = if dotted { 0 } else { object.len().min(NAME_MAX - suffix) };
     let name: Vec<u8> = object.bytes().take(prefix).chain(section.bytes().take(suffix)).collect();
@@ -131,13 +131,23 @@ pub(crate) fn collect(
         if s.size == 0 {
             continue;
         }
-        let size = u32::try_from(s.size)
-            .map_err(|_| LoadError::new(K::TooLarge, "data section of 4 GiB or more").in_section(s.index, &s.name))?;
+        let size = u32::try_from(s.size).map_err(|_| {
+            LoadError::new(K::TooLarge, "data section of 4 GiB or more")
+                .in_section(s.index, &s.name)
+        })?;
         let data = s.data.unwrap_or(&[]).to_vec();
         maps.push(section_map(kind, object, &s.name, s.index, size, data, btf));
     }
     if let Some(size) = crate::externs::kconfig_size(externs) {
-        maps.push(section_map(MapKind::Kconfig, object, ".kconfig", layout.symtab, size, Vec::new(), btf));
+        maps.push(section_map(
+            MapKind::Kconfig,
+            object,
+            ".kconfig",
+            layout.symtab,
+            size,
+            Vec::new(),
+            btf,
+        ));
     }
     Ok(maps)
 }
@@ -192,7 +202,8 @@ fn arena_data(elf: &Elf<'_>, layout: &Layout, maps: &mut [MapSource]) -> Result<
     }
     let Some(section) = layout.arena.and_then(|i| elf.section(i)) else { return Ok(()) };
     let fail = |k, what: &str| LoadError::new(k, what).in_section(section.index, &section.name);
-    let map = first.ok_or_else(|| fail(K::Map, "global __arena variables need an ARENA map in .maps"))?;
+    let map =
+        first.ok_or_else(|| fail(K::Map, "global __arena variables need an ARENA map in .maps"))?;
     if section.size.div_ceil(PAGE) > map.def.max_entries as u64 {
         return Err(fail(K::Map, "the ARENA map is too small for the global __arena variables"));
     }
@@ -200,7 +211,12 @@ fn arena_data(elf: &Elf<'_>, layout: &Layout, maps: &mut [MapSource]) -> Result<
     Ok(())
 }
 
-fn user_maps(elf: &Elf<'_>, section: usize, btf: &Btf, maps: &mut Vec<MapSource>) -> Result<(), LoadError> {
+fn user_maps(
+    elf: &Elf<'_>,
+    section: usize,
+    btf: &Btf,
+    maps: &mut Vec<MapSource>,
+) -> Result<(), LoadError> {
     let name = elf.section_name(section).to_string();
     let fail = |what: String| LoadError::new(K::Map, what).in_section(section, &name);
     let datasec = btf.own_types().find(|t| t.kind() == BtfKind::Datasec && t.name() == ".maps");
@@ -222,7 +238,8 @@ fn user_maps(elf: &Elf<'_>, section: usize, btf: &Btf, maps: &mut Vec<MapSource>
         if var.linkage() != linkage::GLOBAL {
             return Err(bad("unsupported linkage, only global maps are"));
         }
-        let def_type = btf.skip_mods_and_typedefs(var.type_id()).filter(|t| t.kind() == BtfKind::Struct);
+        let def_type =
+            btf.skip_mods_and_typedefs(var.type_id()).filter(|t| t.kind() == BtfKind::Struct);
         let def_type = def_type.ok_or_else(|| bad("definition is not a struct"))?;
         if def_type.size() > v.size {
             return Err(bad("definition is larger than its variable"));
@@ -312,7 +329,9 @@ impl DefParser<'_> {
     fn int(&self, m: &Member) -> Result<u32, String> {
         let ptr = self.btf.skip_mods_and_typedefs(m.type_id).filter(|t| t.kind() == BtfKind::Ptr);
         let array = ptr.and_then(Type::target).and_then(Type::array);
-        array.map(|a| a.nelems).ok_or_else(|| self.say(&format!("attribute '{}' is malformed", self.btf.str(m.name_off))))
+        array.map(|a| a.nelems).ok_or_else(|| {
+            self.say(&format!("attribute '{}' is malformed", self.btf.str(m.name_off)))
+        })
     }
 
     /// `__ulong(name, value)`: an enum with one value; or as [`DefParser::int`].
@@ -323,7 +342,9 @@ impl DefParser<'_> {
                 let mut values = t.enumerators();
                 match (values.next(), values.next()) {
                     // libbpf widens a 32-bit value as the signed number it is stored as.
-                    (Some(e), None) if t.kind() == BtfKind::Enum => Ok(e.value as i32 as i64 as u64),
+                    (Some(e), None) if t.kind() == BtfKind::Enum => {
+                        Ok(e.value as i32 as i64 as u64)
+                    }
                     (Some(e), None) => Ok(e.value as u64),
                     _ => Err(self.say("invalid __ulong")),
                 }
@@ -337,7 +358,10 @@ impl DefParser<'_> {
         let ptr = self.btf.ty(m.type_id).filter(|t| t.kind() == BtfKind::Ptr);
         let id = ptr.ok_or_else(|| self.say(&format!("{what} spec is not PTR")))?.type_id();
         let size = self.btf.size_of(id);
-        Ok((id, size.ok_or_else(|| self.say(&format!("can't determine {what} size for type [{id}]")))?))
+        Ok((
+            id,
+            size.ok_or_else(|| self.say(&format!("can't determine {what} size for type [{id}]")))?,
+        ))
     }
 
     fn size(&self, what: &str, field: &mut u32, size: u32) -> Result<(), String> {
@@ -370,11 +394,17 @@ impl DefParser<'_> {
         match (of_maps, target.kind()) {
             (false, BtfKind::FuncProto) => Ok(()),
             (true, BtfKind::Struct) => {
-                let mut inner = DefParser { btf: self.btf, name: format!("{}.inner", self.name), is_inner: true };
+                let mut inner = DefParser {
+                    btf: self.btf,
+                    name: format!("{}.inner", self.name),
+                    is_inner: true,
+                };
                 out.inner = Some(Box::new(inner.parse(target)?));
                 Ok(())
             }
-            (_, kind) => Err(self.say(&format!("'values' are of unexpected kind {}", kind.kernel_name()))),
+            (_, kind) => {
+                Err(self.say(&format!("'values' are of unexpected kind {}", kind.kernel_name())))
+            }
         }
     }
 }
@@ -404,7 +434,9 @@ mod tests {
 
     #[test]
     fn ring_buffers_are_whole_powers_of_two() {
-        for (from, to) in [(0, 0), (1, 4096), (4096, 4096), (4097, 8192), (12288, 16384), (u32::MAX, u32::MAX)] {
+        for (from, to) in
+            [(0, 0), (1, 4096), (4096, 4096), (4097, 8192), (12288, 16384), (u32::MAX, u32::MAX)]
+        {
             assert_eq!(ringbuf_size(from), to);
         }
     }

@@ -99,14 +99,17 @@ pub fn object_name(file_name: &[u8]) -> String {
     let base = &base[..base.len().min(NAME_MAX)];
     let stem = base.split(|b| *b == b'.').next().unwrap_or(base);
     // Whatever is not a letter, digit, dot or underscore becomes an underscore in map names, byte by byte.
-    stem.iter().map(|b| if b.is_ascii_alphanumeric() || *b == b'_' { *b as char } else { '_' }).collect()
+    stem.iter()
+        .map(|b| if b.is_ascii_alphanumeric() || *b == b'_' { *b as char } else { '_' })
+        .collect()
 }
 
 /// Sections libbpf does not look at (`ignore_elf_section`).
 fn is_ignored(s: &Section<'_>) -> bool {
     let name: &str = &s.name;
     let debug = |n: &str| n.starts_with(".debug_");
-    let rel_ignored = name.strip_prefix(".rel").is_some_and(|of| debug(of) || of == ".BTF" || of == ".BTF.ext");
+    let rel_ignored =
+        name.strip_prefix(".rel").is_some_and(|of| debug(of) || of == ".BTF" || of == ".BTF.ext");
     s.kind == sht::STRTAB
         || s.kind == sht::LLVM_ADDRSIG
         || (s.kind == sht::PROGBITS && s.size == 0 && name == ".text")
@@ -118,7 +121,8 @@ fn is_or_dotted(name: &str, stem: &str) -> bool {
     name.strip_prefix(stem).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-const STRUCT_OPS: [&str; 4] = [".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link"];
+const STRUCT_OPS: [&str; 4] =
+    [".struct_ops", ".struct_ops.link", "?.struct_ops", "?.struct_ops.link"];
 
 /// What the first pass over the sections finds.
 struct Found<'a> {
@@ -152,19 +156,24 @@ fn survey<'a>(elf: &Elf<'a>) -> Result<Found<'a>, LoadError> {
         match &*s.name {
             "license" => {
                 let text = data.split(|b| *b == 0).next().unwrap_or(data);
-                f.license = String::from_utf8_lossy(&text[..text.len().min(LICENSE_MAX)]).into_owned();
+                f.license =
+                    String::from_utf8_lossy(&text[..text.len().min(LICENSE_MAX)]).into_owned();
             }
             "version" => {
-                let word: [u8; 4] = data.try_into().map_err(|_| fail("kernel version is not 4 bytes"))?;
+                let word: [u8; 4] =
+                    data.try_into().map_err(|_| fail("kernel version is not 4 bytes"))?;
                 f.version = Some(u32::from_le_bytes(word));
             }
             "maps" => {
-                let what = "legacy map definitions in 'maps' section are not supported by libbpf v1.0+";
+                let what =
+                    "legacy map definitions in 'maps' section are not supported by libbpf v1.0+";
                 return Err(LoadError::new(K::LegacyMaps, what).in_section(s.index, &s.name));
             }
             ".maps" => f.layout.maps = Some(s.index),
             ".BTF" | ".BTF.ext" if s.kind != sht::PROGBITS => {
-                return Err(LoadError::new(K::Btf, "not a data section").in_section(s.index, &s.name));
+                return Err(
+                    LoadError::new(K::Btf, "not a data section").in_section(s.index, &s.name)
+                );
             }
             ".BTF" => f.btf = Some(data),
             ".BTF.ext" => f.btf_ext = Some(data),
@@ -229,9 +238,16 @@ impl Opened {
         let needs_btf = layout.maps.is_some() || has_struct_ops || has_externs;
         let mut btf = match found.btf.map(|b| Btf::parse(b, None)) {
             Some(Ok(b)) if !b.is_big_endian() => Some(b),
-            Some(Ok(_)) => return Err(LoadError::new(K::BigEndian, "big-endian .BTF in a little-endian object")),
+            Some(Ok(_)) => {
+                return Err(LoadError::new(
+                    K::BigEndian,
+                    "big-endian .BTF in a little-endian object",
+                ))
+            }
             Some(Err(e)) if needs_btf => return Err(LoadError::new(K::Btf, e.to_string())),
-            None if needs_btf => return Err(LoadError::new(K::Btf, "BTF is required, but is missing")),
+            None if needs_btf => {
+                return Err(LoadError::new(K::Btf, "BTF is required, but is missing"))
+            }
             _ => None,
         };
         let ext = match (&btf, found.btf_ext) {
@@ -292,10 +308,17 @@ impl Opened {
     }
 
     /// Sets the type of every program called `name` (`bpf_program__set_type`).  False if there is none.
-    pub fn set_type(&mut self, name: &str, prog_type: ProgType, attach_type: Option<AttachType>) -> bool {
+    pub fn set_type(
+        &mut self,
+        name: &str,
+        prog_type: ProgType,
+        attach_type: Option<AttachType>,
+    ) -> bool {
         let text = self.text;
         let mut any = false;
-        for f in self.funcs.iter_mut().filter(|f| f.name == name && (text == 0 || f.section != text)) {
+        for f in
+            self.funcs.iter_mut().filter(|f| f.name == name && (text == 0 || f.section != text))
+        {
             f.prog_type = Some(prog_type);
             f.attach_type = attach_type;
             any = true;

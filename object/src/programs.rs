@@ -32,7 +32,9 @@ pub(crate) fn add(
     let mut budget = data.len().saturating_mul(4);
     for s in symbols.iter().filter_map(|i| elf.symbols.get(*i)) {
         let fail = |what: &str| {
-            LoadError::new(K::Program, what).in_section(section.index, &section.name).at_symbol(s.index, s.name())
+            LoadError::new(K::Program, what)
+                .in_section(section.index, &section.name)
+                .at_symbol(s.index, s.name())
         };
         let name = s.name.as_deref().ok_or_else(|| fail("function without a name"))?;
         let range = usize::try_from(s.value).ok().zip(usize::try_from(s.size).ok());
@@ -56,7 +58,10 @@ pub(crate) fn add(
             section: section.index,
             section_name: section_name.to_string(),
             insn_off: off / INSN_LEN,
-            insns: code.chunks_exact(INSN_LEN).filter_map(|c| Some(RawInsn::from_le_bytes(c.try_into().ok()?))).collect(),
+            insns: code
+                .chunks_exact(INSN_LEN)
+                .filter_map(|c| Some(RawInsn::from_le_bytes(c.try_into().ok()?)))
+                .collect(),
             relocs: Vec::new(),
             autoload,
             is_global,

@@ -113,7 +113,11 @@ pub(crate) fn symbol_of<'a, 'b>(
     })
 }
 
-fn code_relocs(ctx: &Context<'_, '_>, s: &Section<'_>, funcs: &mut [Func]) -> Result<(), LoadError> {
+fn code_relocs(
+    ctx: &Context<'_, '_>,
+    s: &Section<'_>,
+    funcs: &mut [Func],
+) -> Result<(), LoadError> {
     let elf = ctx.elf;
     let section_len = elf.section(s.info).map_or(0, |t| t.size);
     let section = elf.section(s.index).unwrap_or(s);
@@ -151,7 +155,12 @@ fn code_relocs(ctx: &Context<'_, '_>, s: &Section<'_>, funcs: &mut [Func]) -> Re
     Ok(())
 }
 
-fn classify(ctx: &Context<'_, '_>, f: &Func, insn: usize, symbol: &Symbol<'_>) -> Result<Target, String> {
+fn classify(
+    ctx: &Context<'_, '_>,
+    f: &Func,
+    insn: usize,
+    symbol: &Symbol<'_>,
+) -> Result<Target, String> {
     let raw = f.insns.get(insn).copied().unwrap_or_default();
     let is_call = raw.code == opcode::CALL;
     if !is_call && !raw.is_ld_imm64() {
@@ -176,7 +185,10 @@ fn classify(ctx: &Context<'_, '_>, f: &Func, insn: usize, symbol: &Symbol<'_>) -
         return Ok(Target::Call(symbol.value));
     }
     if symbol.shndx == 0 || symbol.shndx >= sym::SHN_LORESERVE {
-        return Err(format!("special section {:#x}; forgot to initialize global var?", symbol.shndx));
+        return Err(format!(
+            "special section {:#x}; forgot to initialize global var?",
+            symbol.shndx
+        ));
     }
     let is_subprog = symbol.shndx == text
         && match symbol.bind {
@@ -198,13 +210,17 @@ fn classify(ctx: &Context<'_, '_>, f: &Func, insn: usize, symbol: &Symbol<'_>) -
     match ctx.layout.uses.get(symbol.shndx) {
         Some(SectionUse::Data | SectionUse::Rodata | SectionUse::Bss) => {
             let map = ctx.data_map.get(&symbol.shndx).copied();
-            map.map(|m| Target::Data(m, symbol.value)).ok_or_else(|| format!("no map for section '{section}'"))
+            map.map(|m| Target::Data(m, symbol.value))
+                .ok_or_else(|| format!("no map for section '{section}'"))
         }
         _ if ctx.layout.maps == Some(symbol.shndx) => {
             let map = ctx.map_at.get(&(symbol.shndx, symbol.value)).copied();
-            map.map(Target::Map).ok_or_else(|| format!("no map at offset {} of '{section}'", symbol.value))
+            map.map(Target::Map)
+                .ok_or_else(|| format!("no map at offset {} of '{section}'", symbol.value))
         }
-        _ if symbol.shndx == ctx.layout.symtab => Err(format!("bad data relo against section '{section}'")),
+        _ if symbol.shndx == ctx.layout.symtab => {
+            Err(format!("bad data relo against section '{section}'"))
+        }
         _ => Err(format!("bad map relo in section '{section}'")),
     }
 }
@@ -219,8 +235,12 @@ fn map_relocs(
 ) -> Result<(), LoadError> {
     let elf = ctx.elf;
     let section = elf.section(s.index).unwrap_or(s);
-    let mut by_offset: Vec<(u64, usize)> =
-        maps.iter().enumerate().filter(|(_, m)| m.kind == MapKind::User).map(|(i, m)| (m.offset, i)).collect();
+    let mut by_offset: Vec<(u64, usize)> = maps
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| m.kind == MapKind::User)
+        .map(|(i, m)| (m.offset, i))
+        .collect();
     by_offset.sort_unstable();
     let mut by_name: HashMap<String, usize> = HashMap::new();
     for (i, m) in maps.iter().enumerate() {
@@ -237,7 +257,8 @@ fn map_relocs(
         };
         let before = by_offset.partition_point(|(off, _)| *off <= rel.offset);
         let holder = before.checked_sub(1).map(|i| by_offset[i].1);
-        let holder = holder.filter(|i| rel.offset.saturating_add(8) <= maps[*i].offset + maps[*i].size as u64);
+        let holder = holder
+            .filter(|i| rel.offset.saturating_add(8) <= maps[*i].offset + maps[*i].size as u64);
         let holder = holder.ok_or_else(|| fail("in no map definition"))?;
         let def = &maps[holder].def;
         let slot = match def.map_type {
@@ -252,18 +273,25 @@ fn map_relocs(
             }
             MapType::ProgArray => {
                 let text = ctx.layout.text;
-                let entry = funcs.iter().find(|f| f.name == name && (text == 0 || f.section != text));
+                let entry =
+                    funcs.iter().find(|f| f.name == name && (text == 0 || f.section != text));
                 let entry = entry.ok_or_else(|| fail("isn't a valid program reference"))?;
-                if entry.section != symbol.shndx || (entry.insn_off * INSN_LEN) as u64 != symbol.value {
+                if entry.section != symbol.shndx
+                    || (entry.insn_off * INSN_LEN) as u64 != symbol.value
+                {
                     return Err(fail("isn't an entry-point program"));
                 }
                 Slot::Program(entry.name.clone())
             }
             _ => return Err(fail("map takes no initial values")),
         };
-        let values = values_offset(btf, ctx, &maps[holder]).ok_or_else(|| fail("definition has no 'values' member"))?;
+        let values = values_offset(btf, ctx, &maps[holder])
+            .ok_or_else(|| fail("definition has no 'values' member"))?;
         let within = (rel.offset - maps[holder].offset).checked_sub(values).filter(|n| n % 8 == 0);
-        let index = within.map(|n| n / 8).filter(|n| *n < MAX_SLOTS).ok_or_else(|| fail("not in 'values'"))?;
+        let index = within
+            .map(|n| n / 8)
+            .filter(|n| *n < MAX_SLOTS)
+            .ok_or_else(|| fail("not in 'values'"))?;
         maps[holder].slots.push((index as u32, slot));
     }
     Ok(())

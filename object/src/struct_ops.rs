@@ -37,11 +37,14 @@ pub(crate) fn collect(
         let data = elf.data(s)?;
         for v in datasec.vars() {
             let name = btf.name(v.type_id);
-            let t = btf.resolve(v.type_id).filter(|t| t.kind() == BtfKind::Struct && !t.name().is_empty());
+            let t = btf
+                .resolve(v.type_id)
+                .filter(|t| t.kind() == BtfKind::Struct && !t.name().is_empty());
             let t = t.ok_or_else(|| fail(format!("'{name}' is not a named struct")))?;
             let end = (v.offset as usize).saturating_add(t.size() as usize);
             let bytes = data.get(v.offset as usize..end);
-            let bytes = bytes.ok_or_else(|| fail(format!("'{name}' is beyond the section's end")))?;
+            let bytes =
+                bytes.ok_or_else(|| fail(format!("'{name}' is beyond the section's end")))?;
             let mut def = maps::blank(&maps::kernel_name(name), name, MapType::StructOps);
             def.key_size = 4;
             def.value_size = t.size();
@@ -95,9 +98,12 @@ pub(crate) fn relocate(
             return Err(fail("invalid target program offset"));
         }
         let bit = (rel.offset - map.offset) * 8;
-        let (Some(btf), Some(ops)) = (btf, map.struct_ops.as_mut()) else { return Err(fail("needs BTF")) };
+        let (Some(btf), Some(ops)) = (btf, map.struct_ops.as_mut()) else {
+            return Err(fail("needs BTF"));
+        };
         let t = btf.ty(ops.type_id);
-        let found = t.and_then(|t| t.members().enumerate().find(|(_, m)| m.bit_offset as u64 == bit));
+        let found =
+            t.and_then(|t| t.members().enumerate().find(|(_, m)| m.bit_offset as u64 == bit));
         let (index, member) = found.ok_or_else(|| fail("no member at this place"))?;
         if btf.func_ptr_proto(member.type_id).is_none() {
             return Err(fail("cannot relocate a member that is no function pointer"));
@@ -137,7 +143,9 @@ pub(crate) fn match_kernel(
     btf: &Btf,
     kernel: &KernelTypes<'_>,
 ) -> Result<Result<KernelSide, String>, LoadError> {
-    let fail = |what: String| LoadError::new(K::StructOps, format!("struct_ops map '{}': {what}", map.def.source_name));
+    let fail = |what: String| {
+        LoadError::new(K::StructOps, format!("struct_ops map '{}': {what}", map.def.source_name))
+    };
     let Some(local) = btf.ty(ops.type_id) else { return Err(fail("has no type".to_string())) };
     let full = local.name();
     let name = full.get(..essential_len(full.as_bytes())).unwrap_or(full);
@@ -149,18 +157,26 @@ pub(crate) fn match_kernel(
         return Err(fail(format!("struct {wrapper_name} is not found in kernel BTF")));
     };
     let kernel_btf = wrapper.btf();
-    let inner = kernel_btf.find_by_name_kind(name, BtfKind::Struct).and_then(|id| kernel_btf.ty(id));
+    let inner =
+        kernel_btf.find_by_name_kind(name, BtfKind::Struct).and_then(|id| kernel_btf.ty(id));
     let inner = inner.ok_or_else(|| fail(format!("struct {name} is not found in kernel BTF")))?;
     if !wrapper.members().any(|m| m.type_id == inner.id()) {
         return Err(fail(format!("struct {name} data is not found in struct {wrapper_name}")));
     }
     let data = map.initial.as_deref().map_or(&[][..], |d| d);
-    let mut side = KernelSide { value_type_id: wrapper.id(), value_size: wrapper.size(), programs: Vec::new() };
+    let mut side = KernelSide {
+        value_type_id: wrapper.id(),
+        value_size: wrapper.size(),
+        programs: Vec::new(),
+    };
     for (i, m) in local.members().enumerate() {
         let member = btf.str(m.name_off);
-        let size = btf.size_of(m.type_id).ok_or_else(|| fail(format!("cannot tell the size of {member}")))?;
+        let size = btf
+            .size_of(m.type_id)
+            .ok_or_else(|| fail(format!("cannot tell the size of {member}")))?;
         let program = ops.members.iter().find(|(index, _)| *index == i).map(|(_, f)| *f);
-        let kernel_member = inner.members().enumerate().find(|(_, k)| kernel_btf.str(k.name_off) == member);
+        let kernel_member =
+            inner.members().enumerate().find(|(_, k)| kernel_btf.str(k.name_off) == member);
         let Some((index, k)) = kernel_member else {
             let start = m.byte_offset() as usize;
             let bytes = data.get(start..start.saturating_add(size as usize)).unwrap_or(&[]);
@@ -174,7 +190,9 @@ pub(crate) fn match_kernel(
         }
         let ours = btf.skip_mods_and_typedefs(m.type_id);
         let theirs = kernel_btf.skip_mods_and_typedefs(k.type_id);
-        let (Some(ours), Some(theirs)) = (ours, theirs) else { return Err(fail(format!("cyclic type of {member}"))) };
+        let (Some(ours), Some(theirs)) = (ours, theirs) else {
+            return Err(fail(format!("cyclic type of {member}")));
+        };
         if ours.kind() != theirs.kind() {
             return Err(fail(format!("unmatched type of member {member}")));
         }

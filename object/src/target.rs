@@ -29,7 +29,12 @@ pub struct LoaderFeatures {
 
 impl Default for LoaderFeatures {
     fn default() -> LoaderFeatures {
-        LoaderFeatures { bpf_cookie: true, syscall_wrapper: true, uprobe_multi: true, arg_ctx_tag: true }
+        LoaderFeatures {
+            bpf_cookie: true,
+            syscall_wrapper: true,
+            uprobe_multi: true,
+            arg_ctx_tag: true,
+        }
     }
 }
 
@@ -70,7 +75,11 @@ impl<'a> Target<'a> {
     }
 
     pub(crate) fn types(&self) -> KernelTypes<'a> {
-        KernelTypes { btf: self.btf, modules: self.modules, complete: self.btf_complete && self.btf.is_some() }
+        KernelTypes {
+            btf: self.btf,
+            modules: self.modules,
+            complete: self.btf_complete && self.btf.is_some(),
+        }
     }
 }
 

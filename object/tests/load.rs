@@ -66,7 +66,13 @@ fn subprograms_keep_their_names() {
     let p = entry.program.as_ref().unwrap();
     let names: Vec<_> = p.subprogs.iter().map(|s| (s.name.as_str(), s.is_global)).collect();
     // Depth first: what a subprogram calls comes before what its caller calls next.
-    let want = [("entry_b", true), ("global_last", true), ("leaf", false), ("middle", false), ("hidden_one", false)];
+    let want = [
+        ("entry_b", true),
+        ("global_last", true),
+        ("leaf", false),
+        ("middle", false),
+        ("hidden_one", false),
+    ];
     assert_eq!(names, want);
     assert_eq!(p.subprogs.iter().map(|s| s.insn_cnt as usize).sum::<usize>(), p.insns.len());
     assert!(p.subprogs.windows(2).all(|w| w[0].insn_off + w[0].insn_cnt == w[1].insn_off));
@@ -75,7 +81,8 @@ fn subprograms_keep_their_names() {
 #[test]
 fn a_program_without_a_type_does_not_hide_the_others() {
     let o = load("calls.o");
-    let kinds: Vec<_> = o.programs.iter().filter_map(|e| e.program.as_ref().err()).map(|e| e.kind).collect();
+    let kinds: Vec<_> =
+        o.programs.iter().filter_map(|e| e.program.as_ref().err()).map(|e| e.kind).collect();
     assert_eq!(kinds, [LoadErrorKind::ProgType]);
     let mut opened = Opened::parse(&data("calls.o"), "calls.o").unwrap();
     assert!(opened.set_type("entry_untyped", bpfassay_spec::ProgType::SocketFilter, None));
@@ -89,7 +96,12 @@ fn an_incomplete_kernel_btf_is_no_poison() {
     let o = Opened::parse(&data("core.o"), "core.o").unwrap().link(&target);
     for e in &o.programs {
         let p = e.program.as_ref().unwrap();
-        assert!(p.missing.iter().any(|m| m.contains("struct plain")), "{}: {:?}", e.name, p.missing);
+        assert!(
+            p.missing.iter().any(|m| m.contains("struct plain")),
+            "{}: {:?}",
+            e.name,
+            p.missing
+        );
     }
     // With the whole BTF, what is not there is known not to be.
     assert!(load("core.o").programs.iter().all(|e| e.program.as_ref().unwrap().missing.is_empty()));
@@ -100,7 +112,12 @@ fn unknown_configuration_is_missing_and_absent_strong_options_are_refused() {
     let btf = kernel();
     let opened = Opened::parse(&data("maps.o"), "maps.o").unwrap();
     let o = opened.link(&Target { kconfig: &|_| Fact::Unknown, ..target(&btf) });
-    assert!(o.programs[0].program.as_ref().unwrap().missing.contains(&"kernel configuration CONFIG_HZ".to_string()));
+    assert!(o.programs[0]
+        .program
+        .as_ref()
+        .unwrap()
+        .missing
+        .contains(&"kernel configuration CONFIG_HZ".to_string()));
     // All of them are weak here: absent means zero.
     let o = opened.link(&Target { kconfig: &|_| Fact::Absent, ..target(&btf) });
     assert!(o.programs.iter().all(|e| e.program.as_ref().is_ok_and(|p| p.missing.is_empty())));
@@ -116,9 +133,12 @@ fn globals_can_be_set_before_loading() {
     let o = opened.link(&target(&kernel()));
     let map = |name: &str| o.maps.iter().find(|m| m.source_name == name).unwrap();
     let btf = o.btf.as_ref().unwrap();
-    for (section, var, want) in [(".data", "counter", 42u32.to_le_bytes()), (".bss", "zeroed", [1; 4])] {
+    for (section, var, want) in
+        [(".data", "counter", 42u32.to_le_bytes()), (".bss", "zeroed", [1; 4])]
+    {
         let sec = btf.find_by_name_kind(section, BtfKind::Datasec).unwrap();
-        let at = btf.ty(sec).unwrap().vars().find(|v| btf.name(v.type_id) == var).unwrap().offset as usize;
+        let at = btf.ty(sec).unwrap().vars().find(|v| btf.name(v.type_id) == var).unwrap().offset
+            as usize;
         assert_eq!(map(section).initial.as_ref().unwrap()[at..at + 4], want);
     }
 }

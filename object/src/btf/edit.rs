@@ -30,10 +30,7 @@ impl Btf {
         let own = &self.strs;
         let mut at = 0;
         while at < own.len() {
-            let end = own[at..]
-                .iter()
-                .position(|b| *b == 0)
-                .map_or(own.len(), |n| at + n);
+            let end = own[at..].iter().position(|b| *b == 0).map_or(own.len(), |n| at + n);
             if &own[at..end] == bytes {
                 return self.start_str + at as u32;
             }
@@ -59,8 +56,7 @@ impl Btf {
         let name_off = self.add_str(name);
         let id = self.type_count();
         self.offs.push(self.words.len() as u32);
-        self.words
-            .extend_from_slice(&[name_off, info(kind, vlen, kflag), third]);
+        self.words.extend_from_slice(&[name_off, info(kind, vlen, kflag), third]);
         self.words.extend_from_slice(rest);
         id
     }
@@ -120,36 +116,19 @@ impl Btf {
             let name_off = self.add_str(name);
             rest.extend_from_slice(&[name_off, *ty]);
         }
-        self.add_type(
-            "",
-            BtfKind::FuncProto,
-            params.len() as u32,
-            false,
-            ret,
-            &rest,
-        )
+        self.add_type("", BtfKind::FuncProto, params.len() as u32, false, ret, &rest)
     }
 
     /// DECL_TAG on a component of `type_id`, -1 for the type itself.
     pub fn add_decl_tag(&mut self, text: &str, type_id: u32, component: i32) -> u32 {
-        self.add_type(
-            text,
-            BtfKind::DeclTag,
-            0,
-            false,
-            type_id,
-            &[component as u32],
-        )
+        self.add_type(text, BtfKind::DeclTag, 0, false, type_id, &[component as u32])
     }
 
     /// The words of an own type, for a loader's fixups; the length cannot change.
     pub(crate) fn words_mut(&mut self, id: u32) -> Option<&mut [u32]> {
         let i = id.checked_sub(self.start_id)? as usize;
         let start = *self.offs.get(i)? as usize;
-        let end = self
-            .offs
-            .get(i + 1)
-            .map_or(self.words.len(), |e| *e as usize);
+        let end = self.offs.get(i + 1).map_or(self.words.len(), |e| *e as usize);
         self.touched();
         self.words.get_mut(start..end)
     }

@@ -42,19 +42,11 @@ pub enum BtfErrorKind {
 
 impl BtfError {
     pub(super) fn at(kind: BtfErrorKind, offset: u64) -> BtfError {
-        BtfError {
-            kind,
-            type_id: None,
-            offset: Some(offset),
-        }
+        BtfError { kind, type_id: None, offset: Some(offset) }
     }
 
     pub(super) fn of(kind: BtfErrorKind, type_id: u32) -> BtfError {
-        BtfError {
-            kind,
-            type_id: Some(type_id),
-            offset: None,
-        }
+        BtfError { kind, type_id: Some(type_id), offset: None }
     }
 }
 

@@ -63,10 +63,7 @@ impl BtfKind {
     /// `const`, `volatile`, `restrict`, type tag: says nothing about layout (`btf_type_is_modifier` less typedef).
     #[inline]
     pub const fn is_modifier(self) -> bool {
-        matches!(
-            self,
-            BtfKind::Volatile | BtfKind::Const | BtfKind::Restrict | BtfKind::TypeTag
-        )
+        matches!(self, BtfKind::Volatile | BtfKind::Const | BtfKind::Restrict | BtfKind::TypeTag)
     }
 
     /// Struct or union.
@@ -272,11 +269,7 @@ impl<'a> Type<'a> {
     pub fn int(self) -> Option<IntData> {
         (self.kind() == BtfKind::Int).then(|| {
             let w = self.word(3);
-            IntData {
-                encoding: (w >> 24 & 0xf) as u8,
-                offset: (w >> 16) as u8,
-                bits: w as u8,
-            }
+            IntData { encoding: (w >> 24 & 0xf) as u8, offset: (w >> 16) as u8, bits: w as u8 }
         })
     }
 
@@ -311,11 +304,7 @@ impl<'a> Type<'a> {
         self,
         has: bool,
     ) -> impl ExactSizeIterator<Item = [u32; N]> + DoubleEndedIterator + Clone + 'a {
-        let words: &'a [u32] = if has {
-            self.words.get(BASE_WORDS..).unwrap_or(&[])
-        } else {
-            &[]
-        };
+        let words: &'a [u32] = if has { self.words.get(BASE_WORDS..).unwrap_or(&[]) } else { &[] };
         words.chunks_exact(N).map(|c| std::array::from_fn(|i| c[i]))
     }
 
@@ -324,13 +313,12 @@ impl<'a> Type<'a> {
         self,
     ) -> impl ExactSizeIterator<Item = Member> + DoubleEndedIterator + Clone + 'a {
         let kflag = self.kflag();
-        self.rows::<3>(self.kind().is_composite())
-            .map(move |[name_off, type_id, off]| Member {
-                name_off,
-                type_id,
-                bit_offset: if kflag { off & 0x00ff_ffff } else { off },
-                bitfield_size: if kflag { (off >> 24) as u8 } else { 0 },
-            })
+        self.rows::<3>(self.kind().is_composite()).map(move |[name_off, type_id, off]| Member {
+            name_off,
+            type_id,
+            bit_offset: if kflag { off & 0x00ff_ffff } else { off },
+            bitfield_size: if kflag { (off >> 24) as u8 } else { 0 },
+        })
     }
 
     pub fn member(self, index: usize) -> Option<Member> {
@@ -351,12 +339,9 @@ impl<'a> Type<'a> {
                 name_off,
                 value: if signed { v as i32 as i64 } else { v as i64 },
             })),
-            BtfKind::Enum64 => {
-                Box::new(self.rows::<3>(true).map(|[name_off, lo, hi]| Enumerator {
-                    name_off,
-                    value: ((hi as u64) << 32 | lo as u64) as i64,
-                }))
-            }
+            BtfKind::Enum64 => Box::new(self.rows::<3>(true).map(|[name_off, lo, hi]| {
+                Enumerator { name_off, value: ((hi as u64) << 32 | lo as u64) as i64 }
+            })),
             _ => Box::new(std::iter::empty()),
         }
     }
@@ -365,23 +350,16 @@ impl<'a> Type<'a> {
     pub fn vars(
         self,
     ) -> impl ExactSizeIterator<Item = VarSecinfo> + DoubleEndedIterator + Clone + 'a {
-        self.rows::<3>(self.kind() == BtfKind::Datasec)
-            .map(|[type_id, offset, size]| VarSecinfo {
-                type_id,
-                offset,
-                size,
-            })
+        self.rows::<3>(self.kind() == BtfKind::Datasec).map(|[type_id, offset, size]| VarSecinfo {
+            type_id,
+            offset,
+            size,
+        })
     }
 }
 
 impl std::fmt::Debug for Type<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "[{}] {} '{}'",
-            self.id,
-            self.kind().kernel_name(),
-            self.name()
-        )
+        write!(f, "[{}] {} '{}'", self.id, self.kind().kernel_name(), self.name())
     }
 }

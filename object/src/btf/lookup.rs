@@ -38,10 +38,7 @@ impl NameIndex {
     fn build(btf: &Btf) -> NameIndex {
         let n = btf.offs.len();
         let size = (n + n / 2).next_power_of_two().max(16);
-        let mut index = NameIndex {
-            heads: vec![0; size],
-            next: vec![0; n],
-        };
+        let mut index = NameIndex { heads: vec![0; size], next: vec![0; n] };
         // From the last to the first, so that each insertion at the head leaves the lowest id first.
         for i in (0..n).rev() {
             let name_off = btf.words.get(btf.offs[i] as usize).copied().unwrap_or(0);
@@ -96,11 +93,7 @@ impl Btf {
         let essential = &bytes[..essential_len(bytes)];
         let own = self.own_matching(essential, move |n| n == bytes);
         match &self.base {
-            Some(b) => Box::new(
-                b.find_by_name(name)
-                    .map(|t| Type { btf: self, ..t })
-                    .chain(own),
-            ),
+            Some(b) => Box::new(b.find_by_name(name).map(|t| Type { btf: self, ..t }).chain(own)),
             None => Box::new(own),
         }
     }
@@ -108,9 +101,7 @@ impl Btf {
     /// Id of the first type of this name and kind, base first
     /// (`btf__find_by_name_kind`, `btf_find_by_name_kind`).
     pub fn find_by_name_kind(&self, name: &str, kind: BtfKind) -> Option<u32> {
-        self.find_by_name(name)
-            .find(|t| t.kind() == kind)
-            .map(Type::id)
+        self.find_by_name(name).find(|t| t.kind() == kind).map(Type::id)
     }
 
     /// As [`Btf::find_by_name_kind`], but not in the base (`btf__find_by_name_kind_own`).
@@ -158,8 +149,6 @@ impl Btf {
 
     /// Texts of the DECL_TAGs on one component of `id`: -1 for the type itself, else member or parameter index.
     pub fn decl_tags(&self, id: u32, component: i32) -> impl Iterator<Item = &str> + '_ {
-        self.decl_tags_of(id)
-            .filter(move |t| t.component_idx() == component)
-            .map(Type::name)
+        self.decl_tags_of(id).filter(move |t| t.component_idx() == component).map(Type::name)
     }
 }

@@ -105,22 +105,11 @@ impl Btf {
         if id >= self.start_id {
             let i = (id - self.start_id) as usize;
             let start = *self.offs.get(i)? as usize;
-            let end = self
-                .offs
-                .get(i + 1)
-                .map_or(self.words.len(), |e| *e as usize);
-            return Some(Type {
-                btf: self,
-                id,
-                words: self.words.get(start..end)?,
-            });
+            let end = self.offs.get(i + 1).map_or(self.words.len(), |e| *e as usize);
+            return Some(Type { btf: self, id, words: self.words.get(start..end)? });
         }
         if id == 0 {
-            return Some(Type {
-                btf: self,
-                id: 0,
-                words: &VOID,
-            });
+            return Some(Type { btf: self, id: 0, words: &VOID });
         }
         let t = self.base.as_ref()?.ty(id)?;
         Some(Type { btf: self, ..t })
@@ -152,10 +141,7 @@ impl Btf {
         if off < self.start_str {
             return self.base.as_ref().map_or(&[], |b| b.str_bytes(off));
         }
-        let rest = self
-            .strs
-            .get((off - self.start_str) as usize..)
-            .unwrap_or(&[]);
+        let rest = self.strs.get((off - self.start_str) as usize..).unwrap_or(&[]);
         let len = rest.iter().position(|b| *b == 0).unwrap_or(rest.len());
         &rest[..len]
     }

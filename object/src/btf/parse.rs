@@ -26,11 +26,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn u32(&self, off: usize) -> Option<u32> {
         let b: [u8; 4] = self.bytes.get(off..off.checked_add(4)?)?.try_into().ok()?;
-        Some(if self.big {
-            u32::from_be_bytes(b)
-        } else {
-            u32::from_le_bytes(b)
-        })
+        Some(if self.big { u32::from_be_bytes(b) } else { u32::from_le_bytes(b) })
     }
 }
 
@@ -72,11 +68,7 @@ fn parse_header(bytes: &[u8]) -> Result<Header, BtfError> {
         let start = hdr_len as usize + off as usize;
         (start, start + len as usize)
     };
-    Ok(Header {
-        big,
-        types: range(type_off, type_len),
-        strings: range(str_off, str_len),
-    })
+    Ok(Header { big, types: range(type_off, type_len), strings: range(str_off, str_len) })
 }
 
 impl Btf {
@@ -112,15 +104,9 @@ impl Btf {
         let (start, end) = header.types;
         let section = &bytes[start..end];
         self.words = if header.big {
-            section
-                .chunks_exact(4)
-                .map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]]))
-                .collect()
+            section.chunks_exact(4).map(|c| u32::from_be_bytes([c[0], c[1], c[2], c[3]])).collect()
         } else {
-            section
-                .chunks_exact(4)
-                .map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]))
-                .collect()
+            section.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]])).collect()
         };
         // A record is 12 bytes at least; most of vmlinux takes about 24.
         self.offs.reserve(self.words.len() / 6);
@@ -190,16 +176,14 @@ impl Btf {
                         ref_ok(id, m[1])?;
                     }
                 }
-                BtfKind::Enum => rest
-                    .chunks_exact(2)
-                    .try_for_each(|m| str_ok(id, "enum name", m[0]))?,
-                BtfKind::Enum64 => rest
-                    .chunks_exact(3)
-                    .try_for_each(|m| str_ok(id, "enum name", m[0]))?,
-                BtfKind::Func => {
-                    if self.ty(t.type_id()).map(|p| p.kind()) != Some(BtfKind::FuncProto) {
-                        return Err(BtfError::of(E::NotFuncProto(t.type_id()), id));
-                    }
+                BtfKind::Enum => {
+                    rest.chunks_exact(2).try_for_each(|m| str_ok(id, "enum name", m[0]))?
+                }
+                BtfKind::Enum64 => {
+                    rest.chunks_exact(3).try_for_each(|m| str_ok(id, "enum name", m[0]))?
+                }
+                BtfKind::Func if self.kind(t.type_id()) != Some(BtfKind::FuncProto) => {
+                    return Err(BtfError::of(E::NotFuncProto(t.type_id()), id));
                 }
                 BtfKind::FuncProto => {
                     // libbpf leaves the return type unchecked and would read past its table later.

@@ -51,9 +51,8 @@ impl Btf {
 
     /// Past qualifiers, typedefs and VAR; `None` also for void and FWD (libbpf: `btf__resolve_type`).
     pub fn resolve(&self, id: u32) -> Option<Type<'_>> {
-        let t = self.follow(id, |k| {
-            k.is_modifier() || k == BtfKind::Typedef || k == BtfKind::Var
-        })?;
+        let t =
+            self.follow(id, |k| k.is_modifier() || k == BtfKind::Typedef || k == BtfKind::Var)?;
         (!matches!(t.kind(), BtfKind::Unkn | BtfKind::Fwd)).then_some(t)
     }
 
@@ -131,9 +130,8 @@ impl Btf {
             BtfKind::Struct | BtfKind::Union => {
                 let mut max = 1u32;
                 for m in t.members() {
-                    let align = self
-                        .align_within(m.type_id, depth + 1, steps)
-                        .filter(|a| *a > 0)?;
+                    let align =
+                        self.align_within(m.type_id, depth + 1, steps).filter(|a| *a > 0)?;
                     max = max.max(align);
                     if m.bitfield_size == 0 && m.bit_offset % align.checked_mul(8)? != 0 {
                         return Some(1);

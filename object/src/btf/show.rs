@@ -26,8 +26,7 @@ impl Btf {
 
     /// `struct sk_buff *` for id: as [`Btf::show_name`], bare.
     pub fn c_name(&self, id: u32) -> String {
-        self.show_parts(id)
-            .map_or_else(String::new, |(name, _)| name)
+        self.show_parts(id).map_or_else(String::new, |(name, _)| name)
     }
 
     fn show_parts(&self, id: u32) -> Option<(String, &'static str)> {
@@ -83,15 +82,8 @@ impl Btf {
             prefix = "";
         }
         let name = name.unwrap_or_else(|| t.name());
-        let space = if !prefix.is_empty() && !name.is_empty() {
-            " "
-        } else {
-            ""
-        };
+        let space = if !prefix.is_empty() && !name.is_empty() { " " } else { "" };
         let gap = if stars.is_empty() { "" } else { " " };
-        Some((
-            format!("{prefix}{space}{name}{gap}{stars}{brackets}"),
-            parens,
-        ))
+        Some((format!("{prefix}{space}{name}{gap}{stars}{brackets}"), parens))
     }
 }

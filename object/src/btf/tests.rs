@@ -10,12 +10,7 @@ fn sample() -> Btf {
     let cst = b.add_ref("", BtfKind::Const, td);
     let arr = b.add_array(cst, u32_, 3);
     let ptr = b.add_ref("", BtfKind::Ptr, 6);
-    let list = b.add_composite(
-        "list",
-        BtfKind::Struct,
-        24,
-        &[("next", ptr, 0), ("n", arr, 64)],
-    );
+    let list = b.add_composite("list", BtfKind::Struct, 24, &[("next", ptr, 0), ("n", arr, 64)]);
     assert_eq!(list, 6);
     let proto = b.add_func_proto(td, &[("l", ptr)]);
     let func = b.add_func("walk", linkage::GLOBAL, proto);
@@ -43,12 +38,7 @@ fn layout_of_a_self_referring_struct() {
     assert_eq!(b.align_of(list), Some(8));
     let n = b.ty(list).unwrap().member(1).unwrap();
     assert_eq!((n.byte_offset(), b.size_of(n.type_id)), (8, Some(12)));
-    assert_eq!(
-        b.pointee(b.ty(list).unwrap().member(0).unwrap().type_id)
-            .unwrap()
-            .name(),
-        "list"
-    );
+    assert_eq!(b.pointee(b.ty(list).unwrap().member(0).unwrap().type_id).unwrap().name(), "list");
     assert_eq!(b.c_name(5), "struct list *");
     assert_eq!(b.show_name(5), "(struct list *)");
     assert_eq!(b.show_name(4), "(u32[])[");
@@ -67,10 +57,7 @@ fn tags_by_component() {
 #[test]
 fn flavours_share_an_essential_name() {
     let b = sample();
-    let names: Vec<_> = b
-        .find_own_by_essential_name(b"list")
-        .map(Type::name)
-        .collect();
+    let names: Vec<_> = b.find_own_by_essential_name(b"list").map(Type::name).collect();
     assert_eq!(names, ["list", "list___v2"]);
     assert_eq!(essential_len(b"a___b___c"), 5);
     assert_eq!(essential_len(b"___b"), 4);
@@ -97,10 +84,7 @@ fn split_continues_the_base() {
     split.add_ref("", BtfKind::Ptr, 6);
     split.add_ref("mine", BtfKind::Typedef, 6);
     let b = Btf::parse(&split.to_bytes(), Some(base.clone())).unwrap();
-    assert_eq!(
-        b.find_by_name_kind("mine", BtfKind::Typedef),
-        Some(base.type_count() + 1)
-    );
+    assert_eq!(b.find_by_name_kind("mine", BtfKind::Typedef), Some(base.type_count() + 1));
     assert_eq!(b.find_by_name_kind("list", BtfKind::Struct), Some(6));
     assert_eq!(b.find_own_by_name_kind("list", BtfKind::Struct), None);
     assert_eq!(b.c_name(base.type_count()), "struct list *");
@@ -117,12 +101,7 @@ fn cycles_end() {
     b.add_ref("a", BtfKind::Typedef, 2);
     b.add_ref("b", BtfKind::Typedef, 1);
     b.add_array(3, 3, 2);
-    b.add_composite(
-        "s",
-        BtfKind::Struct,
-        4,
-        &[("x", 4, 0), ("y", 4, 0), ("z", 4, 0)],
-    );
+    b.add_composite("s", BtfKind::Struct, 4, &[("x", 4, 0), ("y", 4, 0), ("z", 4, 0)]);
     let b = Btf::parse(&b.to_bytes(), None).unwrap();
     for id in 1..5 {
         assert_eq!(b.align_of(id), None);
@@ -143,16 +122,10 @@ fn refusals_name_the_type() {
     // Type 2 (typedef): its type word, past the header and the four words of type 1.
     bad[24 + 16 + 8] = 200;
     let e = Btf::parse(&bad, None).unwrap_err();
-    assert_eq!(
-        (e.kind, e.type_id),
-        (BtfErrorKind::BadTypeRef(200), Some(2))
-    );
+    assert_eq!((e.kind, e.type_id), (BtfErrorKind::BadTypeRef(200), Some(2)));
     let mut bad = good;
     bad[24 + 7] = 0x1f;
-    assert_eq!(
-        Btf::parse(&bad, None).unwrap_err().kind,
-        BtfErrorKind::UnknownKind(31)
-    );
+    assert_eq!(Btf::parse(&bad, None).unwrap_err().kind, BtfErrorKind::UnknownKind(31));
 }
 
 #[test]

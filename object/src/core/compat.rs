@@ -26,12 +26,22 @@ struct Pair<'a> {
 }
 
 /// Loosely the same: kinds agree all the way down, names and sizes do not count.
-pub(crate) fn types_are_compat(local_btf: &Btf, local: u32, btf: &Btf, target: u32) -> Result<bool, Refusal> {
+pub(crate) fn types_are_compat(
+    local_btf: &Btf,
+    local: u32,
+    btf: &Btf,
+    target: u32,
+) -> Result<bool, Refusal> {
     Pair { local: local_btf, target: btf, work: MAX_WORK }.compat(local, target, MAX_DEPTH)
 }
 
 /// Strictly the same: as far as the object's type goes, the kernel's has it too.
-pub(super) fn types_match(local_btf: &Btf, local: u32, btf: &Btf, target: u32) -> Result<bool, Refusal> {
+pub(super) fn types_match(
+    local_btf: &Btf,
+    local: u32,
+    btf: &Btf,
+    target: u32,
+) -> Result<bool, Refusal> {
     Pair { local: local_btf, target: btf, work: MAX_WORK }.matches(local, target, false, MAX_DEPTH)
 }
 
@@ -91,7 +101,13 @@ impl<'a> Pair<'a> {
         Err(too_deep())
     }
 
-    fn matches(&mut self, local: u32, target: u32, behind_ptr: bool, level: u32) -> Result<bool, Refusal> {
+    fn matches(
+        &mut self,
+        local: u32,
+        target: u32,
+        behind_ptr: bool,
+        level: u32,
+    ) -> Result<bool, Refusal> {
         let (mut local, mut target, mut behind_ptr) = (local, target, behind_ptr);
         if level == 0 {
             return Err(too_deep());
@@ -108,14 +124,18 @@ impl<'a> Pair<'a> {
                 BtfKind::Fwd => return Ok(fwd_matches(l, t, behind_ptr)),
                 BtfKind::Enum | BtfKind::Enum64 => return self.enums_match(l, t),
                 BtfKind::Struct | BtfKind::Union if behind_ptr => {
-                    return Ok(same || (t.kind() == BtfKind::Fwd && (l.kind() == BtfKind::Union) == t.kflag()));
+                    return Ok(same
+                        || (t.kind() == BtfKind::Fwd
+                            && (l.kind() == BtfKind::Union) == t.kflag()));
                 }
                 BtfKind::Struct | BtfKind::Union => {
                     return Ok(same && self.members_match(l, t, behind_ptr, level)?);
                 }
                 _ if !same => return Ok(false),
                 BtfKind::Int => {
-                    let signed = |t: Type<'_>| t.int().is_some_and(|i| i.encoding & int_encoding::SIGNED != 0);
+                    let signed = |t: Type<'_>| {
+                        t.int().is_some_and(|i| i.encoding & int_encoding::SIGNED != 0)
+                    };
                     return Ok(l.size() == t.size() && signed(l) == signed(t));
                 }
                 BtfKind::Ptr => {
@@ -123,7 +143,9 @@ impl<'a> Pair<'a> {
                     (local, target) = (l.type_id(), t.type_id());
                 }
                 BtfKind::Array => match (l.array(), t.array()) {
-                    (Some(a), Some(b)) if a.nelems == b.nelems => (local, target) = (a.elem, b.elem),
+                    (Some(a), Some(b)) if a.nelems == b.nelems => {
+                        (local, target) = (a.elem, b.elem)
+                    }
                     _ => return Ok(false),
                 },
                 BtfKind::FuncProto => {
@@ -165,7 +187,13 @@ impl<'a> Pair<'a> {
     }
 
     /// Every member of the object's is the kernel's too, by name and type.
-    fn members_match(&mut self, l: Type<'_>, t: Type<'_>, behind_ptr: bool, level: u32) -> Result<bool, Refusal> {
+    fn members_match(
+        &mut self,
+        l: Type<'_>,
+        t: Type<'_>,
+        behind_ptr: bool,
+        level: u32,
+    ) -> Result<bool, Refusal> {
         if l.vlen() > t.vlen() {
             return Ok(false);
         }

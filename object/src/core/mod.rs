@@ -139,16 +139,24 @@ pub(crate) fn relocate(
         .map_err(|what| LoadError::new(K::CoRe, what).at_insn(insn))
 }
 
-fn resolve(btf: &Btf, relo: &CoreRelo, candidates: &mut Candidates<'_>) -> Result<(Value, Outcome), Refusal> {
-    let kind = Kind::from_number(relo.kind).ok_or_else(|| format!("unknown CO-RE relocation kind {}", relo.kind))?;
-    let local = btf.ty(relo.type_id).ok_or_else(|| format!("type [{}] does not exist", relo.type_id))?;
+fn resolve(
+    btf: &Btf,
+    relo: &CoreRelo,
+    candidates: &mut Candidates<'_>,
+) -> Result<(Value, Outcome), Refusal> {
+    let kind = Kind::from_number(relo.kind)
+        .ok_or_else(|| format!("unknown CO-RE relocation kind {}", relo.kind))?;
+    let local =
+        btf.ty(relo.type_id).ok_or_else(|| format!("type [{}] does not exist", relo.type_id))?;
     let describe = || format!("[{}] {} {}", local.id(), local.kind().kernel_name(), local.name());
     // libbpf refuses a nameless type when it looks for candidates, before it parses the access.
     if kind != Kind::TypeIdLocal && local.name().is_empty() {
         return Err(format!("{}: anonymous types cannot be relocated", describe()));
     }
-    let spec = parse_spec(btf, relo.type_id, kind, btf.str(relo.access_str_off))
-        .ok_or_else(|| format!("{}: malformed access '{}'", describe(), btf.str(relo.access_str_off)))?;
+    let spec =
+        parse_spec(btf, relo.type_id, kind, btf.str(relo.access_str_off)).ok_or_else(|| {
+            format!("{}: malformed access '{}'", describe(), btf.str(relo.access_str_off))
+        })?;
     if kind == Kind::TypeIdLocal {
         return Ok((Value::exactly(relo.type_id as u64), Outcome::Done));
     }
@@ -164,10 +172,19 @@ fn resolve(btf: &Btf, relo: &CoreRelo, candidates: &mut Candidates<'_>) -> Resul
         match &chosen {
             None => chosen = Some((value, matched.bit_offset)),
             Some((_, bits)) if *bits != matched.bit_offset => {
-                return Err(format!("{}: field offset ambiguity: {} != {bits}", describe(), matched.bit_offset));
+                return Err(format!(
+                    "{}: field offset ambiguity: {} != {bits}",
+                    describe(),
+                    matched.bit_offset
+                ));
             }
             Some((first, _)) if first.poison != value.poison || first.new != value.new => {
-                return Err(format!("{}: relocation decision ambiguity: {} != {}", describe(), value.new, first.new));
+                return Err(format!(
+                    "{}: relocation decision ambiguity: {} != {}",
+                    describe(),
+                    value.new,
+                    first.new
+                ));
             }
             Some(_) => {}
         }
@@ -179,7 +196,9 @@ fn resolve(btf: &Btf, relo: &CoreRelo, candidates: &mut Candidates<'_>) -> Resul
     }
     match chosen {
         Some((value, _)) => Ok((value, Outcome::Done)),
-        None if nothing_there && !kernel.complete => Ok((Value::poisoned(), Outcome::Missing(missing(local, &spec)))),
+        None if nothing_there && !kernel.complete => {
+            Ok((Value::poisoned(), Outcome::Missing(missing(local, &spec))))
+        }
         None => Ok((calc(&spec, None)?, Outcome::Done)),
     }
 }

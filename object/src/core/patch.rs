@@ -31,7 +31,8 @@ pub(super) fn patch(insns: &mut [RawInsn], at: usize, value: &Value) -> Result<(
         poison(insns, at);
         return Ok(());
     }
-    let unexpected = |got: i64| format!("unexpected value: got {got}, expected {} -> {}", value.old, value.new);
+    let unexpected =
+        |got: i64| format!("unexpected value: got {got}, expected {} -> {}", value.old, value.new);
     match insn.code & 7 {
         class::ALU | class::ALU64 => {
             if insn.code & 8 != 0 {
@@ -61,7 +62,12 @@ pub(super) fn patch(insns: &mut [RawInsn], at: usize, value: &Value) -> Result<(
         class::LD => {
             let second = insns.get(at + 1).copied().unwrap_or_default();
             let plain = RawInsn { imm: second.imm, ..RawInsn::default() };
-            if !insn.is_ld_imm64() || insn.src != 0 || insn.off != 0 || second != plain || at + 1 >= insns.len() {
+            if !insn.is_ld_imm64()
+                || insn.src != 0
+                || insn.off != 0
+                || second != plain
+                || at + 1 >= insns.len()
+            {
                 return Err("LD_IMM64 has unexpected form".to_string());
             }
             let imm = insn.imm as u32 as u64 | (second.imm as u32 as u64) << 32;

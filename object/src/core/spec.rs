@@ -114,7 +114,11 @@ fn parse_step<'a>(spec: &mut Spec<'a>, t: Type<'a>, index: u32) -> Option<Type<'
 }
 
 /// The same access in the kernel's type `root`; `Ok(None)` if that has none.
-pub(super) fn match_spec<'a>(local: &Spec<'_>, btf: &'a Btf, root: u32) -> Result<Option<Spec<'a>>, Refusal> {
+pub(super) fn match_spec<'a>(
+    local: &Spec<'_>,
+    btf: &'a Btf,
+    root: u32,
+) -> Result<Option<Spec<'a>>, Refusal> {
     let mut spec = Spec::new(btf, local.kind, root);
     if local.kind.is_type() {
         let matches = match local.kind {
@@ -184,7 +188,10 @@ fn match_member<'a>(
         return Ok(None);
     }
     let btf = spec.btf;
-    let local = local_btf.ty(step.type_id).and_then(|t| t.member(step.index as usize)).ok_or("member vanished")?;
+    let local = local_btf
+        .ty(step.type_id)
+        .and_then(|t| t.member(step.index as usize))
+        .ok_or("member vanished")?;
     for (i, m) in t.members().enumerate() {
         *budget = budget.checked_sub(1).ok_or("kernel type has too many members")?;
         if spec.raw_len == MAX_LEN {

@@ -25,7 +25,15 @@ pub(super) struct Value {
 impl Value {
     /// Written whatever stands there.
     pub fn exactly(new: u64) -> Value {
-        Value { old: new, new, poison: false, validate: false, bad_width: false, old_size: 0, new_size: 0 }
+        Value {
+            old: new,
+            new,
+            poison: false,
+            validate: false,
+            bad_width: false,
+            old_size: 0,
+            new_size: 0,
+        }
     }
 
     pub fn poisoned() -> Value {
@@ -65,9 +73,11 @@ pub(super) fn calc(local: &Spec<'_>, target: Option<&Spec<'_>>) -> Result<Value,
         let b = target.and_then(|t| t.btf.ty(new.type_id));
         // Narrowing is safe for pointers and unsigned integers, which the load zero-extends.
         let is_ptr = |t: Option<Type<'_>>| t.is_some_and(|t| t.kind() == BtfKind::Ptr);
-        let is_unsigned =
-            |t: Option<Type<'_>>| t.and_then(Type::int).is_some_and(|i| i.encoding != int_encoding::SIGNED);
-        value.bad_width = !(is_ptr(a) && is_ptr(b)) && !(is_unsigned(a) && is_unsigned(b));
+        let is_unsigned = |t: Option<Type<'_>>| {
+            t.and_then(Type::int).is_some_and(|i| i.encoding != int_encoding::SIGNED)
+        };
+        let safe = (is_ptr(a) && is_ptr(b)) || (is_unsigned(a) && is_unsigned(b));
+        value.bad_width = !safe;
     }
     Ok(value)
 }
@@ -93,7 +103,9 @@ fn type_fact(kind: Kind, spec: Option<&Spec<'_>>) -> Result<Side, Refusal> {
             side.value = spec.root as u64;
             side.validate = false;
         }
-        Kind::TypeSize => side.value = spec.btf.size_of(spec.root).ok_or("type has no size")? as u64,
+        Kind::TypeSize => {
+            side.value = spec.btf.size_of(spec.root).ok_or("type has no size")? as u64
+        }
         _ => side.value = 1,
     }
     Ok(side)
@@ -182,7 +194,8 @@ impl Extent {
             let bits = byte_size.wrapping_mul(8);
             return Ok(Extent { bitfield: false, byte_off: bit_off / 8, byte_size, bits });
         }
-        let mut byte_size = Some(t.size()).filter(|n| *n > 0).ok_or("bitfield of a type without size")?;
+        let mut byte_size =
+            Some(t.size()).filter(|n| *n > 0).ok_or("bitfield of a type without size")?;
         let mut byte_off = bit_off / 8 / byte_size * byte_size;
         // The smallest power-of-two unit that holds the whole field.
         while bit_off as u64 + bits as u64 - byte_off as u64 * 8 > byte_size as u64 * 8 {

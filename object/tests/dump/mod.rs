@@ -41,7 +41,8 @@ fn maps(o: &Object, out: &mut String) {
 
 fn program(p: &Program, out: &mut String) {
     let at = p.attach_target.as_ref();
-    let attach = at.and_then(|t| t.member).unwrap_or(p.expected_attach_type.map_or(0, |a| a.number()));
+    let attach =
+        at.and_then(|t| t.member).unwrap_or(p.expected_attach_type.map_or(0, |a| a.number()));
     let flags = (p.flags.sleepable as u32) << 4 | (p.flags.xdp_has_frags as u32) << 5;
     let _ = writeln!(
         out,
@@ -66,7 +67,15 @@ fn program(p: &Program, out: &mut String) {
             false => insn.off.to_string(),
         };
         let _ = writeln!(out, "I {:02x} {} {} {off} {imm}", insn.code, insn.dst, insn.src);
-        second = if wide { if insn.src == 3 { 3 } else { 9 } } else { 0 };
+        second = if wide {
+            if insn.src == 3 {
+                3
+            } else {
+                9
+            }
+        } else {
+            0
+        };
     }
     for f in &p.func_info {
         let _ = writeln!(out, "F {} {}", f.insn_off, f.type_id);

@@ -16,7 +16,11 @@ fn valid_offset(btf: &Btf, off: u32) -> bool {
 
 /// A C identifier, dots allowed.
 pub(super) fn is_identifier(btf: &Btf, off: u32) -> bool {
-    let ok = |first: bool, b: u8| b == b'_' || b == b'.' || if first { b.is_ascii_alphabetic() } else { b.is_ascii_alphanumeric() };
+    let ok = |first: bool, b: u8| {
+        b == b'_'
+            || b == b'.'
+            || if first { b.is_ascii_alphabetic() } else { b.is_ascii_alphanumeric() }
+    };
     let name = btf.str_bytes(off);
     let tail_ok = name.iter().skip(1).all(|b| ok(false, *b));
     name.first().is_some_and(|b| ok(true, *b)) && tail_ok && name.len() <= KSYM_NAME_LEN

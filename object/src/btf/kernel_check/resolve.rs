@@ -60,11 +60,17 @@ fn is_source_only(t: Type<'_>) -> bool {
 }
 
 fn needs_resolve(t: Type<'_>) -> bool {
-    is_modifier(t) || is_composite_or_array(t) || is_source_only(t) || matches!(t.kind(), BtfKind::Ptr | BtfKind::Func)
+    is_modifier(t)
+        || is_composite_or_array(t)
+        || is_source_only(t)
+        || matches!(t.kind(), BtfKind::Ptr | BtfKind::Func)
 }
 
 fn has_no_size(t: Type<'_>) -> bool {
-    matches!(t.kind(), BtfKind::Unkn | BtfKind::Fwd | BtfKind::Func | BtfKind::FuncProto | BtfKind::DeclTag)
+    matches!(
+        t.kind(),
+        BtfKind::Unkn | BtfKind::Fwd | BtfKind::Func | BtfKind::FuncProto | BtfKind::DeclTag
+    )
 }
 
 /// Whole bytes, a power of two of them, no offset.
@@ -344,7 +350,8 @@ impl<'a> Resolver<'a> {
 
     fn decl_tag(&self, t: Type<'a>) -> Result<Step<'a>, KernelRefusal> {
         let is_target = |n: &Type<'_>| {
-            n.kind().is_composite() || matches!(n.kind(), BtfKind::Func | BtfKind::Var | BtfKind::Typedef)
+            n.kind().is_composite()
+                || matches!(n.kind(), BtfKind::Func | BtfKind::Var | BtfKind::Typedef)
         };
         let Some(next) = t.target().filter(is_target) else { return refuse(t, "Invalid type_id") };
         if !self.is_settled(next) {
@@ -406,7 +413,9 @@ impl<'a> Resolver<'a> {
 
     /// A type that a prototype names must resolve to one with a size.
     fn in_prototype(&mut self, proto: Type<'a>, id: u32, invalid: &str) -> Verdict {
-        let Some(t) = self.btf.ty(id).filter(|t| !is_source_only(*t)) else { return refuse(proto, invalid) };
+        let Some(t) = self.btf.ty(id).filter(|t| !is_source_only(*t)) else {
+            return refuse(proto, invalid);
+        };
         if needs_resolve(t) && !self.is_done(id) {
             self.resolve(t)?;
         }
