@@ -25,8 +25,8 @@ pub struct ObjectTruth {
     pub release: String,
     /// Path of the object below the folder that was recorded, with `/` between parts.
     pub object: String,
-    /// SHA-256 of the object, so that truth of another build is noticed.
-    pub sha256: String,
+    /// [`ObjectTruth::hash_of`] its bytes, so that truth of another build is noticed.
+    pub hash: String,
     /// Why the loader refused the whole object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -39,7 +39,8 @@ pub struct ObjectTruth {
 pub struct ProgramTruth {
     pub name: String,
     pub section: String,
-    pub prog_type: String,
+    /// `None` where the loader could not tell.
+    pub prog_type: Option<String>,
     pub attach_type: Option<String>,
     pub insn_cnt: u32,
     pub answer: Answer,
@@ -76,6 +77,12 @@ pub struct StatsTruth {
 }
 
 impl ObjectTruth {
+    /// FNV-1a of 64 bits and the length: tells builds apart, keeps nobody out.
+    pub fn hash_of(bytes: &[u8]) -> String {
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        format!("fnv1a64:{hash:016x}:{}", bytes.len())
+    }
+
     /// Program by name, the `nth` of that name (0 for the first).
     pub fn program(&self, name: &str, nth: usize) -> Option<&ProgramTruth> {
         self.programs.iter().filter(|p| p.name == name).nth(nth)
@@ -178,7 +185,7 @@ mod tests {
         ProgramTruth {
             name: name.into(),
             section: "tc".into(),
-            prog_type: "sched_cls".into(),
+            prog_type: Some("sched_cls".into()),
             attach_type: None,
             insn_cnt: 2,
             answer: Answer::Rejected { errno: 13 },
@@ -197,7 +204,7 @@ mod tests {
             schema: SCHEMA.into(),
             release: "6.18.44".into(),
             object: "v3/a/b.o".into(),
-            sha256: "00".into(),
+            hash: ObjectTruth::hash_of(b"x"),
             error: None,
             programs: vec![program("one", "0: (95) exit\nR0 !read_ok\n"), program("none", ""), program("two", "x\n\ny\n")],
         };
@@ -216,7 +223,7 @@ mod tests {
             schema: SCHEMA.into(),
             release: "6.18.44".into(),
             object: "o".into(),
-            sha256: "00".into(),
+            hash: ObjectTruth::hash_of(b"x"),
             error: None,
             programs: vec![program("one", "a\n")],
         };

@@ -11,3 +11,4 @@ pub mod pcap;
 pub mod raw;
 pub mod runtime;
 pub mod testrun;
+pub mod record;

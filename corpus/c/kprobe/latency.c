@@ -26,7 +26,7 @@ int done(struct pt_regs *ctx)
 	took = (bpf_ktime_get_ns() - *t) >> 10;
 	bpf_map_delete_elem(&started, &id);
 #pragma unroll
-	for (int i = 0; i < 24; i++)
+	for (int i = 0; i < 16; i++)
 		if (took >> i)
 			slot = i;
 	slots[slot & 31]++;

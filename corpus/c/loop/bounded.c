@@ -9,7 +9,7 @@ int bounded(struct __sk_buff *skb)
 	u64 s = 0;
 
 #pragma clang loop unroll(disable) vectorize(disable)
-	for (u32 i = 0; i < 100; i++) {
+	for (u32 i = 0; i < 40; i++) {
 		u32 k = i;
 
 		OPAQUE(k);

@@ -1,7 +1,7 @@
 /* The number of iterations comes from outside but is clamped. */
 #include "ctx.h"
 
-u8 bytes[64];
+u8 bytes[16];
 u32 total;
 
 SEC("tc")

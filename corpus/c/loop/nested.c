@@ -1,15 +1,15 @@
 /* Two counters. */
 #include "ctx.h"
 
-u32 grid[8][8];
+u32 grid[5][5];
 
 SEC("tc")
 int nested(struct __sk_buff *skb)
 {
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < 8; i++) {
+	for (u32 i = 0; i < 5; i++) {
 #pragma clang loop unroll(disable)
-		for (u32 j = 0; j < 8; j++) {
+		for (u32 j = 0; j < 5; j++) {
 			u32 v = skb->len;
 
 			OPAQUE(v);

@@ -8,7 +8,7 @@ int histogram(struct sk_msg_md *msg)
 {
 	u32 size = msg->size, bucket = 0;
 
-	for (int i = 0; i < 31 && size > 1; i++) {
+	for (int i = 0; i < 15 && size > 1; i++) {
 		size >>= 1;
 		bucket++;
 	}

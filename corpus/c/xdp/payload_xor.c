@@ -9,7 +9,7 @@ int scramble(struct xdp_md *ctx)
 	u8 *p = PKT(ctx) + 42;
 
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < 64; i++) {
+	for (int i = 0; i < 16; i++) {
 		if ((void *)(p + i + 1) > end)
 			break;
 		p[i] ^= 0x5a;

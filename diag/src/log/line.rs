@@ -21,6 +21,8 @@ pub enum Kind {
     Propagating,
     /// `SCC enter …`, `SCC exit …`, `SCC backedge …` (level 2).
     Scc,
+    /// `(0,3) frame 1 insn 5 +live -8`, `(0) live stack update done in 2 iterations` (level 2).
+    StackLiveness,
     /// `func#N @M` (level 2).
     Func,
     /// `Live regs before insn:` (level 2).
@@ -133,6 +135,7 @@ impl<'a> Line<'a> {
         by_word(text)
             .or_else(|| by_index(text))
             .or_else(|| live_regs(text))
+            .or_else(|| stack_liveness(text))
             .or_else(|| bare_state(text))
             .unwrap_or_else(|| plain(text, Kind::Message))
     }
@@ -245,6 +248,22 @@ fn live_regs(text: &str) -> Option<Line<'_>> {
     is_mask.then_some(Line { insn: Some(idx), insn_text: Some(insn_text.trim()), ..plain(text, Kind::LiveRegs) })
 }
 
+/// `(callsites) frame F insn N …` or `(callsites) live stack update done …`.
+fn stack_liveness(text: &str) -> Option<Line<'_>> {
+    let (callsites, rest) = text.strip_prefix('(')?.split_once(") ")?;
+    if !callsites.split(',').all(|n| number(n).is_some()) {
+        return None;
+    }
+    let line = plain(text, Kind::StackLiveness);
+    if rest.starts_with("live stack update done in ") {
+        return Some(line);
+    }
+    let (frame, rest) = rest.strip_prefix("frame ")?.split_once(" insn ")?;
+    let (insn, _) = rest.split_once(' ')?;
+    number(frame)?;
+    Some(Line { insn: Some(number(insn)?), ..line })
+}
+
 /// A whole state behind a heading such as `caller:`; always printed with a space in front.
 fn bare_state(text: &str) -> Option<Line<'_>> {
     let rest = text.strip_prefix(' ')?.trim();
@@ -270,6 +289,7 @@ fn looks_like_state(rest: &str) -> bool {
 
 /// A decimal number without sign or spaces.
 fn number(s: &str) -> Option<u32> {
+    // `parse` alone would take a plus sign.
     s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse().ok())?
 }
 
@@ -306,6 +326,8 @@ mod tests {
         kind("mark_precise: frame0: regs=r2 stack= before 4: (07) r2 += -4", Kind::MarkPrecise, Some(4));
         kind("frame 0: propagating r1,r2", Kind::Propagating, None);
         kind("SCC enter (0)", Kind::Scc, None);
+        kind("(0,3) frame 1 insn 5 +live -8,-16 ", Kind::StackLiveness, Some(5));
+        kind("(0) live stack update done in 2 iterations", Kind::StackLiveness, None);
         kind("verification time 33 usec", Kind::VerificationTime, None);
         kind("stack depth 8+0", Kind::StackDepth, None);
         kind("", Kind::Blank, None);
@@ -316,6 +338,7 @@ mod tests {
         for text in [
             "R1 type=fp expected=map_ptr",
             "R0 !read_ok",
+            "(anon) frame 1 insn 2 x",
             "unreachable insn 3",
             "caller:",
             "from the start",

@@ -17,6 +17,8 @@ mod attr;
 #[cfg(target_os = "linux")]
 mod btf;
 #[cfg(target_os = "linux")]
+mod host;
+#[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod maps;
@@ -28,9 +30,11 @@ mod testrun;
 mod unavailable;
 
 #[cfg(target_os = "linux")]
+pub use host::Host;
+#[cfg(target_os = "linux")]
 pub use load::{release, Loaded, Session};
 #[cfg(not(target_os = "linux"))]
-pub use unavailable::{release, Loaded, Session};
+pub use unavailable::{release, Host, Loaded, Session};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

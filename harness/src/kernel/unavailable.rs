@@ -1,8 +1,30 @@
 //! Stand-ins for systems without bpf().
 
 use bpfassay_object::model::Program;
+use bpfassay_object::Target;
 
 use super::{KernelError, LoadOptions, LoadOutcome, TestRun, TestRunResult};
+
+/// Never built here: there is no kernel to read.
+#[derive(Debug)]
+pub struct Host {
+    pub release: String,
+    pub version: u32,
+    none: Never,
+}
+
+#[derive(Debug)]
+enum Never {}
+
+impl Host {
+    pub fn read() -> Result<Host, KernelError> {
+        Err(KernelError::Unavailable)
+    }
+
+    pub fn with_target<R>(&self, _use_it: impl FnOnce(&Target<'_>) -> R) -> R {
+        match self.none {}
+    }
+}
 
 /// Never built here.
 #[derive(Debug)]

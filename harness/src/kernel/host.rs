@@ -1,0 +1,146 @@
+//! What the loader asks about the running kernel: BTF, release, configuration, symbols.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Read;
+use std::sync::{Arc, OnceLock};
+
+use bpfassay_object::btf::Btf;
+use bpfassay_object::{Fact, LoaderFeatures, Target};
+
+use super::{sys, KernelError};
+
+/// Largest configuration file read.
+const MAX_CONFIG: u64 = 16 << 20;
+
+/// Facts of the running kernel, read once.
+#[derive(Debug)]
+pub struct Host {
+    /// `uname -r`.
+    pub release: String,
+    /// `LINUX_VERSION_CODE`.
+    pub version: u32,
+    btf: Arc<Btf>,
+    modules: Vec<(String, Arc<Btf>)>,
+    /// Without a configuration file every option is unknown, not absent.
+    config: Option<HashMap<String, String>>,
+    symbols: OnceLock<HashMap<String, u64>>,
+}
+
+impl Host {
+    /// Reads the running kernel's files; symbols wait until they are asked for.
+    pub fn read() -> Result<Host, KernelError> {
+        let release = super::release()?;
+        let bad = |what: &str| KernelError::Program(format!("the running kernel's BTF: {what}"));
+        let bytes = fs::read("/sys/kernel/btf/vmlinux").map_err(|e| bad(&e.to_string()))?;
+        let btf = Arc::new(Btf::parse(&bytes, None).map_err(|e| bad(&e.to_string()))?);
+        let modules = modules(&btf);
+        let config = config_text(&release).map(|t| parse_config(&t));
+        let version = version_code(&release);
+        Ok(Host { release, version, btf, modules, config, symbols: OnceLock::new() })
+    }
+
+    /// Hands the facts to the loader.
+    pub fn with_target<R>(&self, use_it: impl FnOnce(&Target<'_>) -> R) -> R {
+        let kconfig = |name: &str| match &self.config {
+            None => Fact::Unknown,
+            Some(c) => c.get(name).map_or(Fact::Absent, |v| Fact::Known(v.clone())),
+        };
+        let symbols = |name: &str| {
+            let all = self.symbols.get_or_init(read_symbols);
+            match all.get(name) {
+                Some(address) => Fact::Known(*address),
+                None if all.is_empty() => Fact::Unknown,
+                None => Fact::Absent,
+            }
+        };
+        use_it(&Target {
+            btf: Some(&self.btf),
+            modules: &self.modules,
+            btf_complete: true,
+            kernel_version: self.version,
+            kconfig: &kconfig,
+            symbols: &symbols,
+            possible_cpus: sys::possible_cpus(),
+            features: LoaderFeatures::default(),
+        })
+    }
+}
+
+/// Split BTF of every module, in name order.
+fn modules(vmlinux: &Arc<Btf>) -> Vec<(String, Arc<Btf>)> {
+    let Ok(folder) = fs::read_dir("/sys/kernel/btf") else { return Vec::new() };
+    let mut names: Vec<String> = folder.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|n| n != "vmlinux");
+    names.sort();
+    names
+        .into_iter()
+        .filter_map(|n| {
+            let bytes = fs::read(format!("/sys/kernel/btf/{n}")).ok()?;
+            Some((n, Arc::new(Btf::parse(&bytes, Some(Arc::clone(vmlinux))).ok()?)))
+        })
+        .collect()
+}
+
+/// libbpf's two places, in its order.
+fn config_text(release: &str) -> Option<String> {
+    if let Ok(text) = fs::read_to_string(format!("/boot/config-{release}")) {
+        return Some(text);
+    }
+    let packed = fs::File::open("/proc/config.gz").ok()?;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(packed).take(MAX_CONFIG).read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+fn parse_config(text: &str) -> HashMap<String, String> {
+    text.lines()
+        .filter_map(|l| l.split_once('='))
+        .filter(|(name, _)| name.starts_with("CONFIG_"))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Empty where the addresses are hidden.
+fn read_symbols() -> HashMap<String, u64> {
+    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let mut out = HashMap::new();
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        if let Ok(address @ 1..) = u64::from_str_radix(address, 16) {
+            out.entry(name.to_owned()).or_insert(address);
+        }
+    }
+    out
+}
+
+/// `6.18.44-x` → `6 << 16 | 18 << 8 | 44`.
+fn version_code(release: &str) -> u32 {
+    let mut numbers = release
+        .split('.')
+        .map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let (major, minor, patch) = (next(), next(), next());
+    (major & 0xffff) << 16 | minor.min(255) << 8 | patch.min(255)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parse_config, version_code};
+
+    #[test]
+    fn version_codes() {
+        assert_eq!(version_code("6.18.44-custom"), 0x06122c);
+        assert_eq!(version_code("5.10.262"), 0x050aff);
+        assert_eq!(version_code("7.3-rc1"), 0x070300);
+    }
+
+    #[test]
+    fn configuration_lines() {
+        let c = parse_config("# comment\nCONFIG_HZ=250\n# CONFIG_X is not set\nCONFIG_LOCAL=\"a=b\"\n");
+        assert_eq!(c.get("CONFIG_HZ").map(String::as_str), Some("250"));
+        assert_eq!(c.get("CONFIG_LOCAL").map(String::as_str), Some("\"a=b\""));
+        assert_eq!(c.len(), 2);
+    }
+}
