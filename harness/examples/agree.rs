@@ -47,11 +47,18 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("{agree} agree, {differ} differ, {} not compared", not_compared.values().sum::<usize>());
+    println!(
+        "{agree} agree, {differ} differ, {} not compared",
+        not_compared.values().sum::<usize>()
+    );
     let mut reasons: Vec<_> = not_compared.into_iter().collect();
     reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     for (why, n) in reasons.iter().take(60) {
         println!("{n:>6}  {why}");
     }
-    if differ > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS }
+    if differ > 0 {
+        ExitCode::from(1)
+    } else {
+        ExitCode::SUCCESS
+    }
 }

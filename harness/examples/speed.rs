@@ -23,7 +23,8 @@ const LOOPS: &[(&str, &str)] = &[
 ];
 
 fn program(body: &str) -> Program {
-    let text = format!("r0 = 1\nr1 = 20000\nr2 = 7\nloop:\n{body}\nr1 -= 1\nif r1 != 0x0 goto loop\nexit");
+    let text =
+        format!("r0 = 1\nr1 = 20000\nr2 = 7\nloop:\n{body}\nr1 -= 1\nif r1 != 0x0 goto loop\nexit");
     Program {
         name: "speed".into(),
         section: String::new(),

@@ -3,10 +3,12 @@
 //! Maps live as long as the instance; each run gets a new packet and context.
 //! Verifies nothing: who calls this has a verdict, or runs it in a child.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bpfassay_object::model::{MapDef, Program};
+use bpfassay_object::{Object, Slot};
 use bpfassay_spec::ProgType;
 
 use crate::engine::{Input, Instance, Outcome};
@@ -52,6 +54,31 @@ impl Interp {
         }
         let code = Arc::new(Code::new(insns));
         Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL })
+    }
+
+    /// Fills map slots as the object says: inner maps, and programs of program arrays.
+    ///
+    /// Programs that could not be linked leave their slots empty.
+    pub fn fill_slots(&mut self, object: &Object) {
+        let mut codes: HashMap<&str, Arc<Code>> = HashMap::new();
+        for (map, slots) in object.map_slots.iter().enumerate() {
+            for (i, slot) in slots {
+                match slot {
+                    Slot::Map(inner) => {
+                        let inner = u32::try_from(*inner).unwrap_or(u32::MAX);
+                        self.rt.maps.get_mut(map).map(|m| m.set_inner(*i, inner));
+                    }
+                    Slot::Program(name) => {
+                        let entry = object.programs.iter().find(|p| p.name == *name);
+                        let Some(Ok(program)) = entry.map(|e| &e.program) else { continue };
+                        let code = codes
+                            .entry(name.as_str())
+                            .or_insert_with(|| Arc::new(Code::new(&program.insns)));
+                        self.rt.maps.get_mut(map).map(|m| m.set_program(*i, code.clone()));
+                    }
+                }
+            }
+        }
     }
 
     /// The decoded program, to put into another's prog array.

@@ -25,14 +25,16 @@ fn fault(text: &str, memory: &[u8]) -> FaultKind {
 fn memory_traps_name_what_was_touched() {
     assert_eq!(fault("r0 = *(u8 *)(r1 +0)\nexit", b""), FaultKind::Null);
     assert_eq!(fault("r2 = 5000\nr0 = *(u8 *)(r2 +0)\nexit", b""), FaultKind::NoRegion);
-    let FaultKind::OutOfBounds { off: 1, size: 4, .. } = fault("r0 = *(u32 *)(r1 +1)\nexit", b"abcd")
+    let FaultKind::OutOfBounds { off: 1, size: 4, .. } =
+        fault("r0 = *(u32 *)(r1 +1)\nexit", b"abcd")
     else {
         panic!()
     };
     let FaultKind::OutOfBounds { off: -1, .. } = fault("*(u8 *)(r1 -1) = 0\nexit", b"abcd") else {
         panic!()
     };
-    let FaultKind::OutOfBounds { off: 512, size: 512, .. } = fault("*(u8 *)(r10 +0) = 0\nexit", b"")
+    let FaultKind::OutOfBounds { off: 512, size: 512, .. } =
+        fault("*(u8 *)(r10 +0) = 0\nexit", b"")
     else {
         panic!()
     };

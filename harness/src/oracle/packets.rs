@@ -9,10 +9,9 @@ pub fn inputs(prog_type: ProgType) -> Vec<Input> {
     use ProgType::*;
     match prog_type {
         SocketFilter | SchedCls | SchedAct | Xdp | CgroupSkb | LwtIn | LwtOut | LwtXmit
-        | LwtSeg6local | SkSkb | FlowDissector => frames()
-            .into_iter()
-            .map(|data| Input { data, ..Input::default() })
-            .collect(),
+        | LwtSeg6local | SkSkb | FlowDissector => {
+            frames().into_iter().map(|data| Input { data, ..Input::default() }).collect()
+        }
         _ => {
             let ctx = |seed: u64| (0..12u64).flat_map(|i| (seed * i).to_le_bytes()).collect();
             (0..5).map(|seed| Input { ctx: ctx(seed), ..Input::default() }).collect()

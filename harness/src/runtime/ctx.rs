@@ -29,7 +29,7 @@ const SHARED_INFO: u32 = 320;
 /// `NET_SKB_PAD + NET_IP_ALIGN` on x86-64.
 const SKB_HEADROOM: u32 = 64;
 /// Room before an skb's data here: helpers may push headers, and the kernel would make room.
-const SKB_ROOM: u32 = 1024;
+const SKB_ROOM: u32 = 16_384;
 /// Longest skb after growing (`SKB_MAX_ALLOC`).
 const SKB_LIMIT: u32 = 16_064;
 /// `XDP_PACKET_HEADROOM`.
@@ -188,6 +188,7 @@ fn prepare_skb(
         mac: SKB_ROOM,
         network,
         is_direct,
+        is_encapsulated: false,
         frags: Vec::new(),
     };
     let mut view = vec![0; SKB_SIZE];
@@ -363,6 +364,7 @@ fn prepare_xdp(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
         mac: headroom + meta_len,
         network: headroom + meta_len + ETH_HLEN,
         is_direct: true,
+        is_encapsulated: false,
         frags: frags.to_vec(),
     };
     packet.show(&mut rt.mem, rt.ctx);

@@ -48,6 +48,8 @@ pub struct Packet {
     pub network: u32,
     /// False where the program type reads the packet through helpers only.
     pub is_direct: bool,
+    /// An outer header was added by `bpf_skb_adjust_room`.
+    pub is_encapsulated: bool,
     /// What follows `end` in pages of its own (xdp only).
     pub frags: Vec<u8>,
 }

@@ -49,7 +49,7 @@ fn lookup_on(c: &mut Call<'_>, map: u64, key: u64, cpu: u32) -> Result<u64, Stop
     let key = c.bytes(key, c.sizes(m)?.0)?;
     let rt = &mut *c.rt;
     let Some(map) = rt.maps.get_mut(m) else { return Ok(0) };
-    Ok(match map.lookup(&rt.mem, &key, cpu)? {
+    Ok(match map.lookup(&key, cpu)? {
         Found::Nothing => 0,
         Found::Value(addr) => addr,
         Found::Map(i) => rt.maps.get(i as usize).map_or(0, |m| Memory::addr(m.handle(), 0)),

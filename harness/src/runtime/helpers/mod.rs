@@ -9,6 +9,7 @@ mod format;
 mod map;
 mod packet;
 mod ring;
+mod skb;
 mod text;
 mod time;
 mod trace;
@@ -43,8 +44,15 @@ pub enum HelperSet {
 
 impl HelperSet {
     pub fn linux() -> HelperSet {
-        let tables =
-            [map::TABLE, time::TABLE, trace::TABLE, ring::TABLE, packet::TABLE, text::TABLE];
+        let tables = [
+            map::TABLE,
+            time::TABLE,
+            trace::TABLE,
+            ring::TABLE,
+            packet::TABLE,
+            skb::TABLE,
+            text::TABLE,
+        ];
         HelperSet::Linux(Arc::new(tables.into_iter().flatten().copied().collect()))
     }
 

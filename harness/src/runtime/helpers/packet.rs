@@ -45,7 +45,7 @@ const XDP_FRAME: u32 = 40;
 const META_MAX: u32 = 255;
 const EACCES: i64 = 13;
 
-fn packet(c: &Call<'_>) -> Result<Packet, Stop> {
+pub(super) fn packet(c: &Call<'_>) -> Result<Packet, Stop> {
     let none = TrapKind::Unsupported("packet helper without a packet");
     c.rt.packet.clone().ok_or(Stop::Trap(none))
 }
@@ -60,7 +60,7 @@ fn linear(c: &Call<'_>) -> Result<Packet, Stop> {
 }
 
 /// Takes over moved ends and shows them to the program.
-fn renew(c: &mut Call<'_>, p: Packet) {
+pub(super) fn renew(c: &mut Call<'_>, p: Packet) {
     p.show(&mut c.rt.mem, c.rt.ctx);
     c.rt.packet = Some(p);
 }

@@ -10,6 +10,7 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
     ("bpf_ktime_get_coarse_ns", ktime),
     ("bpf_ktime_get_boot_ns", boot),
     ("bpf_ktime_get_tai_ns", tai),
+    ("bpf_jiffies64", jiffies),
     ("bpf_get_prandom_u32", random),
     ("bpf_get_smp_processor_id", cpu),
     ("bpf_get_numa_node_id", numa),
@@ -37,6 +38,11 @@ fn boot(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
 fn tai(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
     let w = world(c);
     Ok(w.now().wrapping_add(w.tai_offset_ns))
+}
+
+/// Ticks of 4 ms, as with `CONFIG_HZ=250`.
+fn jiffies(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {
+    Ok(world(c).now() / 4_000_000)
 }
 
 fn random(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {

@@ -11,6 +11,7 @@ mod lpm;
 mod queue;
 mod ring;
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bpfassay_object::model::MapDef;
@@ -132,6 +133,10 @@ enum Kind {
     Progs(Vec<Option<Arc<Code>>>),
     /// Array of maps: index of the inner map in the runtime.
     Maps(Vec<Option<u32>>),
+    /// Hash of maps: key to index.
+    MapsByKey(BTreeMap<Vec<u8>, u32>),
+    /// Bloom filter, here without false positives.
+    Bloom(HashSet<Vec<u8>>),
     /// Perf event array: no event is attached.
     Events,
     /// Known, not modelled: operations stop the run.
@@ -176,6 +181,8 @@ impl Map {
             Ringbuf => Kind::Ring(Ring::new(index, &shape)?),
             ProgArray if entries <= 1 << 20 => Kind::Progs(vec![None; entries]),
             ArrayOfMaps if entries <= 1 << 20 => Kind::Maps(vec![None; entries]),
+            HashOfMaps => Kind::MapsByKey(BTreeMap::new()),
+            BloomFilter => Kind::Bloom(HashSet::new()),
             PerfEventArray => Kind::Events,
             _ => Kind::Unmodelled,
         };
@@ -199,7 +206,7 @@ impl Map {
         }
     }
 
-    pub fn lookup(&mut self, mem: &Memory, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
+    pub fn lookup(&mut self, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
         Ok(match &mut self.kind {
             Kind::Array(a) => found(a.lookup(&self.shape, key, cpu)),
             Kind::Hash(h) => found(h.lookup(&self.shape, key, cpu)),
@@ -208,10 +215,13 @@ impl Map {
                 Some(Some(inner)) => Found::Map(*inner),
                 _ => Found::Nothing,
             },
-            Kind::Queue(_) | Kind::Ring(_) | Kind::Events | Kind::Progs(_) | Kind::Unmodelled => {
-                let _ = mem;
-                return Err(Unmodelled);
-            }
+            Kind::MapsByKey(m) => m.get(key).map_or(Found::Nothing, |i| Found::Map(*i)),
+            Kind::Queue(_)
+            | Kind::Ring(_)
+            | Kind::Bloom(_)
+            | Kind::Events
+            | Kind::Progs(_)
+            | Kind::Unmodelled => return Err(Unmodelled),
         })
     }
 
@@ -244,6 +254,11 @@ impl Map {
     pub fn push(&mut self, value: &[u8], flags: u64) -> Result<i64, Unmodelled> {
         match &mut self.kind {
             Kind::Queue(q) => Ok(q.push(value, flags)),
+            Kind::Bloom(b) if flags == ANY => {
+                b.insert(value.to_vec());
+                Ok(0)
+            }
+            Kind::Bloom(_) => Ok(-errno::EINVAL),
             _ => Err(Unmodelled),
         }
     }
@@ -252,6 +267,8 @@ impl Map {
     pub fn pop(&mut self, out: &mut [u8], keep: bool) -> Result<i64, Unmodelled> {
         match &mut self.kind {
             Kind::Queue(q) => Ok(q.pop(out, keep)),
+            // Peeking asks whether the value is in the set.
+            Kind::Bloom(b) if keep => Ok(if b.contains(&*out) { 0 } else { -errno::ENOENT }),
             _ => Err(Unmodelled),
         }
     }
@@ -291,6 +308,13 @@ impl Map {
     pub fn set_inner(&mut self, i: u32, map: u32) -> bool {
         match &mut self.kind {
             Kind::Maps(m) => m.get_mut(i as usize).map(|s| *s = Some(map)).is_some(),
+            Kind::MapsByKey(m) => {
+                // The object gives slots by number; they are keys where the map hashes.
+                let mut key = i.to_le_bytes().to_vec();
+                key.resize(self.shape.key_size as usize, 0);
+                m.insert(key, map);
+                true
+            }
             _ => false,
         }
     }
