@@ -28,6 +28,9 @@ use crate::{verbose, verifier_bug};
 /// Registers that pass arguments (`MAX_BPF_FUNC_REG_ARGS`).
 const MAX_ARGS: usize = 5;
 
+/// What is released must be trusted too (`is_kfunc_trusted_args`).
+const TRUSTED_ARGS: KfuncFlags = KfuncFlags(KfuncFlags::TRUSTED_ARGS.0 | KfuncFlags::RELEASE.0);
+
 const ALLOC: RegType = RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC);
 
 fn invalid<T>() -> Check<T> {
@@ -85,9 +88,8 @@ fn check_arg(
         return invalid();
     }
     let reg = *env.reg(regno);
-    let trusted = KfuncFlags(KfuncFlags::TRUSTED_ARGS.0 | KfuncFlags::RCU.0);
     let may_be_null = register_is_null(&reg) || reg.ty.may_be_null();
-    if meta.has(trusted) && may_be_null && !param.has("__nullable") {
+    if (meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU)) && may_be_null && !param.has("__nullable") {
         verbose!(env, "Possibly NULL pointer passed to trusted arg{i}\n");
         return Err(Errno::EACCES.into());
     }
@@ -163,7 +165,7 @@ fn check_trust(env: &mut Env<'_>, meta: &mut KfuncMeta, kind: PtrArg, regno: Reg
         return Ok(());
     }
     let is_rcu = meta.has(KfuncFlags::RCU);
-    if !meta.has(KfuncFlags::TRUSTED_ARGS) && !is_rcu || is_trusted_reg(reg) {
+    if !meta.has(TRUSTED_ARGS) && !is_rcu || is_trusted_reg(reg) {
         return Ok(());
     }
     if !is_rcu {
