@@ -135,7 +135,9 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
 /// BPF_EXIT or `bpf_throw` (`process_bpf_exit_full`).
 fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> Check<Step> {
     let outermost = env.cur.curframe() == 0;
-    refs::check_resource_leak(env, exception, outermost, "BPF_EXIT instruction in main prog")?;
+    let is_throw = exception && env.kernel.features.throw_checks_regions;
+    let prefix = if is_throw { "bpf_throw" } else { "BPF_EXIT instruction in main prog" };
+    refs::check_resource_leak(env, exception, is_throw || outermost, prefix)?;
     if exception {
         return Ok(Step::PathDone);
     }
