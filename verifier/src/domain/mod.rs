@@ -9,3 +9,6 @@ pub mod reg;
 pub mod stack;
 pub mod state;
 pub mod tnum;
+
+#[cfg(test)]
+mod tests;
