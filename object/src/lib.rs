@@ -18,6 +18,7 @@ mod error;
 mod extern_values;
 mod externs;
 mod link;
+mod map_btf;
 mod maps;
 pub mod model;
 mod open;

@@ -15,6 +15,7 @@ use crate::btf::{linkage, Btf, BtfKind};
 use crate::core::{self, Candidates, Outcome};
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::extern_values::{self, Resolved};
+use crate::map_btf;
 use crate::maps::Slot;
 use crate::model::{AttachTarget, KernelBtfRef, MapDef, ProgFlags, Program};
 use crate::open::{Func, Opened};
@@ -406,7 +407,23 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
     if def.map_type == M::PerfEventArray && def.max_entries == 0 {
         def.max_entries = target.possible_cpus;
     }
-    let no_btf = matches!(
+    if def.map_type != M::StructOps && !has_types(def, btf) {
+        def.btf_key_type_id = 0;
+        def.btf_value_type_id = 0;
+    }
+    if def.max_entries == 0 && needs_entries(def.map_type) {
+        def.max_entries =
+            if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
+        let name = &def.source_name;
+        notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
+    }
+}
+
+/// True if the map is created with the types its definition names: libbpf never tries for some map types, and tries
+/// again without where the kernel refuses.
+fn has_types(def: &MapDef, btf: Option<&Btf>) -> bool {
+    use MapType as M;
+    let untyped = matches!(
         def.map_type,
         M::PerfEventArray
             | M::CgroupArray
@@ -423,18 +440,7 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
             | M::Stack
             | M::Arena
     );
-    // The kernel refuses a key type without a value type; libbpf then tries without either.
-    let half = def.btf_key_type_id != 0 && def.btf_value_type_id == 0;
-    if no_btf || half || btf.is_none() {
-        def.btf_key_type_id = 0;
-        def.btf_value_type_id = 0;
-    }
-    if def.max_entries == 0 && needs_entries(def.map_type) {
-        def.max_entries =
-            if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
-        let name = &def.source_name;
-        notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
-    }
+    !untyped && btf.is_some_and(|b| map_btf::is_taken(b, def))
 }
 
 /// Map types the kernel does not create with `max_entries` 0.
