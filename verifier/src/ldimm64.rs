@@ -194,6 +194,11 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
         verbose!(env, "ldimm64 specifies invalid btf_id {}.\n", id);
         return Err(Errno::ENOENT.into());
     };
+    // Without CONFIG_KALLSYMS_ALL the kernel knows the addresses of functions only.
+    if t.kind() == BtfKind::Var && !env.kernel.config.has("KALLSYMS_ALL") {
+        verbose!(env, "ldimm64 failed to find the address for kernel symbol '{}'.\n", t.name());
+        return Err(Errno::ENOENT.into());
+    }
     let rdonly_mem = RegType::with(RegBase::Mem, TypeFlags::MEM_RDONLY);
     let used = match t.kind() {
         BtfKind::Func => AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size: 0 },

@@ -2,7 +2,7 @@
 //! (`bpf_prog_load`, `bpf_prog_load_check_attach` of `kernel/bpf/syscall.c`).
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{AttachType, ProgInfo, ProgType};
 
 use crate::config::Config;
 use crate::stop::{Check, Errno, Stop};
@@ -13,12 +13,7 @@ const MAX_INSNS: usize = 1_000_000;
 /// The attach type the kernel goes on with: two program types have a default
 /// (`bpf_prog_load_fixup_attach_type`).
 pub fn effective_attach_type(prog: &Program) -> Option<AttachType> {
-    let given = prog.expected_attach_type.filter(|t| t.number() != 0);
-    match prog.prog_type {
-        ProgType::CgroupSock => given.or(Some(AttachType::CgroupInetSockCreate)),
-        ProgType::SkReuseport => given.or(Some(AttachType::SkReuseportSelect)),
-        _ => given,
-    }
+    ProgInfo::of(prog.prog_type)?.effective_attach(prog.expected_attach_type)
 }
 
 /// Refuses what the system call refuses.
@@ -34,7 +29,7 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
         return Err(Errno::E2BIG.into());
     }
     check_attach(prog)?;
-    if prog.prog_type == ProgType::Unspec {
+    if config.kernel.prog_type_lacks(prog.prog_type).is_some() {
         return Err(Errno::EINVAL.into());
     }
     check_name(&prog.name)
@@ -56,48 +51,8 @@ fn check_attach(prog: &Program) -> Check {
     if has_btf_id && !by_btf {
         return Err(Errno::EINVAL.into());
     }
-    // 0 is also the number of an attach type.
-    let attach = effective_attach_type(prog).unwrap_or(AttachType::CgroupInetIngress);
-    if allows_attach(prog.prog_type, attach) {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL.into())
+    if effective_attach_type(prog).is_none() {
+        return Err(Errno::EINVAL.into());
     }
-}
-
-/// Attach types a program type can be loaded for; types without a list take any.
-fn allows_attach(prog_type: ProgType, attach: AttachType) -> bool {
-    use AttachType::*;
-    match prog_type {
-        ProgType::CgroupSock => {
-            matches!(attach, CgroupInetSockCreate | CgroupInetSockRelease | CgroupInet4PostBind | CgroupInet6PostBind)
-        }
-        ProgType::CgroupSockAddr => matches!(
-            attach,
-            CgroupInet4Bind
-                | CgroupInet6Bind
-                | CgroupInet4Connect
-                | CgroupInet6Connect
-                | CgroupUnixConnect
-                | CgroupInet4Getpeername
-                | CgroupInet6Getpeername
-                | CgroupUnixGetpeername
-                | CgroupInet4Getsockname
-                | CgroupInet6Getsockname
-                | CgroupUnixGetsockname
-                | CgroupUdp4Sendmsg
-                | CgroupUdp6Sendmsg
-                | CgroupUnixSendmsg
-                | CgroupUdp4Recvmsg
-                | CgroupUdp6Recvmsg
-                | CgroupUnixRecvmsg
-        ),
-        ProgType::CgroupSkb => matches!(attach, CgroupInetIngress | CgroupInetEgress),
-        ProgType::CgroupSockopt => matches!(attach, CgroupSetsockopt | CgroupGetsockopt),
-        ProgType::SkLookup => attach == SkLookup,
-        ProgType::SkReuseport => matches!(attach, SkReuseportSelect | SkReuseportSelectOrMigrate),
-        ProgType::Netfilter => attach == Netfilter,
-        ProgType::Syscall | ProgType::Ext => attach.number() == 0,
-        _ => true,
-    }
+    Ok(())
 }

@@ -6,12 +6,14 @@ use bpfassay_isa::{Reg, Size};
 use bpfassay_spec::{ProgType, RegBase};
 
 use super::callinfo::CallMeta;
+use super::func_call::prepare_func_exit;
 use crate::transfer::mark::mark_reg_unknown;
 use super::mem::{check_reg_arg, RegArg};
 use super::refs::check_resource_leak;
 use super::region::{check_fixed, check_ptr_off_reg, reject_negative_min};
 use super::Access;
 use crate::env::Env;
+use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -130,5 +132,19 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
     }
     mark_reg_unknown(env, Reg::R0);
     env.reg_mut(Reg::R0).subreg_def = env.insn_idx as i32 + 1;
+    if env.cur.curframe() > 0 && env.kernel.features.ld_abs_may_leave_subprog {
+        return leave_subprog_early(env);
+    }
+    Ok(())
+}
+
+/// Beyond the packet's end the load leaves the subprogram with R0 = 0: that path goes on, the other waits.
+fn leave_subprog_early(env: &mut Env<'_>) -> Check {
+    env.mark_reg_scratched(Reg::R0);
+    let idx = env.insn_idx;
+    push_stack(env, idx + 1, idx, false)?;
+    env.reg_mut(Reg::R0).mark_known_zero();
+    prepare_func_exit(env)?;
+    env.insn_idx = env.insn_idx.wrapping_sub(1);
     Ok(())
 }

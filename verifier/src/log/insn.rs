@@ -4,9 +4,11 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use bpfassay_isa::disasm::{write_insn, Names};
-use bpfassay_isa::RawInsn;
+use bpfassay_isa::{Imm64, Insn, RawInsn};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::helper::{func_id_name, MAX_ID};
+
+use bpfassay_spec::MapType;
 
 use crate::env::{AuxUse, Env};
 
@@ -64,7 +66,14 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
 fn stand_in_address(env: &Env<'_>, insn_idx: u32) -> Option<u64> {
     const MAPS: u64 = 0xffff_8881_0000_0000;
     const VARIABLES: u64 = 0xffff_ffff_8000_0000;
+    /// Where a process would have its arena mapped.
+    const ARENA: u64 = 0x7f00_0000_0000;
+    let is_value = matches!(env.insn(insn_idx), Some(Insn::LoadImm64 { value: Imm64::MapValue { .. }, .. }));
     match env.aux.get(insn_idx as usize)?.used {
+        AuxUse::Map { map, off } if is_value && env.map(map).def.map_type == MapType::Arena => {
+            let start = env.map(map).def.map_extra;
+            Some(if start == 0 { ARENA } else { start } + u64::from(off))
+        }
         AuxUse::Map { map, off } => Some(MAPS + (u64::from(map.0) << 30) + u64::from(off)),
         AuxUse::BtfVar { .. } => Some(VARIABLES),
         _ => None,
