@@ -1,13 +1,27 @@
 //! Compares our level-2 logs with the running kernel's on generated scalar programs.
 //!
-//! `scalars [FIRST_SEED [COUNT [LEN [BRANCHES [REGS [POINTERS]]]]]]`
+//! `scalars [FIRST_SEED [COUNT [LEN [BRANCHES [REGS [POINTERS]]]]]]`; with SHOW set, whole logs of programs that
+//! differ; with RECORD set, program and kernel log of each into that folder.
+
+use std::path::Path;
 
 use bpfassay_harness::compare::{compare, Agreement, CompareOptions};
 use bpfassay_harness::gen::scalar::{program, Shape};
 use bpfassay_harness::kernel::Session;
+use bpfassay_object::model::Program;
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{Capabilities, Config};
+
+/// One slot per line in hexadecimal, an empty line, the kernel's log.
+fn record(dir: &Path, seed: u64, p: &Program, log: &str) -> std::io::Result<()> {
+    let mut out = String::new();
+    for insn in &p.insns {
+        let bytes = u64::from_be_bytes(insn.to_le_bytes());
+        out.push_str(&format!("{bytes:016x}\n"));
+    }
+    std::fs::write(dir.join(format!("{seed}.txt")), format!("{out}\n{log}"))
+}
 
 fn main() {
     let args: Vec<u32> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
@@ -41,6 +55,9 @@ fn main() {
             unsupported += 1;
             println!("{seed}: unsupported {:?}", c.unsupported);
             continue;
+        }
+        if let Some(dir) = std::env::var_os("RECORD") {
+            record(dir.as_ref(), seed, &p, &c.kernel_log).expect("a writable folder");
         }
         if c.agreement == Agreement::Agree && c.log_difference.is_none() && c.stats_equal() {
             same += 1;

@@ -1,0 +1,89 @@
+//! Whole level-2 logs of generated scalar programs, as kernel 6.18.44 wrote them.
+//!
+//! A file holds the program, one slot per line in hexadecimal (bytes in memory order), an empty line,
+//! and the log.  They were made by the `scalars` example of the harness.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bpfassay_diag::log::diff;
+use bpfassay_isa::RawInsn;
+use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_spec::{Kernel, ProgType};
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{verify, Capabilities, Config};
+
+fn program(name: &str, insns: Vec<RawInsn>) -> Program {
+    Program {
+        name: name.to_string(),
+        section: "tc".into(),
+        prog_type: ProgType::SchedCls,
+        expected_attach_type: None,
+        attach_target: None,
+        insns,
+        license: "GPL".into(),
+        maps: Arc::new(Vec::new()),
+        btf: None,
+        btfs: vec![KernelBtfRef::Vmlinux],
+        func_info: Vec::new(),
+        line_info: Vec::new(),
+        flags: ProgFlags::default(),
+        kern_version: 0,
+        subprogs: Vec::new(),
+        notes: Vec::new(),
+        missing: Vec::new(),
+    }
+}
+
+fn our_log(program: &Program, release: &str) -> String {
+    let kernel = Kernel::by_name(release).expect("a known build");
+    let config = Config {
+        kernel: &kernel,
+        vmlinux: None,
+        modules: Vec::new(),
+        // Instructions and states of every path, and statistics.
+        log_level: LogLevel(6),
+        log_limit: 0,
+        caps: Capabilities::ALL,
+    };
+    verify(program, &config).log
+}
+
+fn recorded() -> Vec<(String, Program, String)> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scalar_logs");
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("the folder of recorded logs") {
+        let path = entry.expect("a readable folder").path();
+        if path.extension().is_none_or(|e| e != "txt") {
+            continue;
+        }
+        let name = path.file_stem().and_then(|s| s.to_str()).expect("a name").to_string();
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let (code, log) = text.split_once("\n\n").expect("program and log");
+        let slot = |line: &str| {
+            let v = u64::from_str_radix(line, 16).expect("sixteen hexadecimal digits");
+            RawInsn::from_le_bytes(v.to_be_bytes())
+        };
+        let p = program(&name, code.lines().map(slot).collect());
+        all.push((name, p, log.to_string()));
+    }
+    assert!(all.len() >= 20, "only {} recorded logs", all.len());
+    all
+}
+
+#[test]
+fn logs_are_the_running_kernels() {
+    for (name, p, log) in recorded() {
+        if let Some(d) = diff(&our_log(&p, "6.18.44"), &log) {
+            panic!("{name}, line {}:\n  ours   {:?}\n  kernel {:?}", d.line, d.ours, d.kernels);
+        }
+    }
+}
+
+/// The recorded programs are chosen so that the features of the newer build decide most of them.
+#[test]
+fn the_older_build_answers_differently() {
+    let all = recorded();
+    let differ = all.iter().filter(|(_, p, log)| diff(&our_log(p, "6.18.15"), log).is_some()).count();
+    assert!(differ * 2 > all.len(), "{differ} of {}", all.len());
+}
