@@ -85,6 +85,7 @@ pub static TABLES: [RuleTable; 34] = [
         Rule { helper: 174, tests: &[], answer: Answer::Deny },
         Rule { helper: -1, tests: &[], answer: Answer::Try(4) },
         Rule { helper: -1, tests: &[(true, Test::Attach(&[AttachType::TraceIter])), (true, Test::Hook(&["bpf_iter_tcp"]))], answer: Answer::Go(30) },
+        Rule { helper: -1, tests: &[(true, Test::Attach(&[AttachType::TraceIter])), (true, Test::Hook(&["bpf_iter_unix"]))], answer: Answer::Go(30) },
         Rule { helper: -1, tests: &[], answer: Answer::Deny },
     ] },
     RuleTable { name: "bpf_lsm_func_proto", source: "kernel/bpf/bpf_lsm.c", rules: &[
