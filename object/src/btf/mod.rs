@@ -25,6 +25,7 @@ mod lookup;
 mod parse;
 mod resolve;
 mod show;
+mod subset;
 #[cfg(test)]
 mod tests;
 
