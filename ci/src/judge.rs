@@ -1,5 +1,6 @@
 //! From a program to its line in the report.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +28,13 @@ pub struct Target {
     /// False if the BTF holds only what bundled objects need: what it lacks is then
     /// *unsupported*, not missing from the kernel.
     pub btf_complete: bool,
+    /// Configuration values without `CONFIG_`, as in the kernel's file.
+    pub kconfig: Option<BTreeMap<String, String>>,
+    /// True if an option that is not there is unset, not unknown.
+    pub kconfig_complete: bool,
+    pub possible_cpus: u32,
+    /// `LINUX_VERSION_CODE`.
+    pub version_code: u32,
 }
 
 /// What the caller may change about how programs are loaded.

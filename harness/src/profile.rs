@@ -1,0 +1,130 @@
+//! A profile of the running kernel: what a verdict depends on beside the program.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bpfassay_object::btf::{Btf, BtfKind};
+use bpfassay_object::Opened;
+use bpfassay_spec::profile::{base64_encode, BtfBlob, Profile, RefusedType, SCHEMA};
+use bpfassay_spec::{Kernel, Kfunc};
+
+use crate::kernel::{Host, KernelError};
+
+/// Kernel types that the verifier itself looks up by name, whatever the object says.
+const VERIFIER_TYPES: [&str; 18] = [
+    "bpf_ctx_convert", "bpf_map", "bpf_array", "bpf_iter_num", "bpf_dynptr", "vm_area_struct",
+    "task_struct", "file", "inode", "cgroup", "linux_binprm", "seq_file", "path", "btf_ptr",
+    "sock", "sock_common", "tcp_sock", "socket",
+];
+
+/// Which types of the kernel's BTF a profile keeps.
+pub enum Types<'a> {
+    /// All: several MiB.
+    All,
+    /// Those that these objects name, and those that the verifier asks for.
+    NamedBy(&'a [Vec<u8>]),
+}
+
+/// Writes down the running kernel.
+pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
+    let base = base_of(&host.release)?;
+    let config = host.config().ok_or_else(|| {
+        KernelError::Program("the running kernel's configuration cannot be read".to_string())
+    })?;
+    let config: BTreeMap<String, String> = config
+        .iter()
+        .filter_map(|(k, v)| Some((k.strip_prefix("CONFIG_")?.to_string(), v.clone())))
+        .collect();
+    let whole = matches!(types, Types::All);
+    let modules = if whole { host.modules() } else { &[] };
+    let exists = |name: &str| {
+        let own = |b: &Btf| b.find_own_by_name_kind(name, BtfKind::Func).is_some();
+        own(host.btf()) || host.modules().iter().any(|(_, b)| own(b))
+    };
+    let kfuncs = Kfunc::all()
+        .iter()
+        .filter(|k| exists(k.name))
+        .map(|k| (k.name.to_string(), k.flags.names().into_iter().map(String::from).collect()))
+        .collect();
+    let blob = |name: &str, own: &Btf, kept: &Btf| BtfBlob {
+        name: name.to_string(),
+        sha256: sha256(&own.to_bytes()),
+        partial: !whole,
+        file: None,
+        base64: Some(base64_encode(&kept.to_bytes())),
+    };
+    let vmlinux = match types {
+        Types::All => blob("vmlinux", host.btf(), host.btf()),
+        Types::NamedBy(objects) => {
+            let mut names = names_of(objects);
+            names.extend(VERIFIER_TYPES.iter().map(|n| n.to_string()));
+            blob("vmlinux", host.btf(), &host.btf().subset(&names))
+        }
+    };
+    Ok(Profile {
+        schema: SCHEMA.to_string(),
+        name: if whole { host.release.clone() } else { format!("bundled-{}", base.release) },
+        complete: whole,
+        release: base.release.clone(),
+        base: base.release.clone(),
+        arch: base.arch.clone(),
+        nr_cpus: config.get("NR_CPUS").and_then(|n| n.parse().ok()).unwrap_or(base.nr_cpus),
+        possible_cpus: host.possible_cpus(),
+        features: base.features.list().into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+        jit: base.jit.clone(),
+        config,
+        vmlinux_btf: Some(vmlinux),
+        module_btf: modules.iter().map(|(n, b)| blob(n, b, b)).collect(),
+        kfuncs,
+        absent_helpers: BTreeSet::new(),
+        refused: refusals(&base),
+        symbols: BTreeMap::new(),
+    })
+}
+
+/// The known build a release belongs to: the same release, whatever the builder appended.
+fn base_of(release: &str) -> Result<Kernel, KernelError> {
+    let numbers = release.split(['-', '+', '_']).next().unwrap_or(release);
+    Kernel::by_name(numbers).ok_or_else(|| {
+        let known: Vec<_> = Kernel::known().map(|(_, r)| r).collect();
+        KernelError::Program(format!(
+            "no tables for kernel {release}; known releases are {}",
+            known.join(", ")
+        ))
+    })
+}
+
+fn refusals(base: &Kernel) -> Vec<RefusedType> {
+    base.refused
+        .iter()
+        .map(|r| RefusedType {
+            prog_type: r.prog_type.name().to_string(),
+            attach_type: r.attach_type.map(|a| a.name().to_string()),
+            errno: r.errno,
+        })
+        .collect()
+}
+
+/// Names of all types and externs in the objects' BTF, flavours cut off; unreadable objects name nothing.
+fn names_of(objects: &[Vec<u8>]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for bytes in objects {
+        let Ok(opened) = Opened::parse(bytes, "object") else { continue };
+        for t in opened.btf().into_iter().flat_map(Btf::own_types) {
+            let name = t.name();
+            let asked = matches!(
+                t.kind(),
+                BtfKind::Struct | BtfKind::Union | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Typedef
+                    | BtfKind::Func | BtfKind::Var
+            );
+            if asked && !name.is_empty() {
+                names.insert(name.split("___").next().unwrap_or(name).to_string());
+            }
+        }
+    }
+    names
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
