@@ -10,6 +10,7 @@ mod compare;
 mod diff_log;
 mod exit;
 mod inputs;
+mod record;
 mod render;
 mod run;
 mod setup;
@@ -28,6 +29,8 @@ enum Command {
     Check(check::Args),
     /// Judge objects beside the running kernel and show where the answers part.
     Compare(compare::Args),
+    /// Write down what the running kernel says of objects, or a profile of it.
+    Record(record::Args),
     /// Assemble text in the kernel's disassembly syntax.
     Asm(asm::AsmArgs),
     /// Print programs in the kernel's disassembly syntax.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Check(args) => check::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Record(args) => record::run(args),
         Command::Asm(args) => asm::run_asm(args),
         Command::Disasm(args) => asm::run_disasm(args),
         Command::Run(args) => run::run(args),

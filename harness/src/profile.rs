@@ -64,7 +64,7 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         schema: SCHEMA.to_string(),
         name: if whole { host.release.clone() } else { format!("bundled-{}", base.release) },
         complete: whole,
-        release: base.release.clone(),
+        release: if whole { host.release.clone() } else { base.release.clone() },
         base: base.release.clone(),
         arch: base.arch.clone(),
         nr_cpus: config.get("NR_CPUS").and_then(|n| n.parse().ok()).unwrap_or(base.nr_cpus),

@@ -40,6 +40,26 @@ impl Host {
         Ok(Host { release, version, btf, modules, config, symbols: OnceLock::new() })
     }
 
+    /// vmlinux BTF.
+    pub fn btf(&self) -> &Arc<Btf> {
+        &self.btf
+    }
+
+    /// Split BTF of every module, in name order.
+    pub fn modules(&self) -> &[(String, Arc<Btf>)] {
+        &self.modules
+    }
+
+    /// Configuration options with `CONFIG_` and their values; `None` where the file cannot be read.
+    pub fn config(&self) -> Option<&HashMap<String, String>> {
+        self.config.as_ref()
+    }
+
+    /// CPUs that may ever be there.
+    pub fn possible_cpus(&self) -> u32 {
+        sys::possible_cpus()
+    }
+
     /// Hands the facts to the loader.
     pub fn with_target<R>(&self, use_it: impl FnOnce(&Target<'_>) -> R) -> R {
         let kconfig = |name: &str| match &self.config {

@@ -1,5 +1,9 @@
 //! Stand-ins for systems without bpf().
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::Target;
 
@@ -19,6 +23,22 @@ enum Never {}
 impl Host {
     pub fn read() -> Result<Host, KernelError> {
         Err(KernelError::Unavailable)
+    }
+
+    pub fn btf(&self) -> &Arc<Btf> {
+        match self.none {}
+    }
+
+    pub fn modules(&self) -> &[(String, Arc<Btf>)] {
+        match self.none {}
+    }
+
+    pub fn config(&self) -> Option<&HashMap<String, String>> {
+        match self.none {}
+    }
+
+    pub fn possible_cpus(&self) -> u32 {
+        match self.none {}
     }
 
     pub fn with_target<R>(&self, _use_it: impl FnOnce(&Target<'_>) -> R) -> R {
