@@ -357,6 +357,10 @@ fn struct_ops_target(
         verbose!(env, "attach to invalid member {mname}(@idx {idx}) of struct {name}\n");
         return Err(Errno::EINVAL.into());
     };
+    if let Err(e) = check_member(name, mname, env.prog_sleepable) {
+        verbose!(env, "attach to unsupported member {mname} of struct {name}\n");
+        return Err(e.into());
+    }
     let args = stub_args(obj, btf, name, mname, proto);
     Ok(AttachInfo {
         btf: obj,
@@ -366,6 +370,50 @@ fn struct_ops_target(
         is_trace: false,
         args,
     })
+}
+
+/// Members without a stub cannot be implemented (`bpf_struct_ops_supported`), and some kinds let
+/// only some members sleep (`check_member`).
+fn check_member(st: &str, member: &str, sleepable: bool) -> Result<(), Errno> {
+    const TCP_CA: [&str; 12] = [
+        "ssthresh",
+        "cong_avoid",
+        "set_state",
+        "cwnd_event",
+        "in_ack_event",
+        "pkts_acked",
+        "min_tso_segs",
+        "cong_control",
+        "undo_cwnd",
+        "sndbuf_expand",
+        "init",
+        "release",
+    ];
+    const QDISC: [&str; 5] = ["enqueue", "dequeue", "init", "reset", "destroy"];
+    const SCX_SLEEPABLE: [&str; 8] = [
+        "init_task",
+        "cgroup_init",
+        "cgroup_exit",
+        "cgroup_prep_move",
+        "cpu_online",
+        "cpu_offline",
+        "init",
+        "exit",
+    ];
+    let (has_stub, may_sleep) = match st {
+        "tcp_congestion_ops" => (TCP_CA.contains(&member), true),
+        "Qdisc_ops" => (QDISC.contains(&member), true),
+        "sched_ext_ops" => (true, SCX_SLEEPABLE.contains(&member)),
+        "bpf_dummy_ops" => (true, member == "test_sleepable"),
+        _ => (true, true),
+    };
+    if !has_stub {
+        return Err(Errno::ENOTSUPP);
+    }
+    if sleepable && !may_sleep {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
 }
 
 /// Arguments that the kernel's stub of the member marks by suffix (`prepare_arg_info`).

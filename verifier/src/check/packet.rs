@@ -106,6 +106,10 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
         verbose!(env, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
         return Err(Errno::EINVAL.into());
     }
+    if env.kernel.features.ld_abs_may_leave_subprog && env.cur.frames().skip(1).any(|f| f.in_callback_fn) {
+        verbose!(env, "cannot use BPF_LD_[ABS|IND] within callback\n");
+        return Err(Errno::EINVAL.into());
+    }
     let raw = env.insns[env.insn_idx as usize];
     let is_ind = raw.mode() == Mode::Ind;
     if raw.dst != 0 || raw.off != 0 || raw.size() == Size::Dw || !is_ind && raw.src != 0 {

@@ -187,6 +187,17 @@ pub fn backtrack_insn(
             Jumped::Lost => return Ok(Traced::Lost),
         },
         Class::Ld => {
+            let is_packet = matches!(insn.mode(), Mode::Ind | Mode::Abs);
+            if is_packet && env.kernel.features.ld_abs_may_leave_subprog {
+                if bt.has(insn.dst) {
+                    return Ok(Traced::Lost);
+                }
+                // What follows is the caller: the load failed and left the subprogram.
+                if subseq != i64::from(idx) + 1 {
+                    bt.enter_subprog(env)?;
+                }
+                return Ok(Traced::Yes);
+            }
             if !bt.has(insn.dst) {
                 return Ok(Traced::Yes);
             }
