@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bpfassay_harness::engine::{Input as RunInput, Instance, Outcome as RunOutcome};
 use bpfassay_harness::engines::kernel::{Kernel, LoadError};
@@ -12,8 +13,9 @@ use bpfassay_harness::runtime::maps::Map;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::{conformance, pcap};
-use bpfassay_isa::RawInsn;
-use bpfassay_object::model::Program;
+use bpfassay_isa::{classic, RawInsn};
+use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_spec::ProgType;
 use clap::ValueEnum;
 use serde_json::{json, Value};
 
@@ -25,7 +27,7 @@ use crate::setup::{self, KernelArgs};
 #[derive(clap::Args)]
 pub struct Args {
     /// Object whose program is run; `-` for standard input.
-    #[arg(value_name = "OBJ", required_unless_present_any = ["raw", "conformance"])]
+    #[arg(value_name = "OBJ", required_unless_present_any = ["raw", "cbpf", "conformance"])]
     object: Option<PathBuf>,
     #[command(flatten)]
     kernel: KernelArgs,
@@ -63,6 +65,9 @@ pub struct Args {
     /// Memory of a raw program.
     #[arg(long, value_name = "FILE", requires = "raw")]
     mem: Option<PathBuf>,
+    /// Classic filter, as `tcpdump -dd` or `-ddd` prints it; run as eBPF on whole frames.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["object", "raw"])]
+    cbpf: Option<PathBuf>,
     /// Runs every `.data` file of a folder of the public conformance suite.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["object", "raw"])]
     conformance: Option<PathBuf>,
@@ -149,15 +154,54 @@ fn run_conformance(dir: &Path) -> Result<Outcome, Outcome> {
     })
 }
 
+/// The eBPF form of a classic filter, as a program that sees frames from their link header on.
+fn classic_program(file: &Path) -> Result<Program, Outcome> {
+    let text = String::from_utf8_lossy(&read(file)?).into_owned();
+    let wrong = |e: &dyn std::fmt::Display| {
+        fail(Outcome::NotJudged, format!("{}: {e}", file.display()))
+    };
+    let filter = classic::parse(&text).map_err(|e| wrong(&e))?;
+    let checked = classic::check(&filter).map_err(|e| {
+        fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display()))
+    })?;
+    let insns = classic::translate(&checked).map_err(|e| wrong(&e))?;
+    Ok(Program {
+        name: "classic".into(),
+        section: String::new(),
+        prog_type: ProgType::SchedCls,
+        expected_attach_type: None,
+        attach_target: None,
+        insns,
+        license: "GPL".into(),
+        maps: Arc::new(Vec::new()),
+        btf: None,
+        btfs: vec![KernelBtfRef::Vmlinux],
+        func_info: Vec::new(),
+        line_info: Vec::new(),
+        flags: ProgFlags::default(),
+        kern_version: 0,
+        subprogs: Vec::new(),
+        notes: Vec::new(),
+        missing: Vec::new(),
+    })
+}
+
 fn run_object(args: &Args) -> Result<Outcome, Outcome> {
+    if let Some(file) = &args.cbpf {
+        return run_program(&classic_program(file)?, args);
+    }
     let path = args.object.as_deref().unwrap_or(Path::new("-"));
     let target = setup::target(&args.kernel)?;
     let bytes = read(path)?;
     let at = path.display();
-    let entries = setup::load(&bytes, &at.to_string(), &target)
+    let programs = setup::load(&bytes, &at.to_string(), &target)
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
-    let program = setup::choose(&entries, args.prog.as_deref())
+    let program = setup::choose(&programs, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;
+    run_program(program, args)
+}
+
+fn run_program(program: &Program, args: &Args) -> Result<Outcome, Outcome> {
     let ctx = read_if(&args.ctx_in)?;
     if let Some(capture) = &args.pcap {
         return run_pcap(program, capture, &ctx, args);
