@@ -8,6 +8,7 @@ pub mod gen;
 pub mod kernel;
 pub mod oracle;
 pub mod pcap;
+pub mod probe;
 pub mod profile;
 pub mod raw;
 pub mod runtime;

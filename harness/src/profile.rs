@@ -8,6 +8,7 @@ use bpfassay_spec::profile::{base64_encode, BtfBlob, Profile, RefusedType, SCHEM
 use bpfassay_spec::{Kernel, Kfunc};
 
 use crate::kernel::{Host, KernelError};
+use crate::probe;
 
 /// Kernel types that the verifier itself looks up by name, whatever the object says.
 const VERIFIER_TYPES: [&str; 18] = [
@@ -60,23 +61,31 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
             blob("vmlinux", host.btf(), &host.btf().subset(&names))
         }
     };
+    // Where the kernel lets itself be asked, its answers go before the tables'.
+    let asked = match probe::ask(&base) {
+        Ok(answers) => Some(answers),
+        Err(KernelError::Unavailable | KernelError::NotPermitted) => None,
+        Err(e) => return Err(e),
+    };
+    let features = asked.iter().flat_map(|a| &a.features).map(|(n, v)| (n.to_string(), *v));
+    let agrees = asked.as_ref().is_none_or(|a| a.notes.is_empty());
     Ok(Profile {
         schema: SCHEMA.to_string(),
         name: if whole { host.release.clone() } else { format!("bundled-{}", base.release) },
-        complete: whole,
+        complete: whole && agrees,
         release: if whole { host.release.clone() } else { base.release.clone() },
         base: base.release.clone(),
         arch: base.arch.clone(),
         nr_cpus: config.get("NR_CPUS").and_then(|n| n.parse().ok()).unwrap_or(base.nr_cpus),
         possible_cpus: host.possible_cpus(),
-        features: base.features.list().into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+        features: base.features.list().into_iter().map(|(n, v)| (n.to_string(), v)).chain(features).collect(),
         jit: base.jit.clone(),
         config,
         vmlinux_btf: Some(vmlinux),
         module_btf: modules.iter().map(|(n, b)| blob(n, b, b)).collect(),
         kfuncs,
-        absent_helpers: BTreeSet::new(),
-        refused: refusals(&base),
+        absent_helpers: asked.as_ref().map(|a| a.absent_helpers.clone()).unwrap_or_default(),
+        refused: asked.map_or_else(|| refusals(&base), |a| a.refused),
         symbols: BTreeMap::new(),
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::uapi::{AttachType, ProgType};
 
 pub use crate::generated::kernels::{Features, Jit, Limits};
-use crate::generated::kernels::{BUILDS, LIMITS};
+use crate::generated::kernels::{BUILDS, LIMITS, PROBES};
 
 /// Enabled configuration symbols, without `CONFIG_`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -69,6 +69,23 @@ pub struct Build {
     pub jit: Jit,
     pub jit_inlines: &'static [&'static str],
     pub refused: &'static [Refusal],
+}
+
+/// A program that a kernel accepts exactly if it has the feature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FeatureProbe {
+    /// Name of the feature.
+    pub feature: &'static str,
+    pub prog_type: ProgType,
+    /// In the kernel's disassembly syntax; licence GPL, no maps.
+    pub text: &'static str,
+}
+
+impl FeatureProbe {
+    /// Every probe; features without one cannot be found out by loading alone.
+    pub fn all() -> &'static [FeatureProbe] {
+        PROBES
+    }
 }
 
 /// A program type that a build refuses before verification.

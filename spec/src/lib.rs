@@ -24,7 +24,7 @@ pub mod uapi;
 pub use callers::{HelperTable, ProtoLookup};
 pub use ctx::{AccessType, CtxAccess};
 pub use helper::HelperProto;
-pub use kernel::{Config, Features, Jit, Kernel, Limits};
+pub use kernel::{Config, FeatureProbe, Features, Jit, Kernel, Limits};
 pub use kfunc::{Kfunc, KfuncFlags};
 pub use map::{MapInfo, MapSpec};
 pub use profile::{Profile, ProfileError};

@@ -37,9 +37,10 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
         header("Kernel builds, features and limits.", "spec/data/{features,limits}.toml, kernels/");
     let _ = writeln!(
         out,
-        "use crate::kernel::{{Build, Refusal}};\nuse crate::uapi::{{AttachType, ProgType}};\n"
+        "use crate::kernel::{{Build, FeatureProbe, Refusal}};\nuse crate::uapi::{{AttachType, ProgType}};\n"
     );
     feature_struct(&rows::list(&features, "feature"), &builds, &mut out)?;
+    probes(&rows::list(&features, "feature"), names, &mut out)?;
     limit_struct(&rows::list(&limits, "limit"), &mut out)?;
     jit_struct(&mut out);
     let _ = writeln!(out, "pub static BUILDS: [Build; {}] = [", builds.len());
@@ -53,7 +54,7 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
 fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result<()> {
     let _ = writeln!(out, "/// Behaviour that differs between builds, by name.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Features {{");
     for row in list {
-        rows::only(row, &["name", "about", "mirrors", "has", "lacks"])?;
+        rows::only(row, &["name", "about", "mirrors", "has", "lacks", "probe", "probe_type"])?;
         let name = rows::text(row, "name")?;
         let (has, lacks) = (rows::texts(row, "has"), rows::texts(row, "lacks"));
         for build in builds {
@@ -83,6 +84,22 @@ fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result
         let _ = writeln!(out, "            {name:?} => Some(&mut self.{name}),");
     }
     out.push_str("            _ => None,\n        }\n    }\n}\n\n");
+    Ok(())
+}
+
+/// Programs that tell by their verdict whether a kernel has a feature.
+fn probes(list: &[&Table], names: &Names, out: &mut String) -> Result<()> {
+    out.push_str("pub static PROBES: &[FeatureProbe] = &[\n");
+    for row in list.iter().filter(|r| r.contains_key("probe")) {
+        let _ = writeln!(
+            out,
+            "    FeatureProbe {{ feature: {:?}, prog_type: {}, text: {:?} }},",
+            rows::text(row, "name")?,
+            names.uapi("ProgType", rows::text(row, "probe_type")?)?,
+            rows::text(row, "probe")?
+        );
+    }
+    out.push_str("];\n\n");
     Ok(())
 }
 
