@@ -1,6 +1,6 @@
 //! The tables against what real kernels answered (`truth/`, recorded by `truth/record.py`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_spec::lsm;
 use bpfassay_spec::{
@@ -28,11 +28,11 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// Helper letters: `!` unknown, `-` not allowed, `p` not in this probe, `s` might sleep,
 /// `g` GPL only, `+` allowed, `a` allowed where every program must be GPL.
-fn check_helpers(kernel: &Kernel, text: &str) -> usize {
+fn check_helpers<'a>(kernel: &Kernel, rows: impl Iterator<Item = &'a str>, caps: Caps) -> usize {
     let mut compared = 0;
-    for line in lines(text) {
+    for line in rows {
         let mut words = line.split(' ');
-        let kind = kind(&mut words);
+        let kind = ProgKind { caps, ..kind(&mut words) };
         for (at, letter) in words.next().unwrap().chars().enumerate() {
             let id = at as i32 + 1;
             let got = kernel.helper_proto(&kind, id);
@@ -58,9 +58,39 @@ fn helper_availability_is_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/helpers.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/helpers.txt")),
     ] {
-        let n = check_helpers(&Kernel::by_name(release).unwrap(), text);
+        let n = check_helpers(&Kernel::by_name(release).unwrap(), lines(text), Caps::ALL);
         assert!(n > 15_000, "{n}");
     }
+}
+
+/// Capabilities decide which helpers there are, and which program types may be loaded.
+#[test]
+fn capabilities_open_what_the_kernel_opens() {
+    let kernel = Kernel::by_name("6.18.44").unwrap();
+    let text = include_str!("../truth/6.18.44/caps.txt");
+    let everyone: BTreeSet<&str> = lines(include_str!("../truth/6.18.44/helpers.txt"))
+        .map(|l| l.split(' ').next().unwrap())
+        .collect();
+    let mut compared = 0;
+    for section in text.split("caps ").filter(|s| s.starts_with("bpf")) {
+        let mut rows = section.lines();
+        let names: Vec<&str> = rows.next().unwrap().split(',').collect();
+        let caps = Caps {
+            perfmon: names.contains(&"perfmon"),
+            net_admin: names.contains(&"net_admin"),
+            sys_admin: false,
+            bpf: true,
+        };
+        let rows: Vec<&str> = rows.collect();
+        compared += check_helpers(&kernel, rows.iter().copied(), caps);
+        let loaded: BTreeSet<&str> = rows.iter().map(|l| l.split(' ').next().unwrap()).collect();
+        for name in &everyone {
+            let info = ProgInfo::of(ProgType::from_name(name).unwrap()).unwrap();
+            let may = (caps.perfmon || !info.perfmon) && (caps.net_admin || !info.net_admin);
+            assert_eq!(loaded.contains(name), may, "{name} with {caps:?}");
+        }
+    }
+    assert!(compared > 30_000, "{compared}");
 }
 
 /// Offsets, operation, size and outcome of the allowed accesses of one kind.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ask the running kernel for the truth that the tables of this crate are tested against.
 
-    sudo python3 record.py helpers|attach|ctx|returns|kfuncs|maps [OUT]
+    sudo python3 record.py helpers|attach|ctx|returns|kfuncs|maps|caps [OUT]
 
 Loads tiny programs and closes them at once: nothing is attached, pinned or run.
 Writes OUT or <release>/<what>.txt beside this file; formats are in README.md.
@@ -230,6 +230,37 @@ def record_helpers(out):
             out.write(f"{kind} {letters}\n")
 
 
+CAPS = {"bpf": [39], "bpf,net_admin": [39, 12], "bpf,perfmon": [39, 38], "bpf,perfmon,net_admin": [39, 38, 12]}
+SYS_CAPSET = {"x86_64": 126, "aarch64": 91}[os.uname().machine]
+
+
+def set_effective(numbers):
+    """Leaves only these capabilities in effect; the permitted ones stay."""
+    have = [l.split()[1] for l in open("/proc/self/status") if l.startswith("CapPrm")][0]
+    permitted, effective = int(have, 16), sum(1 << n for n in numbers)
+    header = ctypes.create_string_buffer(struct.pack("<Ii", 0x20080522, 0))
+    data = ctypes.create_string_buffer(b"".join(struct.pack("<III", effective >> s & 0xffffffff, permitted >> s & 0xffffffff, 0) for s in (0, 32)))
+    if libc.syscall(SYS_CAPSET, header, data):
+        sys.exit("capset failed")
+
+
+def record_caps(out):
+    """As `helpers`, once per set of capabilities; kinds that these may not load are left out."""
+    for name, numbers in CAPS.items():
+        out.write(f"caps {name}\n")
+        read, write = os.pipe()
+        if os.fork() == 0:
+            os.close(read)
+            set_effective(numbers)
+            with os.fdopen(write, "w") as pipe:
+                record_helpers(pipe)
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            out.writelines(l for l in pipe if not l.startswith("#"))
+        os.wait()
+
+
 def record_attach(out):
     """Every program type with every attach type: what a two-instruction program gets."""
     for prog in PROG:
@@ -427,7 +458,7 @@ def record_maps(out):
     os.close(inner_fd)
 
 
-RECORDERS = {"maps": record_maps, "kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
+RECORDERS = {"caps": record_caps, "maps": record_maps, "kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
 
 
 def main():
