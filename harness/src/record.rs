@@ -51,11 +51,11 @@ impl Recorder {
     }
 
     /// Asks twice: for the statistics, whose time is then free of printing, and for the log.  The second is left
-    /// out where it cannot fit, because a kernel takes a minute to print a log of a million instructions.
+    /// out where it would hardly fit, because a kernel takes a minute to print a log of a million instructions.
     fn ask(&mut self, p: &Program) -> Result<LoadOutcome, KernelError> {
         let brief = self.session.judge(p, &LoadOptions { log_level: LOG_STATS, ..self.options })?;
         let insns = brief.stats.map_or(0, |s| s.insns_processed as usize);
-        if insns.saturating_mul(LEAST_BYTES_PER_INSN) > self.options.max_log {
+        if insns.saturating_mul(USUAL_BYTES_PER_INSN) > self.options.max_log {
             return Ok(brief);
         }
         let full = self.session.judge(p, &self.options)?;
@@ -75,9 +75,8 @@ impl Recorder {
     }
 }
 
-/// A level-2 log takes at least this many bytes per instruction processed; the rest of the estimate errs on
-/// the side of asking.
-const LEAST_BYTES_PER_INSN: usize = 20;
+/// A level-2 log usually takes more bytes than this per instruction processed.
+const USUAL_BYTES_PER_INSN: usize = 70;
 
 fn asked(entry: &Entry, p: &Program, outcome: LoadOutcome) -> ProgramTruth {
     let rejected = outcome.verdict == Verdict::Rejected;

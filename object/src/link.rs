@@ -398,6 +398,9 @@ fn apply_core(
     Ok(())
 }
 
+/// Stack traces of the kernel's usual depth (`PERF_MAX_STACK_DEPTH` addresses of 8 bytes).
+const STACK_TRACE_VALUE: u32 = 127 * 8;
+
 /// What libbpf settles when it creates a map, and sizes that an application would have set.
 fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &mut Vec<String>) {
     use MapType as M;
@@ -416,6 +419,11 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
             if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
         let name = &def.source_name;
         notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
+    }
+    if def.value_size == 0 && def.map_type == M::StackTrace {
+        def.value_size = STACK_TRACE_VALUE;
+        let name = &def.source_name;
+        notes.push(format!("map '{name}' has value_size 0: judged as if the loader had set it"));
     }
 }
 

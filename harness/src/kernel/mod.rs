@@ -59,7 +59,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { log_level: LOG_LEVEL2 | LOG_STATS, max_log: 256 << 20 }
+        LoadOptions { log_level: LOG_LEVEL2 | LOG_STATS, max_log: 64 << 20 }
     }
 }
 
