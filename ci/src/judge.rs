@@ -1,41 +1,17 @@
 //! From a program to its line in the report.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use bpfassay_diag::log::message_lines;
 use bpfassay_isa::RawInsn;
-use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{ProgFlags, Program};
-use bpfassay_spec::{AttachType, Kernel, ProgType};
+use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
 
 use crate::contract::{Detail, ProgramReport, ProgramStats, Source, VerdictWord};
-
-/// The kernel judged for: everything a verdict depends on beside the object.
-#[derive(Clone)]
-pub struct Target {
-    pub kernel: Kernel,
-    /// Name of the profile the rest came from.
-    pub profile: String,
-    pub vmlinux: Option<Arc<Btf>>,
-    pub modules: Vec<(String, Arc<Btf>)>,
-    /// SHA-256 of the vmlinux BTF, hexadecimal.
-    pub btf_hash: Option<String>,
-    /// False if the BTF holds only what bundled objects need: what it lacks is then
-    /// *unsupported*, not missing from the kernel.
-    pub btf_complete: bool,
-    /// Configuration values without `CONFIG_`, as in the kernel's file.
-    pub kconfig: Option<BTreeMap<String, String>>,
-    /// True if an option that is not there is unset, not unknown.
-    pub kconfig_complete: bool,
-    pub possible_cpus: u32,
-    /// `LINUX_VERSION_CODE`.
-    pub version_code: u32,
-}
+use crate::target::Target;
 
 /// What the caller may change about how programs are loaded.
 #[derive(Clone, Debug, Default)]

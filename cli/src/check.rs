@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use bpfassay_ci::contract::{
     CheckReport, ObjectError, ObjectReport, ProgramReport, Summary, SCHEMA,
 };
-use bpfassay_ci::judge::{judge, refused, unsupported, Options, Target};
+use bpfassay_ci::judge::{judge, refused, unsupported, Options};
+use bpfassay_ci::target::Target;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
@@ -205,7 +206,7 @@ fn judge_object(
             return (broken(input, error), false);
         }
     };
-    let entries = match setup::load(&bytes, &input.display(), target) {
+    let entries = match target.load(&bytes, &input.display()) {
         Ok(o) => o,
         Err(error) => return (broken(input, error), false),
     };

@@ -111,11 +111,11 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
 
 fn compare_object(
     input: &Input,
-    target: &bpfassay_ci::judge::Target,
+    target: &setup::Target,
     args: &Args,
 ) -> Result<Vec<Row>, String> {
     let bytes = input.read().map_err(|e| e.to_string())?;
-    let entries = setup::load(&bytes, &input.display(), target).map_err(|e| e.message)?;
+    let entries = target.load(&bytes, &input.display()).map_err(|e| e.message)?;
     let mut session = Session::new();
     let wanted = |e: &&Entry| args.prog.is_empty() || args.prog.contains(&e.name);
     Ok(entries

@@ -68,7 +68,7 @@ fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {
     let target = setup::target(&args.kernel)?;
     let name = args.ours.to_string_lossy();
     let entries =
-        setup::load(bytes, &name, &target).map_err(|e| fail(Outcome::NotJudged, e.message))?;
+        target.load(bytes, &name).map_err(|e| fail(Outcome::NotJudged, e.message))?;
     let program = setup::choose(&entries, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{name}: {why}")))?;
     let options = Options { log_level: LogLevel(args.log_level), ..Options::default() };

@@ -194,7 +194,7 @@ fn run_object(args: &Args) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
     let bytes = read(path)?;
     let at = path.display();
-    let programs = setup::load(&bytes, &at.to_string(), &target)
+    let programs = target.load(&bytes, &at.to_string())
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
     let program = setup::choose(&programs, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;

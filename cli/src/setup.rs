@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bpfassay_ci::contract::ObjectError;
-use bpfassay_ci::judge::Target;
+pub use bpfassay_ci::target::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::{Fact, LoadError};
-use bpfassay_spec::profile::{BtfBlob, Profile};
+use bpfassay_spec::profile::Profile;
 use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
@@ -51,108 +49,31 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     Ok(target)
 }
 
-/// The small profile that comes with the program: enough for every bundled object.
-const BUNDLED: &str = include_str!("../../corpus/profile/6.18.44.json");
-
 fn bundled(name: &str) -> Result<Target, Outcome> {
-    let kernel = Kernel::by_name(name).ok_or_else(|| {
-        let known: Vec<_> = Kernel::known().map(|(n, r)| format!("{n} ({r})")).collect();
-        let known = known.join(", ");
-        fail(Outcome::Usage, format!("no kernel `{name}`; known are {known}"))
-    })?;
-    let profile = Profile::parse(BUNDLED)
-        .map_err(|e| fail(Outcome::Internal, format!("bundled profile: {e}")))?;
-    let mut target = resolve(&profile, Path::new(""))?;
-    // One bundled profile serves every named build: what differs between them is in the tables.
-    let features = kernel.features;
-    target.kernel.release = kernel.release;
-    target.kernel.features = features;
-    target.profile = format!("bundled-{}", target.kernel.release);
-    Ok(target)
+    match Target::bundled(name) {
+        Ok(Some(target)) => Ok(target),
+        Ok(None) => {
+            let known: Vec<_> = Kernel::known().map(|(n, r)| format!("{n} ({r})")).collect();
+            let known = known.join(", ");
+            Err(fail(Outcome::Usage, format!("no kernel `{name}`; known are {known}")))
+        }
+        Err(e) => Err(fail(Outcome::Internal, e)),
+    }
 }
 
 fn of_profile(path: &Path) -> Result<Target, Outcome> {
     let text = fs::read_to_string(path).map_err(|e| not_read(path, e))?;
     let profile = Profile::parse(&text).map_err(|e| not_read(path, e))?;
-    resolve(&profile, path.parent().unwrap_or(Path::new("")))
-}
-
-/// A profile whose BTF files lie in `folder`.
-fn resolve(profile: &Profile, folder: &Path) -> Result<Target, Outcome> {
-    let read = |blob: &BtfBlob, base: Option<Arc<Btf>>| -> Result<Arc<Btf>, Outcome> {
-        let bytes = match &blob.file {
-            Some(name) => {
-                let path = folder.join(name);
-                fs::read(&path).map_err(|e| not_read(&path, e))?
-            }
-            None => blob.bytes().map_err(|e| fail(Outcome::NotJudged, e))?,
-        };
-        let btf = Btf::parse(&bytes, base);
-        btf.map(Arc::new).map_err(|e| fail(Outcome::NotJudged, format!("BTF {}: {e}", blob.name)))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))
     };
-    let vmlinux = profile.vmlinux_btf.as_ref().map(|b| read(b, None)).transpose()?;
-    let mut modules = Vec::new();
-    for blob in &profile.module_btf {
-        modules.push((blob.name.clone(), read(blob, vmlinux.clone())?));
-    }
-    Ok(Target {
-        kernel: profile.kernel().map_err(|e| fail(Outcome::NotJudged, e))?,
-        profile: profile.name.clone(),
-        btf_complete: profile.vmlinux_btf.as_ref().is_some_and(|b| !b.partial),
-        btf_hash: profile.vmlinux_btf.as_ref().map(|b| b.sha256.clone()),
-        vmlinux,
-        modules,
-        kconfig: Some(profile.config.clone()),
-        kconfig_complete: profile.complete,
-        possible_cpus: profile.possible_cpus,
-        version_code: profile.version_code().unwrap_or(0),
-    })
+    Target::of_profile(&profile, read).map_err(|e| not_read(path, e))
 }
 
 fn not_read(path: &Path, e: impl std::fmt::Display) -> Outcome {
     fail(Outcome::NotJudged, format!("{}: {e}", path.display()))
-}
-
-/// One program of an object, or why libbpf would not hand it to a kernel.
-pub struct Entry {
-    pub name: String,
-    pub section: String,
-    pub program: Result<Program, ObjectError>,
-}
-
-impl Entry {
-    pub fn ok(&self) -> Option<&Program> {
-        self.program.as_ref().ok()
-    }
-}
-
-/// Reads an object for the target; every program is linked as if loaded alone.
-pub fn load(bytes: &[u8], name: &str, target: &Target) -> Result<Vec<Entry>, ObjectError> {
-    let known = target.kconfig.as_ref();
-    let kconfig = |option: &str| {
-        let short = option.strip_prefix("CONFIG_").unwrap_or(option);
-        match known.and_then(|k| k.get(short)) {
-            Some(value) => Fact::Known(value.clone()),
-            None if target.kconfig_complete => Fact::Absent,
-            None => Fact::Unknown,
-        }
-    };
-    let load_target = bpfassay_object::Target {
-        btf: target.vmlinux.as_ref(),
-        modules: &target.modules,
-        btf_complete: target.btf_complete,
-        kernel_version: target.version_code,
-        kconfig: &kconfig,
-        symbols: &|_| Fact::Unknown,
-        possible_cpus: target.possible_cpus,
-        features: Default::default(),
-    };
-    let object = bpfassay_object::load(bytes, name, &load_target).map_err(error)?;
-    Ok(object
-        .programs
-        .into_iter()
-        .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
-        .collect())
 }
 
 /// The program of this name, or the only one.
@@ -174,8 +95,4 @@ pub fn choose<'e>(entries: &'e [Entry], name: Option<&str>) -> Result<&'e Progra
         },
     };
     entry.program.as_ref().map_err(|e| e.message.clone())
-}
-
-fn error(e: LoadError) -> ObjectError {
-    ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
 }

@@ -1,0 +1,137 @@
+//! The kernel judged for, built from a profile; and objects loaded for it.
+//!
+//! Opens no file: whoever calls supplies what a profile names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bpfassay_object::btf::Btf;
+use bpfassay_object::model::Program;
+use bpfassay_object::{Fact, LoadError};
+use bpfassay_spec::profile::{BtfBlob, Profile};
+use bpfassay_spec::Kernel;
+
+use crate::contract::ObjectError;
+
+/// The kernel judged for: everything a verdict depends on beside the object.
+#[derive(Clone)]
+pub struct Target {
+    pub kernel: Kernel,
+    /// Name of the profile the rest came from.
+    pub profile: String,
+    pub vmlinux: Option<Arc<Btf>>,
+    pub modules: Vec<(String, Arc<Btf>)>,
+    /// SHA-256 of the vmlinux BTF, hexadecimal.
+    pub btf_hash: Option<String>,
+    /// False if the BTF holds only what bundled objects need: what it lacks is then
+    /// *unsupported*, not missing from the kernel.
+    pub btf_complete: bool,
+    /// Configuration values without `CONFIG_`, as in the kernel's file.
+    pub kconfig: BTreeMap<String, String>,
+    /// True if an option that is not there is unset, not unknown.
+    pub kconfig_complete: bool,
+    pub possible_cpus: u32,
+    /// `LINUX_VERSION_CODE`.
+    pub version_code: u32,
+}
+
+/// The small profile that comes with the program: enough for every bundled object.
+const BUNDLED: &str = include_str!("../../corpus/profile/6.18.44.json");
+
+impl Target {
+    /// The bundled profile for a build of the tables (`6.18`, `6.18.15`); None for a name they do not know.
+    pub fn bundled(name: &str) -> Result<Option<Target>, String> {
+        let Some(kernel) = Kernel::by_name(name) else { return Ok(None) };
+        let profile = Profile::parse(BUNDLED).map_err(|e| format!("bundled profile: {e}"))?;
+        let mut target = Target::of_profile(&profile, |file| Err(format!("{file} is not bundled")))?;
+        // One bundled profile serves every named build: what differs between them is in the tables.
+        target.profile = format!("bundled-{}", kernel.release);
+        target.version_code = version_code(&kernel.release);
+        target.kernel.release = kernel.release;
+        target.kernel.features = kernel.features;
+        Ok(Some(target))
+    }
+
+    /// A profile; `read` gives the bytes of a BTF file it names.
+    pub fn of_profile(
+        profile: &Profile,
+        read: impl Fn(&str) -> Result<Vec<u8>, String>,
+    ) -> Result<Target, String> {
+        let btf = |blob: &BtfBlob, base: Option<Arc<Btf>>| -> Result<Arc<Btf>, String> {
+            let bytes = match &blob.file {
+                Some(name) => read(name)?,
+                None => blob.bytes().map_err(|e| e.to_string())?,
+            };
+            Btf::parse(&bytes, base).map(Arc::new).map_err(|e| format!("BTF {}: {e}", blob.name))
+        };
+        let vmlinux = profile.vmlinux_btf.as_ref().map(|b| btf(b, None)).transpose()?;
+        let mut modules = Vec::new();
+        for blob in &profile.module_btf {
+            modules.push((blob.name.clone(), btf(blob, vmlinux.clone())?));
+        }
+        Ok(Target {
+            kernel: profile.kernel().map_err(|e| e.to_string())?,
+            profile: profile.name.clone(),
+            btf_complete: profile.vmlinux_btf.as_ref().is_some_and(|b| !b.partial),
+            btf_hash: profile.vmlinux_btf.as_ref().map(|b| b.sha256.clone()),
+            vmlinux,
+            modules,
+            kconfig: profile.config.clone(),
+            kconfig_complete: true,
+            possible_cpus: profile.possible_cpus,
+            version_code: profile.version_code().unwrap_or(0),
+        })
+    }
+
+    /// Reads an object for this kernel; every program is linked as if loaded alone.
+    pub fn load(&self, bytes: &[u8], name: &str) -> Result<Vec<Entry>, ObjectError> {
+        let kconfig = |option: &str| {
+            let short = option.strip_prefix("CONFIG_").unwrap_or(option);
+            match self.kconfig.get(short) {
+                Some(value) => Fact::Known(value.clone()),
+                None if self.kconfig_complete => Fact::Absent,
+                None => Fact::Unknown,
+            }
+        };
+        let target = bpfassay_object::Target {
+            btf: self.vmlinux.as_ref(),
+            modules: &self.modules,
+            btf_complete: self.btf_complete,
+            kernel_version: self.version_code,
+            kconfig: &kconfig,
+            symbols: &|_| Fact::Unknown,
+            possible_cpus: self.possible_cpus,
+            features: Default::default(),
+        };
+        let object = bpfassay_object::load(bytes, name, &target).map_err(error)?;
+        let entries = object.programs.into_iter();
+        Ok(entries
+            .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
+            .collect())
+    }
+}
+
+/// One program of an object, or why libbpf would not hand it to a kernel.
+#[derive(Debug)]
+pub struct Entry {
+    pub name: String,
+    pub section: String,
+    pub program: Result<Program, ObjectError>,
+}
+
+impl Entry {
+    pub fn ok(&self) -> Option<&Program> {
+        self.program.as_ref().ok()
+    }
+}
+
+fn error(e: LoadError) -> ObjectError {
+    ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
+}
+
+/// `LINUX_VERSION_CODE` of a release such as `6.18.44`; the patch level stops at 255.
+fn version_code(release: &str) -> u32 {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0u32);
+    next() << 16 | (next() & 0xff) << 8 | next().min(255)
+}
