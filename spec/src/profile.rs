@@ -35,7 +35,8 @@ pub struct Profile {
     /// `NR_CPUS`, and how many CPUs may ever be there (`nr_cpu_ids`).
     pub nr_cpus: u32,
     pub possible_cpus: u32,
-    /// Every feature of the tables by name.
+    /// Features by name; one that the tables know and the profile does not (it was written by an
+    /// older version) is the base build's.
     pub features: BTreeMap<String, bool>,
     pub jit: Jit,
     /// Kernel configuration without `CONFIG_`: `y`, `m`, a number, or a text in quotes; absent means n.
@@ -106,10 +107,6 @@ pub enum ProfileError {
     UnknownFeature {
         name: String,
     },
-    /// The tables know a feature that the profile says nothing of.
-    MissingFeature {
-        name: String,
-    },
     UnknownHelper {
         name: String,
     },
@@ -152,7 +149,6 @@ impl fmt::Display for ProfileError {
                 write!(f, "base: no build `{base}`; known are {}", known.join(", "))
             }
             ProfileError::UnknownFeature { name } => write!(f, "features: no feature `{name}`"),
-            ProfileError::MissingFeature { name } => write!(f, "features: `{name}` is missing"),
             ProfileError::UnknownHelper { name } => {
                 write!(f, "absent_helpers: no helper `{name}`")
             }
@@ -234,11 +230,6 @@ impl Profile {
             match kernel.features.by_name_mut(name) {
                 Some(feature) => *feature = *value,
                 None => return Err(ProfileError::UnknownFeature { name: name.clone() }),
-            }
-        }
-        for (name, _) in kernel.features.list() {
-            if !self.features.contains_key(name) {
-                return Err(ProfileError::MissingFeature { name: name.to_string() });
             }
         }
         let of = |value: &'static str| {
