@@ -26,6 +26,8 @@ pub struct Target {
     /// False if the BTF holds only what bundled objects need: what it lacks is then
     /// *unsupported*, not missing from the kernel.
     pub btf_complete: bool,
+    /// Names that the kernel's BTF is known to lack, ascending.
+    pub absent_types: Vec<String>,
     /// Configuration values without `CONFIG_`, as in the kernel's file.
     pub kconfig: BTreeMap<String, String>,
     /// True if an option that is not there is unset, not unknown.
@@ -76,6 +78,7 @@ impl Target {
             btf_hash: profile.vmlinux_btf.as_ref().map(|b| b.sha256.clone()),
             vmlinux,
             modules,
+            absent_types: sorted(&profile.absent_types),
             kconfig: profile.config.clone(),
             kconfig_complete: true,
             possible_cpus: profile.possible_cpus,
@@ -97,6 +100,7 @@ impl Target {
             btf: self.vmlinux.as_ref(),
             modules: &self.modules,
             btf_complete: self.btf_complete,
+            absent: &self.absent_types,
             kernel_version: self.version_code,
             kconfig: &kconfig,
             symbols: &|_| Fact::Unknown,
@@ -134,4 +138,10 @@ fn version_code(release: &str) -> u32 {
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0u32);
     next() << 16 | (next() & 0xff) << 8 | next().min(255)
+}
+
+fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort();
+    names
 }

@@ -53,12 +53,14 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         file: None,
         base64: Some(base64_encode(&kept.to_bytes())),
     };
-    let vmlinux = match types {
-        Types::All => blob("vmlinux", host.btf(), host.btf()),
+    let (vmlinux, absent_types) = match types {
+        Types::All => (blob("vmlinux", host.btf(), host.btf()), Vec::new()),
         Types::NamedBy(objects) => {
             let mut names = names_of(objects);
             names.extend(VERIFIER_TYPES.iter().map(|n| n.to_string()));
-            blob("vmlinux", host.btf(), &host.btf().subset(&names))
+            let lacks = |n: &&String| host.btf().find_by_name(n).next().is_none();
+            let absent = names.iter().filter(lacks).cloned().collect();
+            (blob("vmlinux", host.btf(), &host.btf().subset(&names)), absent)
         }
     };
     // Where the kernel lets itself be asked, its answers go before the tables'.
@@ -82,6 +84,7 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         jit: base.jit.clone(),
         config,
         vmlinux_btf: Some(vmlinux),
+        absent_types,
         module_btf: modules.iter().map(|(n, b)| blob(n, b, b)).collect(),
         kfuncs,
         absent_helpers: asked.as_ref().map(|a| a.absent_helpers.clone()).unwrap_or_default(),

@@ -48,6 +48,8 @@ pub struct Target<'a> {
     /// False if `btf` holds only part of the kernel's types: then a type that is not found is *missing*, not absent.
     /// A struct, enum or function that is found counts as whole.
     pub btf_complete: bool,
+    /// Names that an incomplete `btf` lacks because the kernel lacks them, ascending.
+    pub absent: &'a [String],
     /// `LINUX_VERSION_CODE`: `major << 16 | minor << 8 | patch`, patch at most 255.
     pub kernel_version: u32,
     /// Value of a configuration option (`CONFIG_HZ` → `250`, `y`, `m`, `"text"`), as in the kernel's config file.
@@ -66,6 +68,7 @@ impl<'a> Target<'a> {
             btf: Some(btf),
             modules: &[],
             btf_complete: true,
+            absent: &[],
             kernel_version,
             kconfig: &|_| Fact::Unknown,
             symbols: &|_| Fact::Unknown,
@@ -79,6 +82,7 @@ impl<'a> Target<'a> {
             btf: self.btf,
             modules: self.modules,
             complete: self.btf_complete && self.btf.is_some(),
+            absent: self.absent,
         }
     }
 }
@@ -97,9 +101,15 @@ pub(crate) struct KernelTypes<'a> {
     pub btf: Option<&'a Arc<Btf>>,
     pub modules: &'a [(String, Arc<Btf>)],
     pub complete: bool,
+    pub absent: &'a [String],
 }
 
 impl<'a> KernelTypes<'a> {
+    /// Not finding `name` says nothing about the kernel.
+    pub fn may_have(&self, name: &str) -> bool {
+        !self.complete && self.absent.binary_search_by(|a| a.as_str().cmp(name)).is_err()
+    }
+
     /// vmlinux first, then the modules' own types (libbpf: `find_ksym_btf_id`).
     pub fn find(&self, name: &str, kind: BtfKind) -> Option<(Place, Type<'a>)> {
         let vmlinux: &'a Btf = self.btf?;

@@ -43,6 +43,9 @@ pub struct Profile {
     pub config: BTreeMap<String, String>,
     #[serde(default)]
     pub vmlinux_btf: Option<BtfBlob>,
+    /// Names looked for in the kernel's BTF and not found, where the profile keeps only part of it; ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent_types: Vec<String>,
     #[serde(default)]
     pub module_btf: Vec<BtfBlob>,
     /// Kfuncs that exist, with their flags; a kfunc of the tables that is not here is absent.

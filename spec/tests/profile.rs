@@ -35,6 +35,7 @@ fn profile() -> Profile {
             file: None,
             base64: Some(base64_encode(b"bytes")),
         }),
+        absent_types: Vec::new(),
         module_btf: Vec::new(),
         kfuncs: kfuncs.collect(),
         absent_helpers: Default::default(),

@@ -78,6 +78,7 @@ impl Host {
             btf: Some(&self.btf),
             modules: &self.modules,
             btf_complete: true,
+            absent: &[],
             kernel_version: self.version,
             kconfig: &kconfig,
             symbols: &symbols,

@@ -196,11 +196,15 @@ fn resolve(
     }
     match chosen {
         Some((value, _)) => Ok((value, Outcome::Done)),
-        None if nothing_there && !kernel.complete => {
+        None if nothing_there && kernel.may_have(essential(local.name())) => {
             Ok((Value::poisoned(), Outcome::Missing(missing(local, &spec))))
         }
         None => Ok((calc(&spec, None)?, Outcome::Done)),
     }
+}
+
+fn essential(name: &str) -> &str {
+    name.get(..essential_len(name.as_bytes())).unwrap_or(name)
 }
 
 fn missing(local: Type<'_>, spec: &Spec<'_>) -> String {
