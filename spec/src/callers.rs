@@ -100,7 +100,7 @@ const MAX_DEPTH: usize = 8;
 impl Kernel {
     /// The prototype that answers `id` for programs of this kind.
     pub fn helper_proto(&self, kind: &ProgKind<'_>, id: i32) -> ProtoLookup {
-        if id < 0 || id >= helper::MAX_ID {
+        if !(0..helper::MAX_ID).contains(&id) {
             return ProtoLookup::UnknownHelper;
         }
         if self.absent_helpers.contains(&(id as u32)) {
