@@ -75,7 +75,16 @@ fn case(text: &str) -> Case {
         let values = head.lines().filter_map(|l| l.strip_prefix(key)?.strip_prefix(':'));
         values.map(str::trim).collect()
     };
-    let maps = all("map").iter().enumerate().map(|(i, m)| map(m, i)).collect();
+    let mut maps: Vec<MapDef> = all("map").iter().enumerate().map(|(i, m)| map(m, i)).collect();
+    // Read-only data, frozen as a loader leaves `.rodata`.
+    for text in all("rodata") {
+        let bytes = hex(text);
+        let shape = format!("array 4 {} 1 {}", bytes.len(), MapDef::F_RDONLY_PROG);
+        let mut def = map(&shape, maps.len());
+        def.initial = Some(Arc::new(bytes));
+        def.frozen = true;
+        maps.push(def);
+    }
     let ctx = all("ctx").first().map_or(Vec::new(), |c| hex(c));
     let input = |d: &&str| Input { data: hex(d), ctx: ctx.clone(), repeat: 1 };
     let program = Program {

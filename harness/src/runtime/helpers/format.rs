@@ -1,6 +1,7 @@
 //! The format strings of `bpf_trace_printk` and `bpf_snprintf` (`bpf_bprintf_prepare`).
 
 use super::Call;
+use crate::engine::TrapKind;
 use crate::runtime::Stop;
 
 /// Arguments from an array of 64-bit values; None where its size is not a multiple of 8.
@@ -47,7 +48,7 @@ pub(super) fn format(c: &Call<'_>, fmt: &[u8], args: &[u64]) -> Result<Option<Ve
             continue;
         }
         let Some(arg) = args.next() else { return Ok(None) };
-        match conversion(c, rest, *arg, &mut out) {
+        match conversion(c, rest, *arg, &mut out)? {
             Some(n) => rest = rest.get(n..).unwrap_or(&[]),
             None => return Ok(None),
         }
@@ -76,18 +77,23 @@ fn flags(fmt: &[u8]) -> (Spec, usize) {
 }
 
 /// Formats one argument; gives the characters read of the format.
-fn conversion(c: &Call<'_>, fmt: &[u8], arg: u64, out: &mut Vec<u8>) -> Option<usize> {
+fn conversion(
+    c: &Call<'_>,
+    fmt: &[u8],
+    arg: u64,
+    out: &mut Vec<u8>,
+) -> Result<Option<usize>, Stop> {
     let (spec, mut n) = flags(fmt);
     let at = |i: usize| fmt.get(i).copied().unwrap_or(0);
     let ends = |b: u8| b == 0 || b.is_ascii_whitespace() || b.is_ascii_punctuation();
     match at(n) {
         b'c' => {
             pad(out, &spec, b"", &[arg as u8]);
-            return Some(n + 1);
+            return Ok(Some(n + 1));
         }
         b's' if ends(at(n + 1)) => {
             pad(out, &spec, b"", &c.c_string(arg));
-            return Some(n + 1);
+            return Ok(Some(n + 1));
         }
         b'p' => return pointer(c, fmt, n + 1, &spec, arg, out),
         _ => {}
@@ -106,10 +112,10 @@ fn conversion(c: &Call<'_>, fmt: &[u8], arg: u64, out: &mut Vec<u8>) -> Option<u
         b'u' => (&b""[..], unsigned.to_string()),
         b'x' => (&b""[..], format!("{unsigned:x}")),
         b'X' => (&b""[..], format!("{unsigned:X}")),
-        _ => return None,
+        _ => return Ok(None),
     };
     pad(out, &spec, sign, digits.as_bytes());
-    Some(n + 1)
+    Ok(Some(n + 1))
 }
 
 fn sign(spec: &Spec, negative: bool) -> &'static [u8] {
@@ -121,8 +127,9 @@ fn sign(spec: &Spec, negative: bool) -> &'static [u8] {
     }
 }
 
-/// `%ps`, `%pks`, `%pI4` and the like; plain `%p` and symbols, which show addresses, are refused
-/// as the kernel would refuse a letter it does not know.
+/// `%pks`, `%px`, `%pI4` and the like.
+///
+/// Plain `%p`, `%pK` and symbols show the kernel's own addresses, which do not exist here.
 fn pointer(
     c: &Call<'_>,
     fmt: &[u8],
@@ -130,27 +137,42 @@ fn pointer(
     spec: &Spec,
     arg: u64,
     out: &mut Vec<u8>,
-) -> Option<usize> {
+) -> Result<Option<usize>, Stop> {
     let at = |i: usize| fmt.get(i).copied().unwrap_or(0);
-    match (at(n), at(n + 1)) {
-        (b'k' | b'u', b's') => {
-            pad(out, spec, b"", &c.c_string(arg));
-            Some(n + 2)
-        }
-        (b'x', _) => {
-            pad(out, spec, b"", format!("{arg:016x}").as_bytes());
-            Some(n + 1)
-        }
+    let colons = if at(n) == b'I' { ":" } else { "" };
+    let (text, read) = match (at(n), at(n + 1)) {
+        (b'k' | b'u', b's') => (c.c_string(arg), 2),
+        (b'x', _) => (format!("{arg:016x}").into_bytes(), 1),
         (b'i' | b'I', b'4') => {
-            let b = c.mem().slice(arg, 4).map_or([0; 4], |b| b.try_into().unwrap_or([0; 4]));
-            let is_padded = at(n) == b'i';
-            let part = |v: &u8| if is_padded { format!("{v:03}") } else { v.to_string() };
-            let text: Vec<String> = b.iter().map(part).collect();
-            pad(out, spec, b"", text.join(".").as_bytes());
-            Some(n + 2)
+            let part = |v: &u8| match at(n) {
+                b'i' => format!("{v:03}"),
+                _ => v.to_string(),
+            };
+            let text: Vec<String> = address(c, arg, 4).iter().map(part).collect();
+            (text.join(".").into_bytes(), 2)
         }
-        _ => None,
-    }
+        (b'i' | b'I', b'6') => {
+            let part = |w: &[u8]| w.iter().map(|b| format!("{b:02x}")).collect::<String>();
+            let text: Vec<String> = address(c, arg, 16).chunks(2).map(part).collect();
+            (text.join(colons).into_bytes(), 2)
+        }
+        (b'K' | b's' | b'S' | b'B' | 0, _) => return Err(unknown_address()),
+        (b, _) if b.is_ascii_whitespace() || b.is_ascii_punctuation() => {
+            return Err(unknown_address())
+        }
+        _ => return Ok(None),
+    };
+    pad(out, spec, b"", &text);
+    Ok(Some(n + read))
+}
+
+fn unknown_address() -> Stop {
+    TrapKind::Unsupported("printing an address or a symbol").into()
+}
+
+/// Bytes of a network address; zeroes where they cannot be read.
+fn address(c: &Call<'_>, at: u64, len: u32) -> Vec<u8> {
+    c.mem().slice(at, len).map_or(vec![0; len as usize], <[u8]>::to_vec)
 }
 
 fn pad(out: &mut Vec<u8>, spec: &Spec, sign: &[u8], body: &[u8]) {
