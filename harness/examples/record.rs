@@ -12,13 +12,19 @@ fn main() {
         eprintln!("usage: record OUT ROOT MAX_LOG OBJECT...");
         std::process::exit(64);
     };
-    let options = LoadOptions { max_log: max_log.parse().expect("MAX_LOG"), ..LoadOptions::default() };
+    let options =
+        LoadOptions { max_log: max_log.parse().expect("MAX_LOG"), ..LoadOptions::default() };
     let mut recorder = Recorder::new(options).expect("kernel");
     let dir = Path::new(out).join(recorder.release());
     let mut counts = [0u32; 4];
     for object in objects {
-        let label = Path::new(object).strip_prefix(root).unwrap_or(Path::new(object)).to_string_lossy().into_owned();
-        let truth = recorder.object(&std::fs::read(object).expect("object"), &label).expect("kernel");
+        let label = Path::new(object)
+            .strip_prefix(root)
+            .unwrap_or(Path::new(object))
+            .to_string_lossy()
+            .into_owned();
+        let truth =
+            recorder.object(&std::fs::read(object).expect("object"), &label).expect("kernel");
         if let Some(e) = &truth.error {
             println!("{label}: {e}");
             counts[3] += 1;

@@ -11,6 +11,6 @@ pub mod pcap;
 pub mod probe;
 pub mod profile;
 pub mod raw;
+pub mod record;
 pub mod runtime;
 pub mod testrun;
-pub mod record;

@@ -12,9 +12,24 @@ use crate::probe;
 
 /// Kernel types that the verifier itself looks up by name, whatever the object says.
 const VERIFIER_TYPES: [&str; 18] = [
-    "bpf_ctx_convert", "bpf_map", "bpf_array", "bpf_iter_num", "bpf_dynptr", "vm_area_struct",
-    "task_struct", "file", "inode", "cgroup", "linux_binprm", "seq_file", "path", "btf_ptr",
-    "sock", "sock_common", "tcp_sock", "socket",
+    "bpf_ctx_convert",
+    "bpf_map",
+    "bpf_array",
+    "bpf_iter_num",
+    "bpf_dynptr",
+    "vm_area_struct",
+    "task_struct",
+    "file",
+    "inode",
+    "cgroup",
+    "linux_binprm",
+    "seq_file",
+    "path",
+    "btf_ptr",
+    "sock",
+    "sock_common",
+    "tcp_sock",
+    "socket",
 ];
 
 /// Which types of the kernel's BTF a profile keeps.
@@ -125,8 +140,13 @@ fn names_of(objects: &[Vec<u8>]) -> BTreeSet<String> {
             let name = t.name();
             let asked = matches!(
                 t.kind(),
-                BtfKind::Struct | BtfKind::Union | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Typedef
-                    | BtfKind::Func | BtfKind::Var
+                BtfKind::Struct
+                    | BtfKind::Union
+                    | BtfKind::Enum
+                    | BtfKind::Enum64
+                    | BtfKind::Typedef
+                    | BtfKind::Func
+                    | BtfKind::Var
             );
             if asked && !name.is_empty() {
                 names.insert(name.split("___").next().unwrap_or(name).to_string());

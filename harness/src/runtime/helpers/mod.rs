@@ -5,6 +5,7 @@
 //! kernel/bpf/helpers.c, `ring` kernel/bpf/ringbuf.c, `trace`
 //! kernel/trace/bpf_trace.c, `packet` net/core/filter.c.
 
+mod dynptr;
 mod format;
 mod map;
 mod packet;
@@ -49,6 +50,7 @@ impl HelperSet {
             time::TABLE,
             trace::TABLE,
             ring::TABLE,
+            dynptr::TABLE,
             packet::TABLE,
             skb::TABLE,
             text::TABLE,
