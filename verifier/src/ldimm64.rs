@@ -142,7 +142,11 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     Ok(id)
 }
 
-fn map_info(env: &Env<'_>, def: Arc<MapDef>) -> Check<MapInfo> {
+fn map_info(env: &Env<'_>, mut def: Arc<MapDef>) -> Check<MapInfo> {
+    // A lookup returns the kernel's own device index: such maps are made read-only to programs (`dev_map_init_map`).
+    if matches!(def.map_type, MapType::Devmap | MapType::DevmapHash) {
+        Arc::make_mut(&mut def).map_flags |= MapDef::F_RDONLY_PROG;
+    }
     match map_record(env, &def) {
         Ok(record) => Ok(MapInfo { def, inner: None, record }),
         // A map that cannot be created with its BTF is created without, as libbpf does.

@@ -76,15 +76,38 @@ pub(super) fn check_struct_write(
             if reg.btf() == Some(BtfObj::PROG) {
                 return not_kernel_btf(env);
             }
-            // Only the conntrack module allows anything, and it answers only while loaded.
-            let nf_conn = btf_of(env, reg.btf().unwrap_or(BtfObj::VMLINUX))?;
-            if matches!(nf_conn.name(reg.btf_id()), "nf_conn" | "nf_conn___init") {
-                return Err(Stop::unsupported("writes to struct nf_conn"));
-            }
-            Err(Errno::EACCES.into())
+            conntrack_write(env, reg, off, size)
         }
         _ => Ok(false),
     }
+}
+
+/// Only connection tracking allows anything, and only while it is there (`_nf_conntrack_btf_struct_access`).
+fn conntrack_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> Check<bool> {
+    let btf = btf_of(env, reg.btf().unwrap_or(BtfObj::VMLINUX))?;
+    let is_conn = matches!(btf.name(reg.btf_id()), "nf_conn" | "nf_conn___init");
+    if !env.kernel.config.has("NF_CONNTRACK") {
+        if is_conn {
+            return Err(Stop::unsupported("writes to struct nf_conn of a module"));
+        }
+        return Err(Errno::EACCES.into());
+    }
+    if !is_conn {
+        verbose!(env, "only read is supported\n");
+        return Err(Errno::EACCES.into());
+    }
+    let Some((start, end)) = member_range(&btf, "nf_conn", "mark").filter(|(s, _)| *s == off as u32) else {
+        verbose!(env, "no write support to nf_conn at off {off}\n");
+        return Err(Errno::EACCES.into());
+    };
+    if start.wrapping_add(size as u32) > end {
+        verbose!(
+            env,
+            "write access at off {off} with size {size} beyond the member of nf_conn ended at {end}\n"
+        );
+        return Err(Errno::EACCES.into());
+    }
+    Ok(true)
 }
 
 fn not_kernel_btf(env: &mut Env<'_>) -> Check<bool> {
