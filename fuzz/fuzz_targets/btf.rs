@@ -11,7 +11,7 @@ fuzz_target!(|data: &[u8]| {
         let id = t.id();
         let _ = (btf.size_of(id), btf.align_of(id), btf.show_name(id), btf.resolve(id).is_some());
         assert_eq!(btf.find_by_name(t.name()).any(|f| f.id() == id), !t.name().is_empty() && !nul_or_lossy(&btf, id));
-        drop(btf.decl_tags_of(id).count());
+        let _ = btf.decl_tags_of(id).count();
     }
     let again = Btf::parse(&btf.to_bytes(), None).map(|b| b.to_bytes());
     assert_eq!(again.as_deref(), Ok(btf.to_bytes().as_slice()));
