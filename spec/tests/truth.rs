@@ -133,9 +133,9 @@ fn register_word(info: &CtxAccess) -> String {
     format!("{trusted}{base}{}{null}", info.btf_struct.unwrap_or(""))
 }
 
-fn check_ctx_kind(kernel: &Kernel, head: &str, allowed: &Allowed<'_>) -> usize {
+fn check_ctx_kind(kernel: &Kernel, head: &str, allowed: &Allowed<'_>, caps: Caps) -> usize {
     let mut words = head.split(' ').skip(1);
-    let kind = kind(&mut words);
+    let kind = ProgKind { caps, ..kind(&mut words) };
     let (low, high) = words.next().unwrap().split_once("..").unwrap();
     let mut compared = 0;
     for off in low.parse::<i32>().unwrap()..high.parse().unwrap() {
@@ -160,14 +160,14 @@ fn check_ctx_kind(kernel: &Kernel, head: &str, allowed: &Allowed<'_>) -> usize {
     compared
 }
 
-fn check_ctx(kernel: &Kernel, text: &str) -> usize {
+fn check_ctx(kernel: &Kernel, text: &str, caps: Caps) -> usize {
     let mut compared = 0;
     let mut head = None;
     let mut allowed = Allowed::new();
     for line in lines(text).chain(["kind end"]) {
         if line.starts_with("kind ") {
             if let Some(head) = head.replace(line) {
-                compared += check_ctx_kind(kernel, head, &allowed);
+                compared += check_ctx_kind(kernel, head, &allowed, caps);
             }
             allowed.clear();
         } else {
@@ -183,9 +183,21 @@ fn context_accesses_are_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/ctx.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/ctx.txt")),
     ] {
-        let n = check_ctx(&Kernel::by_name(release).unwrap(), text);
+        let n = check_ctx(&Kernel::by_name(release).unwrap(), text, Caps::ALL);
         assert!(n > 150_000, "{n}");
     }
+}
+
+/// An ordinary user: only socket filters and cgroup_skb load, with fewer helpers and fields.
+#[test]
+fn an_ordinary_user_gets_what_the_kernel_gives() {
+    let kernel = Kernel::by_name("6.18.15").unwrap();
+    let helpers = include_str!("../truth/6.18.15/unprivileged_helpers.txt");
+    let n = check_helpers(&kernel, lines(helpers), Caps::NONE);
+    assert_eq!(n, 660);
+    let ctx = include_str!("../truth/6.18.15/unprivileged_ctx.txt");
+    let n = check_ctx(&kernel, ctx, Caps::NONE);
+    assert!(n > 7_000, "{n}");
 }
 
 /// Attach types that each program type loads with; EINVAL without a message where it does not.
