@@ -2,16 +2,19 @@
 //!
 //! `scalars [FIRST_SEED [COUNT [LEN [BRANCHES [REGS [POINTERS]]]]]]`; with SHOW set, whole logs of programs that
 //! differ; with RECORD set, program and kernel log of each into that folder.
+//! With REPLAY set, compares with the logs of that folder for the build named by KERNEL instead.
 
 use std::path::Path;
 
+use bpfassay_diag::log::diff;
 use bpfassay_harness::compare::{compare, Agreement, CompareOptions};
 use bpfassay_harness::gen::scalar::{program, Shape};
 use bpfassay_harness::kernel::Session;
+use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{Capabilities, Config};
+use bpfassay_verifier::{verify, Capabilities, Config};
 
 /// One slot per line in hexadecimal, an empty line, the kernel's log.
 fn record(dir: &Path, seed: u64, p: &Program, log: &str) -> std::io::Result<()> {
@@ -23,21 +26,52 @@ fn record(dir: &Path, seed: u64, p: &Program, log: &str) -> std::io::Result<()> 
     std::fs::write(dir.join(format!("{seed}.txt")), format!("{out}\n{log}"))
 }
 
+/// Programs and logs of another kernel, as `record` writes them.
+fn replay(dir: &Path, config: &Config<'_>) -> std::io::Result<()> {
+    let (mut same, mut different) = (0, 0);
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let text = std::fs::read_to_string(&path)?;
+        let Some((code, log)) = text.split_once("\n\n") else { continue };
+        let slots = code.lines().filter_map(|l| u64::from_str_radix(l, 16).ok());
+        let mut p = program(0, Shape { len: 0, branches: 0, regs: 2, pointers: 0 });
+        p.insns = slots.map(|v| RawInsn::from_le_bytes(v.to_be_bytes())).collect();
+        match diff(&verify(&p, config).log, log) {
+            None => same += 1,
+            Some(d) => {
+                different += 1;
+                println!("{}: line {}", path.display(), d.line);
+                println!("  ours   {}", d.ours.as_deref().unwrap_or("<end>"));
+                println!("  kernel {}", d.kernels.as_deref().unwrap_or("<end>"));
+            }
+        }
+        if different >= 12 {
+            break;
+        }
+    }
+    println!("same {same} different {different}");
+    Ok(())
+}
+
 fn main() {
     let args: Vec<u32> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let arg = |i: usize, default: u32| args.get(i).copied().unwrap_or(default);
     let (first, count) = (arg(0, 0) as u64, arg(1, 1000) as u64);
     let shape = Shape { len: arg(2, 12), branches: arg(3, 25), regs: arg(4, 4), pointers: arg(5, 3) };
     let verbose = std::env::var_os("SHOW").is_some();
-    let kernel = Kernel::by_name("6.18").expect("a known build");
+    let release = std::env::var("KERNEL").unwrap_or_else(|_| "6.18".into());
+    let kernel = Kernel::by_name(&release).expect("a known build");
     let config = Config {
         kernel: &kernel,
         vmlinux: None,
         modules: Vec::new(),
-        log_level: LogLevel::LEVEL2,
+        log_level: LogLevel(6),
         log_limit: 0,
         caps: Capabilities::ALL,
     };
+    if let Some(dir) = std::env::var_os("REPLAY") {
+        return replay(dir.as_ref(), &config).expect("a readable folder");
+    }
     let mut session = Session::new();
     let options = CompareOptions { max_log: 1 << 24, time: false };
     let (mut same, mut different, mut unsupported, mut accepted) = (0, 0, 0, 0);

@@ -67,6 +67,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_ld_abs (7.2).
     pub ld_abs_may_leave_subprog: bool,
+    /// Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.
+    ///
+    /// kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2).
+    pub arena_second_operand: bool,
 }
 
 impl Features {
@@ -88,6 +92,7 @@ impl Features {
             ("packet_end_marks_compared", self.packet_end_marks_compared),
             ("throw_checks_regions", self.throw_checks_regions),
             ("ld_abs_may_leave_subprog", self.ld_abs_may_leave_subprog),
+            ("arena_second_operand", self.arena_second_operand),
         ]
     }
 
@@ -109,6 +114,7 @@ impl Features {
             "packet_end_marks_compared" => Some(&mut self.packet_end_marks_compared),
             "throw_checks_regions" => Some(&mut self.throw_checks_regions),
             "ld_abs_may_leave_subprog" => Some(&mut self.ld_abs_may_leave_subprog),
+            "arena_second_operand" => Some(&mut self.arena_second_operand),
             _ => None,
         }
     }
@@ -268,7 +274,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["64BIT", "ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "AUDIT", "BPF_EVENTS", "BPF_JIT", "BPF_JIT_DEFAULT_ON", "BPF_LSM", "BPF_SYSCALL", "BPF_UNPRIV_DEFAULT_OFF", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "CGROUP_SCHED", "CRASH_DUMP", "CRYPTO", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES", "DMA_SHARED_BUFFER", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "FPROBE", "FS_VERITY", "HAVE_EFFICIENT_UNALIGNED_ACCESS", "HZ_250", "IA32_EMULATION", "INET", "IPV6_SEG6_BPF", "KALLSYMS_ALL", "KEYS", "KPROBES", "MMU", "MODULES", "NET", "NETFILTER_BPF_LINK", "NETKIT", "NET_SCH_BPF", "PERF_EVENTS", "PREEMPT_RCU", "SCHED_CLASS_EXT", "SECURITY", "SECURITY_NETWORK", "SECURITY_NETWORK_XFRM", "SECURITY_PATH", "SMP", "SOCK_CGROUP_DATA", "SYN_COOKIES", "SYSTEM_DATA_VERIFICATION", "TCP_CONG_CUBIC", "UNWINDER_ORC", "UPROBES", "X86_64", "XDP_SOCKETS", "XFRM"],
         config_modules: &["NET_FOU", "NF_CONNTRACK", "NF_FLOW_TABLE", "NF_NAT", "TCP_CONG_BBR", "TCP_CONG_DCTCP", "XFRM_INTERFACE"],
         config_absent: &["BPF_JIT_ALWAYS_ON", "BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2", "DEBUG_PREEMPT", "FAILSLAB", "FAIL_PAGE_ALLOC", "FUNCTION_ERROR_INJECTION", "HZ_100", "HZ_1000", "HZ_300", "KUNIT", "PREEMPT_RT", "TINY_RCU", "TRACE_PREEMPT_TOGGLE"],
-        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true, lsh_by_32_keeps_sign: false, lsm_retval_starts_unknown: false, scalar_ids_one_way: false, packet_end_marks_compared: false, throw_checks_regions: false, ld_abs_may_leave_subprog: false },
+        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true, lsh_by_32_keeps_sign: false, lsm_retval_starts_unknown: false, scalar_ids_one_way: false, packet_end_marks_compared: false, throw_checks_regions: false, ld_abs_may_leave_subprog: false, arena_second_operand: false },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
         refused: &[],
@@ -278,7 +284,7 @@ pub static BUILDS: [Build; 2] = [
         config: &["64BIT", "ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "AUDIT", "BPF_EVENTS", "BPF_JIT", "BPF_JIT_ALWAYS_ON", "BPF_JIT_DEFAULT_ON", "BPF_LSM", "BPF_SYSCALL", "BPF_UNPRIV_DEFAULT_OFF", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "CGROUP_SCHED", "CRYPTO", "DEBUG_INFO_BTF", "DMA_SHARED_BUFFER", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "HAVE_EFFICIENT_UNALIGNED_ACCESS", "HZ_250", "IA32_EMULATION", "INET", "IPV6_SEG6_BPF", "KEYS", "MMU", "NET", "NETFILTER_BPF_LINK", "NF_CONNTRACK", "NF_NAT", "PERF_EVENTS", "PREEMPT_RCU", "SECURITY", "SECURITY_NETWORK", "SECURITY_NETWORK_XFRM", "SECURITY_PATH", "SMP", "SOCK_CGROUP_DATA", "SYN_COOKIES", "TCP_CONG_BBR", "TCP_CONG_CUBIC", "UNWINDER_ORC", "UPROBES", "X86_64", "XDP_SOCKETS", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2", "CRASH_DUMP", "DEBUG_INFO_BTF_MODULES", "DEBUG_PREEMPT", "FAILSLAB", "FAIL_PAGE_ALLOC", "FPROBE", "FS_VERITY", "FUNCTION_ERROR_INJECTION", "HZ_100", "HZ_1000", "HZ_300", "KALLSYMS_ALL", "KPROBES", "KUNIT", "MODULES", "NETKIT", "NET_FOU", "NET_SCH_BPF", "NF_FLOW_TABLE", "PREEMPT_RT", "SCHED_CLASS_EXT", "SYSTEM_DATA_VERIFICATION", "TCP_CONG_DCTCP", "TINY_RCU", "TRACE_PREEMPT_TOGGLE", "XFRM_INTERFACE"],
-        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false, lsh_by_32_keeps_sign: true, lsm_retval_starts_unknown: true, scalar_ids_one_way: true, packet_end_marks_compared: true, throw_checks_regions: true, ld_abs_may_leave_subprog: true },
+        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false, lsh_by_32_keeps_sign: true, lsm_retval_starts_unknown: true, scalar_ids_one_way: true, packet_end_marks_compared: true, throw_checks_regions: true, ld_abs_may_leave_subprog: true, arena_second_operand: true },
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
         refused: &[Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::TraceFentry), errno: 1 }, Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::TraceFexit), errno: 1 }, Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::ModifyReturn), errno: 1 }, Refusal { prog_type: ProgType::Ext, attach_type: None, errno: 1 }, Refusal { prog_type: ProgType::Lsm, attach_type: None, errno: 1 }],

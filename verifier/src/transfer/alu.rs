@@ -143,7 +143,7 @@ fn bits(width: Width) -> u64 {
 /// Sends the operation to pointer or scalar arithmetic by what the operands are.
 fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
     let dst_reg = *env.reg(insn.dst);
-    if dst_reg.ty == RegBase::Arena {
+    if arena_arithmetic(env, insn) {
         return Ok(());
     }
     let dst_is_ptr = !dst_reg.is_scalar();
@@ -182,6 +182,23 @@ fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
             adjust_two_scalars(env, insn, src_reg)
         }
     }
+}
+
+/// Any arithmetic on an arena pointer gives an arena pointer, whose offset is not followed; a scalar that
+/// takes one as second operand becomes one, where the kernel has `arena_second_operand`.
+fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> bool {
+    let is_arena = |r: Reg| env.reg(r).ty == RegBase::Arena;
+    let dst_is = is_arena(insn.dst);
+    let follows = env.kernel.features.arena_second_operand;
+    let Some(src) = insn.src.filter(|r| follows && is_arena(*r)).or(dst_is.then_some(insn.dst)) else {
+        return false;
+    };
+    if follows {
+        let mut reg = *env.reg(if dst_is { insn.dst } else { src });
+        reg.subreg_def = env.insn_idx as i32 + 1;
+        *env.reg_mut(insn.dst) = reg;
+    }
+    true
 }
 
 fn raw_imm(raw: RawInsn) -> u64 {
