@@ -1,10 +1,12 @@
 //! Records truth for objects: `record OUT ROOT MAX_LOG OBJECT…`; labels are the objects' paths below ROOT.
+//! `UNTYPED=sched_cls` in the environment is the type of programs whose section says none.
 
 use std::path::Path;
 
 use bpfassay_corpus::truth::Answer;
 use bpfassay_harness::kernel::LoadOptions;
 use bpfassay_harness::record::Recorder;
+use bpfassay_spec::ProgType;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -15,6 +17,9 @@ fn main() {
     let options =
         LoadOptions { max_log: max_log.parse().expect("MAX_LOG"), ..LoadOptions::default() };
     let mut recorder = Recorder::new(options).expect("kernel");
+    if let Some(t) = std::env::var("UNTYPED").ok().and_then(|t| ProgType::from_name(&t)) {
+        recorder.untyped_as(t, None);
+    }
     let dir = Path::new(out).join(recorder.release());
     let mut counts = [0u32; 4];
     for object in objects {

@@ -5,7 +5,8 @@
 use bpfassay_corpus::truth::{Answer, ObjectTruth, ProgramTruth, StatsTruth, SCHEMA};
 use bpfassay_diag::log::{message, message_lines, Stats};
 use bpfassay_object::model::Program;
-use bpfassay_object::{load, Entry};
+use bpfassay_object::{Entry, LoadError, LoadErrorKind, Object, Opened};
+use bpfassay_spec::{AttachType, ProgType};
 
 use crate::kernel::{Host, KernelError, LoadOptions, LoadOutcome, Session, Verdict, LOG_STATS};
 
@@ -14,12 +15,18 @@ pub struct Recorder {
     session: Session,
     host: Host,
     options: LoadOptions,
+    untyped: Option<(ProgType, Option<AttachType>)>,
 }
 
 impl Recorder {
     /// Reads the running kernel's facts.
     pub fn new(options: LoadOptions) -> Result<Recorder, KernelError> {
-        Ok(Recorder { session: Session::new(), host: Host::read()?, options })
+        Ok(Recorder { session: Session::new(), host: Host::read()?, options, untyped: None })
+    }
+
+    /// Programs whose section says no type get this one, as their own loader would set it (`bpf_program__set_type`).
+    pub fn untyped_as(&mut self, prog_type: ProgType, attach_type: Option<AttachType>) {
+        self.untyped = Some((prog_type, attach_type));
     }
 
     /// Exact release of the kernel that answers.
@@ -39,7 +46,7 @@ impl Recorder {
             error: None,
             programs: Vec::new(),
         };
-        match self.host.with_target(|t| load(bytes, label, t)) {
+        match self.link(bytes, label) {
             Err(e) => truth.error = Some(e.to_string()),
             Ok(object) => {
                 for entry in &object.programs {
@@ -48,6 +55,21 @@ impl Recorder {
             }
         }
         Ok(truth)
+    }
+
+    fn link(&self, bytes: &[u8], label: &str) -> Result<Object, LoadError> {
+        let mut opened = Opened::parse(bytes, label)?;
+        let object = self.host.with_target(|t| opened.link(t));
+        let Some((prog_type, attach_type)) = self.untyped else { return Ok(object) };
+        let untyped = |e: &&Entry| matches!(&e.program, Err(e) if e.kind == LoadErrorKind::ProgType);
+        let names: Vec<&str> = object.programs.iter().filter(untyped).map(|e| e.name.as_str()).collect();
+        if names.is_empty() {
+            return Ok(object);
+        }
+        for name in names {
+            opened.set_type(name, prog_type, attach_type);
+        }
+        Ok(self.host.with_target(|t| opened.link(t)))
     }
 
     /// Asks twice: for the statistics, whose time is then free of printing, and for the log.  The second is left
