@@ -17,8 +17,24 @@ use bpfassay_isa::RawInsn;
 pub struct Cfg {
     /// Instruction indices in post-order, grouped by subprogram (`insn_postorder`).
     pub postorder: Vec<u32>,
+    /// Place of each instruction in `postorder`.
+    pub place: Vec<u32>,
+    /// Successors by instruction; `u32::MAX` for none.
+    pub succ: Vec<[u32; 2]>,
+    /// Predecessors of instruction `i` are `pred[pred_start[i]..pred_start[i + 1]]`.
+    pub pred: Vec<u32>,
+    pub pred_start: Vec<u32>,
     /// Number of strongly connected components plus one (`scc_cnt`).
     pub scc_cnt: u32,
+}
+
+impl Cfg {
+    /// Instructions that control may come from, within the subprogram.
+    #[inline]
+    pub fn predecessors(&self, idx: u32) -> &[u32] {
+        let at = |i: u32| self.pred_start.get(i as usize).map_or(0, |p| *p as usize);
+        self.pred.get(at(idx)..at(idx + 1)).unwrap_or(&[])
+    }
 }
 
 /// Up to two successors within the subprogram, fall-through first.

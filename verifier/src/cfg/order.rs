@@ -35,7 +35,37 @@ pub fn compute_postorder(env: &mut Env<'_>) {
             }
         }
     }
+    env.cfg.place = vec![0; n];
+    for (place, idx) in postorder.iter().enumerate() {
+        env.cfg.place[*idx as usize] = place as u32;
+    }
     env.cfg.postorder = postorder;
+    link_neighbours(env);
+}
+
+/// Tables of successors and predecessors of the instructions in the post-order.
+fn link_neighbours(env: &mut Env<'_>) {
+    let n = env.insns.len();
+    let cfg = &mut env.cfg;
+    cfg.succ = vec![[u32::MAX; 2]; n];
+    cfg.pred_start = vec![0; n + 1];
+    for &i in &cfg.postorder {
+        for (slot, &s) in successors(&env.insns, i).as_slice().iter().enumerate() {
+            cfg.succ[i as usize][slot] = s;
+            cfg.pred_start[s as usize + 1] += 1;
+        }
+    }
+    for i in 0..n {
+        cfg.pred_start[i + 1] += cfg.pred_start[i];
+    }
+    let mut next = cfg.pred_start.clone();
+    cfg.pred = vec![0; cfg.pred_start[n] as usize];
+    for &i in &cfg.postorder {
+        for &s in cfg.succ[i as usize].iter().filter(|s| **s != u32::MAX) {
+            cfg.pred[next[s as usize] as usize] = i;
+            next[s as usize] += 1;
+        }
+    }
 }
 
 /// Not on the component stack (any more).

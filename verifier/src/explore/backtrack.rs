@@ -5,7 +5,6 @@ use bpfassay_isa::field::{Class, JmpCode, Mode};
 use bpfassay_isa::opcode::PSEUDO_KFUNC_CALL;
 use bpfassay_isa::{AluCode, Insn, RawInsn};
 
-use crate::check::summary::is_sync_callback_calling_insn;
 use crate::domain::state::{
     HistoryEntry, INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, INSN_F_STACK_ACCESS, MAX_CALL_FRAMES,
 };
@@ -278,7 +277,7 @@ fn jump(
     if insn.is_pseudo_call() {
         return subprog_call(env, bt, idx).map(|()| Jumped::Done);
     }
-    if is_sync_callback_calling_insn(env, idx) && i64::from(idx) != subseq - 1 {
+    if env.aux(idx).calls_callback && i64::from(idx) != subseq - 1 {
         // Out of a callback: what it got in R1 to R5 did not come from the caller's R1 to R5.
         refuse_leftovers(env, bt, !ARGS, "callback unexpected regs", "callback leftover stack slots")?;
         bt.regs[bt.frame] &= !ARGS;

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 
 use super::backtrack::SlotMask;
 use super::scc::frame_insn_idx;
-use crate::cfg::successors;
 use crate::domain::stack::StackSlot;
 use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
 use crate::env::Env;
@@ -54,6 +53,8 @@ struct Instance {
     updated: bool,
     must_write_dropped: bool,
     frames: [Vec<Masks>; MAX_CALL_FRAMES],
+    /// Instructions whose marks changed since the equations last held, per frame: bit by instruction.
+    dirty: [Vec<u64>; MAX_CALL_FRAMES],
     must_write_set: Vec<bool>,
 }
 
@@ -70,16 +71,29 @@ impl Instance {
         let at = insn_idx.wrapping_sub(self.start()) as usize;
         if self.frames[frame].is_empty() {
             self.frames[frame] = vec![Masks::default(); self.insn_cnt as usize];
+            self.dirty[frame] = vec![0; self.insn_cnt as usize / 64 + 1];
         }
         self.frames[frame].get_mut(at)
+    }
+
+    /// The equations of an instruction must be looked at again.
+    fn touch(&mut self, frame: usize, insn_idx: u32) {
+        let at = insn_idx.wrapping_sub(self.start()) as usize;
+        if let Some(word) = self.dirty[frame].get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
     }
 
     fn mark_read(&mut self, frame: usize, insn_idx: u32, mask: u64) {
         let Some(m) = self.masks_mut(frame, insn_idx) else { return };
         let new = m.may_read | mask;
-        let news = new != m.may_read && new & !m.live_before != 0;
+        if new == m.may_read {
+            return;
+        }
+        let news = new & !m.live_before != 0;
         m.may_read = new;
         self.updated |= news;
+        self.touch(frame, insn_idx);
     }
 
     fn is_live_before(&self, frame: usize, insn_idx: u32, spi: u32) -> bool {
@@ -140,6 +154,7 @@ fn lookup(env: &mut Env<'_>, chain: Callchain, starts: [u32; MAX_CALL_FRAMES]) -
         updated: false,
         must_write_dropped: false,
         frames: Default::default(),
+        dirty: Default::default(),
         must_write_set: vec![false; insn_cnt as usize],
     });
     live.instances.len() - 1
@@ -222,6 +237,7 @@ impl Liveness {
             if old != new {
                 m.must_write = new;
                 inst.updated = true;
+                inst.touch(frame, idx);
             }
             if old & !new != 0 {
                 inst.must_write_dropped = true;
@@ -257,25 +273,23 @@ fn update_instance(env: &mut Env<'_>, at: usize) {
         for m in inst.frames.iter_mut().flatten() {
             m.must_write_acc = 0;
         }
+        for word in inst.dirty.iter_mut().flatten() {
+            *word = u64::MAX;
+        }
     }
-    let (start, curframe) = (inst.start(), inst.chain.curframe as usize);
-    let subprog = crate::subprogs::find_containing_subprog(env, start) as usize;
-    let from = env.subprogs[subprog].postorder_start as usize;
-    let to = env.subprogs.get(subprog + 1).map_or(env.cfg.postorder.len(), |s| s.postorder_start as usize);
+    let curframe = inst.chain.curframe as usize;
+    let mut work: Vec<Work> = (0..=curframe).filter_map(|f| Work::take(env, at, f)).collect();
     let mut rounds = 0;
     let mut changed = true;
     while changed {
         rounds += 1;
         changed = false;
-        for frame in 0..=curframe {
-            if env.explore.liveness.instances[at].frames[frame].is_empty() {
-                continue;
-            }
-            for i in from..to {
-                let idx = env.cfg.postorder[i];
-                changed |= update_insn(env, at, frame, idx);
-            }
+        for w in &mut work {
+            changed |= w.round(env, at);
         }
+    }
+    for w in work {
+        w.put_back(env, at);
     }
     if env.log.level.is_level2() {
         let chain = env.explore.liveness.instances[at].chain;
@@ -287,36 +301,120 @@ fn update_instance(env: &mut Env<'_>, at: usize) {
     }
 }
 
-/// One instruction's share of the equations; true if its marks changed.
-fn update_insn(env: &mut Env<'_>, at: usize, frame: usize, idx: u32) -> bool {
-    let succ = successors(&env.insns, idx);
-    if succ.as_slice().is_empty() {
-        return false;
+/// The equations of one frame's slots over one function.
+///
+/// An instruction is looked at only if its marks or a successor changed: looking at the others,
+/// as the kernel does, changes nothing.  The order is the kernel's post-order all the same.
+struct Work {
+    frame: usize,
+    start: u32,
+    masks: Vec<Masks>,
+    /// Bit by place in the post-order: to look at in this round or the next.
+    todo: Vec<u64>,
+    first_place: u32,
+}
+
+impl Work {
+    fn take(env: &mut Env<'_>, at: usize, frame: usize) -> Option<Work> {
+        let inst = &mut env.explore.liveness.instances[at];
+        if inst.frames[frame].is_empty() {
+            return None;
+        }
+        let start = inst.start();
+        let masks = std::mem::take(&mut inst.frames[frame]);
+        let dirty = &mut inst.dirty[frame];
+        let subprog = env.subprogs.partition_point(|s| s.start <= start).saturating_sub(1);
+        let first_place = env.subprogs.get(subprog).map_or(0, |s| s.postorder_start);
+        let mut todo = vec![0u64; dirty.len()];
+        for (i, word) in dirty.iter_mut().enumerate() {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                let rel = i as u32 * 64 + bits.trailing_zeros();
+                bits &= bits - 1;
+                // Second slots of LD_IMM64 have no place.
+                let idx = start + rel;
+                let known = env.cfg.place.get(idx as usize).copied();
+                if let Some(p) = known.filter(|p| env.cfg.postorder.get(*p as usize) == Some(&idx)) {
+                    set_bit(&mut todo, p.wrapping_sub(first_place));
+                }
+            }
+        }
+        Some(Work { frame, start, masks, todo, first_place })
     }
-    let inst = &mut env.explore.liveness.instances[at];
-    let (mut after, mut written) = (0, u64::MAX);
-    for &s in succ.as_slice() {
-        let m = inst.masks(frame, s).copied().unwrap_or_default();
-        after |= m.live_before;
-        written &= m.must_write_acc;
+
+    fn put_back(self, env: &mut Env<'_>, at: usize) {
+        env.explore.liveness.instances[at].frames[self.frame] = self.masks;
     }
-    let Some(old) = inst.masks(frame, idx).copied() else { return false };
-    written |= old.must_write;
-    let before = (after & !old.must_write) | old.may_read;
-    if before == old.live_before && written == old.must_write_acc {
-        return false;
+
+    /// One pass in post-order; true if anything changed.
+    fn round(&mut self, env: &mut Env<'_>, at: usize) -> bool {
+        let mut changed = false;
+        for word in 0..self.todo.len() {
+            // Later bits may be added to a word while it is worked on; earlier ones wait for the next round.
+            let mut done = 0u64;
+            loop {
+                let left = self.todo[word] & !done;
+                if left == 0 {
+                    break;
+                }
+                let bit = left.trailing_zeros();
+                done |= u64::MAX >> (63 - bit);
+                self.todo[word] &= !(1 << bit);
+                let place = self.first_place + word as u32 * 64 + bit;
+                let Some(&idx) = env.cfg.postorder.get(place as usize) else { continue };
+                if self.update(env, at, idx) {
+                    changed = true;
+                    for p in env.cfg.predecessors(idx) {
+                        let place = env.cfg.place.get(*p as usize).map_or(0, |p| p.wrapping_sub(self.first_place));
+                        set_bit(&mut self.todo, place);
+                    }
+                }
+            }
+        }
+        changed
     }
-    if let Some(m) = inst.masks_mut(frame, idx) {
-        m.live_before = before;
-        m.must_write_acc = written;
+
+    fn of(&self, idx: u32) -> Masks {
+        self.masks.get(idx.wrapping_sub(self.start) as usize).copied().unwrap_or_default()
     }
-    let (chain, start) = (inst.chain, inst.start());
-    let shown = old.may_read != 0 || old.must_write != 0 || idx == start || env.aux(idx).prune_point;
-    if shown && env.log.level.is_level2() {
-        log_change(env, &chain, "live", (frame, idx), old.live_before, before);
-        log_change(env, &chain, "written", (frame, idx), old.must_write_acc, written);
+
+    /// One instruction's share of the equations; true if its marks changed.
+    fn update(&mut self, env: &mut Env<'_>, at: usize, idx: u32) -> bool {
+        let succ = env.cfg.succ.get(idx as usize).copied().unwrap_or([u32::MAX; 2]);
+        if succ[0] == u32::MAX {
+            return false;
+        }
+        let first = self.of(succ[0]);
+        let (mut after, mut written) = (first.live_before, first.must_write_acc);
+        if succ[1] != u32::MAX {
+            let second = self.of(succ[1]);
+            after |= second.live_before;
+            written &= second.must_write_acc;
+        }
+        let old = self.of(idx);
+        written |= old.must_write;
+        let before = (after & !old.must_write) | old.may_read;
+        if before == old.live_before && written == old.must_write_acc {
+            return false;
+        }
+        if let Some(m) = self.masks.get_mut(idx.wrapping_sub(self.start) as usize) {
+            m.live_before = before;
+            m.must_write_acc = written;
+        }
+        let shown = old.may_read != 0 || old.must_write != 0 || idx == self.start || env.aux(idx).prune_point;
+        if shown && env.log.level.is_level2() {
+            let chain = env.explore.liveness.instances[at].chain;
+            log_change(env, &chain, "live", (self.frame, idx), old.live_before, before);
+            log_change(env, &chain, "written", (self.frame, idx), old.must_write_acc, written);
+        }
+        true
     }
-    true
+}
+
+fn set_bit(bits: &mut [u64], at: u32) {
+    if let Some(word) = bits.get_mut(at as usize / 64) {
+        *word |= 1 << (at % 64);
+    }
 }
 
 fn log_change(env: &mut Env<'_>, chain: &Callchain, what: &str, place: (usize, u32), old: u64, new: u64) {

@@ -7,7 +7,7 @@ use bpfassay_isa::Reg;
 
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{HistoryEntry, StateId, VerifierState};
+use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::print_explored_state;
 use crate::stop::Check;
@@ -181,8 +181,10 @@ fn walk_state(
     let first_idx = st.first_insn_idx;
     let mut left = st.history.len();
     let mut i = last_idx;
+    // The entry on top; most instructions have none and need not look again.
+    let mut top = st.history.last().copied();
     loop {
-        let hist = walk.state(env).and_then(|s| entry_at(&s.history, left, i)).copied();
+        let hist = top.filter(|h| h.idx == i);
         if !std::mem::take(skip_first) && backtrack_insn(env, bt, i, *subseq, hist.as_ref())? == Traced::Lost {
             return Ok(Way::Lost);
         }
@@ -197,6 +199,7 @@ fn walk_state(
         i = match hist {
             Some(h) => {
                 left -= 1;
+                top = walk.state(env).and_then(|s| left.checked_sub(1).and_then(|at| s.history.get(at))).copied();
                 h.prev_idx
             }
             None => i.wrapping_sub(1),
@@ -205,12 +208,6 @@ fn walk_state(
             return Err(bug(env, &format!("backtracking idx {}", i as i32)));
         }
     }
-}
-
-/// The last entry not yet gone back over, if it is about instruction `i`.
-#[inline]
-fn entry_at(history: &[HistoryEntry], left: usize, i: u32) -> Option<&HistoryEntry> {
-    left.checked_sub(1).and_then(|at| history.get(at)).filter(|h| h.idx == i)
 }
 
 /// The path began here: only arguments of a global function may still be wanted.
