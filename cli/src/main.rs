@@ -8,6 +8,7 @@ mod asm;
 mod check;
 mod compare;
 mod diff_log;
+mod dump;
 mod exit;
 mod inputs;
 mod record;
@@ -37,6 +38,8 @@ enum Command {
     Disasm(asm::DisasmArgs),
     /// Run a program on an input and print what it returns.
     Run(run::Args),
+    /// Print what is known of a program: its control-flow graph.
+    Dump(dump::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Asm(args) => asm::run_asm(args),
         Command::Disasm(args) => asm::run_disasm(args),
         Command::Run(args) => run::run(args),
+        Command::Dump(args) => dump::run(args),
         Command::DiffLog(args) => diff_log::run(args),
     };
     outcome.into()

@@ -4,6 +4,7 @@
 //! Orders and numbers that show in the log are found by the kernel's own walks over
 //! [`successors`]; petgraph carries the graph for queries and dumps.
 
+pub mod blocks;
 pub mod graph;
 pub mod live_regs;
 pub mod order;
