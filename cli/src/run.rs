@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bpfassay_harness::engine::{Input as RunInput, Instance, Outcome as RunOutcome};
+use bpfassay_harness::engines::interp::Tracer;
 use bpfassay_harness::engines::kernel::{Kernel, LoadError};
 use bpfassay_harness::raw::RawInterp;
 use bpfassay_harness::runtime::ctx::Refusal;
@@ -13,8 +14,10 @@ use bpfassay_harness::runtime::maps::Map;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::{conformance, pcap};
-use bpfassay_isa::{classic, RawInsn};
+use bpfassay_isa::disasm::{Lossless, Text};
+use bpfassay_isa::{classic, encode, Insn, RawInsn};
 use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::ProgType;
 use clap::ValueEnum;
 use serde_json::{json, Value};
@@ -53,6 +56,9 @@ pub struct Args {
     /// Print what the maps hold afterwards (interpreter only).
     #[arg(long)]
     dump_maps: bool,
+    /// Print every instruction as it runs, with r0 to r10 before it (interpreter only).
+    #[arg(long)]
+    trace: bool,
     /// Where the packet goes after the run.
     #[arg(long, value_name = "FILE")]
     data_out: Option<PathBuf>,
@@ -125,8 +131,26 @@ fn run_raw(file: &Path, args: &Args) -> Result<Outcome, Outcome> {
     };
     let input = RunInput { data, ctx: Vec::new(), repeat: args.repeat };
     let mut engine = RawInterp::new(&insns);
-    let outcomes = vec![(engine.engine(), engine.run(&input))];
-    report(&outcomes, args, Value::Null)
+    let out = match args.trace {
+        true => engine.run_traced(&input, &mut Trace),
+        false => engine.run(&input),
+    };
+    report(&[(engine.engine(), out)], args, Value::Null)
+}
+
+/// Prints one line per instruction to standard error.
+struct Trace;
+
+impl Tracer for Trace {
+    const ENABLED: bool = true;
+
+    fn step(&mut self, frame: usize, insn_idx: usize, insn: &Insn, regs: &[u64]) {
+        let name = |id| Some(func_id_name(id)).filter(|n| *n != "unknown");
+        let (raw, next) = encode(insn);
+        let text = Text { insn: raw, next, names: &Lossless(name) };
+        let regs: Vec<String> = regs.iter().map(|r| format!("{r:x}")).collect();
+        eprintln!("{frame}:{insn_idx}: {text}  ; {}", regs.join(" "));
+    }
 }
 
 fn run_conformance(dir: &Path) -> Result<Outcome, Outcome> {
@@ -215,7 +239,11 @@ fn run_program(program: &Program, args: &Args) -> Result<Outcome, Outcome> {
     let mut maps = Value::Null;
     if args.engine != EngineName::Kernel {
         let mut engine = interp(program, args)?;
-        outcomes.push((engine.engine(), engine.run(&input)));
+        let out = match args.trace {
+            true => engine.run_traced(&input, &mut Trace),
+            false => engine.run(&input),
+        };
+        outcomes.push((engine.engine(), out));
         if args.dump_maps {
             maps = dump(&engine);
         }
