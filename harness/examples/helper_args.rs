@@ -1,7 +1,11 @@
 //! Compares our level-2 logs with the running kernel's on calls of every helper with fitting and unfitting arguments.
 //!
-//! `helper_args [FIRST_SEED [VARIANTS]]`; with SHOW set, whole logs of programs that differ.  Programs are
-//! only loaded, never run.
+//! `helper_args [FIRST_SEED [VARIANTS]]`; with SHOW set, whole logs of programs that differ; with RECORD set, one
+//! program and kernel log per distinct last word into that file (those that need no kernel BTF; read by the
+//! verifier's `helper_logs` test).  Programs are only loaded, never run.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use std::sync::Arc;
 
@@ -195,6 +199,26 @@ fn program(kind: (ProgType, Option<AttachType>, bool), id: i32, seed: u64) -> Pr
     }
 }
 
+/// Head line (type, attach type or 0, sleepable, licence), slots in hexadecimal, an empty line, the log.
+fn record(p: &Program, log: &str) -> String {
+    let attach = p.expected_attach_type.map_or(0, AttachType::number);
+    let head = (p.prog_type.number(), attach, p.flags.sleepable as u32);
+    let mut out = format!("=== {} {} {} {}\n", head.0, head.1, head.2, p.license);
+    for insn in &p.insns {
+        let _ = writeln!(out, "{:016x}", u64::from_be_bytes(insn.to_le_bytes()));
+    }
+    let _ = write!(out, "\n{log}");
+    out
+}
+
+/// The last message with numbers left out, so that each is recorded once.
+fn last_words(log: &str) -> String {
+    let is_word = |l: &&str| !l.starts_with("verification time") && !l.starts_with("stack depth") && !l.starts_with("processed");
+    let last = log.lines().filter(is_word).next_back().unwrap_or("");
+    let text = if last.contains(": (") { "accepted or at an instruction" } else { last };
+    text.chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
 fn main() {
     let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let (first, variants) = (args.first().copied().unwrap_or(0), args.get(1).copied().unwrap_or(1));
@@ -210,6 +234,8 @@ fn main() {
     };
     let mut session = Session::new();
     let options = CompareOptions { max_log: 1 << 24, time: false };
+    let without_btf = Config { vmlinux: None, log_level: LogLevel(6), ..config.clone() };
+    let (mut seen, mut recorded) = (BTreeSet::new(), String::new());
     let (mut same, mut different, mut unsupported, mut accepted) = (0, 0, 0, 0);
     for seed in first..first + variants {
         for kind in KINDS {
@@ -230,6 +256,13 @@ fn main() {
                 }
                 if c.agreement == Agreement::Agree && c.log_difference.is_none() && c.stats_equal() {
                     same += 1;
+                    let wanted = std::env::var_os("RECORD").is_some() && c.kernel_log.len() < 6000;
+                    if wanted && seen.insert(last_words(&c.kernel_log)) {
+                        let ours = bpfassay_verifier::verify(&p, &without_btf).log;
+                        if bpfassay_diag::log::diff(&ours, &c.kernel_log).is_none() {
+                            recorded.push_str(&record(&p, &c.kernel_log));
+                        }
+                    }
                     continue;
                 }
                 different += 1;
@@ -243,6 +276,9 @@ fn main() {
                 }
             }
         }
+    }
+    if let Some(path) = std::env::var_os("RECORD") {
+        std::fs::write(path, recorded).expect("a writable file");
     }
     println!("same {same} different {different} unsupported {unsupported}; kernel accepts {accepted}");
 }
