@@ -56,7 +56,7 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     let (target, obj, btf) = target_btf(env)?;
     if prog_type == ProgType::StructOps {
         let info = struct_ops_target(env, &target, obj, &btf)?;
-        env.attach = Some(info);
+        env.attach = Some(Arc::new(info));
         return Ok(());
     }
     let Some(t) = btf.ty(target.btf_id).filter(|t| t.id() != 0) else {
@@ -74,14 +74,14 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
         ) => func_target(env, obj, &btf, t)?,
         _ => return Err(Errno::EINVAL.into()),
     };
-    env.attach = Some(info);
+    env.attach = Some(Arc::new(info));
     Ok(())
 }
 
 /// References that a struct_ops program owns from the start: its `__ref` arguments.
 pub fn acquire_argument_references(env: &mut Env<'_>) {
     let Some(mut info) = env.attach.take() else { return };
-    for a in info.args.iter_mut().filter(|a| a.refcounted) {
+    for a in Arc::make_mut(&mut info).args.iter_mut().filter(|a| a.refcounted) {
         a.ref_obj_id = acquire_reference(env, 0);
     }
     env.attach = Some(info);

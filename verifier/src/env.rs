@@ -145,7 +145,7 @@ pub struct Env<'a> {
     /// [`BtfObj`] → BTF: program, vmlinux, modules.  Missing ones are None.
     pub btfs: Vec<Option<Arc<Btf>>>,
     /// What a program attached by BTF is attached to.
-    pub attach: Option<crate::attach_target::AttachInfo>,
+    pub attach: Option<Arc<crate::attach_target::AttachInfo>>,
     pub cfg: Cfg,
     /// State of the current path.
     pub cur: VerifierState,

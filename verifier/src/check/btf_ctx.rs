@@ -17,7 +17,7 @@ use crate::verbose;
 /// Arguments of a function whose prototype is not known (`MAX_BPF_FUNC_REG_ARGS`).
 const MAX_REG_ARGS: u32 = 5;
 
-fn attach(env: &Env<'_>) -> Check<AttachInfo> {
+fn attach(env: &Env<'_>) -> Check<Arc<AttachInfo>> {
     env.attach.clone().ok_or_else(|| Stop::unsupported("program without an attach target"))
 }
 
