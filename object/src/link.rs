@@ -4,6 +4,7 @@
 //! Each entry program is linked as if it were the only one to load.  What stops libbpf before it comes to a program
 //! stops every program; the rest stops only its own.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bpfassay_isa::RawInsn;
@@ -78,6 +79,8 @@ struct Shared<'a> {
     /// Facts that every program needs and nobody has.
     missing: Vec<String>,
     exception_callbacks: append::ExceptionCallbacks,
+    /// What the loader decided on its own, with the map it is about.
+    notes: Vec<(Option<usize>, String)>,
 }
 
 /// A function after CO-RE.
@@ -90,8 +93,7 @@ pub(crate) struct RelocatedFunc {
 impl Opened {
     /// Makes the programs as a kernel would get them.
     pub fn link(&self, target: &Target<'_>) -> Object {
-        let mut notes = self.notes.clone();
-        let shared = Shared::new(self, target, &mut notes);
+        let shared = Shared::new(self, target);
         let mut budget = MAX_TOTAL_INSNS;
         let programs = self
             .entries()
@@ -112,13 +114,13 @@ impl Opened {
             maps: shared.maps.clone(),
             map_slots: self.maps.iter().map(|m| m.slots.clone()).collect(),
             btf: shared.btf.clone(),
-            notes,
+            notes: shared.notes.iter().map(|(_, text)| text.clone()).collect(),
         }
     }
 }
 
 impl<'a> Shared<'a> {
-    fn new(opened: &'a Opened, target: &'a Target<'a>, notes: &mut Vec<String>) -> Shared<'a> {
+    fn new(opened: &'a Opened, target: &'a Target<'a>) -> Shared<'a> {
         let mut s = Shared {
             opened,
             target,
@@ -131,15 +133,16 @@ impl<'a> Shared<'a> {
             stop: None,
             missing: Vec::new(),
             exception_callbacks: append::ExceptionCallbacks::default(),
+            notes: opened.notes.iter().map(|text| (None, text.clone())).collect(),
         };
-        if let Err(e) = s.fill(notes) {
+        if let Err(e) = s.fill() {
             s.stop = Some(e);
         }
         s
     }
 
     /// In libbpf's order, so that the first refusal is the same.
-    fn fill(&mut self, notes: &mut Vec<String>) -> Result<(), LoadError> {
+    fn fill(&mut self) -> Result<(), LoadError> {
         let mut maps: Vec<MapDef> = self.opened.maps.iter().map(|m| m.def.clone()).collect();
         for (def, source) in maps.iter_mut().zip(&self.opened.maps) {
             def.initial = source.initial.clone();
@@ -154,9 +157,11 @@ impl<'a> Shared<'a> {
         self.fill_struct_ops(&mut maps)?;
         self.fill_subprogs()?;
         self.exception_callbacks = append::ExceptionCallbacks::find(self.opened);
-        self.fill_btf(notes)?;
-        for def in &mut maps {
-            finish_map(def, self.target, self.btf.as_deref(), notes);
+        self.fill_btf()?;
+        for (i, def) in maps.iter_mut().enumerate() {
+            let mut notes = Vec::new();
+            finish_map(def, self.target, self.btf.as_deref(), &mut notes);
+            self.notes.extend(notes.into_iter().map(|text| (Some(i), text)));
         }
         self.maps = Arc::new(maps);
         Ok(())
@@ -219,7 +224,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The BTF to load.  Where the kernel would not take it, libbpf goes on without, if it can.
-    fn fill_btf(&mut self, notes: &mut Vec<String>) -> Result<(), LoadError> {
+    fn fill_btf(&mut self) -> Result<(), LoadError> {
         let Some(btf) = &self.opened.btf else { return Ok(()) };
         let btf = self.final_btf(btf);
         match btf.kernel_check() {
@@ -227,8 +232,9 @@ impl<'a> Shared<'a> {
             Err(e) if self.opened.maps.iter().any(|m| m.struct_ops.is_some()) => {
                 return Err(LoadError::new(K::Btf, format!("the kernel refuses the BTF: {e}")));
             }
-            Err(e) => notes.push(format!(
-                "the kernel refuses the BTF ({e}): loaded without it, as libbpf does"
+            Err(e) => self.notes.push((
+                None,
+                format!("the kernel refuses the BTF ({e}): loaded without it, as libbpf does"),
             )),
         }
         Ok(())
@@ -318,6 +324,10 @@ impl<'a> Shared<'a> {
         };
         missing.sort();
         missing.dedup();
+        let used: HashSet<usize> = linked.relocs.iter().filter_map(|(_, r, _)| r.map()).collect();
+        let concerns = |map: &Option<usize>| map.is_none_or(|i| used.contains(&i));
+        let notes = self.notes.iter().filter(|(map, _)| concerns(map));
+        let notes = notes.map(|(_, text)| text.clone()).collect();
         let mut program = Program {
             name: f.name.clone(),
             section: f.section_name.clone(),
@@ -334,7 +344,7 @@ impl<'a> Shared<'a> {
             flags,
             kern_version: self.opened.version.unwrap_or(self.target.kernel_version),
             subprogs: linked.subprogs,
-            notes: Vec::new(),
+            notes,
             missing,
         };
         if !self.target.features.arg_ctx_tag {

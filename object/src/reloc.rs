@@ -49,6 +49,16 @@ pub(crate) struct Reloc {
     pub number: usize,
 }
 
+impl Reloc {
+    /// The map referred to, if one is.
+    pub fn map(&self) -> Option<usize> {
+        match self.target {
+            Target::Map(i) | Target::Data(i, _) => Some(i),
+            _ => None,
+        }
+    }
+}
+
 /// What one relocation is decided by.
 struct Context<'a, 'b> {
     elf: &'a Elf<'b>,

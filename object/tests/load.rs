@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind};
-use bpfassay_object::{Fact, LoadErrorKind, Object, Opened, Target};
+use bpfassay_object::{Fact, LoadErrorKind, Object, Opened, Slot, Target};
 
 mod dump;
 
@@ -166,4 +166,15 @@ fn refusals_say_what_and_where() {
     };
     assert_eq!(kind(&rename("license\0", "maps\0\0\0\0")), LoadErrorKind::LegacyMaps);
     assert_eq!(kind(&rename(".BTF\0", ".BTX\0")), LoadErrorKind::Btf);
+}
+
+#[test]
+fn initial_slots_of_maps() {
+    let o = load("maps.o");
+    let index = |name: &str| o.maps.iter().position(|m| m.source_name == name).unwrap();
+    // As maps.c writes them down.
+    let outer = [(1, Slot::Map(index("inner_two"))), (3, Slot::Map(index("inner_one")))];
+    assert_eq!(o.map_slots[index("outer")], outer);
+    assert_eq!(o.map_slots[index("jumps")], [(1, Slot::Program("tail_target".to_string()))]);
+    assert!(o.map_slots[index("hash")].is_empty());
 }

@@ -48,7 +48,8 @@ impl<'a> Walk<'a> {
         }
         // What a kernel function takes is looked into, not only passed on.
         let Some(proto) = t.target() else { return };
-        let pointees: Vec<u32> = proto.params().map(|p| p.type_id).chain([proto.type_id()]).collect();
+        let pointees: Vec<u32> =
+            proto.params().map(|p| p.type_id).chain([proto.type_id()]).collect();
         for id in pointees {
             if let Some(target) = self.btf.pointee(id) {
                 self.visit(target.id(), Keep::Whole);
