@@ -121,7 +121,9 @@ fn argument(out: &mut Vec<RawInsn>, reg: u8, what: u64, rng: &mut Rng) {
 fn fitting(base: ArgBase, rng: &mut Rng) -> u64 {
     match base {
         ArgBase::ConstMapPtr => 9,
-        ArgBase::MapKey | ArgBase::MapValue | ArgBase::Mem => [1, 2, 3, 4, 10][rng.below(5) as usize],
+        ArgBase::MapKey | ArgBase::MapValue | ArgBase::Mem => {
+            [1, 2, 3, 4, 10][rng.below(5) as usize]
+        }
         ArgBase::ConstSize | ArgBase::ConstSizeOrZero => [6, 6, 8][rng.below(3) as usize],
         ArgBase::Ctx => 0,
         ArgBase::Anything => [5, 6, 7][rng.below(3) as usize],
@@ -213,7 +215,11 @@ fn record(p: &Program, log: &str) -> String {
 
 /// The last message with numbers left out, so that each is recorded once.
 fn last_words(log: &str) -> String {
-    let is_word = |l: &&str| !l.starts_with("verification time") && !l.starts_with("stack depth") && !l.starts_with("processed");
+    let is_word = |l: &&str| {
+        !l.starts_with("verification time")
+            && !l.starts_with("stack depth")
+            && !l.starts_with("processed")
+    };
     let last = log.lines().filter(is_word).next_back().unwrap_or("");
     let text = if last.contains(": (") { "accepted or at an instruction" } else { last };
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
@@ -251,10 +257,16 @@ fn main() {
                 accepted += c.kernel_errno.is_none() as u32;
                 if c.agreement == Agreement::Unsupported {
                     unsupported += 1;
-                    println!("{:?} {} seed {seed}: unsupported {:?}", kind.0, helper::func_id_name(id), c.unsupported);
+                    println!(
+                        "{:?} {} seed {seed}: unsupported {:?}",
+                        kind.0,
+                        helper::func_id_name(id),
+                        c.unsupported
+                    );
                     continue;
                 }
-                if c.agreement == Agreement::Agree && c.log_difference.is_none() && c.stats_equal() {
+                if c.agreement == Agreement::Agree && c.log_difference.is_none() && c.stats_equal()
+                {
                     same += 1;
                     let wanted = std::env::var_os("RECORD").is_some() && c.kernel_log.len() < 6000;
                     if wanted && seen.insert(last_words(&c.kernel_log)) {
@@ -266,7 +278,12 @@ fn main() {
                     continue;
                 }
                 different += 1;
-                println!("{:?} {} seed {seed}: {}", kind.0, helper::func_id_name(id), c.agreement.name());
+                println!(
+                    "{:?} {} seed {seed}: {}",
+                    kind.0,
+                    helper::func_id_name(id),
+                    c.agreement.name()
+                );
                 if let Some(d) = &c.log_difference {
                     println!("  ours   {}", d.ours.as_deref().unwrap_or("<end>"));
                     println!("  kernel {}", d.kernels.as_deref().unwrap_or("<end>"));
@@ -280,5 +297,7 @@ fn main() {
     if let Some(path) = std::env::var_os("RECORD") {
         std::fs::write(path, recorded).expect("a writable file");
     }
-    println!("same {same} different {different} unsupported {unsupported}; kernel accepts {accepted}");
+    println!(
+        "same {same} different {different} unsupported {unsupported}; kernel accepts {accepted}"
+    );
 }

@@ -46,45 +46,19 @@ const BTF: RegType = RegType::of(RegBase::BtfId);
 const FUNC: RegType = RegType::of(RegBase::Func);
 const DYNPTR: RegType = RegType::of(RegBase::ConstDynptr);
 
-const SOCK: &[RegType] = &[
-    SOCK_COMMON,
-    SOCKET,
-    TCP_SOCK,
-    XDP_SOCK,
-];
-const BTF_SOCK_COMMON: &[RegType] = &[
-    SOCK_COMMON,
-    SOCKET,
-    TCP_SOCK,
-    XDP_SOCK,
-    BTF,
-    BTF_TRUSTED,
-];
-const MEM: &[RegType] = &[
-    STACK,
-    PACKET,
-    PACKET_META,
-    MAP_KEY,
-    MAP_VALUE,
-    PLAIN_MEM,
-    RINGBUF_MEM,
-    BUF,
-    BTF_TRUSTED,
-];
-const PERCPU_BTF: &[RegType] = &[
-    BTF_PERCPU,
-    BTF_PERCPU.plus(TypeFlags::MEM_RCU),
-    BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED),
-];
+const SOCK: &[RegType] = &[SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK];
+const BTF_SOCK_COMMON: &[RegType] = &[SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK, BTF, BTF_TRUSTED];
+const MEM: &[RegType] =
+    &[STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF, BTF_TRUSTED];
+const PERCPU_BTF: &[RegType] =
+    &[BTF_PERCPU, BTF_PERCPU.plus(TypeFlags::MEM_RCU), BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED)];
 const MAP_VALUE_OR_ALLOC: &[RegType] = &[MAP_VALUE, BTF_ALLOC];
 
 /// Types an argument takes, in the order the log lists them (`compatible_reg_types`).
 fn compatible(arg: ArgBase) -> Option<&'static [RegType]> {
     Some(match arg {
         ArgBase::MapKey | ArgBase::MapValue | ArgBase::Mem => MEM,
-        ArgBase::ConstSize | ArgBase::ConstSizeOrZero | ArgBase::ConstAllocSizeOrZero => {
-            &[SCALAR]
-        }
+        ArgBase::ConstSize | ArgBase::ConstSizeOrZero | ArgBase::ConstAllocSizeOrZero => &[SCALAR],
         ArgBase::ConstMapPtr => &[CONST_MAP_PTR],
         ArgBase::Ctx => &[CTX],
         ArgBase::SockCommon => SOCK,
@@ -114,7 +88,13 @@ pub enum ArgBtf {
 }
 
 /// The register's type is one the argument takes (`check_reg_type`).
-pub fn check_reg_type(env: &mut Env<'_>, regno: Reg, arg: ArgType, btf: ArgBtf, meta: &CallMeta) -> Check {
+pub fn check_reg_type(
+    env: &mut Env<'_>,
+    regno: Reg,
+    arg: ArgType,
+    btf: ArgBtf,
+    meta: &CallMeta,
+) -> Check {
     let Some(types) = compatible(arg.base()) else {
         verifier_bug!(env, "unsupported arg type {}", arg.word());
         return Err(Errno::EFAULT.into());
@@ -135,7 +115,12 @@ pub fn check_reg_type(env: &mut Env<'_>, regno: Reg, arg: ArgType, btf: ArgBtf, 
     if std::ptr::eq(types, MEM) {
         if !arg.has(TypeFlags::MEM_RDONLY) {
             let name = func_id_name(meta.func_id);
-            verbose!(env, "{name}() may write into memory pointed by R{} type={}\n", regno.0, RegTypeName(reg.ty));
+            verbose!(
+                env,
+                "{name}() may write into memory pointed by R{} type={}\n",
+                regno.0,
+                RegTypeName(reg.ty)
+            );
             return Err(Errno::EACCES.into());
         }
         return Ok(());
@@ -264,7 +249,12 @@ pub fn btf_type_name(env: &Env<'_>, btf: BtfObj, id: u32) -> String {
 }
 
 /// Offsets that an argument of this type may carry (`check_func_arg_reg_off`).
-pub fn check_func_arg_reg_off(env: &mut Env<'_>, reg: &RegState, regno: Reg, arg: ArgType) -> Check {
+pub fn check_func_arg_reg_off(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    regno: Reg,
+    arg: ArgType,
+) -> Check {
     if arg.has(TypeFlags::OBJ_RELEASE) {
         // A dynptr on the stack holds the reference; where on the stack it is does not matter.
         if arg.base() == ArgBase::Dynptr && reg.ty == RegBase::Stack {
@@ -296,7 +286,9 @@ fn takes_any_offset(ty: RegType) -> bool {
         | RegBase::MapValue
         | RegBase::Arena
         | RegBase::Scalar => flags.is_empty(),
-        RegBase::Mem => flags.is_empty() || flags == TypeFlags::MEM_RDONLY || flags == TypeFlags::MEM_RINGBUF,
+        RegBase::Mem => {
+            flags.is_empty() || flags == TypeFlags::MEM_RDONLY || flags == TypeFlags::MEM_RINGBUF
+        }
         RegBase::Buf => flags.is_empty() || flags == TypeFlags::MEM_RDONLY,
         _ => false,
     }

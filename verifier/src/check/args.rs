@@ -24,7 +24,12 @@ use crate::stop::{Check, Errno};
 use crate::{verbose, verifier_bug};
 
 /// Argument `arg` (0 to 4) of a call of `proto`.
-pub fn check_func_arg(env: &mut Env<'_>, arg: usize, meta: &mut CallMeta, proto: &HelperProto) -> Check {
+pub fn check_func_arg(
+    env: &mut Env<'_>,
+    arg: usize,
+    meta: &mut CallMeta,
+    proto: &HelperProto,
+) -> Check {
     let regno = Reg(arg as u8 + 1);
     let mut ty = proto.args[arg];
     if ty == ArgBase::DontCare {
@@ -93,7 +98,13 @@ fn resolve_map_arg_type(env: &mut Env<'_>, meta: &CallMeta, ty: ArgType) -> Chec
     }
 }
 
-fn check_release_arg(env: &mut Env<'_>, regno: Reg, reg: &RegState, ty: ArgType, meta: &mut CallMeta) -> Check {
+fn check_release_arg(
+    env: &mut Env<'_>,
+    regno: Reg,
+    reg: &RegState,
+    ty: ArgType,
+    meta: &mut CallMeta,
+) -> Check {
     if ty.base() == ArgBase::Dynptr {
         if reg.ty != RegBase::Stack {
             verbose!(env, "cannot release unowned const bpf_dynptr\n");

@@ -96,7 +96,20 @@ mod tests {
     fn formats_the_kernel_judges() {
         let ok = |f: &str, n| check_format(format!("{f}\0").as_bytes(), n).is_ok();
         assert!(ok("valid %d", 1));
-        for bad in ["%d%d", "%pi5", "%a", "%", "%12345678", "%--------", "%lc", "%llc", "\u{80}", "\u{1}", "%p%", "%s%"] {
+        for bad in [
+            "%d%d",
+            "%pi5",
+            "%a",
+            "%",
+            "%12345678",
+            "%--------",
+            "%lc",
+            "%llc",
+            "\u{80}",
+            "\u{1}",
+            "%p%",
+            "%s%",
+        ] {
             assert!(!ok(bad, 1), "{bad}");
         }
         assert!(check_format(b"0123456789", 1).is_err());

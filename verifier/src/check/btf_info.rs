@@ -73,8 +73,10 @@ fn check_btf_func(env: &mut Env<'_>) -> Check {
             verbose!(env, "func_info BTF section doesn't match subprog layout in BPF program\n");
             return Err(Errno::EINVAL.into());
         }
-        let ret = btf.func_proto(info.type_id).and_then(|p| btf.skip_mods_and_typedefs(p.type_id()));
-        let scalar = ret.is_some_and(|t| t.kind() == BtfKind::Int && t.size() <= 8 || t.kind().is_any_enum());
+        let ret =
+            btf.func_proto(info.type_id).and_then(|p| btf.skip_mods_and_typedefs(p.type_id()));
+        let scalar = ret
+            .is_some_and(|t| t.kind() == BtfKind::Int && t.size() <= 8 || t.kind().is_any_enum());
         if i > 0 && !scalar && sub.has_ld_abs {
             verbose!(env, "LD_ABS is only allowed in functions that return 'int'.\n");
             return Err(Errno::EINVAL.into());
@@ -85,7 +87,8 @@ fn check_btf_func(env: &mut Env<'_>) -> Check {
         }
     }
     for (i, info) in prog.func_info.iter().enumerate() {
-        env.subprogs[i].is_global = btf.ty(info.type_id).is_some_and(|t| t.linkage() == linkage::GLOBAL);
+        env.subprogs[i].is_global =
+            btf.ty(info.type_id).is_some_and(|t| t.linkage() == linkage::GLOBAL);
     }
     Ok(())
 }

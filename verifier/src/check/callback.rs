@@ -131,8 +131,11 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
         }
         CalleeState::FindVma => {
             let mut vma = zeroed(env, RegBase::BtfId);
-            let id = env.btf(BtfObj::VMLINUX).and_then(|b| b.find_by_name_kind("vm_area_struct", BtfKind::Struct));
-            let id = id.ok_or_else(|| Stop::unsupported("kernel BTF without struct vm_area_struct"))?;
+            let id = env
+                .btf(BtfObj::VMLINUX)
+                .and_then(|b| b.find_by_name_kind("vm_area_struct", BtfKind::Struct));
+            let id =
+                id.ok_or_else(|| Stop::unsupported("kernel BTF without struct vm_area_struct"))?;
             vma.set_btf(BtfObj::VMLINUX, id);
             setup.set(Reg::R1, caller(Reg::R1));
             setup.set(Reg::R2, vma);
@@ -156,7 +159,9 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
             setup.set(Reg::R2, node);
             unused(env, &mut setup, 3);
         }
-        CalleeState::Timer | CalleeState::Workqueue => return Ok(async_setup(env, Reg::R1, RetvalRange { min: 0, max: 0 })),
+        CalleeState::Timer | CalleeState::Workqueue => {
+            return Ok(async_setup(env, Reg::R1, RetvalRange { min: 0, max: 0 }))
+        }
         CalleeState::TaskWork => {
             return Ok(async_setup(env, Reg::R3, RetvalRange { min: i32::MIN, max: i32::MAX }))
         }
@@ -216,13 +221,20 @@ pub fn graph_node(env: &Env<'_>, root: &GraphRoot) -> RegState {
 
 /// Has the subprogram verified as callback of the call at `insn_idx`: now for synchronous ones,
 /// as a root of its own for the others.
-pub fn push_callback_call(env: &mut Env<'_>, insn_idx: u32, subprog: u32, kind: CalleeState) -> Check {
+pub fn push_callback_call(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    subprog: u32,
+    kind: CalleeState,
+) -> Check {
     match btf_check_subprog_call(env, subprog) {
         Err(Stop::Reject(Errno::EFAULT)) => return Err(Errno::EFAULT.into()),
         Err(stop @ Stop::Unsupported(_)) => return Err(stop),
         _ => {}
     }
-    let Some(info) = env.subprogs.get_mut(subprog as usize) else { return Err(Errno::EFAULT.into()) };
+    let Some(info) = env.subprogs.get_mut(subprog as usize) else {
+        return Err(Errno::EFAULT.into());
+    };
     info.is_cb = true;
     if summary::is_async_callback_calling_insn(env, insn_idx) {
         return push_async_callback(env, insn_idx, subprog, kind);

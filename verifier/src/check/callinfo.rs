@@ -153,12 +153,18 @@ special_kfuncs! {
 impl Special {
     pub fn is_list_api(self) -> bool {
         use Special::*;
-        matches!(self, ListPushFront | ListPushBack | ListPopFront | ListPopBack | ListFront | ListBack)
+        matches!(
+            self,
+            ListPushFront | ListPushBack | ListPopFront | ListPopBack | ListFront | ListBack
+        )
     }
 
     pub fn is_rbtree_api(self) -> bool {
         use Special::*;
-        matches!(self, RbtreeAdd | RbtreeRemove | RbtreeFirst | RbtreeRoot | RbtreeLeft | RbtreeRight)
+        matches!(
+            self,
+            RbtreeAdd | RbtreeRemove | RbtreeFirst | RbtreeRoot | RbtreeLeft | RbtreeRight
+        )
     }
 
     pub fn is_res_spin_lock(self) -> bool {

@@ -71,7 +71,11 @@ pub fn check_reg_const_str(env: &mut Env<'_>, reg: &RegState, regno: Reg) -> Che
 }
 
 /// The key that `key` points to, if it is a known constant on the stack; the slot becomes precise.
-pub fn get_constant_map_key(env: &mut Env<'_>, key: &RegState, key_size: u32) -> Check<Option<i64>> {
+pub fn get_constant_map_key(
+    env: &mut Env<'_>,
+    key: &RegState,
+    key_size: u32,
+) -> Check<Option<i64>> {
     if !env.bpf_capable || key.ty != RegBase::Stack || !key.var_off.is_const() {
         return Ok(None);
     }
@@ -83,7 +87,10 @@ pub fn get_constant_map_key(env: &mut Env<'_>, key: &RegState, key_size: u32) ->
     if run(SlotType::Zero) >= key_size {
         return Ok(Some(0));
     }
-    if !slot.is_spilled_scalar_reg() || run(SlotType::Spill) != key_size || !slot.spilled.var_off.is_const() {
+    if !slot.is_spilled_scalar_reg()
+        || run(SlotType::Spill) != key_size
+        || !slot.spilled.var_off.is_const()
+    {
         return Ok(None);
     }
     mark_stack_slot_precise(env, key.frameno, spi as u32)?;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bpfassay_isa::Reg;
-use bpfassay_object::btf::{essential_len, linkage, Btf, BtfKind, Type};
+use bpfassay_object::btf::{essential_len, Btf, BtfKind, Type};
 use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 
 use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
@@ -67,7 +67,8 @@ pub fn btf_prepare_func_args(env: &mut Env<'_>, subprog: u32) -> Check {
     if env.subprogs[at].args_cached {
         return Ok(());
     }
-    let (Some(info), Some(btf)) = (env.prog.func_info.get(at).copied(), env.prog.btf.clone()) else {
+    let (Some(info), Some(btf)) = (env.prog.func_info.get(at).copied(), env.prog.btf.clone())
+    else {
         verifier_bug!(env, "func_info undefined");
         return Err(Errno::EFAULT.into());
     };
@@ -96,7 +97,10 @@ pub fn btf_prepare_func_args(env: &mut Env<'_>, subprog: u32) -> Check {
     if !returns_int {
         if is_global {
             let name = func.name();
-            verbose!(env, "Global function {name}() doesn't return scalar. Only those are supported.\n");
+            verbose!(
+                env,
+                "Global function {name}() doesn't return scalar. Only those are supported.\n"
+            );
         }
         return invalid();
     }
@@ -163,7 +167,13 @@ impl Args<'_> {
     }
 
     /// None for a pointer of a static function that says nothing.
-    fn pointer(&self, env: &mut Env<'_>, i: usize, ptr: Type<'_>, tags: Tags) -> Check<Option<SubprogArg>> {
+    fn pointer(
+        &self,
+        env: &mut Env<'_>,
+        i: usize,
+        ptr: Type<'_>,
+        tags: Tags,
+    ) -> Check<Option<SubprogArg>> {
         if tags.has(Tags::CTX) || is_prog_ctx_type(env, self.btf, ptr)? {
             if tags.has_more_than(Tags::CTX) {
                 return bad_combination(env, i);
@@ -203,14 +213,21 @@ impl Args<'_> {
             return bad_combination(env, i);
         }
         let id = kernel_type_id(env, self.btf, ptr, i)?;
-        let nullable = if tags.has(Tags::NULLABLE) { TypeFlags::PTR_MAYBE_NULL } else { TypeFlags::NONE };
+        let nullable =
+            if tags.has(Tags::NULLABLE) { TypeFlags::PTR_MAYBE_NULL } else { TypeFlags::NONE };
         Ok(SubprogArg {
             ty: ArgType::with(ArgBase::BtfId, TypeFlags::PTR_TRUSTED | nullable),
             mem_size_or_btf_id: id,
         })
     }
 
-    fn untrusted(&self, env: &mut Env<'_>, i: usize, ptr: Type<'_>, tags: Tags) -> Check<SubprogArg> {
+    fn untrusted(
+        &self,
+        env: &mut Env<'_>,
+        i: usize,
+        ptr: Type<'_>,
+        tags: Tags,
+    ) -> Check<SubprogArg> {
         if tags.has_more_than(Tags::UNTRUSTED) {
             verbose!(env, "arg#{i} untrusted cannot be combined with any other tags\n");
             return invalid();
@@ -226,10 +243,16 @@ impl Args<'_> {
         if let Some(target) = target.filter(|t| !t.kind().is_composite()) {
             // The kernel looks the pointer's name up in the wrong BTF; a pointer has none.
             let kind = target.kind().kernel_name();
-            verbose!(env, "arg#{i} has type {kind} '', but only struct or primitive types are allowed\n");
+            verbose!(
+                env,
+                "arg#{i} has type {kind} '', but only struct or primitive types are allowed\n"
+            );
             return invalid();
         }
-        Ok(SubprogArg { ty: ArgType::with(ArgBase::BtfId, TypeFlags::PTR_UNTRUSTED), mem_size_or_btf_id: id })
+        Ok(SubprogArg {
+            ty: ArgType::with(ArgBase::BtfId, TypeFlags::PTR_UNTRUSTED),
+            mem_size_or_btf_id: id,
+        })
     }
 
     /// Memory of the pointee's size.
@@ -240,10 +263,14 @@ impl Args<'_> {
         let Some(t) = self.btf.skip_mods_and_typedefs(ptr.type_id()) else { return invalid() };
         let Some(size) = self.btf.size_of(t.id()) else {
             let (kind, name, err) = (t.kind().kernel_name(), t.name(), -Errno::EINVAL.0);
-            verbose!(env, "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n");
+            verbose!(
+                env,
+                "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n"
+            );
             return invalid();
         };
-        let nullable = if tags.has(Tags::NONNULL) { TypeFlags::NONE } else { TypeFlags::PTR_MAYBE_NULL };
+        let nullable =
+            if tags.has(Tags::NONNULL) { TypeFlags::NONE } else { TypeFlags::PTR_MAYBE_NULL };
         Ok(SubprogArg { ty: ArgType::with(ArgBase::Mem, nullable), mem_size_or_btf_id: size })
     }
 }
@@ -285,9 +312,12 @@ fn kernel_type_id(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, i: usize) -> Chec
             Err(Errno(3).into())
         }
         (None, _) => {
-            let in_module = env.btfs.iter().skip(2).flatten().any(|b| {
-                b.find_own_by_essential_name(essential).any(|c| c.kind() == t.kind())
-            });
+            let in_module = env
+                .btfs
+                .iter()
+                .skip(2)
+                .flatten()
+                .any(|b| b.find_own_by_essential_name(essential).any(|c| c.kind() == t.kind()));
             if in_module {
                 verbose!(
                     env,
@@ -362,16 +392,17 @@ fn check_arg(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check {
         if register_is_null(&reg) && arg.ty.may_be_null() {
             return Ok(());
         }
-        check_reg_type(env, regno, arg.ty, ArgBtf::Id(arg.mem_size_or_btf_id), &CallMeta::default())?;
+        check_reg_type(
+            env,
+            regno,
+            arg.ty,
+            ArgBtf::Id(arg.mem_size_or_btf_id),
+            &CallMeta::default(),
+        )?;
         check_func_arg_reg_off(env, &reg, regno, arg.ty)?;
     } else {
         verifier_bug!(env, "unrecognized arg#{i} type {}", arg.ty.word());
         return Err(Errno::EFAULT.into());
     }
     Ok(())
-}
-
-/// Linkage of the function that a record names, static without BTF.
-pub fn func_linkage(btf: &Btf, type_id: u32) -> u32 {
-    btf.ty(type_id).filter(|t| t.kind() == BtfKind::Func).map_or(linkage::STATIC, |t| t.linkage())
 }

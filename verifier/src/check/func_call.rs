@@ -4,9 +4,9 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
 
 use super::callback::{callee_setup, CalleeSetup, CalleeState};
+use super::exit::verbose_invalid_scalar;
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
-use super::exit::verbose_invalid_scalar;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, RetvalRange};
 use crate::env::Env;
@@ -34,7 +34,12 @@ pub fn check_call_depth(env: &mut Env<'_>) -> Check {
 }
 
 /// The frame of a subprogram called from the current one.
-pub fn callee_frame(env: &mut Env<'_>, subprog: u32, callsite: i32, setup: &CalleeSetup) -> FuncState {
+pub fn callee_frame(
+    env: &mut Env<'_>,
+    subprog: u32,
+    callsite: i32,
+    setup: &CalleeSetup,
+) -> FuncState {
     let frameno = env.cur.curframe() + 1;
     let mut callee = init_func_state(env, callsite, frameno, subprog);
     setup.apply(&mut callee);
@@ -99,7 +104,8 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
         );
         return Err(Errno::EINVAL.into());
     }
-    let in_region = env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
+    let in_region =
+        env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
     if might_sleep && (in_region || !env.cur.in_sleepable) {
         verbose!(
             env,

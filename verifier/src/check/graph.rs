@@ -48,10 +48,19 @@ impl Names {
     }
 }
 
-fn check_constant_offset(env: &mut Env<'_>, reg: &RegState, regno: Reg, kind: FieldKinds) -> Check<u32> {
+fn check_constant_offset(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    regno: Reg,
+    kind: FieldKinds,
+) -> Check<u32> {
     if !reg.var_off.is_const() {
         let what = kind.name();
-        verbose!(env, "R{} doesn't have constant offset. {what} has to be at the constant offset\n", regno.0);
+        verbose!(
+            env,
+            "R{} doesn't have constant offset. {what} has to be at the constant offset\n",
+            regno.0
+        );
         return Err(Errno::EINVAL.into());
     }
     Ok((reg.off as u32).wrapping_add(reg.var_off.value as u32))
@@ -66,10 +75,17 @@ fn check_vmlinux(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
 }
 
 /// The list head or tree root argument; its lock must be held (`__process_kf_arg_ptr_to_graph_root`).
-pub fn process_root(env: &mut Env<'_>, reg: &RegState, regno: Reg, meta: &mut KfuncMeta, kind: FieldKinds) -> Check {
+pub fn process_root(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    regno: Reg,
+    meta: &mut KfuncMeta,
+    kind: FieldKinds,
+) -> Check {
     check_vmlinux(env, meta)?;
     let is_list = kind == FieldKinds::LIST_HEAD;
-    let known = meta.special.is_some_and(|s| if is_list { s.is_list_api() } else { s.is_rbtree_api() });
+    let known =
+        meta.special.is_some_and(|s| if is_list { s.is_list_api() } else { s.is_rbtree_api() });
     let name = kind.name();
     if !known {
         verbose!(env, "verifier internal error: {name} head arg for unknown kfunc\n");
@@ -113,12 +129,20 @@ fn check_allocation_locked(env: &mut Env<'_>, reg: &RegState) -> Check {
 }
 
 /// The node argument belongs into the root given before (`__process_kf_arg_ptr_to_graph_node`).
-pub fn process_node(env: &mut Env<'_>, reg: &RegState, regno: Reg, meta: &mut KfuncMeta, kind: FieldKinds) -> Check {
+pub fn process_node(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    regno: Reg,
+    meta: &mut KfuncMeta,
+    kind: FieldKinds,
+) -> Check {
     check_vmlinux(env, meta)?;
     let is_list = kind == FieldKinds::LIST_NODE;
     let known = match meta.special {
         Some(Special::ListPushFront | Special::ListPushBack) => is_list,
-        Some(Special::RbtreeAdd | Special::RbtreeRemove | Special::RbtreeLeft | Special::RbtreeRight) => !is_list,
+        Some(
+            Special::RbtreeAdd | Special::RbtreeRemove | Special::RbtreeLeft | Special::RbtreeRight,
+        ) => !is_list,
         _ => false,
     };
     let Names { root: root_kind, node: node_kind } = Names::of(kind);

@@ -54,7 +54,8 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
         }
     }
     release_argument(env, proto, &meta)?;
-    let mut special = Special { changes_data: func::changes_pkt_data(func_id), ..Special::default() };
+    let mut special =
+        Special { changes_data: func::changes_pkt_data(func_id), ..Special::default() };
     helper_rules::check(env, proto, &mut meta, &mut special)?;
 
     let frame = env.cur.curframe();
@@ -115,7 +116,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         return Err(Errno::EINVAL.into());
     }
     if let Some(rule) = proto.allowed {
-        let allowed = super::summary::with_prog_kind(env, |k| env.kernel.helper_allowed(rule, k, false));
+        let allowed =
+            super::summary::with_prog_kind(env, |k| env.kernel.helper_allowed(rule, k, false));
         if !allowed {
             verbose!(env, "helper call is not allowed in probe\n");
             return Err(Errno::EINVAL.into());

@@ -38,12 +38,16 @@ pub fn is_dynptr_ref(func_id: i32) -> bool {
 
 /// More than one source for the result's reference (`helper_multiple_ref_obj_use`).
 pub fn has_multiple_ref_uses(func_id: i32, map: Option<MapType>) -> bool {
-    is_ptr_cast(func_id) as u32 + is_acquire(func_id, map) as u32 + is_dynptr_ref(func_id) as u32 > 1
+    is_ptr_cast(func_id) as u32 + is_acquire(func_id, map) as u32 + is_dynptr_ref(func_id) as u32
+        > 1
 }
 
 /// Runs a subprogram before it returns.
 pub fn is_sync_callback_calling(func_id: i32) -> bool {
-    matches!(func_id, func::FOR_EACH_MAP_ELEM | func::FIND_VMA | func::LOOP | func::USER_RINGBUF_DRAIN)
+    matches!(
+        func_id,
+        func::FOR_EACH_MAP_ELEM | func::FIND_VMA | func::LOOP | func::USER_RINGBUF_DRAIN
+    )
 }
 
 /// Has a subprogram run later, on its own.
@@ -55,7 +59,10 @@ pub fn is_async_callback_calling(func_id: i32) -> bool {
 pub fn is_storage_get(func_id: i32) -> bool {
     matches!(
         func_id,
-        func::SK_STORAGE_GET | func::INODE_STORAGE_GET | func::TASK_STORAGE_GET | func::CGRP_STORAGE_GET
+        func::SK_STORAGE_GET
+            | func::INODE_STORAGE_GET
+            | func::TASK_STORAGE_GET
+            | func::CGRP_STORAGE_GET
     )
 }
 

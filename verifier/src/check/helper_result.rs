@@ -19,7 +19,12 @@ use crate::{verbose, verifier_bug};
 const MAX_ERRNO: i32 = 4095;
 
 /// Type, bounds, ids and reference of the result.
-pub fn set_result(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta, percpu_alloc: bool) -> Check {
+pub fn set_result(
+    env: &mut Env<'_>,
+    proto: &HelperProto,
+    meta: &CallMeta,
+    percpu_alloc: bool,
+) -> Check {
     env.reg_mut(Reg::R0).subreg_def = DEF_NOT_SUBREG;
     let flags = proto.ret.flags();
     match proto.ret.base() {
@@ -61,7 +66,9 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
     };
     let def = &env.map(map).def;
     let in_bounds = meta.map_key_const.is_some_and(|k| k >= 0 && k < def.max_entries as i64);
-    let found = meta.func_id == func::MAP_LOOKUP_ELEM && kind::can_elide_value_nullness(def.map_type) && in_bounds;
+    let found = meta.func_id == func::MAP_LOOKUP_ELEM
+        && kind::can_elide_value_nullness(def.map_type)
+        && in_bounds;
     let flags = if found { flags & !TypeFlags::PTR_MAYBE_NULL } else { flags };
     let locks = FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK;
     let has_lock = env.map(map).record.as_ref().is_some_and(|r| r.has(locks));
@@ -77,7 +84,12 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
 }
 
 /// A per-CPU variable of the kernel: a struct pointer, or memory of the type's size.
-fn set_mem_or_btf(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta, percpu_alloc: bool) -> Check {
+fn set_mem_or_btf(
+    env: &mut Env<'_>,
+    flags: TypeFlags,
+    meta: &CallMeta,
+    percpu_alloc: bool,
+) -> Check {
     mark_reg_known_zero(env, Reg::R0);
     let Some(ret_btf) = meta.ret_btf else { return Err(Errno::EFAULT.into()) };
     let Some(btf) = env.btf(ret_btf).cloned() else {
@@ -105,7 +117,12 @@ fn set_mem_or_btf(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta, percpu_a
     Ok(())
 }
 
-fn set_btf_pointer(env: &mut Env<'_>, proto: &HelperProto, flags: TypeFlags, meta: &CallMeta) -> Check {
+fn set_btf_pointer(
+    env: &mut Env<'_>,
+    proto: &HelperProto,
+    flags: TypeFlags,
+    meta: &CallMeta,
+) -> Check {
     set_pointer(env, RegType::with(RegBase::BtfId, flags));
     let (btf, id) = if meta.func_id == func::KPTR_XCHG {
         let field = meta.kptr_field.ok_or(Stop::Reject(Errno::EFAULT))?;

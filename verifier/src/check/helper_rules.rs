@@ -19,7 +19,12 @@ use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
 /// Rules of the helper in `meta.func_id`, after its arguments.
-pub fn check(env: &mut Env<'_>, proto: &HelperProto, meta: &mut CallMeta, special: &mut Special) -> Check {
+pub fn check(
+    env: &mut Env<'_>,
+    proto: &HelperProto,
+    meta: &mut CallMeta,
+    special: &mut Special,
+) -> Check {
     let here = env.insn_idx;
     match meta.func_id {
         func::TAIL_CALL => check_tail_call_leaks(env),
@@ -30,16 +35,26 @@ pub fn check(env: &mut Env<'_>, proto: &HelperProto, meta: &mut CallMeta, specia
             }
             Ok(())
         }
-        func::FOR_EACH_MAP_ELEM => push_callback_call(env, here, meta.subprogno, CalleeState::ForEachMapElem),
-        func::TIMER_SET_CALLBACK => push_callback_call(env, here, meta.subprogno, CalleeState::Timer),
+        func::FOR_EACH_MAP_ELEM => {
+            push_callback_call(env, here, meta.subprogno, CalleeState::ForEachMapElem)
+        }
+        func::TIMER_SET_CALLBACK => {
+            push_callback_call(env, here, meta.subprogno, CalleeState::Timer)
+        }
         func::FIND_VMA => push_callback_call(env, here, meta.subprogno, CalleeState::FindVma),
-        func::USER_RINGBUF_DRAIN => push_callback_call(env, here, meta.subprogno, CalleeState::UserRingbuf),
+        func::USER_RINGBUF_DRAIN => {
+            push_callback_call(env, here, meta.subprogno, CalleeState::UserRingbuf)
+        }
         func::SNPRINTF => check_bpf_snprintf_call(env),
         func::LOOP => check_loop(env, meta.subprogno),
         func::DYNPTR_FROM_MEM => {
             let ty = env.reg(Reg::R1).ty;
             if ty != RegBase::MapValue {
-                verbose!(env, "Unsupported reg type {} for bpf_dynptr_from_mem data\n", RegTypeName(ty));
+                verbose!(
+                    env,
+                    "Unsupported reg type {} for bpf_dynptr_from_mem data\n",
+                    RegTypeName(ty)
+                );
                 return Err(Errno::EACCES.into());
             }
             Ok(())
@@ -81,7 +96,9 @@ fn update_loop_inline_state(env: &mut Env<'_>, subprog: u32) -> Check {
     let here = env.insn_idx;
     let fit = match env.aux(here).used {
         AuxUse::LoopInline { fit: false, .. } => return Ok(()),
-        AuxUse::LoopInline { callback_subprog, .. } => loop_flag_is_zero(env)? && callback_subprog == subprog,
+        AuxUse::LoopInline { callback_subprog, .. } => {
+            loop_flag_is_zero(env)? && callback_subprog == subprog
+        }
         _ => loop_flag_is_zero(env)?,
     };
     let callback_subprog = match env.aux(here).used {
@@ -105,17 +122,21 @@ fn loop_flag_is_zero(env: &mut Env<'_>) -> Check<bool> {
 
 /// LSM cgroup programs on hooks without a result cannot set one.
 fn check_set_retval(env: &mut Env<'_>) -> Check {
-    let is_lsm_cgroup =
-        env.prog_type() == ProgType::Lsm && env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
+    let is_lsm_cgroup = env.prog_type() == ProgType::Lsm
+        && env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
     if !is_lsm_cgroup {
         return Ok(());
     }
     let target = env.prog.attach_target.as_ref();
-    let proto = target.and_then(|t| env.btf(BtfObj::VMLINUX)?.func_proto(t.btf_id).map(|p| p.type_id()));
+    let proto =
+        target.and_then(|t| env.btf(BtfObj::VMLINUX)?.func_proto(t.btf_id).map(|p| p.type_id()));
     match proto {
         None => Err(Stop::unsupported("LSM hook without a kernel BTF")),
         Some(0) => {
-            verbose!(env, "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!\n");
+            verbose!(
+                env,
+                "BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!\n"
+            );
             Err(Errno::EINVAL.into())
         }
         Some(_) => Ok(()),
@@ -193,6 +214,11 @@ pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
 pub fn is_gpl_compatible(license: &str) -> bool {
     matches!(
         license,
-        "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL"
+        "GPL"
+            | "GPL v2"
+            | "GPL and additional rights"
+            | "Dual BSD/GPL"
+            | "Dual MIT/GPL"
+            | "Dual MPL/GPL"
     )
 }

@@ -72,7 +72,11 @@ pub fn add_kfunc_call(env: &mut Env<'_>, btf_id: i32, off: i16) -> Check {
         return Err(Errno::EINVAL.into());
     };
     let Some(proto) = btf.func_proto(func.id()) else {
-        verbose!(env, "kernel function btf_id {} does not have a valid func_proto\n", btf_id as u32);
+        verbose!(
+            env,
+            "kernel function btf_id {} does not have a valid func_proto\n",
+            btf_id as u32
+        );
         return Err(Errno::EINVAL.into());
     };
     if DEV_BOUND.contains(&func.name()) && !env.prog.flags.xdp_dev_bound_only {
@@ -111,7 +115,9 @@ fn passed_size(btf: &Btf, id: u32) -> (Option<u32>, BtfKind) {
     let size = match t.kind() {
         BtfKind::Unkn => Some(0),
         BtfKind::Ptr => Some(8),
-        BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Struct | BtfKind::Union => Some(t.size()),
+        BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 | BtfKind::Struct | BtfKind::Union => {
+            Some(t.size())
+        }
         _ => None,
     };
     (size, t.kind())
@@ -154,7 +160,8 @@ pub fn fetch_kfunc_meta(env: &Env<'_>, insn: RawInsn) -> Result<KfuncMeta, NoKfu
         return Err(stopped(Errno::EINVAL));
     }
     let obj = kernel_btf(env, insn.off as u32).ok_or_else(|| stopped(Errno::EINVAL))?;
-    let btf = env.btf(obj).ok_or_else(|| NoKfunc::Stopped(Stop::unsupported("kfunc without its BTF")))?;
+    let btf =
+        env.btf(obj).ok_or_else(|| NoKfunc::Stopped(Stop::unsupported("kfunc without its BTF")))?;
     let func = btf.ty(insn.imm as u32).filter(|t| t.kind() == BtfKind::Func);
     let func = func.ok_or_else(|| stopped(Errno::EINVAL))?;
     let proto = btf.func_proto(func.id()).ok_or_else(|| stopped(Errno::EINVAL))?;

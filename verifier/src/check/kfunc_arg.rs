@@ -106,7 +106,8 @@ fn by_struct(env: &Env<'_>, param: &KfParam<'_>) -> Option<PtrArg> {
 }
 
 fn is_iter_arg(meta: &KfuncMeta, i: usize, param: &KfParam<'_>) -> bool {
-    let iter = KfuncFlags(KfuncFlags::ITER_NEW.0 | KfuncFlags::ITER_NEXT.0 | KfuncFlags::ITER_DESTROY.0);
+    let iter =
+        KfuncFlags(KfuncFlags::ITER_NEW.0 | KfuncFlags::ITER_NEXT.0 | KfuncFlags::ITER_DESTROY.0);
     if meta.has(iter) {
         return i == 0;
     }
@@ -163,7 +164,12 @@ pub fn ptr_arg(
 }
 
 /// Kinds told by suffix or by the struct pointed to, in the kernel's order.
-fn by_name_or_struct(env: &Env<'_>, meta: &KfuncMeta, param: &KfParam<'_>, i: usize) -> Option<PtrArg> {
+fn by_name_or_struct(
+    env: &Env<'_>,
+    meta: &KfuncMeta,
+    param: &KfParam<'_>,
+    i: usize,
+) -> Option<PtrArg> {
     if param.has("__alloc") {
         return Some(PtrArg::AllocBtfId);
     }

@@ -16,7 +16,9 @@ use super::locks::{process_spin_lock, reg_btf_record, LockOp};
 use super::map_field::check_map_field_pointer;
 use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
 use super::stack::register_is_null;
-use super::trust::{has_unsafe_modifiers, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED};
+use super::trust::{
+    has_unsafe_modifiers, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED,
+};
 use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
 use crate::env::Env;
@@ -89,7 +91,10 @@ fn check_arg(
     }
     let reg = *env.reg(regno);
     let may_be_null = register_is_null(&reg) || reg.ty.may_be_null();
-    if (meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU)) && may_be_null && !param.has("__nullable") {
+    if (meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU))
+        && may_be_null
+        && !param.has("__nullable")
+    {
         verbose!(env, "Possibly NULL pointer passed to trusted arg{i}\n");
         return Err(Errno::EACCES.into());
     }
@@ -157,7 +162,13 @@ fn check_scalar(env: &mut Env<'_>, meta: &mut KfuncMeta, param: &KfParam<'_>, re
 }
 
 /// Kernel objects must be referenced, trusted or under RCU where the kfunc says so.
-fn check_trust(env: &mut Env<'_>, meta: &mut KfuncMeta, kind: PtrArg, regno: Reg, reg: &RegState) -> Check {
+fn check_trust(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    kind: PtrArg,
+    regno: Reg,
+    reg: &RegState,
+) -> Check {
     if kind == PtrArg::Map {
         check_map(env, meta, regno, reg)?;
     }
@@ -227,14 +238,18 @@ fn check_pointer(
         PtrArg::Dynptr => check_dynptr(env, meta, param, regno, insn_idx),
         PtrArg::Iter => {
             if meta.is(Special::IterCssTaskNew) && !may_iterate_css_tasks(env) {
-                verbose!(env, "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs\n");
+                verbose!(
+                    env,
+                    "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs\n"
+                );
                 return invalid();
             }
             iter::process_iter_arg(env, regno, insn_idx, meta)
         }
         PtrArg::ListHead | PtrArg::RbRoot => {
             check_holder(env, i, &reg)?;
-            let kind = if kind == PtrArg::ListHead { FieldKinds::LIST_HEAD } else { FieldKinds::RB_ROOT };
+            let kind =
+                if kind == PtrArg::ListHead { FieldKinds::LIST_HEAD } else { FieldKinds::RB_ROOT };
             graph::process_root(env, &reg, regno, meta, kind)
         }
         PtrArg::ListNode => {
@@ -246,8 +261,12 @@ fn check_pointer(
         PtrArg::BtfId => check_btf_id(env, meta, i, &reg, Wanted::Pointee(pointee)),
         PtrArg::Mem => {
             let Some(size) = param.btf.size_of(pointee.id()) else {
-                let (kind, name, err) = (pointee.kind().kernel_name(), pointee.name(), -Errno::EINVAL.0);
-                verbose!(env, "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n");
+                let (kind, name, err) =
+                    (pointee.kind().kernel_name(), pointee.name(), -Errno::EINVAL.0);
+                verbose!(
+                    env,
+                    "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n"
+                );
                 return invalid();
             };
             check_mem_reg(env, regno, size)
@@ -343,12 +362,22 @@ fn check_owned(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
     must_be_referenced(env, reg)
 }
 
-fn check_rb_node(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, regno: Reg, reg: &RegState) -> Check {
+fn check_rb_node(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    i: usize,
+    regno: Reg,
+    reg: &RegState,
+) -> Check {
     if meta.is(Special::RbtreeAdd) {
         check_owned(env, i, reg)?;
     } else {
         if !is_non_owning_ref(reg.ty) && reg.ref_obj_id == 0 {
-            verbose!(env, "{} can only take non-owning or refcounted bpf_rb_node pointer\n", meta.name);
+            verbose!(
+                env,
+                "{} can only take non-owning or refcounted bpf_rb_node pointer\n",
+                meta.name
+            );
             return invalid();
         }
         if in_rbtree_lock_required_cb(env) {
@@ -433,7 +462,13 @@ enum Wanted<'b> {
     Map,
 }
 
-fn check_btf_id(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, reg: &RegState, want: Wanted<'_>) -> Check {
+fn check_btf_id(
+    env: &mut Env<'_>,
+    meta: &KfuncMeta,
+    i: usize,
+    reg: &RegState,
+    want: Wanted<'_>,
+) -> Check {
     let known = reg2btf(reg.base());
     let unsafe_ptr = has_unsafe_modifiers(reg.ty) && !is_rcu_reg(reg);
     if (reg.base() != RegBase::BtfId || unsafe_ptr) && known.is_none() {
@@ -443,7 +478,8 @@ fn check_btf_id(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, reg: &RegState, w
         return invalid();
     }
     let vmlinux = env.btf(BtfObj::VMLINUX).cloned();
-    let vmlinux = vmlinux.ok_or_else(|| Stop::unsupported("kfunc arguments without a kernel BTF"))?;
+    let vmlinux =
+        vmlinux.ok_or_else(|| Stop::unsupported("kfunc arguments without a kernel BTF"))?;
     let want = match want {
         Wanted::Pointee(t) => t,
         Wanted::Map => vmlinux
@@ -457,7 +493,9 @@ fn check_btf_id(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, reg: &RegState, w
         }
         _ => (reg.btf().unwrap_or(BtfObj::VMLINUX), reg.btf_id()),
     };
-    let Some(reg_btf) = env.btf(obj).cloned() else { return Err(Stop::unsupported("pointer without its BTF")) };
+    let Some(reg_btf) = env.btf(obj).cloned() else {
+        return Err(Stop::unsupported("pointer without its BTF"));
+    };
     let raw_name = reg_btf.name(id);
     let released = meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0;
     let strict = released || is_nocast_alias(raw_name, want.name());
@@ -486,13 +524,22 @@ fn is_nocast_alias(a: &str, b: &str) -> bool {
     a.strip_suffix("___init") == Some(b) || b.strip_suffix("___init") == Some(a)
 }
 
-fn check_mem_size(env: &mut Env<'_>, meta: &mut KfuncMeta, params: &[KfParam<'_>], i: usize) -> Check {
+fn check_mem_size(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    params: &[KfParam<'_>],
+    i: usize,
+) -> Check {
     let (regno, size_regno) = (Reg(i as u8 + 1), Reg(i as u8 + 2));
     let optional = register_is_null(env.reg(regno)) && params[i].has("__opt");
     if !optional {
         if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
             if matches!(stop, Stop::Reject(_)) {
-                verbose!(env, "arg#{i} arg#{} memory, len pair leads to invalid memory access\n", i + 1);
+                verbose!(
+                    env,
+                    "arg#{i} arg#{} memory, len pair leads to invalid memory access\n",
+                    i + 1
+                );
             }
             return Err(stop);
         }
@@ -532,7 +579,13 @@ fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &Reg
     Ok(())
 }
 
-fn check_timed_field(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, regno: Reg, kind: FieldKinds) -> Check {
+fn check_timed_field(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    i: usize,
+    regno: Reg,
+    kind: FieldKinds,
+) -> Check {
     if env.reg(regno).ty != RegBase::MapValue {
         verbose!(env, "arg#{i} doesn't point to a map value\n");
         return invalid();
@@ -548,7 +601,13 @@ fn check_timed_field(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, regno: R
     Ok(())
 }
 
-fn check_res_lock(env: &mut Env<'_>, meta: &KfuncMeta, i: usize, regno: Reg, reg: &RegState) -> Check {
+fn check_res_lock(
+    env: &mut Env<'_>,
+    meta: &KfuncMeta,
+    i: usize,
+    regno: Reg,
+    reg: &RegState,
+) -> Check {
     if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
         verbose!(env, "arg#{i} doesn't point to map value or allocated object\n");
         return invalid();

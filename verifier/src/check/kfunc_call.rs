@@ -16,8 +16,8 @@ use super::iter::process_iter_next_call;
 use super::kfunc::{desc_btf, fetch_kfunc_meta, NoKfunc};
 use super::kfunc_args::check_kfunc_args;
 use super::kfunc_result::set_result;
-use super::reg_arg::mark_insn_zext;
 use super::refs::{clear_all_pkt_pointers, release_reference};
+use super::reg_arg::mark_insn_zext;
 use super::trust::in_rcu_cs;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::stack::SlotType;
@@ -173,7 +173,10 @@ fn untrust_rcu_pointers(env: &mut Env<'_>) {
         let frame = env.cur.frame_mut(i);
         frame.regs.iter_mut().for_each(untrust);
         let protected = |kind: SlotType| matches!(kind, SlotType::Spill | SlotType::Iter);
-        let any = frame.stack().iter().any(|s| protected(s.kind[7]) && s.spilled.ty.has(TypeFlags::MEM_RCU));
+        let any = frame
+            .stack()
+            .iter()
+            .any(|s| protected(s.kind[7]) && s.spilled.ty.has(TypeFlags::MEM_RCU));
         if any {
             let slots = frame.stack_mut().iter_mut().filter(|s| protected(s.kind[7]));
             slots.for_each(|s| untrust(&mut s.spilled));
@@ -209,11 +212,15 @@ fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
             return Err(e.into());
         }
     }
-    if !matches!(meta.special, Some(Special::ListPushFront | Special::ListPushBack | Special::RbtreeAdd)) {
+    if !matches!(
+        meta.special,
+        Some(Special::ListPushFront | Special::ListPushBack | Special::RbtreeAdd)
+    ) {
         return Ok(());
     }
     let node = *env.reg(Reg::R2);
-    let meta_id = meta.arg_btf.filter(|t| env.struct_meta(t.btf, t.btf_id).is_some()).map_or(0, |t| t.btf_id);
+    let meta_id =
+        meta.arg_btf.filter(|t| env.struct_meta(t.btf, t.btf_id).is_some()).map_or(0, |t| t.btf_id);
     let aux = env.aux_mut(insn_idx);
     aux.insert_off = node.off as i64 as u64;
     aux.kptr_struct_meta = meta_id;
@@ -246,7 +253,8 @@ fn zero_extend_args(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     let btf = desc_btf(env, meta)?;
     let Some(proto) = btf.ty(meta.proto_id) else { return Ok(()) };
     for (i, p) in proto.params().enumerate().take(5) {
-        let wide = btf.skip_mods_and_typedefs(p.type_id).and_then(|t| btf.size_of(t.id())) == Some(8);
+        let wide =
+            btf.skip_mods_and_typedefs(p.type_id).and_then(|t| btf.size_of(t.id())) == Some(8);
         let regno = Reg(i as u8 + 1);
         if wide && env.reg(regno).subreg_def != DEF_NOT_SUBREG {
             let mut reg = *env.reg(regno);

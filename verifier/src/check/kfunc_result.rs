@@ -64,7 +64,10 @@ fn may_acquire(meta: &KfuncMeta, btf: &Btf, t: Type<'_>) -> bool {
     let is_struct_ptr = t.kind() == BtfKind::Ptr
         && btf.skip_mods_and_typedefs(t.type_id()).is_some_and(|p| p.kind().is_composite());
     is_struct_ptr
-        || matches!(meta.special, Some(Special::ObjNew | Special::PercpuObjNew | Special::RefcountAcquire))
+        || matches!(
+            meta.special,
+            Some(Special::ObjNew | Special::PercpuObjNew | Special::RefcountAcquire)
+        )
 }
 
 fn remember_struct_meta(env: &mut Env<'_>, target: Option<KptrTarget>, insn_idx: u32) {
@@ -87,7 +90,13 @@ fn returns_null(meta: &KfuncMeta) -> bool {
     !(meta.is(Special::RefcountAcquire) && meta.arg_owning_ref) && meta.has(KfuncFlags::RET_NULL)
 }
 
-fn set_pointer(env: &mut Env<'_>, meta: &mut KfuncMeta, btf: &Btf, t: Type<'_>, insn_idx: u32) -> Check {
+fn set_pointer(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    btf: &Btf,
+    t: Type<'_>,
+    insn_idx: u32,
+) -> Check {
     let Some(pointee) = btf.skip_mods_and_typedefs(t.type_id()) else { return invalid() };
     if !set_special(env, meta, btf, pointee, insn_idx)? {
         if pointee.is_void() {
@@ -161,7 +170,11 @@ fn set_memory(env: &mut Env<'_>, meta: &mut KfuncMeta, btf: &Btf, pointee: Type<
     }
     if meta.r0_size == 0 {
         let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
-        verbose!(env, "kernel function {} returns pointer type {kind} {name} is not supported\n", meta.name);
+        verbose!(
+            env,
+            "kernel function {} returns pointer type {kind} {name} is not supported\n",
+            meta.name
+        );
         return invalid();
     }
     let mut flags = TypeFlags::NONE;
@@ -182,7 +195,13 @@ fn set_memory(env: &mut Env<'_>, meta: &mut KfuncMeta, btf: &Btf, pointee: Type<
 }
 
 /// Kfuncs whose result the prototype does not tell; false if it does (`check_special_kfunc`).
-fn set_special(env: &mut Env<'_>, meta: &KfuncMeta, btf: &Btf, pointee: Type<'_>, insn_idx: u32) -> Check<bool> {
+fn set_special(
+    env: &mut Env<'_>,
+    meta: &KfuncMeta,
+    btf: &Btf,
+    pointee: Type<'_>,
+    insn_idx: u32,
+) -> Check<bool> {
     if meta.btf != BtfObj::VMLINUX {
         return Ok(false);
     }
@@ -202,7 +221,9 @@ fn set_special(env: &mut Env<'_>, meta: &KfuncMeta, btf: &Btf, pointee: Type<'_>
             node.subreg_def = def;
             *env.reg_mut(Reg::R0) = node;
         }
-        Some(Special::CastToKernCtx) => set_btf(env, TypeFlags::PTR_TRUSTED, meta.btf, meta.ret_btf_id),
+        Some(Special::CastToKernCtx) => {
+            set_btf(env, TypeFlags::PTR_TRUSTED, meta.btf, meta.ret_btf_id)
+        }
         Some(Special::RdonlyCast) => set_rdonly_cast(env, meta, btf)?,
         Some(Special::DynptrSlice | Special::DynptrSliceRdwr) => set_slice(env, meta)?,
         _ => return Ok(false),

@@ -1,6 +1,5 @@
 //! Kernel pointers kept in map values and objects (`process_kptr_func`).
 
-use bpfassay_isa::Reg;
 use super::btf_record::FieldKinds;
 use super::callinfo::CallMeta;
 use super::locks::{map_has_btf, reg_btf_record};
@@ -8,6 +7,7 @@ use super::trust::is_alloc_obj;
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::verbose;
+use bpfassay_isa::Reg;
 
 /// The destination of `bpf_kptr_xchg`.
 pub fn process_kptr_func(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> Check {
@@ -22,7 +22,11 @@ pub fn process_kptr_func(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> 
         meta.map = Some(map);
     }
     if !reg.var_off.is_const() {
-        verbose!(env, "R{} doesn't have constant offset. kptr has to be at the constant offset\n", regno.0);
+        verbose!(
+            env,
+            "R{} doesn't have constant offset. kptr has to be at the constant offset\n",
+            regno.0
+        );
         return Err(Errno::EINVAL.into());
     }
     let record = reg_btf_record(env, &reg);

@@ -114,7 +114,11 @@ fn check_lock_field(env: &mut Env<'_>, reg: &RegState, map: Option<MapId>, op: L
     };
     let off = reg.var_off.value.wrapping_add(reg.off as i64 as u64);
     if lock_off as u64 != off {
-        verbose!(env, "off {} doesn't point to 'struct {word}_lock' that is at {lock_off}\n", off as i64);
+        verbose!(
+            env,
+            "off {} doesn't point to 'struct {word}_lock' that is at {lock_off}\n",
+            off as i64
+        );
         return Err(Errno::EINVAL.into());
     }
     Ok(())

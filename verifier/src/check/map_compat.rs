@@ -66,7 +66,10 @@ const HELPERS_OF_MAP: &[(MapType, &[i32])] = &[
     (MapType::Queue, QUEUE),
     (MapType::Stack, QUEUE),
     (MapType::SkStorage, &[func::SK_STORAGE_GET, func::SK_STORAGE_DELETE, func::KPTR_XCHG]),
-    (MapType::InodeStorage, &[func::INODE_STORAGE_GET, func::INODE_STORAGE_DELETE, func::KPTR_XCHG]),
+    (
+        MapType::InodeStorage,
+        &[func::INODE_STORAGE_GET, func::INODE_STORAGE_DELETE, func::KPTR_XCHG],
+    ),
     (MapType::TaskStorage, &[func::TASK_STORAGE_GET, func::TASK_STORAGE_DELETE, func::KPTR_XCHG]),
     (MapType::CgrpStorage, &[func::CGRP_STORAGE_GET, func::CGRP_STORAGE_DELETE, func::KPTR_XCHG]),
     (MapType::BloomFilter, &[func::MAP_PEEK_ELEM, func::MAP_PUSH_ELEM]),
@@ -83,11 +86,20 @@ const MAPS_OF_HELPERS: &[(&[i32], &[MapType])] = &[
     (&[func::USER_RINGBUF_DRAIN], &[MapType::UserRingbuf]),
     (&[func::GET_STACKID], &[MapType::StackTrace]),
     (&[func::CURRENT_TASK_UNDER_CGROUP, func::SKB_UNDER_CGROUP], &[MapType::CgroupArray]),
-    (&[func::REDIRECT_MAP], &[MapType::Devmap, MapType::DevmapHash, MapType::Cpumap, MapType::Xskmap]),
+    (
+        &[func::REDIRECT_MAP],
+        &[MapType::Devmap, MapType::DevmapHash, MapType::Cpumap, MapType::Xskmap],
+    ),
     (&[func::SK_REDIRECT_MAP, func::MSG_REDIRECT_MAP, func::SOCK_MAP_UPDATE], &[MapType::Sockmap]),
-    (&[func::SK_REDIRECT_HASH, func::MSG_REDIRECT_HASH, func::SOCK_HASH_UPDATE], &[MapType::Sockhash]),
+    (
+        &[func::SK_REDIRECT_HASH, func::MSG_REDIRECT_HASH, func::SOCK_HASH_UPDATE],
+        &[MapType::Sockhash],
+    ),
     (&[func::GET_LOCAL_STORAGE], CGROUP_STORAGES),
-    (&[func::SK_SELECT_REUSEPORT], &[MapType::ReuseportSockarray, MapType::Sockmap, MapType::Sockhash]),
+    (
+        &[func::SK_SELECT_REUSEPORT],
+        &[MapType::ReuseportSockarray, MapType::Sockmap, MapType::Sockhash],
+    ),
     (&[func::MAP_POP_ELEM], &[MapType::Queue, MapType::Stack]),
     (&[func::MAP_PEEK_ELEM, func::MAP_PUSH_ELEM], QUEUE_STACK_BLOOM),
     (
@@ -122,9 +134,12 @@ pub fn allow_tail_call_in_subprogs(env: &Env<'_>) -> bool {
 }
 
 fn map_takes_helper(env: &mut Env<'_>, map_type: MapType, func_id: i32) -> bool {
-    let Some((_, helpers)) = HELPERS_OF_MAP.iter().find(|(t, _)| *t == map_type) else { return true };
+    let Some((_, helpers)) = HELPERS_OF_MAP.iter().find(|(t, _)| *t == map_type) else {
+        return true;
+    };
     helpers.contains(&func_id)
-        || matches!(map_type, MapType::Sockmap | MapType::Sockhash) && may_update_sockmap(env, func_id)
+        || matches!(map_type, MapType::Sockmap | MapType::Sockhash)
+            && may_update_sockmap(env, func_id)
 }
 
 fn helper_takes_map(func_id: i32, map_type: MapType) -> bool {

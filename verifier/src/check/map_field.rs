@@ -11,11 +11,19 @@ use crate::stop::{Check, Errno};
 use crate::{verbose, verifier_bug};
 
 /// The register points at the map value's field of this kind; returns the map.
-pub fn check_map_field_pointer(env: &mut Env<'_>, regno: Reg, kind: FieldKinds) -> Check<Option<MapId>> {
+pub fn check_map_field_pointer(
+    env: &mut Env<'_>,
+    regno: Reg,
+    kind: FieldKinds,
+) -> Check<Option<MapId>> {
     let reg = *env.reg(regno);
     let what = kind.name();
     if !reg.var_off.is_const() {
-        verbose!(env, "R{} doesn't have constant offset. {what} has to be at the constant offset\n", regno.0);
+        verbose!(
+            env,
+            "R{} doesn't have constant offset. {what} has to be at the constant offset\n",
+            regno.0
+        );
         return Err(Errno::EINVAL.into());
     }
     let Some(map) = reg.map() else { return Err(Errno::EFAULT.into()) };
@@ -30,7 +38,11 @@ pub fn check_map_field_pointer(env: &mut Env<'_>, regno: Reg, kind: FieldKinds) 
     };
     let off = reg.var_off.value.wrapping_add(reg.off as i64 as u64);
     if field_off as u64 != off {
-        verbose!(env, "off {} doesn't point to 'struct {what}' that is at {field_off}\n", off as i64);
+        verbose!(
+            env,
+            "off {} doesn't point to 'struct {what}' that is at {field_off}\n",
+            off as i64
+        );
         return Err(Errno::EINVAL.into());
     }
     Ok(Some(map))

@@ -35,12 +35,15 @@ pub fn kernel_ctx_type(env: &mut Env<'_>) -> Check<u32> {
 }
 
 fn vmlinux(env: &Env<'_>) -> Check<std::sync::Arc<Btf>> {
-    env.btf(BtfObj::VMLINUX).cloned().ok_or_else(|| Stop::unsupported("context types without a kernel BTF"))
+    env.btf(BtfObj::VMLINUX)
+        .cloned()
+        .ok_or_else(|| Stop::unsupported("context types without a kernel BTF"))
 }
 
 /// Past qualifiers to a `bpf_user_pt_regs_t` typedef.
 fn is_user_pt_regs(btf: &Btf, pointee: u32) -> bool {
-    btf.skip_mods(pointee).is_some_and(|t| t.kind() == BtfKind::Typedef && t.name() == "bpf_user_pt_regs_t")
+    btf.skip_mods(pointee)
+        .is_some_and(|t| t.kind() == BtfKind::Typedef && t.name() == "bpf_user_pt_regs_t")
 }
 
 /// Kernel structs that stand for the context's public view (`btf_is_projection_of`).
@@ -87,7 +90,9 @@ pub fn validate_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: 
     if has_typedef && is_user_pt_regs(btf, ptr.type_id()) {
         return Ok(());
     }
-    let Some(t) = btf.skip_mods_and_typedefs(ptr.type_id()) else { return Err(Errno::EINVAL.into()) };
+    let Some(t) = btf.skip_mods_and_typedefs(ptr.type_id()) else {
+        return Err(Errno::EINVAL.into());
+    };
     if t.is_void() {
         return Ok(());
     }
@@ -100,7 +105,9 @@ pub fn validate_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: 
         return Ok(());
     }
     let kernel = vmlinux(env)?;
-    let Some(ctx) = canonical_ctx_type(&kernel, prog_type).and_then(|id| kernel.skip_mods_and_typedefs(id)) else {
+    let Some(ctx) =
+        canonical_ctx_type(&kernel, prog_type).and_then(|id| kernel.skip_mods_and_typedefs(id))
+    else {
         verbose!(env, "btf_vmlinux is malformed\n");
         return Err(Errno::EINVAL.into());
     };
@@ -128,8 +135,12 @@ fn is_special_ctx(env: &Env<'_>, t: Type<'_>) -> bool {
         ProgType::RawTracepoint | ProgType::RawTracepointWritable => is_u64,
         ProgType::Tracing => match env.prog.expected_attach_type {
             Some(AttachType::TraceRawTp) => is_struct("bpf_raw_tracepoint_args") || is_u64,
-            Some(AttachType::TraceIter) => t.kind() == BtfKind::Struct && t.name().starts_with("bpf_iter__"),
-            Some(AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn) => is_u64,
+            Some(AttachType::TraceIter) => {
+                t.kind() == BtfKind::Struct && t.name().starts_with("bpf_iter__")
+            }
+            Some(AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn) => {
+                is_u64
+            }
             _ => false,
         },
         ProgType::Lsm | ProgType::StructOps => is_u64,

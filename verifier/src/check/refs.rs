@@ -47,12 +47,22 @@ fn is_lock(kind: RefKind) -> bool {
 }
 
 /// The held lock of one of `kinds` on this object.
-pub fn find_lock_state<'s>(state: &'s VerifierState, kinds: &[RefKind], id: u32, ptr: u64) -> Option<&'s RefState> {
+pub fn find_lock_state<'s>(
+    state: &'s VerifierState,
+    kinds: &[RefKind],
+    id: u32,
+    ptr: u64,
+) -> Option<&'s RefState> {
     state.refs.iter().find(|r| kinds.contains(&r.kind) && r.id == id && r.ptr == ptr)
 }
 
 /// Gives a lock back; the lock taken before it becomes the active one.
-pub fn release_lock_state(env: &mut Env<'_>, kind: RefKind, id: u32, ptr: u64) -> Result<(), Errno> {
+pub fn release_lock_state(
+    env: &mut Env<'_>,
+    kind: RefKind,
+    id: u32,
+    ptr: u64,
+) -> Result<(), Errno> {
     let (mut prev_id, mut prev_ptr) = (0, 0);
     for i in 0..env.cur.refs.len() {
         let r = env.cur.refs[i];
@@ -93,7 +103,11 @@ pub fn release_irq_state(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
 
 /// Forgets a pointer reference without touching registers; EINVAL if it is not held.
 pub fn release_reference_nomark(state: &mut VerifierState, id: u32) -> Result<(), Errno> {
-    let at = state.refs.iter().position(|r| r.kind == RefKind::Ptr && r.id == id).ok_or(Errno::EINVAL)?;
+    let at = state
+        .refs
+        .iter()
+        .position(|r| r.kind == RefKind::Ptr && r.id == id)
+        .ok_or(Errno::EINVAL)?;
     state.refs.remove(at);
     Ok(())
 }
@@ -142,7 +156,9 @@ fn is_pkt_pointer_any(r: &RegState) -> bool {
 /// True for a dynptr slice that points into a packet (`reg_is_dynptr_slice_pkt`).
 pub fn is_dynptr_slice_pkt(r: &RegState) -> bool {
     const PKT: TypeFlags = TypeFlags(
-        TypeFlags::DYNPTR_TYPE_SKB.0 | TypeFlags::DYNPTR_TYPE_XDP.0 | TypeFlags::DYNPTR_TYPE_SKB_META.0,
+        TypeFlags::DYNPTR_TYPE_SKB.0
+            | TypeFlags::DYNPTR_TYPE_XDP.0
+            | TypeFlags::DYNPTR_TYPE_SKB_META.0,
     );
     r.base() == RegBase::Mem && r.ty.has(PKT)
 }
@@ -157,7 +173,8 @@ fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
         return Ok(());
     }
     // A struct_ops program may hand a reference back as its result; check_return_code looks at its type.
-    let returned = (env.prog_type() == ProgType::StructOps && !exception_exit).then(|| env.reg(Reg::R0).ref_obj_id);
+    let returned = (env.prog_type() == ProgType::StructOps && !exception_exit)
+        .then(|| env.reg(Reg::R0).ref_obj_id);
     let mut lingering = false;
     for i in 0..env.cur.refs.len() {
         let r = env.cur.refs[i];
@@ -175,7 +192,12 @@ fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
 
 /// What may not be held where a path ends or leaves for another program.  `exception_exit` looks at
 /// references although there are outer frames; `check_lock` at locks and regions too.
-pub fn check_resource_leak(env: &mut Env<'_>, exception_exit: bool, check_lock: bool, prefix: &str) -> Check {
+pub fn check_resource_leak(
+    env: &mut Env<'_>,
+    exception_exit: bool,
+    check_lock: bool,
+    prefix: &str,
+) -> Check {
     if check_lock && env.cur.active_locks != 0 {
         return region_leak(env, prefix, "bpf_spin_lock-ed");
     }

@@ -32,7 +32,8 @@ pub struct CallEffects {
 pub fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) -> T {
     let target = env.prog.attach_target.as_ref();
     let vmlinux = env.btf(BtfObj::VMLINUX);
-    let mut hook = target.map(|t| vmlinux.map_or(t.name.as_str(), |b| b.name(t.btf_id)).to_string());
+    let mut hook =
+        target.map(|t| vmlinux.map_or(t.name.as_str(), |b| b.name(t.btf_id)).to_string());
     if env.prog_type() == ProgType::StructOps {
         // `struct_name.member`
         hook = target.and_then(|t| {
@@ -128,13 +129,15 @@ fn special_kfunc(env: &Env<'_>, idx: u32) -> Option<Special> {
 
 /// `bpf_for_each_map_elem`, `bpf_loop`, `bpf_user_ringbuf_drain`, `bpf_find_vma`, rbtree_add kfunc.
 pub fn is_sync_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
-    let helper = call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_sync_callback_calling(i.imm));
+    let helper = call_at(env, idx)
+        .is_some_and(|i| i.is_helper_call() && kind::is_sync_callback_calling(i.imm));
     helper || special_kfunc(env, idx) == Some(Special::RbtreeAdd)
 }
 
 /// `bpf_timer_set_callback`, `bpf_wq_set_callback`, `bpf_task_work_schedule_*`.
 pub fn is_async_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
-    let helper = call_at(env, idx).is_some_and(|i| i.is_helper_call() && kind::is_async_callback_calling(i.imm));
+    let helper = call_at(env, idx)
+        .is_some_and(|i| i.is_helper_call() && kind::is_async_callback_calling(i.imm));
     helper || special_kfunc(env, idx).is_some_and(Special::is_async_callback_calling)
 }
 
