@@ -1,6 +1,6 @@
 //! Compares our level-2 logs with the running kernel's on generated scalar programs.
 //!
-//! `scalars [FIRST_SEED [COUNT [LEN [BRANCHES [REGS [POINTERS]]]]]]`; with SHOW set, whole logs of programs that
+//! `scalars [FIRST_SEED [COUNT [LEN [BRANCHES [REGS [POINTERS [STACK]]]]]]]`; with SHOW set, whole logs of programs that
 //! differ; with RECORD set, program and kernel log of each into that folder.
 //! With REPLAY set, compares with the logs of that folder for the build named by KERNEL instead.
 
@@ -34,7 +34,7 @@ fn replay(dir: &Path, config: &Config<'_>) -> std::io::Result<()> {
         let text = std::fs::read_to_string(&path)?;
         let Some((code, log)) = text.split_once("\n\n") else { continue };
         let slots = code.lines().filter_map(|l| u64::from_str_radix(l, 16).ok());
-        let mut p = program(0, Shape { len: 0, branches: 0, regs: 2, pointers: 0 });
+        let mut p = program(0, Shape { len: 0, branches: 0, regs: 2, pointers: 0, stack: 0 });
         p.insns = slots.map(|v| RawInsn::from_le_bytes(v.to_be_bytes())).collect();
         match diff(&verify(&p, config).log, log) {
             None => same += 1,
@@ -57,7 +57,7 @@ fn main() {
     let args: Vec<u32> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let arg = |i: usize, default: u32| args.get(i).copied().unwrap_or(default);
     let (first, count) = (arg(0, 0) as u64, arg(1, 1000) as u64);
-    let shape = Shape { len: arg(2, 12), branches: arg(3, 25), regs: arg(4, 4), pointers: arg(5, 3) };
+    let shape = Shape { len: arg(2, 12), branches: arg(3, 25), regs: arg(4, 4), pointers: arg(5, 3), stack: arg(6, 0) };
     let verbose = std::env::var_os("SHOW").is_some();
     let release = std::env::var("KERNEL").unwrap_or_else(|_| "6.18".into());
     let kernel = Kernel::by_name(&release).expect("a known build");

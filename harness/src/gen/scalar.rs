@@ -1,13 +1,14 @@
-//! Straight-line and branching programs over scalars: registers only, no memory, no calls, forward jumps.
+//! Straight-line and branching programs over scalars: registers and, where asked for, three stack slots;
+//! no other memory, no calls, forward jumps.
 //!
 //! Every program is safe to load on a kernel that runs other things, because nothing is executed
-//! and nothing but registers is named.  What is unknown comes from subtracting
+//! and nothing outside the program is named.  What is unknown comes from subtracting
 //! the context pointer from itself; stack pointers appear only to demand precision.
 
 use std::sync::Arc;
 
 use bpfassay_isa::encode::encode;
-use bpfassay_isa::{AluOp, Cond, Imm64, Insn, Operand, RawInsn, Reg, SwapKind, SxFrom, Width};
+use bpfassay_isa::{AluOp, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind, SxFrom, Width};
 use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
@@ -24,6 +25,8 @@ pub struct Shape {
     pub regs: u32,
     /// Pointer arithmetic that needs a scalar to be precise, in 100 instructions.
     pub pointers: u32,
+    /// Stores to and loads from the stack, in 100 instructions.
+    pub stack: u32,
 }
 
 /// Registers that hold scalars.
@@ -118,9 +121,28 @@ impl Gen {
             self.branch();
         } else if roll < self.shape.branches + self.shape.pointers {
             self.pointer();
+        } else if roll < self.shape.branches + self.shape.pointers + self.shape.stack {
+            self.stack();
         } else {
             self.arithmetic();
         }
+    }
+
+    /// Spills, fills, and narrower ones at any aligned place of the slots.
+    fn stack(&mut self) {
+        let whole = self.rng.percent(60);
+        let size = if whole { Size::Dw } else { self.rng.pick(&[Size::W, Size::W, Size::H, Size::B]) };
+        let bytes = size.bytes() as i16;
+        let off = -24 + (self.rng.below(24 / bytes as u32) as i16) * bytes;
+        let insn = match self.rng.below(10) {
+            0..=3 => Insn::Store { size, dst: Reg::R10, off, src: Operand::Reg(self.reg()) },
+            4 => Insn::Store { size, dst: Reg::R10, off, src: Operand::Imm(self.imm()) },
+            _ => {
+                let sign_extend = size != Size::Dw && self.rng.percent(25);
+                Insn::Load { size, sign_extend, dst: self.reg(), src: Reg::R10, off }
+            }
+        };
+        self.out.push(insn);
     }
 
     fn operand(&mut self) -> Operand {
