@@ -1,0 +1,63 @@
+//! Whole programs against level-2 logs recorded from 6.18.44.
+//!
+//! A file holds type, flags and verdict, the program in the kernel's disassembly syntax, and the log.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bpfassay_isa::asm::{assemble, NoNames};
+use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_spec::{Kernel, ProgType};
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
+
+fn program(head: &str, text: &str) -> Program {
+    Program {
+        name: "recorded".into(),
+        section: "tc".into(),
+        prog_type: ProgType::SchedCls,
+        expected_attach_type: None,
+        attach_target: None,
+        insns: assemble(text, &NoNames).expect("program text"),
+        license: "GPL".into(),
+        maps: Arc::new(vec![]),
+        btf: None,
+        btfs: vec![KernelBtfRef::Vmlinux],
+        func_info: vec![],
+        line_info: vec![],
+        flags: ProgFlags { test_state_freq: head.contains("test_state_freq"), ..ProgFlags::default() },
+        kern_version: 0,
+        subprogs: vec![],
+        notes: vec![],
+        missing: vec![],
+    }
+}
+
+#[test]
+fn logs_are_the_kernels() {
+    let kernel = Kernel::by_name("6.18").expect("known kernel");
+    let config = Config {
+        kernel: &kernel,
+        vmlinux: None,
+        modules: vec![],
+        log_level: LogLevel::LEVEL2,
+        log_limit: 0,
+        caps: Capabilities::ALL,
+    };
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth");
+    let mut files: Vec<_> = fs::read_dir(dir).expect("truth").map(|e| e.expect("entry").path()).collect();
+    files.sort();
+    assert!(files.len() >= 10);
+    for file in files {
+        let case = fs::read_to_string(&file).expect("case");
+        let (head, rest) = case.split_once('\n').expect("header");
+        let (text, log) = rest.split_once("\n---\n").expect("log");
+        let report = verify(&program(head, text), &config);
+        assert_eq!(report.verdict == Verdict::Accepted, head.ends_with("accepted"), "{}", file.display());
+        for (i, (ours, kernels)) in report.log.lines().zip(log.lines()).enumerate() {
+            assert_eq!(ours, kernels, "{} line {}", file.display(), i + 1);
+        }
+        assert_eq!(report.log.lines().count(), log.lines().count(), "{}", file.display());
+    }
+}
