@@ -51,6 +51,8 @@ impl Target {
         target.version_code = version_code(&kernel.release);
         target.kernel.release = kernel.release;
         target.kernel.features = kernel.features;
+        // What the recorded machine refuses before it verifies is hardening of that machine.
+        target.kernel.refused.clear();
         Ok(Some(target))
     }
 

@@ -113,6 +113,10 @@ pub fn compare(
     let level = kernel::LOG_LEVEL2 | kernel::LOG_STATS;
     let theirs =
         session.judge(program, &LoadOptions { log_level: level, max_log: options.max_log })?;
+    if theirs.errno == Some(1) && theirs.log.is_empty() {
+        let why = "the running kernel refuses it before it verifies (EPERM without a log)";
+        return Err(KernelError::Program(why.to_string()));
+    }
     let logs_compared = theirs.log_level & kernel::LOG_LEVEL2 != 0;
     let our_level = LogLevel(theirs.log_level);
     let config = Config { log_level: our_level, log_limit: 0, ..config.clone() };

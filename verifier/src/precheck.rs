@@ -29,6 +29,10 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
         return Err(Errno::E2BIG.into());
     }
     check_attach(prog)?;
+    // A hardened build says no whatever the program does; its profile says so.
+    if let Some(errno) = config.kernel.refusal(prog.prog_type, prog.expected_attach_type) {
+        return Err(Errno(errno).into());
+    }
     if config.kernel.prog_type_lacks(prog.prog_type).is_some() {
         return Err(Errno::EINVAL.into());
     }
