@@ -45,7 +45,8 @@ impl Target {
     pub fn bundled(name: &str) -> Result<Option<Target>, String> {
         let Some(kernel) = Kernel::by_name(name) else { return Ok(None) };
         let profile = Profile::parse(BUNDLED).map_err(|e| format!("bundled profile: {e}"))?;
-        let mut target = Target::of_profile(&profile, |file| Err(format!("{file} is not bundled")))?;
+        let mut target =
+            Target::of_profile(&profile, |file| Err(format!("{file} is not bundled")))?;
         // One bundled profile serves every named build: what differs between them is in the tables.
         target.profile = format!("bundled-{}", kernel.release);
         target.version_code = version_code(&kernel.release);

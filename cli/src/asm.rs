@@ -114,7 +114,8 @@ fn disasm(args: &DisasmArgs) -> Result<Outcome, Outcome> {
             continue;
         }
         let target = setup::target(&args.kernel)?;
-        let entries = target.load(&bytes, &at)
+        let entries = target
+            .load(&bytes, &at)
             .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
         let wanted = |e: &&Entry| args.prog.is_empty() || args.prog.contains(&e.name);
         for p in entries.iter().filter(wanted).filter_map(Entry::ok) {

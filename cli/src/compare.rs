@@ -36,7 +36,7 @@ pub struct Args {
     /// Time both, one program at a time.
     #[arg(long)]
     time: bool,
-    /// Largest kernel log compared, MiB.
+    /// Largest kernel log compared, MiB; 0 compares verdicts, messages and counters only.
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     max_log: usize,
     /// Programs that differ to show.
@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
-    let target = setup::target(&args.kernel)?;
+    let target = setup::target(&with_host_btf(&args.kernel))?;
     let running = release().map_err(|e| fail(Outcome::NotJudged, e))?;
     let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
     if let Some(dir) = &args.log_dir {
@@ -109,11 +109,17 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
     })
 }
 
-fn compare_object(
-    input: &Input,
-    target: &setup::Target,
-    args: &Args,
-) -> Result<Vec<Row>, String> {
+/// The running kernel's own types unless others were named: ids in instructions must be its.
+fn with_host_btf(args: &KernelArgs) -> KernelArgs {
+    const HOST: &str = "/sys/kernel/btf/vmlinux";
+    let mut args = args.clone();
+    if args.btf.is_empty() && args.profile.is_none() && Path::new(HOST).exists() {
+        args.btf.push(PathBuf::from(HOST));
+    }
+    args
+}
+
+fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<Vec<Row>, String> {
     let bytes = input.read().map_err(|e| e.to_string())?;
     let entries = target.load(&bytes, &input.display()).map_err(|e| e.message)?;
     let mut session = Session::new();

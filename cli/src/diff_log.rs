@@ -67,8 +67,7 @@ fn diff_log(args: &Args) -> Result<Outcome, Outcome> {
 fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {
     let target = setup::target(&args.kernel)?;
     let name = args.ours.to_string_lossy();
-    let entries =
-        target.load(bytes, &name).map_err(|e| fail(Outcome::NotJudged, e.message))?;
+    let entries = target.load(bytes, &name).map_err(|e| fail(Outcome::NotJudged, e.message))?;
     let program = setup::choose(&entries, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{name}: {why}")))?;
     let options = Options { log_level: LogLevel(args.log_level), ..Options::default() };

@@ -43,8 +43,11 @@ pub fn run(args: Args) -> Outcome {
 
 fn dump_cfg(args: &CfgArgs) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
-    let input =
-        if args.object.as_os_str() == "-" { Input::Stdin } else { Input::File(args.object.clone()) };
+    let input = if args.object.as_os_str() == "-" {
+        Input::Stdin
+    } else {
+        Input::File(args.object.clone())
+    };
     let at = input.display();
     let bytes = input.read().map_err(|e| fail(Outcome::NotJudged, format!("{at}: {e}")))?;
     let entries = target
@@ -52,7 +55,8 @@ fn dump_cfg(args: &CfgArgs) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
     let program = setup::choose(&entries, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;
-    let mut out = format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
+    let mut out =
+        format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
     for (i, s) in program.subprogs.iter().enumerate() {
         let _ = writeln!(out, "  subgraph cluster_{i} {{\n    label=\"{}\";", s.name);
         let range = s.insn_off..s.insn_off + s.insn_cnt;

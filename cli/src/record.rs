@@ -42,7 +42,8 @@ fn profile(path: &Path, args: &Args) -> Result<Outcome, Outcome> {
     let mut objects = Vec::new();
     for input in inputs::collect(&args.objects).map_err(|e| fail(Outcome::NotJudged, e))? {
         let read = input.read();
-        objects.push(read.map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))?);
+        objects
+            .push(read.map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))?);
     }
     let types = if args.small { Types::NamedBy(&objects) } else { Types::All };
     let profile = record_profile(&host, types).map_err(|e| fail(Outcome::NotJudged, e))?;

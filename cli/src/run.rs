@@ -181,13 +181,11 @@ fn run_conformance(dir: &Path) -> Result<Outcome, Outcome> {
 /// The eBPF form of a classic filter, as a program that sees frames from their link header on.
 fn classic_program(file: &Path) -> Result<Program, Outcome> {
     let text = String::from_utf8_lossy(&read(file)?).into_owned();
-    let wrong = |e: &dyn std::fmt::Display| {
-        fail(Outcome::NotJudged, format!("{}: {e}", file.display()))
-    };
+    let wrong =
+        |e: &dyn std::fmt::Display| fail(Outcome::NotJudged, format!("{}: {e}", file.display()));
     let filter = classic::parse(&text).map_err(|e| wrong(&e))?;
-    let checked = classic::check(&filter).map_err(|e| {
-        fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display()))
-    })?;
+    let checked = classic::check(&filter)
+        .map_err(|e| fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display())))?;
     let insns = classic::translate(&checked).map_err(|e| wrong(&e))?;
     Ok(Program {
         name: "classic".into(),
@@ -218,7 +216,8 @@ fn run_object(args: &Args) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
     let bytes = read(path)?;
     let at = path.display();
-    let programs = target.load(&bytes, &at.to_string())
+    let programs = target
+        .load(&bytes, &at.to_string())
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
     let program = setup::choose(&programs, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;

@@ -12,7 +12,7 @@ use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct KernelArgs {
     /// Kernel to judge for: 6.18 (which is 6.18.44) or 6.18.15.
     #[arg(long, value_name = "RELEASE", default_value = "6.18")]
@@ -87,10 +87,7 @@ pub fn choose<'e>(entries: &'e [Entry], name: Option<&str>) -> Result<&'e Progra
             [] => return Err("no program".to_string()),
             several => {
                 let names: Vec<_> = several.iter().map(|e| e.name.as_str()).collect();
-                return Err(format!(
-                    "several programs, choose with --prog: {}",
-                    names.join(", ")
-                ));
+                return Err(format!("several programs, choose with --prog: {}", names.join(", ")));
             }
         },
     };

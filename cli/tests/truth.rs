@@ -42,7 +42,13 @@ struct Tally {
 }
 
 impl Tally {
-    fn program(&mut self, object: &str, truth: &ProgramTruth, report: &ProgramReport, listed: bool) {
+    fn program(
+        &mut self,
+        object: &str,
+        truth: &ProgramTruth,
+        report: &ProgramReport,
+        listed: bool,
+    ) {
         self.asked += 1;
         let name = format!("{object} {}", truth.name);
         let (verdict, errno) = match truth.answer {
@@ -58,11 +64,19 @@ impl Tally {
             return;
         }
         if (report.verdict, report.errno) != (verdict, errno) {
-            let _ = writeln!(self.wrong, "{name}: {:?} {:?}, the kernel {verdict:?} {errno:?}", report.verdict, report.errno);
+            let _ = writeln!(
+                self.wrong,
+                "{name}: {:?} {:?}, the kernel {verdict:?} {errno:?}",
+                report.verdict, report.errno
+            );
             return;
         }
         if verdict == VerdictWord::Rejected && report.message != truth.message {
-            let _ = writeln!(self.wrong, "{name}: {:?}, the kernel {:?}", report.message, truth.message);
+            let _ = writeln!(
+                self.wrong,
+                "{name}: {:?}, the kernel {:?}",
+                report.message, truth.message
+            );
         }
         let s = report.stats;
         let counters = truth.stats.is_none_or(|k| {
@@ -74,7 +88,8 @@ impl Tally {
         self.logs_equal += difference.is_none() as usize;
         if !listed {
             if !counters {
-                let _ = writeln!(self.unlisted, "{name}: counters {s:?}, the kernel {:?}", truth.stats);
+                let _ =
+                    writeln!(self.unlisted, "{name}: counters {s:?}, the kernel {:?}", truth.stats);
             }
             if let Some(d) = difference {
                 let _ = writeln!(
@@ -102,7 +117,11 @@ fn bundled_objects_are_judged_as_6_18_44_judges_them() {
         for object in list(&release).expect("recorded objects") {
             let truth = ObjectTruth::read(&release, &object).expect("a record");
             let bytes = fs::read(corpus().join("objects").join(&object)).expect("its object");
-            assert_eq!(truth.hash, ObjectTruth::hash_of(&bytes), "{object} was rebuilt: record it again");
+            assert_eq!(
+                truth.hash,
+                ObjectTruth::hash_of(&bytes),
+                "{object} was rebuilt: record it again"
+            );
             let entries = target.load(&bytes, &object).unwrap_or_default();
             for (i, p) in truth.programs.iter().enumerate() {
                 if matches!(p.answer, Answer::NotAsked { .. }) {
@@ -111,7 +130,8 @@ fn bundled_objects_are_judged_as_6_18_44_judges_them() {
                 let nth = truth.programs[..i].iter().filter(|q| q.name == p.name).count();
                 let ours = entries.iter().filter(|e| e.name == p.name).nth(nth);
                 let program = ours.and_then(|e| e.ok());
-                let program = program.unwrap_or_else(|| panic!("{object}: {} is not loaded", p.name));
+                let program =
+                    program.unwrap_or_else(|| panic!("{object}: {} is not loaded", p.name));
                 let options = Options { log_level: LogLevel(p.log_level), ..Options::default() };
                 let report = judge(program, &target, &options);
                 let listed = exceptions.contains_key(&format!("{object} {}", p.name));
@@ -126,6 +146,11 @@ fn bundled_objects_are_judged_as_6_18_44_judges_them() {
     assert!(tally.asked > 300, "only {} programs were recorded", tally.asked);
     assert!(tally.wrong.is_empty(), "wrong answers:\n{}", tally.wrong);
     assert!(tally.unlisted.is_empty(), "differences not listed:\n{}", tally.unlisted);
-    assert!(tally.logs_equal * 100 >= tally.asked * 95, "{} of {} logs", tally.logs_equal, tally.asked);
+    assert!(
+        tally.logs_equal * 100 >= tally.asked * 95,
+        "{} of {} logs",
+        tally.logs_equal,
+        tally.asked
+    );
     assert!(tally.counters_equal * 100 >= tally.asked * 98);
 }

@@ -59,9 +59,13 @@ pub struct ProgramTruth {
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Answer {
     Accepted,
-    Rejected { errno: i32 },
+    Rejected {
+        errno: i32,
+    },
     /// The loader or the kernel refused something the program needs, so there is no verdict.
-    NotAsked { why: String },
+    NotAsked {
+        why: String,
+    },
 }
 
 /// The numbers of the `processed` line and of log level 4.
@@ -79,7 +83,9 @@ pub struct StatsTruth {
 impl ObjectTruth {
     /// FNV-1a of 64 bits and the length: tells builds apart, keeps nobody out.
     pub fn hash_of(bytes: &[u8]) -> String {
-        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3));
+        let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+            (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3)
+        });
         format!("fnv1a64:{hash:016x}:{}", bytes.len())
     }
 
@@ -105,14 +111,17 @@ impl ObjectTruth {
         let (json, text) = files(dir, object);
         let mut truth: ObjectTruth = serde_json::from_str(&fs::read_to_string(json)?)?;
         if truth.schema != SCHEMA {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("schema {}", truth.schema)));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("schema {}", truth.schema),
+            ));
         }
         let logs = fs::read_to_string(text)?;
         let mut parts = split_logs(&logs);
         for p in &mut truth.programs {
-            let (heading, log) = parts
-                .next()
-                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("no log of {}", p.name)))?;
+            let (heading, log) = parts.next().ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, format!("no log of {}", p.name))
+            })?;
             if heading != p.name {
                 let why = format!("log of {heading} where {} was expected", p.name);
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -146,7 +155,11 @@ pub fn list(dir: &Path) -> io::Result<Vec<String>> {
             if entry.file_type()?.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|e| e == "json") {
-                let parts: Vec<_> = path.with_extension("").iter().map(|p| p.to_string_lossy().into_owned()).collect();
+                let parts: Vec<_> = path
+                    .with_extension("")
+                    .iter()
+                    .map(|p| p.to_string_lossy().into_owned())
+                    .collect();
                 found.push(parts.join("/"));
             }
         }
@@ -206,7 +219,11 @@ mod tests {
             object: "v3/a/b.o".into(),
             hash: ObjectTruth::hash_of(b"x"),
             error: None,
-            programs: vec![program("one", "0: (95) exit\nR0 !read_ok\n"), program("none", ""), program("two", "x\n\ny\n")],
+            programs: vec![
+                program("one", "0: (95) exit\nR0 !read_ok\n"),
+                program("none", ""),
+                program("two", "x\n\ny\n"),
+            ],
         };
         truth.write(&dir).expect("write");
         let listed = list(&dir).expect("list");

@@ -36,8 +36,13 @@ fn every_object_has_truth_of_its_own_bytes() {
     for release in releases() {
         assert_eq!(list(&release).expect("list").len(), all.len(), "{}", release.display());
         for path in &all {
-            let label = path.strip_prefix(here("objects")).expect("below objects").to_string_lossy().replace('\\', "/");
-            let truth = ObjectTruth::read(&release, &label).unwrap_or_else(|e| panic!("{label}: {e}"));
+            let label = path
+                .strip_prefix(here("objects"))
+                .expect("below objects")
+                .to_string_lossy()
+                .replace('\\', "/");
+            let truth =
+                ObjectTruth::read(&release, &label).unwrap_or_else(|e| panic!("{label}: {e}"));
             let bytes = fs::read(path).expect("object");
             assert_eq!(truth.hash, ObjectTruth::hash_of(&bytes), "{label}: record again");
             assert_eq!(truth.error, None, "{label}");
@@ -50,7 +55,8 @@ fn the_kernel_rejects_what_is_named_bad_and_nothing_else() {
     let mut counts = (0, 0);
     for release in releases() {
         for label in list(&release).expect("list") {
-            let truth = ObjectTruth::read(&release, &label).unwrap_or_else(|e| panic!("{label}: {e}"));
+            let truth =
+                ObjectTruth::read(&release, &label).unwrap_or_else(|e| panic!("{label}: {e}"));
             for p in &truth.programs {
                 let bad = p.name.ends_with("_bad");
                 match p.answer {

@@ -57,7 +57,13 @@ fn main() {
     let args: Vec<u32> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let arg = |i: usize, default: u32| args.get(i).copied().unwrap_or(default);
     let (first, count) = (arg(0, 0) as u64, arg(1, 1000) as u64);
-    let shape = Shape { len: arg(2, 12), branches: arg(3, 25), regs: arg(4, 4), pointers: arg(5, 3), stack: arg(6, 0) };
+    let shape = Shape {
+        len: arg(2, 12),
+        branches: arg(3, 25),
+        regs: arg(4, 4),
+        pointers: arg(5, 3),
+        stack: arg(6, 0),
+    };
     let verbose = std::env::var_os("SHOW").is_some();
     let release = std::env::var("KERNEL").unwrap_or_else(|_| "6.18".into());
     let kernel = Kernel::by_name(&release).expect("a known build");
@@ -111,5 +117,7 @@ fn main() {
             break;
         }
     }
-    println!("same {same} different {different} unsupported {unsupported}; kernel accepts {accepted}");
+    println!(
+        "same {same} different {different} unsupported {unsupported}; kernel accepts {accepted}"
+    );
 }

@@ -97,7 +97,7 @@ fn counters(s: &Stats) -> [u32; 4] {
 /// What to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions {
-    /// Largest level-2 log compared, bytes.
+    /// Largest level-2 log compared, bytes; 0 compares no logs, only verdicts, messages and counters.
     pub max_log: usize,
     /// Time both on a quiet run as well.
     pub time: bool,
@@ -110,9 +110,11 @@ pub fn compare(
     session: &mut Session,
     options: CompareOptions,
 ) -> Result<Comparison, KernelError> {
-    let level = kernel::LOG_LEVEL2 | kernel::LOG_STATS;
-    let theirs =
-        session.judge(program, &LoadOptions { log_level: level, max_log: options.max_log })?;
+    let (level, max_log) = match options.max_log {
+        0 => (kernel::LOG_STATS, 1 << 20),
+        n => (kernel::LOG_LEVEL2 | kernel::LOG_STATS, n),
+    };
+    let theirs = session.judge(program, &LoadOptions { log_level: level, max_log })?;
     if theirs.errno == Some(1) && theirs.log.is_empty() {
         let why = "the running kernel refuses it before it verifies (EPERM without a log)";
         return Err(KernelError::Program(why.to_string()));

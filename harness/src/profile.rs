@@ -95,7 +95,13 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         arch: base.arch.clone(),
         nr_cpus: config.get("NR_CPUS").and_then(|n| n.parse().ok()).unwrap_or(base.nr_cpus),
         possible_cpus: host.possible_cpus(),
-        features: base.features.list().into_iter().map(|(n, v)| (n.to_string(), v)).chain(features).collect(),
+        features: base
+            .features
+            .list()
+            .into_iter()
+            .map(|(n, v)| (n.to_string(), v))
+            .chain(features)
+            .collect(),
         jit: base.jit.clone(),
         config,
         vmlinux_btf: Some(vmlinux),

@@ -61,8 +61,10 @@ impl Recorder {
         let mut opened = Opened::parse(bytes, label)?;
         let object = self.host.with_target(|t| opened.link(t));
         let Some((prog_type, attach_type)) = self.untyped else { return Ok(object) };
-        let untyped = |e: &&Entry| matches!(&e.program, Err(e) if e.kind == LoadErrorKind::ProgType);
-        let names: Vec<&str> = object.programs.iter().filter(untyped).map(|e| e.name.as_str()).collect();
+        let untyped =
+            |e: &&Entry| matches!(&e.program, Err(e) if e.kind == LoadErrorKind::ProgType);
+        let names: Vec<&str> =
+            object.programs.iter().filter(untyped).map(|e| e.name.as_str()).collect();
         if names.is_empty() {
             return Ok(object);
         }

@@ -86,8 +86,10 @@ fn the_running_kernel_answers_as_its_tables_say() {
     assert!(answers.absent_helpers.is_empty(), "{:?}", answers.absent_helpers);
     assert_eq!(answers.features.len(), FeatureProbe::all().len());
     let rows = kernel.refused.iter();
-    let refused: Vec<_> = rows.map(|r| (r.prog_type.name(), r.attach_type.map(|a| a.name()), r.errno)).collect();
+    let refused: Vec<_> =
+        rows.map(|r| (r.prog_type.name(), r.attach_type.map(|a| a.name()), r.errno)).collect();
     let asked = answers.refused.iter();
-    let asked: Vec<_> = asked.map(|r| (r.prog_type.as_str(), r.attach_type.as_deref(), r.errno)).collect();
+    let asked: Vec<_> =
+        asked.map(|r| (r.prog_type.as_str(), r.attach_type.as_deref(), r.errno)).collect();
     assert_eq!(asked, refused);
 }

@@ -60,7 +60,10 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
         return Ok(());
     }
     let Some(t) = btf.ty(target.btf_id).filter(|t| t.id() != 0) else {
-        return Err(Stop::unsupported(format!("attach target {} is not in the kernel's BTF", target.name)));
+        return Err(Stop::unsupported(format!(
+            "attach target {} is not in the kernel's BTF",
+            target.name
+        )));
     };
     let info = match env.prog.expected_attach_type {
         Some(AttachType::TraceRawTp) => raw_tp_target(env, obj, &btf, t)?,
@@ -217,10 +220,7 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
     } else if tracing::is_noreturn(&name)
         && matches!(attach, Some(AttachType::TraceFexit | AttachType::ModifyReturn))
     {
-        verbose!(
-            env,
-            "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n"
-        );
+        verbose!(env, "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n");
         return Err(Errno::EINVAL.into());
     }
     Ok(AttachInfo {
@@ -287,7 +287,8 @@ fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check 
 }
 
 fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
-    let is_syscall = ["__x64_sys_", "__ia32_sys_", "__arm64_sys_"].iter().any(|p| name.starts_with(p));
+    let is_syscall =
+        ["__x64_sys_", "__ia32_sys_", "__arm64_sys_"].iter().any(|p| name.starts_with(p));
     let ok = match env.prog.prog_type {
         ProgType::Lsm => tracing::lsm_is_sleepable(name),
         // System calls are on the error injection list, and one test function is marked.
@@ -417,13 +418,7 @@ fn check_member(st: &str, member: &str, sleepable: bool) -> Result<(), Errno> {
 }
 
 /// Arguments that the kernel's stub of the member marks by suffix (`prepare_arg_info`).
-fn stub_args(
-    obj: BtfObj,
-    btf: &Btf,
-    st: &str,
-    member: &str,
-    proto: Type<'_>,
-) -> Vec<CtxArg> {
+fn stub_args(obj: BtfObj, btf: &Btf, st: &str, member: &str, proto: Type<'_>) -> Vec<CtxArg> {
     let stub = btf.find_by_name_kind(&format!("{st}__{member}"), BtfKind::Func);
     let Some(stub) = stub.and_then(|id| btf.func_proto(id)) else { return Vec::new() };
     let mut out = Vec::new();

@@ -11,14 +11,18 @@ use crate::subprogs::subprog_end;
 /// A full-width spill to or fill from the frame: register and offset.
 fn spill_at(env: &Env<'_>, idx: u32) -> Option<(Reg, i16)> {
     match env.insn(idx)? {
-        Insn::Store { size: Size::Dw, dst: Reg::R10, off, src: Operand::Reg(src) } => Some((src, off)),
+        Insn::Store { size: Size::Dw, dst: Reg::R10, off, src: Operand::Reg(src) } => {
+            Some((src, off))
+        }
         _ => None,
     }
 }
 
 fn fill_at(env: &Env<'_>, idx: u32) -> Option<(Reg, i16)> {
     match env.insn(idx)? {
-        Insn::Load { size: Size::Dw, sign_extend: false, dst, src: Reg::R10, off } => Some((dst, off)),
+        Insn::Load { size: Size::Dw, sign_extend: false, dst, src: Reg::R10, off } => {
+            Some((dst, off))
+        }
         _ => None,
     }
 }
@@ -27,7 +31,12 @@ fn fill_at(env: &Env<'_>, idx: u32) -> Option<(Reg, i16)> {
 pub fn mark_fastcall_patterns(env: &mut Env<'_>) {
     for s in 0..env.subprogs.len() as u32 {
         let (start, end) = (env.subprogs[s as usize].start, subprog_end(env, s));
-        let lowest = (start..end).filter_map(|i| spill_at(env, i)).map(|(_, off)| off).min().unwrap_or(0).min(0);
+        let lowest = (start..end)
+            .filter_map(|i| spill_at(env, i))
+            .map(|(_, off)| off)
+            .min()
+            .unwrap_or(0)
+            .min(0);
         for i in start..end {
             if env.insns[i as usize].is_call() {
                 mark_pattern_for_call(env, s, i, lowest);
@@ -47,7 +56,8 @@ fn mark_pattern_for_call(env: &mut Env<'_>, subprog: u32, idx: u32, lowest: i16)
         if idx < i || (idx + i) as usize >= env.insns.len() {
             break;
         }
-        let (Some((spilled, spill_off)), Some((filled, fill_off))) = (spill_at(env, idx - i), fill_at(env, idx + i))
+        let (Some((spilled, spill_off)), Some((filled, fill_off))) =
+            (spill_at(env, idx - i), fill_at(env, idx + i))
         else {
             break;
         };

@@ -17,7 +17,9 @@ const INLINED_LOOP: u16 = 24;
 /// Brings stack depths and the list of subprograms to what the log's last lines show.
 pub fn account_for_rewrites(env: &mut Env<'_>) -> Check {
     for s in 0..env.subprogs.len() as u32 {
-        if any_insn(env, s, |env, i| matches!(env.aux(i).used, AuxUse::LoopInline { fit: true, .. })) {
+        if any_insn(env, s, |env, i| {
+            matches!(env.aux(i).used, AuxUse::LoopInline { fit: true, .. })
+        }) {
             let sub = &mut env.subprogs[s as usize];
             sub.stack_depth = sub.stack_depth.next_multiple_of(8) + INLINED_LOOP;
         }
@@ -55,13 +57,15 @@ fn add_may_goto_slots(env: &mut Env<'_>) -> Check {
 
 /// Subprograms none of whose instructions were reached are gone.
 fn remove_dead_subprogs(env: &mut Env<'_>) {
-    let alive: Vec<bool> =
-        (0..env.subprogs.len() as u32).map(|s| any_insn(env, s, |env, i| env.aux(i).seen != 0)).collect();
+    let alive: Vec<bool> = (0..env.subprogs.len() as u32)
+        .map(|s| any_insn(env, s, |env, i| env.aux(i).seen != 0))
+        .collect();
     let mut alive = alive.into_iter();
     env.subprogs.retain(|_| alive.next().unwrap_or(true));
     if env.seen_exception && env.exception_callback_subprog.is_none() {
         // A default exception callback is appended.
-        env.subprogs.push(crate::env::SubprogInfo { start: env.insns.len() as u32, ..Default::default() });
+        env.subprogs
+            .push(crate::env::SubprogInfo { start: env.insns.len() as u32, ..Default::default() });
     }
 }
 

@@ -118,7 +118,12 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
             return Err(Errno::EINVAL.into());
         }
     };
-    verbose!(env, "invalid access to map value pointer, value_size={} off={}\n", def.value_size, off);
+    verbose!(
+        env,
+        "invalid access to map value pointer, value_size={} off={}\n",
+        def.value_size,
+        off
+    );
     Err(errno.into())
 }
 
@@ -131,7 +136,11 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
         return Ok(id);
     }
     if env.maps.len() >= MAX_USED_MAPS {
-        verbose!(env, "The total number of maps per program has reached the limit of {}\n", MAX_USED_MAPS);
+        verbose!(
+            env,
+            "The total number of maps per program has reached the limit of {}\n",
+            MAX_USED_MAPS
+        );
         return Err(Errno::E2BIG.into());
     }
     let info = map_info(env, Arc::new(def.clone()))?;
@@ -215,14 +224,24 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
         BtfKind::Var => {
             let target = btf.skip_mods_and_typedefs(t.type_id());
             match target.map(|s| (s.kind().is_composite(), btf.size_of(s.id()))) {
-                Some((true, _)) => {
-                    AuxUse::BtfVar { ty: RegType::of(RegBase::BtfId), btf: obj, btf_id: t.type_id(), mem_size: 0 }
+                Some((true, _)) => AuxUse::BtfVar {
+                    ty: RegType::of(RegBase::BtfId),
+                    btf: obj,
+                    btf_id: t.type_id(),
+                    mem_size: 0,
+                },
+                Some((false, Some(mem_size))) => {
+                    AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size }
                 }
-                Some((false, Some(mem_size))) => AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size },
                 _ => {
                     let name = target.map_or("", Type::name);
                     let errno = -Errno::EINVAL.0;
-                    verbose!(env, "ldimm64 unable to resolve the size of type '{}': {}\n", name, errno);
+                    verbose!(
+                        env,
+                        "ldimm64 unable to resolve the size of type '{}': {}\n",
+                        name,
+                        errno
+                    );
                     return Err(Errno::EINVAL.into());
                 }
             }

@@ -5,8 +5,8 @@ use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
 
 use crate::cfg::{live_regs, order, walk, Cfg};
-use crate::check::{btf_fields, btf_info};
 use crate::check::callinfo::CallTables;
+use crate::check::{btf_fields, btf_info};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, InsnAux};

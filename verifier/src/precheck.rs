@@ -51,7 +51,10 @@ fn check_name(name: &str) -> Check {
 
 fn check_attach(prog: &Program) -> Check {
     let has_btf_id = prog.attach_target.as_ref().is_some_and(|t| t.btf_id != 0);
-    let by_btf = matches!(prog.prog_type, ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Ext);
+    let by_btf = matches!(
+        prog.prog_type,
+        ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Ext
+    );
     if has_btf_id && !by_btf {
         return Err(Errno::EINVAL.into());
     }

@@ -35,7 +35,9 @@ fn may_use_private_stack(env: &Env<'_>) -> bool {
         return false;
     }
     match env.prog.prog_type {
-        ProgType::Kprobe | ProgType::Tracepoint | ProgType::PerfEvent | ProgType::RawTracepoint => true,
+        ProgType::Kprobe | ProgType::Tracepoint | ProgType::PerfEvent | ProgType::RawTracepoint => {
+            true
+        }
         // `bpf_prog_check_recur`; struct_ops programs ask for it themselves.
         ProgType::Tracing => env.prog.expected_attach_type != Some(AttachType::TraceIter),
         _ => false,
@@ -65,7 +67,14 @@ struct Walk {
 
 impl Walk {
     fn new(root: usize, private: bool) -> Walk {
-        Walk { private, at: root, insn: 0, depth: 0, callers: Vec::new(), tail_call_reachable: false }
+        Walk {
+            private,
+            at: root,
+            insn: 0,
+            depth: 0,
+            callers: Vec::new(),
+            tail_call_reachable: false,
+        }
     }
 
     fn run(mut self, env: &mut Env<'_>) -> Check {
@@ -77,7 +86,8 @@ impl Walk {
             self.note_tail_calls(env)?;
             let Some((caller, next)) = self.callers.pop() else { return Ok(()) };
             if env.subprogs[self.at].priv_stack != Some(true) {
-                self.depth -= round_up_stack_depth(env, u32::from(env.subprogs[self.at].stack_depth));
+                self.depth -=
+                    round_up_stack_depth(env, u32::from(env.subprogs[self.at].stack_depth));
             }
             (self.at, self.insn) = (caller, next);
         }
@@ -178,11 +188,16 @@ impl Walk {
         if !is_bpf_throw_kfunc(env, i) {
             return Ok(());
         }
-        let in_callback =
-            env.subprogs[self.at].is_cb || self.callers.iter().any(|(caller, _)| env.subprogs[*caller].is_cb);
+        let in_callback = env.subprogs[self.at].is_cb
+            || self.callers.iter().any(|(caller, _)| env.subprogs[*caller].is_cb);
         if in_callback {
             let at = self.at;
-            verbose!(env, "bpf_throw kfunc (insn {}) cannot be called from callback subprog {}\n", i, at);
+            verbose!(
+                env,
+                "bpf_throw kfunc (insn {}) cannot be called from callback subprog {}\n",
+                i,
+                at
+            );
             return Err(Errno::EINVAL.into());
         }
         Ok(())

@@ -164,7 +164,9 @@ fn note_special(env: &mut Env<'_>, s: u32, i: u32) {
 
 fn check_jump_range(env: &mut Env<'_>, i: u32, start: u32, end: u32) -> Check {
     let insn = env.insns[i as usize];
-    if !matches!(insn.class(), Class::Jmp | Class::Jmp32) || matches!(insn.jmp_op(), JmpCode::Exit | JmpCode::Call) {
+    if !matches!(insn.class(), Class::Jmp | Class::Jmp32)
+        || matches!(insn.jmp_op(), JmpCode::Exit | JmpCode::Call)
+    {
         return Ok(());
     }
     let target = jump_target(insn, i);

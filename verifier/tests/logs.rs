@@ -26,7 +26,10 @@ fn program(head: &str, text: &str) -> Program {
         btfs: vec![KernelBtfRef::Vmlinux],
         func_info: vec![],
         line_info: vec![],
-        flags: ProgFlags { test_state_freq: head.contains("test_state_freq"), ..ProgFlags::default() },
+        flags: ProgFlags {
+            test_state_freq: head.contains("test_state_freq"),
+            ..ProgFlags::default()
+        },
         kern_version: 0,
         subprogs: vec![],
         notes: vec![],
@@ -46,7 +49,8 @@ fn logs_are_the_kernels() {
         caps: Capabilities::ALL,
     };
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth");
-    let mut files: Vec<_> = fs::read_dir(dir).expect("truth").map(|e| e.expect("entry").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(dir).expect("truth").map(|e| e.expect("entry").path()).collect();
     files.sort();
     assert!(files.len() >= 10);
     for file in files {
@@ -54,7 +58,12 @@ fn logs_are_the_kernels() {
         let (head, rest) = case.split_once('\n').expect("header");
         let (text, log) = rest.split_once("\n---\n").expect("log");
         let report = verify(&program(head, text), &config);
-        assert_eq!(report.verdict == Verdict::Accepted, head.ends_with("accepted"), "{}", file.display());
+        assert_eq!(
+            report.verdict == Verdict::Accepted,
+            head.ends_with("accepted"),
+            "{}",
+            file.display()
+        );
         for (i, (ours, kernels)) in report.log.lines().zip(log.lines()).enumerate() {
             assert_eq!(ours, kernels, "{} line {}", file.display(), i + 1);
         }

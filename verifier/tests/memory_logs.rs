@@ -89,7 +89,9 @@ fn case(name: String, text: &str) -> Case {
         match words[0] {
             "type" => prog = program(words[1], number(words[2]), number(words[3])),
             "map" => maps.push(map(&words[1..])),
-            "patch" => patches.push((number(words[1]) as usize, number(words[2]), words[3] == "value")),
+            "patch" => {
+                patches.push((number(words[1]) as usize, number(words[2]), words[3] == "value"))
+            }
             "errno" => errno = number(words[1]) as i32,
             "code" => {
                 let slots = bytes(words[1]);

@@ -84,6 +84,7 @@ fn logs_are_the_running_kernels() {
 #[test]
 fn the_older_build_answers_differently() {
     let all = recorded();
-    let differ = all.iter().filter(|(_, p, log)| diff(&our_log(p, "6.18.15"), log).is_some()).count();
+    let differ =
+        all.iter().filter(|(_, p, log)| diff(&our_log(p, "6.18.15"), log).is_some()).count();
     assert!(differ * 2 > all.len(), "{differ} of {}", all.len());
 }

@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn equal_after_masking() {
-        let ours = KERNEL.replace("0xffff888100000000", "0xffff888100000111").replace("time 4", "time 9");
+        let ours =
+            KERNEL.replace("0xffff888100000000", "0xffff888100000111").replace("time 4", "time 9");
         assert_eq!(diff(&ours, KERNEL), None);
     }
 
@@ -101,7 +102,10 @@ mod tests {
         let ours = KERNEL.replace("umax=255", "umax=254");
         let d = diff(&ours, KERNEL).expect("difference");
         assert_eq!((d.line, d.place.insn), (3, Some(2)));
-        assert_eq!((d.place.register.as_deref(), d.place.field.as_deref()), (Some("R2"), Some("umax")));
+        assert_eq!(
+            (d.place.register.as_deref(), d.place.field.as_deref()),
+            (Some("R2"), Some("umax"))
+        );
     }
 
     #[test]

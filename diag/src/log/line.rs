@@ -214,7 +214,8 @@ fn mark_precise<'a>(text: &'a str, rest: &'a str) -> Line<'a> {
         }
     } else if rest.contains(": parent state ") {
         // `frame0: parent state regs=r1 stack=-8:  R0=…`: the colon before the state is the third.
-        line.state = rest.split_once(" stack=").and_then(|(_, s)| s.split_once(':')).map(|(_, s)| s.trim());
+        line.state =
+            rest.split_once(" stack=").and_then(|(_, s)| s.split_once(':')).map(|(_, s)| s.trim());
     }
     line
 }
@@ -245,7 +246,11 @@ fn live_regs(text: &str) -> Option<Line<'_>> {
     let idx = left.split_ascii_whitespace().next_back().and_then(number)?;
     let (mask, insn_text) = right.split_once(' ')?;
     let is_mask = mask.len() == 10 && mask.bytes().all(|b| b == b'.' || b.is_ascii_digit());
-    is_mask.then_some(Line { insn: Some(idx), insn_text: Some(insn_text.trim()), ..plain(text, Kind::LiveRegs) })
+    is_mask.then_some(Line {
+        insn: Some(idx),
+        insn_text: Some(insn_text.trim()),
+        ..plain(text, Kind::LiveRegs)
+    })
 }
 
 /// `(callsites) frame F insn N …` or `(callsites) live stack update done …`.
@@ -322,8 +327,16 @@ mod tests {
         kind("from 4 to 9 (speculative execution): R0=1", Kind::FromTo, Some(9));
         kind("from 4 to 9: safe", Kind::FromTo, Some(9));
         kind("9: safe", Kind::Safe, Some(9));
-        kind("mark_precise: frame0: last_idx 5 first_idx 0 subseq_idx -1 ", Kind::MarkPrecise, None);
-        kind("mark_precise: frame0: regs=r2 stack= before 4: (07) r2 += -4", Kind::MarkPrecise, Some(4));
+        kind(
+            "mark_precise: frame0: last_idx 5 first_idx 0 subseq_idx -1 ",
+            Kind::MarkPrecise,
+            None,
+        );
+        kind(
+            "mark_precise: frame0: regs=r2 stack= before 4: (07) r2 += -4",
+            Kind::MarkPrecise,
+            Some(4),
+        );
         kind("frame 0: propagating r1,r2", Kind::Propagating, None);
         kind("SCC enter (0)", Kind::Scc, None);
         kind("(0,3) frame 1 insn 5 +live -8,-16 ", Kind::StackLiveness, Some(5));
@@ -363,10 +376,12 @@ mod tests {
 
     #[test]
     fn parts_of_a_line() {
-        let line = Line::classify("5: (79) r0 = *(u64 *)(r1 +0)          ; frame1: R0=scalar() R1=fp-8");
+        let line =
+            Line::classify("5: (79) r0 = *(u64 *)(r1 +0)          ; frame1: R0=scalar() R1=fp-8");
         assert_eq!(line.insn_text, Some("(79) r0 = *(u64 *)(r1 +0)"));
         assert_eq!(line.state, Some("frame1: R0=scalar() R1=fp-8"));
-        let line = Line::classify("mark_precise: frame0: parent state regs=r1 stack=-8:  R1=P1 fp-8=P2");
+        let line =
+            Line::classify("mark_precise: frame0: parent state regs=r1 stack=-8:  R1=P1 fp-8=P2");
         assert_eq!(line.state, Some("R1=P1 fp-8=P2"));
     }
 }

@@ -72,12 +72,18 @@ mod tests {
             mask("3: (18) r1 = 0xffff8881061f8400       ; R1=map_ptr(map=m,ks=4,vs=8)"),
             "3: (18) r1 = ADDR ; R1=map_ptr(map=m,ks=4,vs=8)"
         );
-        assert_eq!(mask("      3: .......... (18) r1 = 0xffffc900001e1008"), "      3: .......... (18) r1 = ADDR");
+        assert_eq!(
+            mask("      3: .......... (18) r1 = 0xffffc900001e1008"),
+            "      3: .......... (18) r1 = ADDR"
+        );
         assert_eq!(
             mask("mark_precise: frame0: regs=r2 stack= before 3: (18) r1 = 0xffff8881061f8400"),
             "mark_precise: frame0: regs=r2 stack= before 3: (18) r1 = ADDR"
         );
-        assert_eq!(mask("4: (85) call bpf_iter_num_new#79354   ; R0=scalar()"), "4: (85) call bpf_iter_num_new#ID ; R0=scalar()");
+        assert_eq!(
+            mask("4: (85) call bpf_iter_num_new#79354   ; R0=scalar()"),
+            "4: (85) call bpf_iter_num_new#ID ; R0=scalar()"
+        );
         assert_eq!(mask("verification time 9 usec"), "verification time T usec");
     }
 

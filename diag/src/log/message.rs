@@ -55,6 +55,9 @@ mod tests {
 
     #[test]
     fn spaces_belong_to_the_message() {
-        assert_eq!(message("0: (95) exit\n  odd words \nprocessed 1 insns\n"), Some("  odd words "));
+        assert_eq!(
+            message("0: (95) exit\n  odd words \nprocessed 1 insns\n"),
+            Some("  odd words ")
+        );
     }
 }

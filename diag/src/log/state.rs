@@ -62,7 +62,10 @@ impl<'a> State<'a> {
 
     /// Name of the first register or slot in which the two states differ, and of the first differing
     /// field inside it where both have the register.
-    pub fn first_difference<'b>(&'b self, other: &'b State<'a>) -> Option<(&'a str, Option<&'a str>)> {
+    pub fn first_difference<'b>(
+        &'b self,
+        other: &'b State<'a>,
+    ) -> Option<(&'a str, Option<&'a str>)> {
         for e in &self.entries {
             match other.get(e.name) {
                 None => return Some((e.name, None)),
@@ -78,7 +81,9 @@ impl<'a> Entry<'a> {
     fn parse(name: &'a str, value: &'a str) -> Entry<'a> {
         // A spilled register stands behind its slot types: `r` `P`…; types alone have no register.
         let precise = value.strip_prefix('P').is_some_and(|v| {
-            v.starts_with("scalar") || v.starts_with('-') || v.starts_with(|c: char| c.is_ascii_digit())
+            v.starts_with("scalar")
+                || v.starts_with('-')
+                || v.starts_with(|c: char| c.is_ascii_digit())
         });
         let body = if precise { value.get(1..).unwrap_or("") } else { value };
         let (head, inside) = match body.split_once('(') {
@@ -155,7 +160,10 @@ mod tests {
              R10=fp0 fp-8=mmmm???? fp-16=P7 refs=2,3 cb",
         );
         assert_eq!(s.frame, 1);
-        assert_eq!(s.entries.iter().map(|e| e.name).collect::<Vec<_>>(), ["R0", "R1", "R10", "fp-8", "fp-16"]);
+        assert_eq!(
+            s.entries.iter().map(|e| e.name).collect::<Vec<_>>(),
+            ["R0", "R1", "R10", "fp-8", "fp-16"]
+        );
         let r0 = s.get("R0").expect("R0");
         assert!(r0.precise);
         assert_eq!(r0.head, "scalar");
@@ -170,11 +178,18 @@ mod tests {
 
     #[test]
     fn the_first_difference_has_a_name() {
-        let diff = |a, b| State::parse(a).first_difference(&State::parse(b)).map(|(r, f)| (r.to_owned(), f.map(str::to_owned)));
+        let diff = |a, b| {
+            State::parse(a)
+                .first_difference(&State::parse(b))
+                .map(|(r, f)| (r.to_owned(), f.map(str::to_owned)))
+        };
         let some = |r: &str, f: Option<&str>| Some((r.to_owned(), f.map(str::to_owned)));
         assert_eq!(diff("R0=1 R1=ctx()", "R0=1 R1=ctx()"), None);
         assert_eq!(diff("R0=scalar(umax=1)", "R0=scalar(umax=2)"), some("R0", Some("umax")));
-        assert_eq!(diff("R0=scalar(umax=1)", "R0=scalar(umax=1,var_off=(0x0; 0x1))"), some("R0", Some("var_off")));
+        assert_eq!(
+            diff("R0=scalar(umax=1)", "R0=scalar(umax=1,var_off=(0x0; 0x1))"),
+            some("R0", Some("var_off"))
+        );
         assert_eq!(diff("R0=1 R6=2", "R0=1"), some("R6", None));
         assert_eq!(diff("R0=1", "R0=1 fp-8=mmmmmmmm"), some("fp-8", None));
         assert_eq!(diff("R0=P1", "R0=1"), some("R0", Some("precise")));

@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use bpfassay_isa::encode::encode;
-use bpfassay_isa::{AluOp, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind, SxFrom, Width};
+use bpfassay_isa::{
+    AluOp, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind, SxFrom, Width,
+};
 use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
@@ -34,8 +36,30 @@ const SCALARS: [Reg; 9] =
     [Reg::R0, Reg::R6, Reg::R7, Reg::R8, Reg::R9, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 
 const IMMS: [i32; 24] = [
-    0, 1, -1, 2, 3, 7, 8, 15, 16, 31, 32, 63, 64, 100, 255, 256, -2, -3, -8, 0x7fff, 0xffff, 0x10000,
-    i32::MAX, i32::MIN,
+    0,
+    1,
+    -1,
+    2,
+    3,
+    7,
+    8,
+    15,
+    16,
+    31,
+    32,
+    63,
+    64,
+    100,
+    255,
+    256,
+    -2,
+    -3,
+    -8,
+    0x7fff,
+    0xffff,
+    0x10000,
+    i32::MAX,
+    i32::MIN,
 ];
 
 struct Gen {
@@ -131,7 +155,8 @@ impl Gen {
     /// Spills, fills, and narrower ones at any aligned place of the slots.
     fn stack(&mut self) {
         let whole = self.rng.percent(60);
-        let size = if whole { Size::Dw } else { self.rng.pick(&[Size::W, Size::W, Size::H, Size::B]) };
+        let size =
+            if whole { Size::Dw } else { self.rng.pick(&[Size::W, Size::W, Size::H, Size::B]) };
         let bytes = size.bytes() as i16;
         let off = -24 + (self.rng.below(24 / bytes as u32) as i16) * bytes;
         let insn = match self.rng.below(10) {
@@ -233,7 +258,8 @@ impl Gen {
             Cond::Set,
         ]);
         let off = self.rng.pick(&[0, 1, 1, 2, 3, 5]);
-        let insn = Insn::CondJump { cond, width: self.width(), dst: self.reg(), src: self.operand(), off };
+        let insn =
+            Insn::CondJump { cond, width: self.width(), dst: self.reg(), src: self.operand(), off };
         self.out.push(insn);
     }
 

@@ -43,7 +43,11 @@ fn module_btf(name: &str) -> Result<OwnedFd, KernelError> {
     loop {
         let what = "listing kernel BTFs";
         match sys::btf_next_id(id).map_err(|errno| KernelError::Call { what, errno })? {
-            None => return Err(KernelError::Program(format!("the running kernel has no BTF of module '{name}'"))),
+            None => {
+                return Err(KernelError::Program(format!(
+                    "the running kernel has no BTF of module '{name}'"
+                )))
+            }
             Some(next) => id = next,
         }
         // An object may vanish between the two calls.

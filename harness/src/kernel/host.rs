@@ -91,7 +91,8 @@ impl Host {
 /// Split BTF of every module, in name order.
 fn modules(vmlinux: &Arc<Btf>) -> Vec<(String, Arc<Btf>)> {
     let Ok(folder) = fs::read_dir("/sys/kernel/btf") else { return Vec::new() };
-    let mut names: Vec<String> = folder.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        folder.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.retain(|n| n != "vmlinux");
     names.sort();
     names
@@ -128,7 +129,10 @@ fn read_symbols() -> HashMap<String, u64> {
     let mut out = HashMap::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
         if let Ok(address @ 1..) = u64::from_str_radix(address, 16) {
             out.entry(name.to_owned()).or_insert(address);
         }
@@ -138,9 +142,13 @@ fn read_symbols() -> HashMap<String, u64> {
 
 /// `6.18.44-x` → `6 << 16 | 18 << 8 | 44`.
 fn version_code(release: &str) -> u32 {
-    let mut numbers = release
-        .split('.')
-        .map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse::<u32>().unwrap_or(0));
+    let mut numbers = release.split('.').map(|part| {
+        part.chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+            .parse::<u32>()
+            .unwrap_or(0)
+    });
     let mut next = || numbers.next().unwrap_or(0);
     let (major, minor, patch) = (next(), next(), next());
     (major & 0xffff) << 16 | minor.min(255) << 8 | patch.min(255)
@@ -159,7 +167,8 @@ mod tests {
 
     #[test]
     fn configuration_lines() {
-        let c = parse_config("# comment\nCONFIG_HZ=250\n# CONFIG_X is not set\nCONFIG_LOCAL=\"a=b\"\n");
+        let c =
+            parse_config("# comment\nCONFIG_HZ=250\n# CONFIG_X is not set\nCONFIG_LOCAL=\"a=b\"\n");
         assert_eq!(c.get("CONFIG_HZ").map(String::as_str), Some("250"));
         assert_eq!(c.get("CONFIG_LOCAL").map(String::as_str), Some("\"a=b\""));
         assert_eq!(c.len(), 2);

@@ -11,7 +11,10 @@ use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
 use super::maps::{CreatedMap, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
-use super::{attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, LOG_LEVEL1, LOG_LEVEL2, LOG_STATS};
+use super::{
+    attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, LOG_LEVEL1, LOG_LEVEL2,
+    LOG_STATS,
+};
 
 /// First log buffer; most logs fit.
 const FIRST_LOG: usize = 1 << 20;
@@ -43,7 +46,11 @@ impl Session {
     }
 
     /// The verdict alone; map and program descriptors are closed when this returns.
-    pub fn judge(&mut self, program: &Program, options: &LoadOptions) -> Result<LoadOutcome, KernelError> {
+    pub fn judge(
+        &mut self,
+        program: &Program,
+        options: &LoadOptions,
+    ) -> Result<LoadOutcome, KernelError> {
         self.load(program, options).map(|(outcome, _)| outcome)
     }
 
@@ -64,7 +71,9 @@ impl Session {
         let stats = Stats::parse(&log);
         let (verdict, errno, loaded) = match result {
             Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, _maps: maps })),
-            Err(libc::EPERM) if log.is_empty() && !may_load() => return Err(KernelError::NotPermitted),
+            Err(libc::EPERM) if log.is_empty() && !may_load() => {
+                return Err(KernelError::NotPermitted)
+            }
             Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
             Err(e) => (Verdict::Rejected, Some(e), None),
         };
@@ -128,8 +137,11 @@ impl Request {
         }
         if btf_fd.is_some() {
             request.func_info = program.func_info.iter().map(|f| [f.insn_off, f.type_id]).collect();
-            request.line_info =
-                program.line_info.iter().map(|l| [l.insn_off, l.file_name_off, l.line_off, l.line_col]).collect();
+            request.line_info = program
+                .line_info
+                .iter()
+                .map(|l| [l.insn_off, l.file_name_off, l.line_off, l.line_col])
+                .collect();
         }
         Ok(request)
     }
@@ -203,9 +215,10 @@ fn attributes(
     };
     if let Some(target) = &program.attach_target {
         a.attach_btf_id = target.btf_id;
-        a.attach_btf_obj_fd = btf::fd_number(kernel_btfs.get(target.btf as usize))
-            .ok_or_else(|| KernelError::Program(format!("no kernel BTF with index {}", target.btf)))?
-            as u32;
+        a.attach_btf_obj_fd =
+            btf::fd_number(kernel_btfs.get(target.btf as usize)).ok_or_else(|| {
+                KernelError::Program(format!("no kernel BTF with index {}", target.btf))
+            })? as u32;
         if let Some(member) = target.member {
             a.expected_attach_type = member;
         }
@@ -230,13 +243,18 @@ fn encode(
         match insn.src {
             PSEUDO_MAP_FD | PSEUDO_MAP_VALUE => {
                 let fd = usize::try_from(insn.imm).ok().and_then(|i| maps.get(&i));
-                insn.imm =
-                    fd.ok_or_else(|| KernelError::Program(format!("no map with index {}", insn.imm)))?.fd.as_raw_fd();
+                insn.imm = fd
+                    .ok_or_else(|| KernelError::Program(format!("no map with index {}", insn.imm)))?
+                    .fd
+                    .as_raw_fd();
             }
             PSEUDO_BTF_ID => {
-                let fd = usize::try_from(second.imm).ok().and_then(|i| btf::fd_number(kernel_btfs.get(i)));
-                second.imm =
-                    fd.ok_or_else(|| KernelError::Program(format!("no kernel BTF with index {}", second.imm)))?;
+                let fd = usize::try_from(second.imm)
+                    .ok()
+                    .and_then(|i| btf::fd_number(kernel_btfs.get(i)));
+                second.imm = fd.ok_or_else(|| {
+                    KernelError::Program(format!("no kernel BTF with index {}", second.imm))
+                })?;
             }
             _ => {}
         }

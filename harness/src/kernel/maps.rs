@@ -20,7 +20,10 @@ pub struct CreatedMap {
 }
 
 /// Creates the maps the instructions name, keyed by index into [`Program::maps`].
-pub fn create_used(program: &Program, btf_fd: Option<&OwnedFd>) -> Result<BTreeMap<usize, CreatedMap>, KernelError> {
+pub fn create_used(
+    program: &Program,
+    btf_fd: Option<&OwnedFd>,
+) -> Result<BTreeMap<usize, CreatedMap>, KernelError> {
     let mut out = BTreeMap::new();
     let mut slots = program.insns.iter();
     while let Some(insn) = slots.next() {
@@ -70,7 +73,8 @@ fn create(def: &MapDef, btf_fd: Option<&OwnedFd>) -> Result<CreatedMap, KernelEr
     if let (Some(fd), false) = (btf_fd, takes_no_btf(def.map_type)) {
         a.btf_fd = fd.as_raw_fd() as u32;
         a.btf_key_type_id = def.btf_key_type_id;
-        a.btf_value_type_id = if def.map_type == MapType::StructOps { 0 } else { def.btf_value_type_id };
+        a.btf_value_type_id =
+            if def.map_type == MapType::StructOps { 0 } else { def.btf_value_type_id };
     }
     let mut created = sys::map_create(&mut a);
     if created.is_err() && (a.btf_key_type_id != 0 || a.btf_value_type_id != 0) {
@@ -81,7 +85,10 @@ fn create(def: &MapDef, btf_fd: Option<&OwnedFd>) -> Result<CreatedMap, KernelEr
     let arena = match def.map_type {
         MapType::Arena => {
             let len = def.max_entries as usize * sys::page_size() as usize;
-            Some(sys::ArenaMapping::new(fd.as_raw_fd(), len, def.map_extra).map_err(|e| refused(def, e))?)
+            Some(
+                sys::ArenaMapping::new(fd.as_raw_fd(), len, def.map_extra)
+                    .map_err(|e| refused(def, e))?,
+            )
         }
         _ => None,
     };

@@ -147,8 +147,12 @@ impl fmt::Display for KernelError {
         match self {
             KernelError::Unavailable => f.write_str("the bpf() system call is not available here"),
             KernelError::NotPermitted => f.write_str("bpf() is not permitted to this user"),
-            KernelError::Map { name, errno } => write!(f, "map '{name}' was refused with errno {errno}"),
-            KernelError::Btf { errno, log } => write!(f, "BTF was refused with errno {errno}: {}", log.trim_end()),
+            KernelError::Map { name, errno } => {
+                write!(f, "map '{name}' was refused with errno {errno}")
+            }
+            KernelError::Btf { errno, log } => {
+                write!(f, "BTF was refused with errno {errno}: {}", log.trim_end())
+            }
             KernelError::Program(why) => f.write_str(why),
             KernelError::Call { what, errno } => write!(f, "{what} failed with errno {errno}"),
         }

@@ -33,7 +33,9 @@ unsafe fn bpf<A: Attr>(cmd: Cmd, attr: &mut A) -> Result<i32, i32> {
     let mut attempts = 5;
     loop {
         // SAFETY: `attr` is a live structure of the size given; its pointers are the caller's promise.
-        let r = unsafe { libc::syscall(libc::SYS_bpf, cmd as libc::c_long, attr as *mut A, size_of::<A>()) };
+        let r = unsafe {
+            libc::syscall(libc::SYS_bpf, cmd as libc::c_long, attr as *mut A, size_of::<A>())
+        };
         if r >= 0 {
             return Ok(r as i32);
         }

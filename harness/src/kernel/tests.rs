@@ -74,7 +74,10 @@ fn accepted_program_has_statistics_and_runs() {
     assert_eq!((stats.insns_processed, stats.stack_depth), (2, Some(0)));
     assert!(outcome.log.contains("0: (b7) r0 = 7"), "{}", outcome.log);
     let packet = [0u8; 64];
-    let run = loaded.expect("loaded").test_run(&TestRun { data: &packet, ..TestRun::default() }).expect("run");
+    let run = loaded
+        .expect("loaded")
+        .test_run(&TestRun { data: &packet, ..TestRun::default() })
+        .expect("run");
     assert_eq!((run.retval, run.data_out.len()), (7, 64));
 }
 
@@ -128,7 +131,8 @@ fn a_log_larger_than_the_buffer_does_not_hide_the_verdict() {
 
 #[test]
 fn a_map_index_out_of_range_is_the_callers_fault() {
-    let p = program(vec![insn(0x18, 1, 1, 0, 3), insn(0, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)], vec![]);
+    let p =
+        program(vec![insn(0x18, 1, 1, 0, 3), insn(0, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)], vec![]);
     match Session::new().judge(&p, &LoadOptions::default()) {
         Err(KernelError::Program(why)) => assert!(why.contains('3'), "{why}"),
         other => panic!("{other:?}"),

@@ -65,7 +65,11 @@ impl Session {
         Session::default()
     }
 
-    pub fn judge(&mut self, _program: &Program, _options: &LoadOptions) -> Result<LoadOutcome, KernelError> {
+    pub fn judge(
+        &mut self,
+        _program: &Program,
+        _options: &LoadOptions,
+    ) -> Result<LoadOutcome, KernelError> {
         Err(KernelError::Unavailable)
     }
 

@@ -70,9 +70,6 @@ mod tests {
         let text = "r0 = 1\nif r1 == 0x0 goto no\nr0 = 2\ngoto out\nno:\nr0 = 3\nout:\nexit";
         let found = blocks(&assemble(text, &NoNames).expect("assembles"));
         let shape: Vec<_> = found.iter().map(|b| (b.start, b.end, b.successors.clone())).collect();
-        assert_eq!(
-            shape,
-            [(0, 2, vec![2, 4]), (2, 4, vec![5]), (4, 5, vec![5]), (5, 6, vec![])]
-        );
+        assert_eq!(shape, [(0, 2, vec![2, 4]), (2, 4, vec![5]), (4, 5, vec![5]), (5, 6, vec![])]);
     }
 }

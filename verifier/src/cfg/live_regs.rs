@@ -67,7 +67,10 @@ fn uses_and_defs(env: &Env<'_>, idx: u32) -> LiveRegs {
 
 fn atomic(insn: RawInsn, dst: u16, src: u16) -> (u16, u16) {
     use bpfassay_isa::AtomicOp;
-    match bpfassay_isa::decode(RawInsn { dst: insn.dst, src: insn.src, off: insn.off, ..insn }, None) {
+    match bpfassay_isa::decode(
+        RawInsn { dst: insn.dst, src: insn.src, off: insn.off, ..insn },
+        None,
+    ) {
         Ok(Insn::Atomic { op: AtomicOp::Cmpxchg, .. }) => (1 | dst | src, 1),
         Ok(Insn::LoadAcquire { .. }) => (src, dst),
         Ok(Insn::StoreRelease { .. }) => (dst | src, 0),

@@ -46,12 +46,7 @@ pub(super) fn check_ptr_alignment(
     if !strict || size == 1 || is_aligned(reg, reg.off.wrapping_add(off), size) {
         return Ok(());
     }
-    verbose!(
-        env,
-        "misaligned {desc}access off {}+{}+{off} size {size}\n",
-        reg.var_off,
-        reg.off
-    );
+    verbose!(env, "misaligned {desc}access off {}+{}+{off} size {size}\n", reg.var_off, reg.off);
     Err(Errno::EACCES.into())
 }
 

@@ -31,9 +31,9 @@ fn is_ptr_type_ok(env: &Env<'_>, r: Reg, insn: Insn) -> bool {
         | RegBase::TcpSock
         | RegBase::XdpSock => false,
         RegBase::Arena => match insn {
-            Insn::Atomic { op: AtomicOp::And | AtomicOp::Or | AtomicOp::Xor, fetch: true, .. } => {
-                env.kernel.jit.arena_fetch_logic
-            }
+            Insn::Atomic {
+                op: AtomicOp::And | AtomicOp::Or | AtomicOp::Xor, fetch: true, ..
+            } => env.kernel.jit.arena_fetch_logic,
             _ => true,
         },
         _ => true,

@@ -5,11 +5,13 @@ use bpfassay_isa::Reg;
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_spec::{MapType, RegBase, TypeFlags};
 
+use super::btf_walk::BtfLoad;
 use super::btf_walk::{btf_of, btf_struct_access};
 use super::btf_write::check_struct_write;
 use super::map_value::map_of;
-use super::btf_walk::BtfLoad;
-use super::trust::{in_rcu_cs, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED};
+use super::trust::{
+    in_rcu_cs, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED,
+};
 use super::Access;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::env::Env;
@@ -20,7 +22,12 @@ use crate::verbose;
 pub fn is_gpl_compatible(license: &str) -> bool {
     matches!(
         license,
-        "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL"
+        "GPL"
+            | "GPL v2"
+            | "GPL and additional rights"
+            | "Dual BSD/GPL"
+            | "Dual MIT/GPL"
+            | "Dual MPL/GPL"
     )
 }
 
@@ -81,17 +88,11 @@ fn only_read(env: &mut Env<'_>) -> Check {
 /// What must hold of the pointer whatever is accessed.
 fn check_pointer(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, tname: &str) -> Check {
     if !env.allow_ptr_leaks {
-        verbose!(
-            env,
-            "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n"
-        );
+        verbose!(env, "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n");
         return Err(Errno::EPERM.into());
     }
     if !is_gpl_compatible(&env.prog.license) && reg.btf() != Some(BtfObj::PROG) {
-        verbose!(
-            env,
-            "Cannot access kernel 'struct {tname}' from non-GPL compatible program\n"
-        );
+        verbose!(env, "Cannot access kernel 'struct {tname}' from non-GPL compatible program\n");
         return Err(Errno::EINVAL.into());
     }
     let n = r.0;
@@ -229,19 +230,12 @@ pub(super) fn check_ptr_to_map_access(
     let btf = btf_of(env, BtfObj::VMLINUX)?;
     let id = map_struct(map_type).and_then(|s| btf.find_by_name_kind(s, BtfKind::Struct));
     let Some(id) = id else {
-        verbose!(
-            env,
-            "map_ptr access not supported for map type {}\n",
-            map_type.number()
-        );
+        verbose!(env, "map_ptr access not supported for map type {}\n", map_type.number());
         return Err(Errno::ENOTSUPP.into());
     };
     let tname = btf.name(id);
     if !env.allow_ptr_leaks {
-        verbose!(
-            env,
-            "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n"
-        );
+        verbose!(env, "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n");
         return Err(Errno::EPERM.into());
     }
     if off < 0 {

@@ -143,7 +143,11 @@ fn argument<'b>(
                 let ret = proto.and_then(|p| btf.skip_mods_and_typedefs(p.type_id()));
                 let Some(ret) = ret else { return Ok(Arg::Refused) };
                 if !is_small_int(ret) {
-                    verbose!(env, "ret type {} not allowed for fmod_ret\n", ret.kind().kernel_name());
+                    verbose!(
+                        env,
+                        "ret type {} not allowed for fmod_ret\n",
+                        ret.kind().kernel_name()
+                    );
                     return Ok(Arg::Refused);
                 }
             }
@@ -202,7 +206,12 @@ fn pointer(
             return Ok(None);
         }
         let btf = Some((a.btf, a.btf_id));
-        return Ok(Some(CtxAccess { ty: a.ty, btf, ref_obj_id: a.ref_obj_id, ..CtxAccess::SCALAR }));
+        return Ok(Some(CtxAccess {
+            ty: a.ty,
+            btf,
+            ref_obj_id: a.ref_obj_id,
+            ..CtxAccess::SCALAR
+        }));
     }
     struct_pointer(env, info, btf, p)
 }

@@ -281,13 +281,9 @@ fn find_kptr<'b>(btf: &'b Btf, t: Type<'b>, mask: FieldKinds) -> Outcome<Option<
         return Ok(None);
     }
     match btf.skip_mods_and_typedefs(tag.type_id()) {
-        Some(s) if s.kind() == BtfKind::Struct => Ok(Some(Found {
-            kind,
-            size: KPTR_SIZE,
-            off: 0,
-            type_id: s.id(),
-            node_name: "",
-        })),
+        Some(s) if s.kind() == BtfKind::Struct => {
+            Ok(Some(Found { kind, size: KPTR_SIZE, off: 0, type_id: s.id(), node_name: "" }))
+        }
         _ => Err(Errno::EINVAL),
     }
 }
@@ -328,9 +324,7 @@ impl Kernel<'_> {
     }
 
     fn has_destructor(&self, name: &str) -> bool {
-        WITH_DESTRUCTOR
-            .iter()
-            .any(|(n, sym)| *n == name && sym.is_none_or(|s| self.config.has(s)))
+        WITH_DESTRUCTOR.iter().any(|(n, sym)| *n == name && sym.is_none_or(|s| self.config.has(s)))
     }
 }
 
@@ -409,9 +403,8 @@ fn check_combination(r: &BtfRecord) -> Outcome {
     let two_locks = locks == (true, true);
     let root_without_lock = r.has(FieldKinds::GRAPH_ROOT) && locks == (false, false);
     // Owned by two collections at once only with a reference count.
-    let two_owners = r.has(FieldKinds::LIST_NODE)
-        && r.has(FieldKinds::RB_NODE)
-        && !r.has(FieldKinds::REFCOUNT);
+    let two_owners =
+        r.has(FieldKinds::LIST_NODE) && r.has(FieldKinds::RB_NODE) && !r.has(FieldKinds::REFCOUNT);
     if two_locks || root_without_lock || two_owners {
         return Err(Errno::EINVAL);
     }
@@ -419,11 +412,7 @@ fn check_combination(r: &BtfRecord) -> Outcome {
 }
 
 /// Targets that a map or struct may not have (`btf_check_and_fixup_fields`).
-fn check_targets(
-    btf: &Btf,
-    record: &BtfRecord,
-    metas: &BTreeMap<u32, Arc<BtfRecord>>,
-) -> Outcome {
+fn check_targets(btf: &Btf, record: &BtfRecord, metas: &BTreeMap<u32, Arc<BtfRecord>>) -> Outcome {
     let is_node = record.has(FieldKinds::GRAPH_NODE);
     for f in &record.fields {
         if let (FieldKinds::UPTR, Some(t)) = (f.kind, f.kptr()) {
@@ -475,7 +464,8 @@ fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
     let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
     let mut triggers: Vec<u32> =
         TRIGGERS.iter().filter_map(|n| btf.find_by_name_kind(n, BtfKind::Struct)).collect();
-    let kptrs = btf.all_types().filter(|t| matches!(find_kptr(btf, *t, FieldKinds::KPTR), Ok(Some(_))));
+    let kptrs =
+        btf.all_types().filter(|t| matches!(find_kptr(btf, *t, FieldKinds::KPTR), Ok(Some(_))));
     triggers.extend(kptrs.map(|t| t.id()));
     triggers.sort_unstable();
     if triggers.is_empty() {
@@ -500,7 +490,9 @@ pub fn load_struct_metas(env: &mut Env<'_>) -> Check {
             env.struct_metas = metas;
             Ok(())
         }
-        Err(e) => Err(Stop::unsupported(format!("the kernel refuses the program's BTF (errno {})", e.0))),
+        Err(e) => {
+            Err(Stop::unsupported(format!("the kernel refuses the program's BTF (errno {})", e.0)))
+        }
     }
 }
 
@@ -584,10 +576,7 @@ fn map_may_hold(t: MapType, kind: FieldKinds) -> bool {
         return storage || matches!(t, Hash | Array | CgroupStorage);
     }
     if kind.intersects(FieldKinds::KPTR | FieldKinds::REFCOUNT) {
-        let table = matches!(
-            t,
-            Hash | PercpuHash | LruHash | LruPercpuHash | Array | PercpuArray
-        );
+        let table = matches!(t, Hash | PercpuHash | LruHash | LruPercpuHash | Array | PercpuArray);
         return storage || table;
     }
     if kind == FieldKinds::UPTR {
@@ -601,11 +590,7 @@ fn is_int_of(t: Option<Type<'_>>, bytes: u32) -> bool {
 }
 
 /// What a map type asks of key and value (`map_check_btf` of its operations).
-fn check_map_types(
-    def: &MapDef,
-    key: Option<Type<'_>>,
-    value: Type<'_>,
-) -> Outcome {
+fn check_map_types(def: &MapDef, key: Option<Type<'_>>, value: Type<'_>) -> Outcome {
     use MapType::*;
     let keyless = def.btf_key_type_id == 0;
     let ok = match def.map_type {

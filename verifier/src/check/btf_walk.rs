@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use bpfassay_object::btf::{Btf, BtfKind, Member, Type};
 use bpfassay_isa::Reg;
+use bpfassay_object::btf::{Btf, BtfKind, Member, Type};
 use bpfassay_spec::{RegBase, TypeFlags};
 
 use super::btf_record::KptrTarget;
@@ -28,9 +28,15 @@ const MAX_NESTING: usize = 256;
 pub enum BtfLoad {
     Scalar,
     /// Pointer to a struct: its BTF, id and flags.
-    Ptr { btf: BtfObj, btf_id: u32, flags: TypeFlags },
+    Ptr {
+        btf: BtfObj,
+        btf_id: u32,
+        flags: TypeFlags,
+    },
     /// Pointer to untyped memory of no size.
-    Mem { flags: TypeFlags },
+    Mem {
+        flags: TypeFlags,
+    },
 }
 
 impl BtfLoad {
@@ -50,11 +56,16 @@ impl BtfLoad {
 pub(super) enum Walk {
     Scalar,
     /// Pointer to a struct, the member's name, and flags met on the way.
-    Ptr { id: u32, field: String },
+    Ptr {
+        id: u32,
+        field: String,
+    },
     /// Pointer to anything else.
     PtrUntrusted,
     /// A struct that starts at the offset.
-    Struct { id: u32 },
+    Struct {
+        id: u32,
+    },
 }
 
 /// Size of a member's type, arrays flattened (`__btf_resolve_size`).
@@ -354,13 +365,7 @@ pub(super) fn btf_struct_access(
     Err(Errno::EINVAL.into())
 }
 
-fn check_special_fields(
-    env: &mut Env<'_>,
-    btf: BtfObj,
-    id: u32,
-    off: i32,
-    size: i32,
-) -> Check {
+fn check_special_fields(env: &mut Env<'_>, btf: BtfObj, id: u32, off: i32, size: i32) -> Check {
     let Some(record) = env.struct_meta(btf, id).cloned() else { return Ok(()) };
     for f in &record.fields {
         if (off as u32) < f.offset + f.size && f.offset < off.wrapping_add(size) as u32 {

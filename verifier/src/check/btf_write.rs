@@ -96,7 +96,9 @@ fn conntrack_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> Ch
         verbose!(env, "only read is supported\n");
         return Err(Errno::EACCES.into());
     }
-    let Some((start, end)) = member_range(&btf, "nf_conn", "mark").filter(|(s, _)| *s == off as u32) else {
+    let Some((start, end)) =
+        member_range(&btf, "nf_conn", "mark").filter(|(s, _)| *s == off as u32)
+    else {
         verbose!(env, "no write support to nf_conn at off {off}\n");
         return Err(Errno::EACCES.into());
     };
@@ -130,9 +132,10 @@ fn struct_ops_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> C
         "tcp_congestion_ops" => tcp_ca_write(env, &btf, &tname, off, size),
         "sched_ext_ops" => {
             let ok = tname == "task_struct"
-                && SCX.iter().filter_map(|p| member_range(&btf, "task_struct", p)).any(|(s, e)| {
-                    off as u32 >= s && off.wrapping_add(size) as u32 <= e
-                });
+                && SCX
+                    .iter()
+                    .filter_map(|p| member_range(&btf, "task_struct", p))
+                    .any(|(s, e)| off as u32 >= s && off.wrapping_add(size) as u32 <= e);
             if ok {
                 Ok(true)
             } else {

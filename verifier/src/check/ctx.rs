@@ -8,7 +8,6 @@ use bpfassay_spec::{ProgKind, ProgType, RegBase, RegType};
 
 use super::btf_ctx::btf_ctx_access;
 use super::btf_walk::btf_of;
-use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
 use super::region::check_ptr_off_reg;
 use super::stack::is_pointer_value;
 use super::Access;
@@ -16,6 +15,7 @@ use crate::domain::reg::{BtfObj, DEF_NOT_SUBREG};
 use crate::env::Env;
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno, Stop};
+use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
 use crate::verbose;
 
 /// What an allowed access gives (`struct bpf_insn_access_aux`).
@@ -87,7 +87,8 @@ fn is_valid_access(
     if row.needs_btf {
         return btf_ctx_access(env, off, size, row.btf_promote);
     }
-    let mut info = CtxAccess { ty: row.reg_type, field_size: row.ctx_field_size, ..CtxAccess::SCALAR };
+    let mut info =
+        CtxAccess { ty: row.reg_type, field_size: row.ctx_field_size, ..CtxAccess::SCALAR };
     if let Some(name) = row.btf_struct {
         let btf = btf_of(env, BtfObj::VMLINUX)?;
         let Some(id) = btf.find_by_name_kind(name, BtfKind::Struct) else {

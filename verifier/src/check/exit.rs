@@ -51,7 +51,12 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     if is_subprog && !in_exception_cb {
         if !env.reg(reg).is_scalar() {
             let ty = RegTypeName(env.reg(reg).ty);
-            verbose!(env, "At subprogram exit the register R{} is not a scalar value ({})\n", reg.0, ty);
+            verbose!(
+                env,
+                "At subprogram exit the register R{} is not a scalar value ({})\n",
+                reg.0,
+                ty
+            );
             return Err(Errno::EINVAL.into());
         }
         return Ok(());
@@ -153,7 +158,9 @@ fn allowed_returns(env: &Env<'_>) -> Check<Allowed> {
             TraceIter => range(0, 1),
             _ => Allowed::Never(Errno::ENOTSUPP),
         },
-        ProgType::Kprobe if matches!(attach, TraceKprobeSession | TraceUprobeSession) => range(0, 1),
+        ProgType::Kprobe if matches!(attach, TraceKprobeSession | TraceUprobeSession) => {
+            range(0, 1)
+        }
         ProgType::SkLookup | ProgType::Netfilter => range(0, 1),
         ProgType::Lsm => lsm_returns(env)?,
         ProgType::StructOps if returns_pointer(env)? => range(0, 0),
@@ -205,7 +212,13 @@ pub fn retval_range_within(range: RetvalRange, reg: &RegState, return_32bit: boo
 }
 
 /// Says which bounds a scalar has and which it should have (`verbose_invalid_scalar`).
-pub fn verbose_invalid_scalar(env: &mut Env<'_>, reg: &RegState, range: RetvalRange, ctx: &str, reg_name: &str) {
+pub fn verbose_invalid_scalar(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    range: RetvalRange,
+    ctx: &str,
+    reg_name: &str,
+) {
     verbose!(env, "{} the register {} has", ctx, reg_name);
     if reg.smin > i64::MIN {
         verbose!(env, " smin={}", reg.smin);

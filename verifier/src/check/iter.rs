@@ -35,7 +35,12 @@ struct IterType {
 }
 
 /// The iterator argument of a new, next or destroy kfunc, or one marked `__iter`.
-pub fn process_iter_arg(env: &mut Env<'_>, regno: Reg, insn_idx: u32, meta: &mut KfuncMeta) -> Check {
+pub fn process_iter_arg(
+    env: &mut Env<'_>,
+    regno: Reg,
+    insn_idx: u32,
+    meta: &mut KfuncMeta,
+) -> Check {
     let reg = *env.reg(regno);
     let n = regno.0 - 1;
     if reg.ty != RegBase::Stack {
@@ -103,7 +108,12 @@ fn is_valid_uninit(env: &mut Env<'_>, reg: &RegState, slots: u32) -> bool {
 }
 
 /// EPROTO where the iterator outlived its RCU section, else EINVAL.
-fn check_valid_init(env: &mut Env<'_>, reg: &RegState, meta: &KfuncMeta, iter: &IterType) -> Result<(), Errno> {
+fn check_valid_init(
+    env: &mut Env<'_>,
+    reg: &RegState,
+    meta: &KfuncMeta,
+    iter: &IterType,
+) -> Result<(), Errno> {
     let spi = get_spi(env, reg, "iter", iter.slots).map_err(|_| Errno::EINVAL)?;
     let stack = env.frame_of(reg).stack();
     for i in 0..iter.slots {
@@ -177,7 +187,12 @@ pub fn process_iter_next_call(env: &mut Env<'_>, insn_idx: u32, meta: &KfuncMeta
     Ok(())
 }
 
-fn push_active_branch(env: &mut Env<'_>, insn_idx: u32, meta: &KfuncMeta, iter: &RegState) -> Check {
+fn push_active_branch(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    meta: &KfuncMeta,
+    iter: &RegState,
+) -> Check {
     // The call is a forced checkpoint, so the parent stands at it.
     let parent = env.cur.parent.and_then(|p| env.explore.state(p));
     if !parent.is_some_and(|p| p.insn_idx == insn_idx && same_callsites(p, &env.cur)) {

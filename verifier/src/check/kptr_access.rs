@@ -5,8 +5,8 @@ use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
-use super::btf_walk::btf_struct_ids_match;
 use super::btf_record::{BtfField, FieldKinds, KptrTarget};
+use super::btf_walk::btf_struct_ids_match;
 use super::region::check_ptr_off_reg_fixed_ok;
 use super::trust::in_rcu_cs;
 use crate::domain::reg::{BtfObj, RegState};
@@ -68,12 +68,7 @@ pub fn kptr_load_flags(env: &Env<'_>, field: &BtfField) -> TypeFlags {
 }
 
 /// The pointer in `r` may be stored into the field (`map_kptr_match_type`).
-pub fn map_kptr_match_type(
-    env: &mut Env<'_>,
-    field: &BtfField,
-    reg: &RegState,
-    r: Reg,
-) -> Check {
+pub fn map_kptr_match_type(env: &mut Env<'_>, field: &BtfField, reg: &RegState, r: Reg) -> Check {
     let Some(target) = field.kptr() else {
         return Err(Stop::unsupported("kptr field without a target"));
     };

@@ -52,7 +52,10 @@ pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
         return Err(Errno::EINVAL.into());
     }
     if env.prog_sleepable && !allowed_in_sleepable(map_type) {
-        verbose!(env, "Sleepable programs can only use array, hash, ringbuf and local storage maps\n");
+        verbose!(
+            env,
+            "Sleepable programs can only use array, hash, ringbuf and local storage maps\n"
+        );
         return Err(Errno::EINVAL.into());
     }
     let is_storage = matches!(map_type, MapType::CgroupStorage | MapType::PercpuCgroupStorage);

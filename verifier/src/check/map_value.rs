@@ -7,15 +7,15 @@ use bpfassay_object::model::MapDef;
 use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
 use super::btf_record::{BtfField, FieldKinds};
-use super::kptr_access::{kptr_load_flags, map_kptr_match_type};
 use super::btf_walk::BtfLoad;
-use crate::transfer::mark::mark_reg_unknown;
+use super::kptr_access::{kptr_load_flags, map_kptr_match_type};
 use super::region::check_mem_region_access;
 use super::stack::{is_pointer_value, register_is_null};
 use super::Access;
 use crate::domain::reg::{MapId, RegState};
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
+use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
 /// Who performs the access (`enum bpf_access_src`).
@@ -46,8 +46,7 @@ pub(super) fn check_map_access_type(
     };
     // Of the two flags, read-only wins.
     let flags = def.map_flags & (MapDef::F_RDONLY_PROG | MapDef::F_WRONLY_PROG);
-    let effective =
-        if flags & MapDef::F_RDONLY_PROG != 0 { MapDef::F_RDONLY_PROG } else { flags };
+    let effective = if flags & MapDef::F_RDONLY_PROG != 0 { MapDef::F_RDONLY_PROG } else { flags };
     if effective & forbidding == 0 {
         return Ok(());
     }
@@ -235,11 +234,7 @@ fn check_map_kptr_access(
             }
         }
         (Class::St, _) if raw.imm != 0 => {
-            verbose!(
-                env,
-                "BPF_ST imm must be 0 when storing to kptr at off={}\n",
-                field.offset
-            );
+            verbose!(env, "BPF_ST imm must be 0 when storing to kptr at off={}\n", field.offset);
             return Err(Errno::EACCES.into());
         }
         (Class::St, _) => {}

@@ -57,15 +57,9 @@ pub fn check_helper_mem_access(
             check_mem_region_access(env, r, off, access_size, reg.mem_size(), zero_size_allowed)
         }
         RegBase::Buf => check_buffer_access(env, r, off, access_size),
-        RegBase::Stack => check_stack_range_initialized(
-            env,
-            r,
-            off,
-            access_size,
-            zero_size_allowed,
-            access,
-            meta,
-        ),
+        RegBase::Stack => {
+            check_stack_range_initialized(env, r, off, access_size, zero_size_allowed, access, meta)
+        }
         RegBase::BtfId => check_ptr_to_btf_access(env, r, off, access_size, Access::Read, None),
         RegBase::Ctx if !has_convert_ctx_access(env.prog.prog_type) => {
             ctx_argument(env, r, access_size, access, zero_size_allowed)
@@ -107,11 +101,7 @@ pub fn check_mem_size_reg(
     // A call that may fill less than all needs memory that is initialised already.
     let meta = if reg.var_off.is_const() { Some(meta) } else { None };
     if reg.smin < 0 {
-        verbose!(
-            env,
-            "R{} min value is negative, either use unsigned or 'var &= const'\n",
-            r.0
-        );
+        verbose!(env, "R{} min value is negative, either use unsigned or 'var &= const'\n", r.0);
         return Err(Errno::EACCES.into());
     }
     if reg.umin == 0 && !zero_size_allowed {
@@ -138,11 +128,7 @@ pub fn check_mem_size_reg(
 }
 
 /// Runs `check` with a register that may be null taken as not null; the register is put back after.
-fn as_not_null(
-    env: &mut Env<'_>,
-    r: Reg,
-    check: impl FnOnce(&mut Env<'_>) -> Check,
-) -> Check {
+fn as_not_null(env: &mut Env<'_>, r: Reg, check: impl FnOnce(&mut Env<'_>) -> Check) -> Check {
     let saved: RegState = *env.reg(r);
     if !saved.ty.may_be_null() {
         return check(env);

@@ -7,7 +7,6 @@ use bpfassay_spec::{ProgType, RegBase};
 
 use super::callinfo::CallMeta;
 use super::func_call::prepare_func_exit;
-use crate::transfer::mark::mark_reg_unknown;
 use super::mem::{check_reg_arg, RegArg};
 use super::refs::check_resource_leak;
 use super::region::{check_fixed, check_ptr_off_reg, reject_negative_min};
@@ -15,6 +14,7 @@ use super::Access;
 use crate::env::Env;
 use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno};
+use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
 /// What a program type may do to packet data in place.
@@ -106,7 +106,9 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
         verbose!(env, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
         return Err(Errno::EINVAL.into());
     }
-    if env.kernel.features.ld_abs_may_leave_subprog && env.cur.frames().skip(1).any(|f| f.in_callback_fn) {
+    if env.kernel.features.ld_abs_may_leave_subprog
+        && env.cur.frames().skip(1).any(|f| f.in_callback_fn)
+    {
         verbose!(env, "cannot use BPF_LD_[ABS|IND] within callback\n");
         return Err(Errno::EINVAL.into());
     }

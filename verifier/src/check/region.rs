@@ -45,10 +45,7 @@ pub(super) fn check_fixed(
             reg.id as i32,
             mem_size as i32
         ),
-        _ => verbose!(
-            env,
-            "invalid access to memory, mem_size={mem_size} off={off} size={size}\n"
-        ),
+        _ => verbose!(env, "invalid access to memory, mem_size={mem_size} off={off} size={size}\n"),
     }
     Err(Errno::EACCES.into())
 }

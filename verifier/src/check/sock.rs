@@ -41,12 +41,6 @@ pub(super) fn check_sock_access(
         env.aux_mut(insn_idx).ctx_field_size = info.ctx_field_size;
         return Ok(());
     }
-    verbose!(
-        env,
-        "R{} invalid {} access off={off} size={bytes}\n",
-        r.0,
-        RegTypeName(reg.ty)
-    );
+    verbose!(env, "R{} invalid {} access off={off} size={bytes}\n", r.0, RegTypeName(reg.ty));
     Err(Errno::EACCES.into())
 }
-

@@ -9,7 +9,6 @@ use bpfassay_isa::field::{Class, Mode};
 use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
-use crate::transfer::mark::mark_reg_unknown;
 use super::stack_range::check_stack_range_initialized;
 use super::Access;
 use crate::domain::reg::{DynptrType, RegState};
@@ -22,6 +21,7 @@ use crate::explore::precision::mark_chain_precision;
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno};
 use crate::transfer::links::assign_scalar_id_before_mov;
+use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
 /// Bytes of stack a frame may use (`MAX_BPF_STACK`).
@@ -510,13 +510,7 @@ fn mark_reg_stack_read(env: &mut Env<'_>, frameno: u32, min_off: i32, max_off: i
     }
 }
 
-fn read_fixed_off(
-    env: &mut Env<'_>,
-    frameno: u32,
-    off: i32,
-    size: i32,
-    dst: Option<Reg>,
-) -> Check {
+fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Option<Reg>) -> Check {
     let (spi, _) = locate(off);
     let insn_idx = env.insn_idx;
     env.mark_slot_scratched(spi as u32);

@@ -65,7 +65,17 @@ pub fn mark_obj_read(env: &mut Env<'_>, frameno: u32, spi: u32, count: u32) -> C
 /// Checks the write that makes room for an object, eight bytes at a time; grows the stack.
 pub fn check_obj_write(env: &mut Env<'_>, insn_idx: u32, r: Reg, count: u32) -> Check {
     for i in 0..count as i32 {
-        check_mem_access(env, insn_idx, r, i * REG_SIZE, Size::Dw, Access::Write, None, false, false)?;
+        check_mem_access(
+            env,
+            insn_idx,
+            r,
+            i * REG_SIZE,
+            Size::Dw,
+            Access::Write,
+            None,
+            false,
+            false,
+        )?;
     }
     Ok(())
 }

@@ -6,9 +6,8 @@ use crate::domain::reg::RegState;
 use crate::env::Env;
 
 /// Flags that make a pointer trusted (`BPF_REG_TRUSTED_MODIFIERS`).
-pub const TRUSTED: TypeFlags = TypeFlags(
-    TypeFlags::MEM_ALLOC.0 | TypeFlags::PTR_TRUSTED.0 | TypeFlags::NON_OWN_REF.0,
-);
+pub const TRUSTED: TypeFlags =
+    TypeFlags(TypeFlags::MEM_ALLOC.0 | TypeFlags::PTR_TRUSTED.0 | TypeFlags::NON_OWN_REF.0);
 
 /// Any flag but the trusting ones (`bpf_type_has_unsafe_modifiers`).
 pub fn has_unsafe_modifiers(ty: RegType) -> bool {
@@ -17,10 +16,7 @@ pub fn has_unsafe_modifiers(ty: RegType) -> bool {
 
 /// Types that always stand for a live kernel object (`reg2btf_ids`).
 fn is_always_trusted(base: RegBase) -> bool {
-    matches!(
-        base,
-        RegBase::Socket | RegBase::SockCommon | RegBase::TcpSock | RegBase::ConstMapPtr
-    )
+    matches!(base, RegBase::Socket | RegBase::SockCommon | RegBase::TcpSock | RegBase::ConstMapPtr)
 }
 
 /// `is_trusted_reg`

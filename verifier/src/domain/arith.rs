@@ -10,7 +10,6 @@ use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::reg::RegState;
 
-
 /// Addition, subtraction and multiplication of one width's ranges.
 macro_rules! range_arithmetic {
     ($s:ty, $u:ty, $smin:ident, $smax:ident, $umin:ident, $umax:ident, $add:ident, $sub:ident, $mul:ident, $doc:literal) => {
@@ -22,7 +21,8 @@ macro_rules! range_arithmetic {
                 let (min, min_wraps) = self.$umin.overflowing_add(o.$umin);
                 let (max, max_wraps) = self.$umax.overflowing_add(o.$umax);
                 // A range whose both ends wrap is still a range.
-                (self.$umin, self.$umax) = if max_wraps && !min_wraps { (0, <$u>::MAX) } else { (min, max) };
+                (self.$umin, self.$umax) =
+                    if max_wraps && !min_wraps { (0, <$u>::MAX) } else { (min, max) };
             }
 
             fn $sub(&mut self, o: &RegState) {
@@ -30,7 +30,8 @@ macro_rules! range_arithmetic {
                 (self.$smin, self.$smax) = signed.unwrap_or((<$s>::MIN, <$s>::MAX));
                 let (min, min_wraps) = self.$umin.overflowing_sub(o.$umax);
                 let (max, max_wraps) = self.$umax.overflowing_sub(o.$umin);
-                (self.$umin, self.$umax) = if min_wraps && !max_wraps { (0, <$u>::MAX) } else { (min, max) };
+                (self.$umin, self.$umax) =
+                    if min_wraps && !max_wraps { (0, <$u>::MAX) } else { (min, max) };
             }
 
             fn $mul(&mut self, o: &RegState) {
@@ -52,11 +53,27 @@ macro_rules! range_arithmetic {
 }
 
 range_arithmetic!(
-    i64, u64, smin, smax, umin, umax, add_ranges64, sub_ranges64, mul_ranges64,
+    i64,
+    u64,
+    smin,
+    smax,
+    umin,
+    umax,
+    add_ranges64,
+    sub_ranges64,
+    mul_ranges64,
     "Ranges of all 64 bits."
 );
 range_arithmetic!(
-    i32, u32, s32_min, s32_max, u32_min, u32_max, add_ranges32, sub_ranges32, mul_ranges32,
+    i32,
+    u32,
+    s32_min,
+    s32_max,
+    u32_min,
+    u32_max,
+    add_ranges32,
+    sub_ranges32,
+    mul_ranges32,
     "Ranges of the low 32 bits."
 );
 
@@ -254,7 +271,6 @@ impl RegState {
         self.off = 0;
     }
 
-
     /// A scalar that is exactly `v` (what the kernel makes of an immediate).
     pub fn constant_scalar(v: u64) -> RegState {
         let mut reg = RegState::ZEROED;
@@ -274,4 +290,3 @@ impl RegState {
         64 - self.umax.leading_zeros()
     }
 }
-

@@ -332,7 +332,8 @@ impl RegState {
             return Some("range bounds violation");
         }
         let v = self.var_off.value;
-        let is_exactly_v = self.umin == v && self.umax == v && self.smin == v as i64 && self.smax == v as i64;
+        let is_exactly_v =
+            self.umin == v && self.umax == v && self.smin == v as i64 && self.smax == v as i64;
         if self.var_off.is_const() && !is_exactly_v {
             return Some("const tnum out of sync with range bounds");
         }

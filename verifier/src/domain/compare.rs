@@ -34,7 +34,12 @@ impl View {
 }
 
 /// `Some(true)` if `a cond b` holds for all values, `Some(false)` if for none.
-pub fn is_scalar_branch_taken(a: &RegState, b: &RegState, cond: Cond, width: Width) -> Option<bool> {
+pub fn is_scalar_branch_taken(
+    a: &RegState,
+    b: &RegState,
+    cond: Cond,
+    width: Width,
+) -> Option<bool> {
     let (x, y) = (View::of(a, width), View::of(b, width));
     match cond {
         Cond::Eq => is_equal(a, b, &x, &y, width),

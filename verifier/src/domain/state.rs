@@ -285,7 +285,11 @@ impl VerifierState {
     }
 
     /// Changes the registers and spilled registers that match, unsharing only the frames and stacks they are in.
-    pub fn update_matching(&mut self, matches: impl Fn(&RegState) -> bool, mut f: impl FnMut(&mut RegState)) {
+    pub fn update_matching(
+        &mut self,
+        matches: impl Fn(&RegState) -> bool,
+        mut f: impl FnMut(&mut RegState),
+    ) {
         use super::stack::SlotType;
         let spilled = |s: &StackSlot| s.kind[7] == SlotType::Spill && matches(&s.spilled);
         for frame in self.frames.iter_mut() {

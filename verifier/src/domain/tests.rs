@@ -57,9 +57,8 @@ fn binary_tnum_operations_hold_every_result() {
     for a in small_tnums(4) {
         for b in small_tnums(4) {
             for (op, abstract_op, is_best) in OPS {
-                let results = members(a).flat_map(|x| {
-                    members(b).map(move |y| semantics::alu(op, Width::W64, x, y))
-                });
+                let results = members(a)
+                    .flat_map(|x| members(b).map(move |y| semantics::alu(op, Width::W64, x, y)));
                 let best = join(results);
                 let got = abstract_op(a, b);
                 assert!(got.includes(best), "{op:?} {a:?} {b:?}: {got:?} misses some of {best:?}");
@@ -99,14 +98,16 @@ fn tnum_shifts_swaps_and_casts_move_each_member() {
             let t = Tnum { value: small.value << place, mask: small.mask << place };
             let values: Vec<u64> = members(small).map(|v| v << place).collect();
             for n in [1u8, 3, 8, 31] {
-                let shifted = |op, w| join(values.iter().map(|v| semantics::alu(op, w, *v, n as u64)));
+                let shifted =
+                    |op, w| join(values.iter().map(|v| semantics::alu(op, w, *v, n as u64)));
                 assert_eq!(t.lshift(n), shifted(AluOp::Lsh, Width::W64));
                 assert_eq!(t.rshift(n), shifted(AluOp::Rsh, Width::W64));
                 assert_eq!(t.arshift64(n), shifted(AluOp::Arsh, Width::W64));
                 assert_eq!(t.arshift32(n), shifted(AluOp::Arsh, Width::W32));
             }
             for bits in [16, 32, 64] {
-                let swapped = join(values.iter().map(|v| semantics::swap(SwapKind::Bswap, bits, *v)));
+                let swapped =
+                    join(values.iter().map(|v| semantics::swap(SwapKind::Bswap, bits, *v)));
                 assert_eq!(t.bswap(bits as u32), swapped);
             }
             assert_eq!(t.subreg(), join(values.iter().map(|v| v & 0xffff_ffff)));
@@ -226,7 +227,11 @@ fn deduction_and_truncation_lose_no_value() {
                     low.coerce_subreg_to_size_sx(bytes);
                     low.zext_32_to_64();
                     low.sync(f);
-                    assert_holds(&low, values.iter().map(|v| sx(*v) as u32 as u64), &("sx32", bytes, &r));
+                    assert_holds(
+                        &low,
+                        values.iter().map(|v| sx(*v) as u32 as u64),
+                        &("sx32", bytes, &r),
+                    );
                 }
             }
         }
@@ -302,7 +307,11 @@ fn arithmetic_holds_every_result() {
                     let mut swapped = a;
                     swapped.alu_byte_swap(swaps, bits as u32, f);
                     swapped.sync(f);
-                    assert_holds(&swapped, xs.iter().map(|x| semantics::swap(kind, bits, *x)), &(kind, bits, &a));
+                    assert_holds(
+                        &swapped,
+                        xs.iter().map(|x| semantics::swap(kind, bits, *x)),
+                        &(kind, bits, &a),
+                    );
                 }
             }
         }
@@ -342,7 +351,10 @@ fn check_comparison(
     not_taken.refine(Fact::not(cond), width, f);
     for (x, y) in xs.iter().flat_map(|x| ys.iter().map(move |y| (*x, *y))) {
         let truth = semantics::cond(cond, width, x, y);
-        assert!(decided.is_none_or(|d| d == truth), "{cond:?} {width:?} {x:#x} {y:#x}: {a:?} {b:?}");
+        assert!(
+            decided.is_none_or(|d| d == truth),
+            "{cond:?} {width:?} {x:#x} {y:#x}: {a:?} {b:?}"
+        );
         let pair = if truth { &taken } else { &not_taken };
         assert_holds(pair.first(), [x], &(cond, width, truth, a, b));
         assert_holds(pair.second(), [y], &(cond, width, truth, a, b));

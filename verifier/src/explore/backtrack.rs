@@ -92,7 +92,11 @@ impl Backtrack {
         let entries = (0..count as u32).map(|i| {
             let e = linked >> (COUNT_BITS + i * ENTRY_BITS);
             let (frame, index, is_reg) = ((e & 7) as usize, (e >> 3 & 63) as u32, e >> 9 & 1 == 1);
-            (frame, if is_reg { 1u16 << (index & 15) } else { 0 }, if is_reg { 0 } else { 1u64 << index })
+            (
+                frame,
+                if is_reg { 1u16 << (index & 15) } else { 0 },
+                if is_reg { 0 } else { 1u64 << index },
+            )
         });
         let wanted = |(f, r, s): (usize, u16, u64)| self.regs[f] & r != 0 || self.slots[f] & s != 0;
         if entries.clone().any(wanted) {
@@ -115,7 +119,11 @@ pub struct RegMask(pub u16);
 /// Set bits of a slot mask as `-8,-24`.
 pub struct SlotMask(pub u64);
 
-fn list(f: &mut std::fmt::Formatter<'_>, mask: u64, show: impl Fn(u32) -> String) -> std::fmt::Result {
+fn list(
+    f: &mut std::fmt::Formatter<'_>,
+    mask: u64,
+    show: impl Fn(u32) -> String,
+) -> std::fmt::Result {
     let mut sep = "";
     for i in (0..64).filter(|i| mask >> i & 1 == 1) {
         write!(f, "{sep}{}", show(i))?;
@@ -150,7 +158,14 @@ pub fn backtrack_insn(
     }
     if env.log.level.is_level2() {
         let (regs, slots) = (RegMask(bt.reg_mask()), SlotMask(bt.slot_mask()));
-        verbose!(env, "mark_precise: frame{}: regs={} stack={} before {}: ", bt.frame, regs, slots, idx);
+        verbose!(
+            env,
+            "mark_precise: frame{}: regs={} stack={} before {}: ",
+            bt.frame,
+            regs,
+            slots,
+            idx
+        );
         print_insn(env, idx);
         env.log.mark_not_message();
     }
@@ -279,7 +294,13 @@ fn jump(
     }
     if env.aux(idx).calls_callback && i64::from(idx) != subseq - 1 {
         // Out of a callback: what it got in R1 to R5 did not come from the caller's R1 to R5.
-        refuse_leftovers(env, bt, !ARGS, "callback unexpected regs", "callback leftover stack slots")?;
+        refuse_leftovers(
+            env,
+            bt,
+            !ARGS,
+            "callback unexpected regs",
+            "callback leftover stack slots",
+        )?;
         bt.regs[bt.frame] &= !ARGS;
         bt.leave_subprog(env)?;
         return Ok(Jumped::Done);
@@ -291,7 +312,10 @@ fn jump(
             }
             bt.clear(0);
             if bt.reg_mask() & ARGS != 0 {
-                return Err(bug(env, &format!("backtracking call unexpected regs {:x}", bt.reg_mask())));
+                return Err(bug(
+                    env,
+                    &format!("backtracking call unexpected regs {:x}", bt.reg_mask()),
+                ));
             }
             if insn.src == 0 && insn.imm == FUNC_TAIL_CALL && subseq - i64::from(idx) != 1 {
                 bt.enter_subprog(env)?;
@@ -316,7 +340,13 @@ fn jump(
     }
 }
 
-fn refuse_leftovers(env: &mut Env<'_>, bt: &Backtrack, regs: u16, reg_text: &str, slot_text: &str) -> Check {
+fn refuse_leftovers(
+    env: &mut Env<'_>,
+    bt: &Backtrack,
+    regs: u16,
+    reg_text: &str,
+    slot_text: &str,
+) -> Check {
     if bt.reg_mask() & regs != 0 {
         return Err(bug(env, &format!("{reg_text} {:x}", bt.reg_mask())));
     }
@@ -337,7 +367,13 @@ fn subprog_call(env: &mut Env<'_>, bt: &mut Backtrack, idx: u32) -> Check {
         bt.clear(0);
         return Ok(());
     }
-    refuse_leftovers(env, bt, !ARGS, "static subprog unexpected regs", "static subprog leftover stack slots")?;
+    refuse_leftovers(
+        env,
+        bt,
+        !ARGS,
+        "static subprog unexpected regs",
+        "static subprog leftover stack slots",
+    )?;
     let args = bt.reg_mask() & ARGS;
     bt.regs[bt.frame] &= !ARGS;
     bt.leave_subprog(env)?;

@@ -121,7 +121,9 @@ pub fn states_maybe_looping(old: &VerifierState, cur: &VerifierState) -> bool {
         return false;
     }
     let pairs = old.cur().regs.iter().zip(cur.cur().regs.iter());
-    pairs.into_iter().all(|(o, c)| same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id)
+    pairs
+        .into_iter()
+        .all(|(o, c)| same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id)
 }
 
 /// An active iterator of the old state has been advanced since (`iter_active_depths_differ`).
@@ -129,9 +131,16 @@ pub fn iter_active_depths_differ(old: &VerifierState, cur: &VerifierState) -> bo
     use crate::domain::reg::IterState;
     (0..=old.curframe()).any(|f| {
         let slots = old.frame(f).stack().iter().enumerate();
-        slots.filter(|(_, s)| s.kind[0] == SlotType::Iter && s.spilled.iter_state() == IterState::Active).any(
-            |(i, s)| cur.frame(f).stack().get(i).is_some_and(|c| c.spilled.iter_depth() != s.spilled.iter_depth()),
-        )
+        slots
+            .filter(|(_, s)| {
+                s.kind[0] == SlotType::Iter && s.spilled.iter_state() == IterState::Active
+            })
+            .any(|(i, s)| {
+                cur.frame(f)
+                    .stack()
+                    .get(i)
+                    .is_some_and(|c| c.spilled.iter_depth() != s.spilled.iter_depth())
+            })
     })
 }
 
@@ -158,7 +167,9 @@ fn same_up_to_id(a: &RegState, b: &RegState) -> bool {
 
 /// The same in every field that tells values apart, up to a renaming of ids (`regs_exact`).
 pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
-    same_up_to_id(old, cur) && ids.check(old.id, cur.id) && ids.check(old.ref_obj_id, cur.ref_obj_id)
+    same_up_to_id(old, cur)
+        && ids.check(old.id, cur.id)
+        && ids.check(old.ref_obj_id, cur.ref_obj_id)
 }
 
 /// Every range of `cur` lies in that of `old` (`range_within`).
@@ -249,7 +260,11 @@ impl Comparer<'_> {
         }
         match old.base() {
             RegBase::Scalar => self.scalars(old, cur),
-            RegBase::MapKey | RegBase::MapValue | RegBase::Mem | RegBase::Buf | RegBase::TpBuffer => {
+            RegBase::MapKey
+            | RegBase::MapValue
+            | RegBase::Mem
+            | RegBase::Buf
+            | RegBase::TpBuffer => {
                 same_identity(old, cur)
                     && range_within(old, cur)
                     && tnum_within(old, cur)
@@ -280,7 +295,8 @@ impl Comparer<'_> {
 
     fn scalars(&mut self, old: &RegState, cur: &RegState) -> bool {
         if self.explore_alu_limits {
-            let ids = if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
+            let ids =
+                if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
             return same_up_to_id(old, cur) && ids(self.ids, old.id, cur.id);
         }
         if !old.precise && self.exact == Exact::Not {
@@ -314,7 +330,9 @@ impl Comparer<'_> {
         if is_scalar_spill64(s) {
             return Some(s.spilled);
         }
-        let misc = |k: &SlotType| *k == SlotType::Misc || (*k == SlotType::Invalid && self.allow_uninit_stack);
+        let misc = |k: &SlotType| {
+            *k == SlotType::Misc || (*k == SlotType::Invalid && self.allow_uninit_stack)
+        };
         s.kind.iter().all(misc).then(|| {
             let mut unbound = RegState::ZEROED;
             unbound.mark_unknown_imprecise();
@@ -365,7 +383,8 @@ impl Comparer<'_> {
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
             }
             SlotType::IrqFlag => {
-                self.ids.check(old.ref_obj_id, cur.ref_obj_id) && old.irq_kfunc_class() == cur.irq_kfunc_class()
+                self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+                    && old.irq_kfunc_class() == cur.irq_kfunc_class()
             }
             SlotType::Misc | SlotType::Zero | SlotType::Invalid => true,
         }

@@ -13,7 +13,12 @@ use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
 /// A frame as a function starts in it (`init_func_state`); everything counts as scratched.
-pub fn init_func_state(env: &mut Env<'_>, callsite: i32, frameno: u32, subprogno: u32) -> FuncState {
+pub fn init_func_state(
+    env: &mut Env<'_>,
+    callsite: i32,
+    frameno: u32,
+    subprogno: u32,
+) -> FuncState {
     let mut f = FuncState::new(callsite, frameno, subprogno);
     for r in &mut f.regs {
         r.mark_not_init(env.bpf_capable);
@@ -58,7 +63,12 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
             do_check_common(env, i as u32)?;
             if env.log.level.prints_insns() {
                 let name = subprog_name(env, i as u32);
-                verbose!(env, "Func#{} ('{}') is safe for any args that match its prototype\n", i, name);
+                verbose!(
+                    env,
+                    "Func#{} ('{}') is safe for any args that match its prototype\n",
+                    i,
+                    name
+                );
             }
             env.subprogs[i].verified = true;
             verified_any = true;
@@ -71,7 +81,8 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
 
 /// Name of a subprogram in the program's BTF (`subprog_name`); empty without func_info.
 pub fn subprog_name(env: &Env<'_>, subprog: u32) -> String {
-    let (Some(info), Some(btf)) = (env.prog.func_info.get(subprog as usize), env.prog.btf.as_ref()) else {
+    let (Some(info), Some(btf)) = (env.prog.func_info.get(subprog as usize), env.prog.btf.as_ref())
+    else {
         return String::new();
     };
     btf.name(info.type_id).to_owned()
@@ -160,7 +171,8 @@ fn argument(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check<RegState> {
             reg.set_dynptr(DynptrType::Local, true);
         }
         ArgBase::Mem => {
-            let flags = kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::MEM_RDONLY);
+            let flags =
+                kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::MEM_RDONLY);
             reg.ty = RegType::with(RegBase::Mem, flags);
             reg.mark_known_zero();
             reg.set_mem_size(arg.mem_size_or_btf_id);
@@ -169,7 +181,8 @@ fn argument(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check<RegState> {
             }
         }
         ArgBase::BtfId => {
-            let flags = kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::PTR_TRUSTED);
+            let flags =
+                kept(TypeFlags::PTR_MAYBE_NULL | TypeFlags::PTR_UNTRUSTED | TypeFlags::PTR_TRUSTED);
             reg.ty = RegType::with(RegBase::BtfId, flags);
             reg.mark_known_zero();
             reg.set_btf(BtfObj::VMLINUX, arg.mem_size_or_btf_id);

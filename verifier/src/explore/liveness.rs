@@ -123,7 +123,11 @@ pub fn init(env: &mut Env<'_>) {
     env.explore.liveness = Liveness { exact_writes, ..Liveness::default() };
 }
 
-fn callchain_of(env: &Env<'_>, st: &VerifierState, frameno: u32) -> (Callchain, [u32; MAX_CALL_FRAMES]) {
+fn callchain_of(
+    env: &Env<'_>,
+    st: &VerifierState,
+    frameno: u32,
+) -> (Callchain, [u32; MAX_CALL_FRAMES]) {
     let mut callsites = [0; MAX_CALL_FRAMES];
     let mut starts = [0; MAX_CALL_FRAMES];
     for i in 0..=frameno {
@@ -334,7 +338,8 @@ impl Work {
                 // Second slots of LD_IMM64 have no place.
                 let idx = start + rel;
                 let known = env.cfg.place.get(idx as usize).copied();
-                if let Some(p) = known.filter(|p| env.cfg.postorder.get(*p as usize) == Some(&idx)) {
+                if let Some(p) = known.filter(|p| env.cfg.postorder.get(*p as usize) == Some(&idx))
+                {
                     set_bit(&mut todo, p.wrapping_sub(first_place));
                 }
             }
@@ -365,7 +370,11 @@ impl Work {
                 if self.update(env, at, idx) {
                     changed = true;
                     for p in env.cfg.predecessors(idx) {
-                        let place = env.cfg.place.get(*p as usize).map_or(0, |p| p.wrapping_sub(self.first_place));
+                        let place = env
+                            .cfg
+                            .place
+                            .get(*p as usize)
+                            .map_or(0, |p| p.wrapping_sub(self.first_place));
                         set_bit(&mut self.todo, place);
                     }
                 }
@@ -401,7 +410,10 @@ impl Work {
             m.live_before = before;
             m.must_write_acc = written;
         }
-        let shown = old.may_read != 0 || old.must_write != 0 || idx == self.start || env.aux(idx).prune_point;
+        let shown = old.may_read != 0
+            || old.must_write != 0
+            || idx == self.start
+            || env.aux(idx).prune_point;
         if shown && env.log.level.is_level2() {
             let chain = env.explore.liveness.instances[at].chain;
             log_change(env, &chain, "live", (self.frame, idx), old.live_before, before);
@@ -417,7 +429,14 @@ fn set_bit(bits: &mut [u64], at: u32) {
     }
 }
 
-fn log_change(env: &mut Env<'_>, chain: &Callchain, what: &str, place: (usize, u32), old: u64, new: u64) {
+fn log_change(
+    env: &mut Env<'_>,
+    chain: &Callchain,
+    what: &str,
+    place: (usize, u32),
+    old: u64,
+    new: u64,
+) {
     if old == new {
         return;
     }
@@ -500,7 +519,8 @@ pub fn clean_verifier_state(env: &mut Env<'_>, id: StateId) {
     }
     for f in 0..=query.curframe as u32 {
         let Some(st) = env.explore.state(id) else { return };
-        let live = env.aux.get(frame_insn_idx(st, f) as usize).map_or(u16::MAX, |a| a.live_regs_before);
+        let live =
+            env.aux.get(frame_insn_idx(st, f) as usize).map_or(u16::MAX, |a| a.live_regs_before);
         let mut dead = 0u64;
         for (spi, s) in st.frame(f).stack().iter().enumerate().take(64) {
             // What an unused slot once held is never looked at.

@@ -24,7 +24,8 @@ pub fn do_check(env: &mut Env<'_>) -> Check {
         count_insn(env)?;
         env.cur.last_insn_idx = env.prev_insn_idx;
         env.cur.insn_idx = env.insn_idx;
-        let path_done = if env.aux(env.insn_idx).prune_point && is_state_visited(env, env.insn_idx)? {
+        let path_done = if env.aux(env.insn_idx).prune_point && is_state_visited(env, env.insn_idx)?
+        {
             print_safe(env, print_state);
             true
         } else {

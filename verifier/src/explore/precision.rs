@@ -185,7 +185,9 @@ fn walk_state(
     let mut top = st.history.last().copied();
     loop {
         let hist = top.filter(|h| h.idx == i);
-        if !std::mem::take(skip_first) && backtrack_insn(env, bt, i, *subseq, hist.as_ref())? == Traced::Lost {
+        if !std::mem::take(skip_first)
+            && backtrack_insn(env, bt, i, *subseq, hist.as_ref())? == Traced::Lost
+        {
             return Ok(Way::Lost);
         }
         if bt.is_empty() {
@@ -199,7 +201,10 @@ fn walk_state(
         i = match hist {
             Some(h) => {
                 left -= 1;
-                top = walk.state(env).and_then(|s| left.checked_sub(1).and_then(|at| s.history.get(at))).copied();
+                top = walk
+                    .state(env)
+                    .and_then(|s| left.checked_sub(1).and_then(|at| s.history.get(at)))
+                    .copied();
                 h.prev_idx
             }
             None => i.wrapping_sub(1),
@@ -211,7 +216,12 @@ fn walk_state(
 }
 
 /// The path began here: only arguments of a global function may still be wanted.
-fn at_function_entry(env: &mut Env<'_>, walk: &Walk<'_>, bt: &mut Backtrack, changed: bool) -> Check<bool> {
+fn at_function_entry(
+    env: &mut Env<'_>,
+    walk: &Walk<'_>,
+    bt: &mut Backtrack,
+    changed: bool,
+) -> Check<bool> {
     let Some(st) = walk.state(env) else { return Ok(changed) };
     let outer = st.frame(0);
     let subprogno = outer.subprogno;
@@ -286,14 +296,22 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
     let (frame, mut next) = (st.curframe(), st.parent);
     let level2 = env.log.level.is_level2();
     if level2 {
-        verbose!(env, "mark_precise: frame{}: falling back to forcing all scalars precise\n", frame);
+        verbose!(
+            env,
+            "mark_precise: frame{}: falling back to forcing all scalars precise\n",
+            frame
+        );
     }
     env.log.mark_not_message();
     while let Some(e) = next.and_then(|id| env.explore.states.get_mut(id)) {
         next = e.state.parent;
         for f in 0..=e.state.curframe() {
-            let imprecise: Vec<usize> =
-                (0..10).filter(|i| { let r = &e.state.frame(f).regs[*i]; r.is_scalar() && !r.precise }).collect();
+            let imprecise: Vec<usize> = (0..10)
+                .filter(|i| {
+                    let r = &e.state.frame(f).regs[*i];
+                    r.is_scalar() && !r.precise
+                })
+                .collect();
             for i in imprecise {
                 e.state.frame_mut(f).regs[i].precise = true;
                 if level2 {
@@ -301,12 +319,18 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
                 }
             }
             let wanted = |s: &StackSlot| is_spilled_scalar(s) && !s.spilled.precise;
-            let slots: Vec<usize> =
-                (0..e.state.frame(f).stack().len()).filter(|i| wanted(&e.state.frame(f).stack()[*i])).collect();
+            let slots: Vec<usize> = (0..e.state.frame(f).stack().len())
+                .filter(|i| wanted(&e.state.frame(f).stack()[*i]))
+                .collect();
             for i in slots {
                 e.state.frame_mut(f).slot_mut(i).spilled.precise = true;
                 if level2 {
-                    verbose!(env, "force_precise: frame{}: forcing fp{} to be precise\n", f, -(i as i32 + 1) * 8);
+                    verbose!(
+                        env,
+                        "force_precise: frame{}: forcing fp{} to be precise\n",
+                        f,
+                        -(i as i32 + 1) * 8
+                    );
                 }
             }
         }

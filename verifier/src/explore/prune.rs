@@ -121,12 +121,15 @@ fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Ou
 fn iter_is_active(env: &Env<'_>) -> bool {
     let reg = env.reg(Reg::R1);
     let off = i64::from(reg.off).wrapping_add(reg.var_off.value as i64);
-    let slot = usize::try_from((-off - 1) / 8).ok().and_then(|spi| env.frame_of(reg).stack().get(spi));
+    let slot =
+        usize::try_from((-off - 1) / 8).ok().and_then(|spi| env.frame_of(reg).stack().get(spi));
     slot.is_some_and(|s| s.spilled.iter_state() == IterState::Active)
 }
 
 fn is_infinite_loop(env: &mut Env<'_>, id: StateId) -> bool {
-    let looping = |env: &Env<'_>| env.explore.state(id).is_some_and(|old| states_maybe_looping(old, &env.cur));
+    let looping = |env: &Env<'_>| {
+        env.explore.state(id).is_some_and(|old| states_maybe_looping(old, &env.cur))
+    };
     if !looping(env) || !states_equal(env, id, Exact::Exact) {
         return false;
     }
@@ -156,7 +159,14 @@ fn take_hit(env: &mut Env<'_>, insn_idx: u32, id: StateId, looping: bool) -> Che
 }
 
 /// Counts a comparison in vain; states that never help are evicted.
-fn count_miss(env: &mut Env<'_>, insn_idx: u32, id: StateId, add_new: bool, bucket: usize, at: usize) {
+fn count_miss(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    id: StateId,
+    add_new: bool,
+    bucket: usize,
+    at: usize,
+) {
     let forced = env.aux(insn_idx).force_checkpoint;
     let Some(e) = env.explore.states.get_mut(id) else { return };
     if add_new {
@@ -194,7 +204,8 @@ fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
 
 /// The same calls led to both.
 pub fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
-    a.frame_count() == b.frame_count() && a.frames().rev().zip(b.frames().rev()).all(|(x, y)| x.callsite == y.callsite)
+    a.frame_count() == b.frame_count()
+        && a.frames().rev().zip(b.frames().rev()).all(|(x, y)| x.callsite == y.callsite)
 }
 
 /// Forgets what is dead in the finished states of a bucket (`clean_live_states`).
@@ -202,7 +213,10 @@ fn clean_live_states(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     for at in (0..env.explore.states.bucket(bucket).len()).rev() {
         let id = env.explore.states.bucket(bucket)[at];
         let Some(st) = env.explore.state(id) else { continue };
-        let done = st.branches == 0 && st.insn_idx == insn_idx && !st.cleaned && same_callsites(st, &env.cur);
+        let done = st.branches == 0
+            && st.insn_idx == insn_idx
+            && !st.cleaned
+            && same_callsites(st, &env.cur);
         if done && !scc::incomplete_read_marks(env, st) {
             liveness::clean_verifier_state(env, id);
         }

@@ -165,7 +165,11 @@ pub fn maybe_exit_scc(env: &mut Env<'_>, id: Option<StateId>) -> Check {
 pub fn add_scc_backedge(env: &mut Env<'_>, equal: StateId, state: VerifierState) -> Check {
     let chain = env.explore.state(equal).and_then(|st| callchain(&env.aux, st));
     let Some(chain) = chain else {
-        verbose!(env, "verifier bug: add backedge: no SCC in verification path, insn_idx {}\n", state.insn_idx);
+        verbose!(
+            env,
+            "verifier bug: add backedge: no SCC in verification path, insn_idx {}\n",
+            state.insn_idx
+        );
         return Err(Errno::EFAULT.into());
     };
     let Some(visit) = env.explore.scc.get_mut(&chain) else {

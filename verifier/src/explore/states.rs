@@ -72,7 +72,12 @@ impl StateTable {
     /// Adds a state as the newest of its bucket.
     pub fn insert(&mut self, bucket: usize, state: VerifierState) -> StateId {
         let id = StateId(self.slots.len() as u32);
-        self.slots.push(Some(Box::new(Explored { state, miss_cnt: 0, hit_cnt: 0, in_free_list: false })));
+        self.slots.push(Some(Box::new(Explored {
+            state,
+            miss_cnt: 0,
+            hit_cnt: 0,
+            in_free_list: false,
+        })));
         if let Some(b) = self.buckets.get_mut(bucket) {
             b.push(id);
         }

@@ -27,7 +27,10 @@ pub fn find_prev_entry(env: &Env<'_>, insn_idx: u32, which: Looping) -> Check<Op
     let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
     let on_path = |id: &&StateId| {
         env.explore.state(**id).is_some_and(|st| {
-            st.insn_idx == insn_idx && st.branches > 0 && same_callsites(st, cur) && st.dfs_depth < cur.dfs_depth
+            st.insn_idx == insn_idx
+                && st.branches > 0
+                && same_callsites(st, cur)
+                && st.dfs_depth < cur.dfs_depth
         })
     };
     Ok(env.explore.states.bucket(bucket).iter().rev().find(on_path).copied())

@@ -54,7 +54,11 @@ pub fn push_async_cb<'e>(
     let log_pos = env.log.pos();
     let too_many = env.explore.pending.len() >= LIMIT_JMP_SEQ;
     if too_many {
-        verbose!(env, "The sequence of {} jumps is too complex for async cb.\n", env.explore.pending.len() + 1);
+        verbose!(
+            env,
+            "The sequence of {} jumps is too complex for async cb.\n",
+            env.explore.pending.len() + 1
+        );
         return Err(Errno::EFAULT.into());
     }
     let mut state = VerifierState::new(init_func_state(env, -1, 0, subprog));

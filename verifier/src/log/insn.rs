@@ -68,7 +68,8 @@ fn stand_in_address(env: &Env<'_>, insn_idx: u32) -> Option<u64> {
     const VARIABLES: u64 = 0xffff_ffff_8000_0000;
     /// Where a process would have its arena mapped.
     const ARENA: u64 = 0x7f00_0000_0000;
-    let is_value = matches!(env.insn(insn_idx), Some(Insn::LoadImm64 { value: Imm64::MapValue { .. }, .. }));
+    let is_value =
+        matches!(env.insn(insn_idx), Some(Insn::LoadImm64 { value: Imm64::MapValue { .. }, .. }));
     match env.aux.get(insn_idx as usize)?.used {
         AuxUse::Map { map, off } if is_value && env.map(map).def.map_type == MapType::Arena => {
             let start = env.map(map).def.map_extra;

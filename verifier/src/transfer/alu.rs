@@ -190,7 +190,8 @@ fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> bool {
     let is_arena = |r: Reg| env.reg(r).ty == RegBase::Arena;
     let dst_is = is_arena(insn.dst);
     let follows = env.kernel.features.arena_second_operand;
-    let Some(src) = insn.src.filter(|r| follows && is_arena(*r)).or(dst_is.then_some(insn.dst)) else {
+    let Some(src) = insn.src.filter(|r| follows && is_arena(*r)).or(dst_is.then_some(insn.dst))
+    else {
         return false;
     };
     if follows {
@@ -226,8 +227,14 @@ fn adjust_two_scalars(env: &mut Env<'_>, insn: Alu, src: RegState) -> Check {
 /// The constant by which `dst` now differs from the scalars it is linked to, so that a later
 /// branch on one of them still says something about it: `r1 = r2; r1 += 1; if r2 < 1000`.
 ///
-/// None where the link must go. 
-fn link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState, umax_before: u64) -> Option<i32> {
+/// None where the link must go.
+fn link_delta(
+    env: &Env<'_>,
+    insn: Alu,
+    dst: &RegState,
+    src: &RegState,
+    umax_before: u64,
+) -> Option<i32> {
     let narrow = insn.width == Width::W32;
     let self_op = insn.src == Some(insn.dst);
     if !env.kernel.features.add_const_keeps_self_link {
@@ -236,7 +243,11 @@ fn link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState, umax_bef
     if !env.bpf_capable || dst.id == 0 || !src.is_const(narrow) || self_op {
         return None;
     }
-    let v = if narrow { src.var_off.subreg().value as u32 as i32 as i64 } else { src.var_off.value as i64 };
+    let v = if narrow {
+        src.var_off.subreg().value as u32 as i32 as i64
+    } else {
+        src.var_off.value as i64
+    };
     let v = i32::try_from(v).ok()?;
     // The upper half is cut by a 32-bit addition: the linked value must not have had one.
     if narrow && umax_before > u32::MAX as u64 {
@@ -289,7 +300,12 @@ fn is_computable(insn: Alu, src: &RegState) -> bool {
 }
 
 /// `dst = dst op src`, both scalars.
-fn adjust_scalar_min_max_vals(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, src: &RegState) -> Check {
+fn adjust_scalar_min_max_vals(
+    env: &mut Env<'_>,
+    insn: Alu,
+    dst: &mut RegState,
+    src: &RegState,
+) -> Check {
     if !is_computable(insn, src) {
         dst.mark_unknown(env.bpf_capable);
         return Ok(());

@@ -12,7 +12,8 @@ use super::alu::is_pointer_value;
 use super::links::{collect_linked_regs, sync_linked_regs, LinkedRegs};
 use super::mark::{mark_not_null, reg_bounds_sanity_check};
 use super::null_check::{
-    is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers, Records,
+    is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers,
+    Records,
 };
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};

@@ -53,7 +53,8 @@ pub fn mark_btf_ld_reg(
     match base {
         RegBase::Scalar => mark_reg_unknown(env, r),
         RegBase::BtfId => {
-            let id = if flags.intersects(TypeFlags::PTR_MAYBE_NULL) { Some(env.new_id()) } else { None };
+            let id =
+                if flags.intersects(TypeFlags::PTR_MAYBE_NULL) { Some(env.new_id()) } else { None };
             let reg = env.reg_mut(r);
             reg.mark_known_zero();
             reg.ty = RegType::with(RegBase::BtfId, flags);
@@ -69,7 +70,11 @@ pub fn mark_btf_ld_reg(
             reg.set_mem_size(0);
         }
         other => {
-            verbose!(env, "verifier bug: unexpected reg_type {} in mark_btf_ld_reg\n\n", other as u32);
+            verbose!(
+                env,
+                "verifier bug: unexpected reg_type {} in mark_btf_ld_reg\n\n",
+                other as u32
+            );
             return Err(Errno::EFAULT.into());
         }
     }

@@ -72,7 +72,12 @@ pub(super) fn adjust_ptr_min_max_vals(
             sub(env, &mut dst, &ptr, &off);
         }
         AluCode::And | AluCode::Or | AluCode::Xor => {
-            verbose!(env, "R{} bitwise operator {} on pointer prohibited\n", insn.dst.0, insn.operator());
+            verbose!(
+                env,
+                "R{} bitwise operator {} on pointer prohibited\n",
+                insn.dst.0,
+                insn.operator()
+            );
             return Err(Errno::EACCES.into());
         }
         _ => {
