@@ -260,7 +260,9 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
     of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count());
     of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count());
     let logs = judged.iter().filter(|(_, c)| c.logs_compared && c.log_difference.is_none());
-    of("level-2 logs equal", logs.count());
+    if args.max_log != 0 {
+        of("level-2 logs equal", logs.count());
+    }
     if args.time {
         print_times(&compared);
     }
