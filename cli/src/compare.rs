@@ -39,6 +39,9 @@ pub struct Args {
     /// Largest kernel log compared, MiB; 0 compares verdicts, messages and counters only.
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     max_log: usize,
+    /// Log level compared: 1 the failing path, 2 every path, 4 statistics; may be added up.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..8))]
+    log_level: u32,
     /// Programs that differ to show.
     #[arg(long, value_name = "N", default_value_t = 20)]
     show: usize,
@@ -137,7 +140,11 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
                 log_limit: 0,
                 caps: Capabilities::ALL,
             };
-            let options = CompareOptions { max_log: args.max_log << 20, time: args.time };
+            let options = CompareOptions {
+                log_level: args.log_level,
+                max_log: args.max_log << 20,
+                time: args.time,
+            };
             let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 compare(p, &config, &mut session, options).map_err(|e| e.to_string())
             }));
@@ -261,7 +268,7 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
     of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count());
     let logs = judged.iter().filter(|(_, c)| c.logs_compared && c.log_difference.is_none());
     if args.max_log != 0 {
-        of("level-2 logs equal", logs.count());
+        of("logs equal", logs.count());
     }
     if args.time {
         print_times(&compared);

@@ -67,7 +67,7 @@ pub struct Comparison {
     pub our_stats: Stats,
     pub kernel_stats: Option<Stats>,
     pub kernel_errno: Option<i32>,
-    /// First line that differs at level 2; None also where the kernel's log was too long to ask for.
+    /// First line that differs; None also where the kernel's log was too long to ask for.
     pub log_difference: Option<Difference>,
     /// False where the kernel's log was asked for at a lower level because of its size.
     pub logs_compared: bool,
@@ -97,7 +97,9 @@ fn counters(s: &Stats) -> [u32; 4] {
 /// What to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareOptions {
-    /// Largest level-2 log compared, bytes; 0 compares no logs, only verdicts, messages and counters.
+    /// Log level compared, as BPF_PROG_LOAD takes it: 1, 2, 4 or their sum.
+    pub log_level: u32,
+    /// Largest log compared, bytes; 0 compares no logs, only verdicts, messages and counters.
     pub max_log: usize,
     /// Time both on a quiet run as well.
     pub time: bool,
@@ -112,14 +114,14 @@ pub fn compare(
 ) -> Result<Comparison, KernelError> {
     let (level, max_log) = match options.max_log {
         0 => (kernel::LOG_STATS, 1 << 20),
-        n => (kernel::LOG_LEVEL2 | kernel::LOG_STATS, n),
+        n => (options.log_level, n),
     };
     let theirs = session.judge(program, &LoadOptions { log_level: level, max_log })?;
     if theirs.errno == Some(1) && theirs.log.is_empty() {
         let why = "the running kernel refuses it before it verifies (EPERM without a log)";
         return Err(KernelError::Program(why.to_string()));
     }
-    let logs_compared = theirs.log_level & kernel::LOG_LEVEL2 != 0;
+    let logs_compared = options.max_log != 0 && theirs.log_level == options.log_level;
     let our_level = LogLevel(theirs.log_level);
     let config = Config { log_level: our_level, log_limit: 0, ..config.clone() };
     let ours = verify(program, &config);
