@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use bpfassay_diag::log::message_lines;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, ProgType};
@@ -148,11 +147,6 @@ pub fn insn_text(insns: &[RawInsn], idx: u32) -> Option<String> {
     let next = insns.get(idx as usize + 1).copied();
     let names = LogNames { btfs: &[], may_leak_pointers: true };
     Some(bpfassay_isa::disasm::Text { insn, next, names: &names }.to_string())
-}
-
-/// Message lines of a log, for callers that compare with a kernel's.
-pub fn message_block(log: &str) -> Vec<String> {
-    message_lines(log).into_iter().map(str::to_string).collect()
 }
 
 /// SHA-256 in hexadecimal.
