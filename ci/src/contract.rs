@@ -40,7 +40,7 @@ pub struct ObjectError {
 }
 
 /// One program, judged as if loaded alone.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Clone, Debug)]
 pub struct ProgramReport {
     pub name: String,
     pub section: String,
@@ -108,7 +108,7 @@ pub struct ProgramStats {
 }
 
 /// What the text report shows beside the contract.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Detail {
     /// Log at the level asked for.
     pub log: String,
