@@ -13,4 +13,5 @@ pub mod profile;
 pub mod raw;
 pub mod record;
 pub mod runtime;
+pub mod selftests;
 pub mod testrun;

@@ -1,0 +1,291 @@
+//! What a test program's BTF says is expected of it (`parse_test_spec` of `test_loader.c`).
+//!
+//! The annotations are DECL_TAGs on the program's function.  Numbers in front of a message only keep tags apart.
+
+use bpfassay_object::btf::{Btf, BtfKind};
+use bpfassay_object::model::ProgFlags;
+
+use super::pattern::Pattern;
+
+/// The loader takes any value for a result that is a pointer (`POINTER_VALUE` of `bpf_misc.h`).
+pub const ANY_RETVAL: i32 = 0x0bad_cafe;
+/// Bytes of zeros a program with an expected result is run on (`TEST_DATA_LEN`).
+pub const RUN_DATA_LEN: usize = 64;
+
+/// `prog_flags` bits, and their names in a tag.
+const FLAGS: [(&str, u32); 8] = [
+    ("BPF_F_STRICT_ALIGNMENT", 1 << 0),
+    ("BPF_F_ANY_ALIGNMENT", 1 << 1),
+    ("BPF_F_TEST_RND_HI32", 1 << 2),
+    ("BPF_F_TEST_STATE_FREQ", 1 << 3),
+    ("BPF_F_SLEEPABLE", 1 << 4),
+    ("BPF_F_XDP_HAS_FRAGS", 1 << 5),
+    ("BPF_F_XDP_DEV_BOUND_ONLY", 1 << 6),
+    ("BPF_F_TEST_REG_INVARIANTS", 1 << 7),
+];
+/// Flags that the test loader sets unless a tag takes them away (`testing_prog_flags`).
+const TESTING_FLAGS: u32 = 1 << 2 | 1 << 7;
+
+/// Expectations of one way to load (as root, or without capabilities).
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// A tag asks for this way to load.
+    pub asked: bool,
+    /// What a tag says of the verdict: true for success.
+    pub verdict: Option<bool>,
+    /// Messages of the verifier's log, in order.
+    pub messages: Vec<Pattern>,
+    pub retval: Option<i32>,
+    /// Patterns over rewritten instructions, machine code and the program's streams: counted, not matched.
+    pub xlated: usize,
+    pub jited: usize,
+    pub streams: usize,
+}
+
+/// Everything the tags of one program say.
+#[derive(Clone, Debug, Default)]
+pub struct Annotations {
+    pub description: Option<String>,
+    pub privileged: Expected,
+    pub unprivileged: Expected,
+    /// Level of the log the messages are expected in; at 0 there is a log (of level 1) only where the load fails.
+    pub log_level: u32,
+    flags_set: u32,
+    flags_cleared: u32,
+    /// Not a test of its own: loaded for others.
+    pub auxiliary: bool,
+    /// Architectures named, as in the tag (`X86_64`); none means all.
+    pub arches: Vec<String>,
+    /// Only with (true) or without (false) a JIT.
+    pub jited: Option<bool>,
+    /// File of types to resolve against instead of the kernel's.
+    pub btf_path: Option<String>,
+    /// Tags of this family that could not be read.
+    pub unread: Vec<String>,
+}
+
+impl Annotations {
+    /// Reads the tags of program `name`; nothing where the BTF has no such function.
+    pub fn of(btf: &Btf, name: &str) -> Annotations {
+        let mut out = Annotations::default();
+        let Some(func) = btf.find_by_name_kind(name, BtfKind::Func) else { return out };
+        for tag in btf.decl_tags(func, -1) {
+            let Some(body) = tag.strip_prefix("comment:") else { continue };
+            if let Err(why) = out.read(body) {
+                out.unread.push(format!("{body}: {why}"));
+            }
+        }
+        out
+    }
+
+    /// Some tag says what should happen as root: then there is an expectation, success unless a tag says failure.
+    pub fn expects_success(&self) -> Option<bool> {
+        if self.auxiliary || !self.privileged.asked {
+            return None;
+        }
+        Some(self.privileged.verdict.unwrap_or(true))
+    }
+
+    /// True if the test is meant for this architecture (`x86_64`, `aarch64`) with a JIT.
+    pub fn applies_to(&self, arch: &str) -> bool {
+        let tag = match arch {
+            "x86_64" => "X86_64",
+            "aarch64" => "ARM64",
+            "riscv64" => "RISCV64",
+            other => other,
+        };
+        (self.arches.is_empty() || self.arches.iter().any(|a| a == tag))
+            && self.jited != Some(false)
+    }
+
+    /// The flags the test loader would add to a program's own, the loader's defaults among them.
+    pub fn flags(&self, own: ProgFlags) -> ProgFlags {
+        let bits = (TESTING_FLAGS & !self.flags_cleared) | self.flags_set;
+        with_flag_bits(own, bits)
+    }
+
+    /// Level of the log that the messages are looked for in, given the verdict; 0 is no log at all.
+    pub fn message_level(&self, accepted: bool) -> u32 {
+        match (self.log_level, accepted) {
+            // libbpf asks again, with words, when a quiet load fails.
+            (0, false) => 1,
+            (n, _) => n,
+        }
+    }
+
+    fn read(&mut self, body: &str) -> Result<(), String> {
+        if let Some(rest) = body.strip_prefix("test_expect_") {
+            return self.read_expectation(rest);
+        }
+        if let Some(mode) = body.strip_prefix("load_mode=") {
+            self.jited = Some(match mode {
+                "jited" => true,
+                "no_jited" => false,
+                _ => return Err("neither jited nor no_jited".to_string()),
+            });
+            return Ok(());
+        }
+        let Some(rest) = body.strip_prefix("test_") else { return Ok(()) };
+        let (key, value) = rest.split_once('=').unwrap_or((rest, ""));
+        match key {
+            "description" => self.description = Some(value.to_string()),
+            "auxiliary" => (self.auxiliary, self.privileged.asked) = (true, true),
+            "auxiliary_unpriv" => (self.auxiliary, self.unprivileged.asked) = (true, true),
+            "log_level" => self.log_level = number(value)? as u32,
+            "prog_flags" => return self.read_flag(value),
+            "retval" => set_retval(&mut self.privileged, value)?,
+            "retval_unpriv" => set_retval(&mut self.unprivileged, value)?,
+            "arch" => self.arches.push(value.to_string()),
+            "btf_path" => self.btf_path = Some(value.to_string()),
+            "caps_unpriv" => self.unprivileged.asked = true,
+            "jited" => self.privileged.jited += 1,
+            "jited_unpriv" => self.unprivileged.jited += 1,
+            _ => return Err("not a tag of 6.18".to_string()),
+        }
+        Ok(())
+    }
+
+    fn read_expectation(&mut self, rest: &str) -> Result<(), String> {
+        let (key, value) = match rest.split_once('=') {
+            // A counter stands between the key and the text.
+            Some((key, counted)) => (key, counted.split_once('=').map(|(_, text)| text)),
+            None => (rest, None),
+        };
+        let (key, mode) = match key.strip_suffix("_unpriv") {
+            Some(key) => (key, &mut self.unprivileged),
+            None => (key, &mut self.privileged),
+        };
+        let text = value.ok_or("no text");
+        match key {
+            "success" | "failure" => {
+                (mode.verdict, mode.asked) = (Some(key == "success"), true);
+                return Ok(());
+            }
+            "msg" | "not_msg" => mode.messages.push(Pattern::new(text?, key == "not_msg")?),
+            "xlated" => mode.xlated += usize::from(text? != "..."),
+            "stderr" | "stdout" => {
+                mode.streams += usize::from(text? != "...");
+                return Ok(());
+            }
+            _ => return Err("not a tag of 6.18".to_string()),
+        }
+        mode.asked = true;
+        Ok(())
+    }
+
+    fn read_flag(&mut self, value: &str) -> Result<(), String> {
+        let (clear, name) = match value.strip_prefix('!') {
+            Some(name) => (true, name),
+            None => (false, value),
+        };
+        let bits = match FLAGS.iter().find(|(n, _)| *n == name) {
+            Some((_, bit)) => *bit,
+            None => number(name)? as u32,
+        };
+        if clear {
+            self.flags_cleared |= bits;
+            self.flags_set &= !bits;
+        } else {
+            self.flags_set |= bits;
+        }
+        Ok(())
+    }
+}
+
+/// Adds `prog_flags` bits to a program's flags.
+pub fn with_flag_bits(own: ProgFlags, bits: u32) -> ProgFlags {
+    let on = |n: u32| bits & 1 << n != 0;
+    ProgFlags {
+        strict_alignment: own.strict_alignment || on(0),
+        any_alignment: own.any_alignment || on(1),
+        test_rnd_hi32: own.test_rnd_hi32 || on(2),
+        test_state_freq: own.test_state_freq || on(3),
+        sleepable: own.sleepable || on(4),
+        xdp_has_frags: own.xdp_has_frags || on(5),
+        xdp_dev_bound_only: own.xdp_dev_bound_only || on(6),
+        test_reg_invariants: own.test_reg_invariants || on(7),
+    }
+}
+
+fn set_retval(mode: &mut Expected, text: &str) -> Result<(), String> {
+    mode.retval = Some(match text {
+        "_INT_MIN" => i32::MIN,
+        _ => number(text)? as i32,
+    });
+    mode.asked = true;
+    Ok(())
+}
+
+/// Decimal with a sign, or hexadecimal behind `0x`.
+fn number(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("`{text}` is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Annotations;
+
+    fn read(tags: &[&str]) -> Annotations {
+        let mut out = Annotations::default();
+        for t in tags {
+            if let Err(e) = out.read(t) {
+                out.unread.push(e);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn verdicts_of_both_ways() {
+        let a = read(&["test_expect_failure", "test_expect_success_unpriv"]);
+        assert_eq!(a.expects_success(), Some(false));
+        assert_eq!(a.unprivileged.verdict, Some(true));
+        assert_eq!(read(&["test_log_level=2"]).expects_success(), None);
+        assert_eq!(read(&["test_retval=7"]).expects_success(), Some(true));
+        assert_eq!(read(&["test_auxiliary"]).expects_success(), None);
+    }
+
+    #[test]
+    fn messages_lose_their_counter_only() {
+        let a = read(&["test_expect_msg=12=a=b", "test_expect_not_msg=13=c"]);
+        let texts: Vec<_> =
+            a.privileged.messages.iter().map(|m| (m.text.as_str(), m.negative)).collect();
+        assert_eq!(texts, [("a=b", false), ("c", true)]);
+    }
+
+    #[test]
+    fn flags_are_added_and_taken_away() {
+        let a = read(&["test_prog_flags=BPF_F_STRICT_ALIGNMENT"]).flags(Default::default());
+        assert!(a.strict_alignment && a.test_rnd_hi32 && a.test_reg_invariants);
+        let a = read(&["test_prog_flags=!BPF_F_TEST_REG_INVARIANTS"]).flags(Default::default());
+        assert!(!a.test_reg_invariants && a.test_rnd_hi32);
+    }
+
+    #[test]
+    fn results_and_levels() {
+        let a = read(&["test_retval=_INT_MIN"]);
+        assert_eq!(a.privileged.retval, Some(i32::MIN));
+        assert_eq!(read(&["test_retval=0xbadcafe"]).privileged.retval, Some(super::ANY_RETVAL));
+        assert_eq!(read(&["test_retval=-1"]).privileged.retval, Some(-1));
+        assert_eq!((a.message_level(true), a.message_level(false)), (0, 1));
+        assert_eq!(read(&["test_log_level=2"]).message_level(true), 2);
+    }
+
+    #[test]
+    fn unknown_tags_are_named() {
+        assert_eq!(read(&["test_expect_wonder", "test_new=1", "test_log_level=x"]).unread.len(), 3);
+        assert!(read(&["tag_of_someone_else"]).unread.is_empty());
+    }
+
+    #[test]
+    fn architectures() {
+        let a = read(&["test_arch=X86_64", "test_arch=ARM64"]);
+        assert!(a.applies_to("x86_64") && a.applies_to("aarch64") && !a.applies_to("riscv64"));
+        assert!(!read(&["load_mode=no_jited"]).applies_to("x86_64"));
+    }
+}
