@@ -393,7 +393,7 @@ fn dump(engine: &Interp) -> Value {
     let one = |map: &Map| {
         let shape = map.shape();
         let mut elements: Vec<Value> = map
-            .entries(rt.world.cpu)
+            .entries(&rt.mem, rt.world.cpu)
             .into_iter()
             .map(|(key, at)| {
                 let value = rt.mem.slice(at, shape.value_size).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::engine::{Input, Instance, Outcome};
 use crate::engines::code::Code;
 use crate::engines::interp::{NoTrace, Thread, Tracer};
 use crate::runtime::helpers::HelperSet;
-use crate::runtime::memory::{Access, Memory, Region, RegionKind};
+use crate::runtime::memory::{Access, Region, RegionKind};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
 
@@ -37,7 +37,7 @@ impl RawInterp {
         let region = Region::new(RegionKind::Input, Access::ReadWrite, input.data.clone());
         let memory = rt.mem.add(region);
         // Without memory the suite passes a null pointer.
-        let base = memory.filter(|_| len > 0).map_or(0, |id| Memory::addr(id, 0));
+        let base = memory.filter(|_| len > 0).map_or(0, |id| rt.mem.addr(id, 0));
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
         let start = Instant::now();

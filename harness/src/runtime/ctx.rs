@@ -8,7 +8,7 @@
 use bpfassay_spec::ProgType;
 
 use super::maps::errno::{E2BIG, EINVAL, ENOMEM};
-use super::memory::{Access, Memory, PointerField, Region, RegionId, RegionKind};
+use super::memory::{Access, PointerField, Region, RegionId, RegionKind};
 use super::packet::{Buffer, Packet};
 use super::Runtime;
 use crate::engine::Input;
@@ -197,13 +197,13 @@ fn prepare_skb(
     if let Some(g) = &given {
         take_skb_input(&mut view, g, packet.len())?;
     }
-    let sk = PointerField { off: skb::SK, size: 8, value: Memory::addr(sock, 0) };
+    let sk = PointerField { off: skb::SK, size: 8, value: rt.mem.addr(sock, 0) };
     let ctx = Region::new(RegionKind::Ctx, Access::ReadWrite, view);
     let ctx = add(rt, ctx.with_pointers(vec![sk]))?;
     rt.ctx = Some(ctx);
     packet.show(&mut rt.mem, rt.ctx);
     rt.packet = Some(packet);
-    Ok(Prepared { ctx: Memory::addr(ctx, 0), shape: CtxShape::Skb { is_l2 }, given })
+    Ok(Prepared { ctx: rt.mem.addr(ctx, 0), shape: CtxShape::Skb { is_l2 }, given })
 }
 
 /// A frame of IP must hold the whole header; 6.18.44 refuses it otherwise, 6.18.15 does not yet.
@@ -369,7 +369,7 @@ fn prepare_xdp(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
     };
     packet.show(&mut rt.mem, rt.ctx);
     rt.packet = Some(packet);
-    Ok(Prepared { ctx: Memory::addr(ctx, 0), shape: CtxShape::Xdp, given })
+    Ok(Prepared { ctx: rt.mem.addr(ctx, 0), shape: CtxShape::Xdp, given })
 }
 
 /// `xdp_convert_md_to_buff` in a world whose only device is loopback, with one receive queue.
@@ -410,7 +410,7 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
     let ctx = add(rt, Region::new(RegionKind::Ctx, Access::ReadWrite, bytes))?;
     rt.ctx = Some(ctx);
     let shape = CtxShape::Plain { hands_back: t == Syscall };
-    Ok(Prepared { ctx: Memory::addr(ctx, 0), shape, given: None })
+    Ok(Prepared { ctx: rt.mem.addr(ctx, 0), shape, given: None })
 }
 
 /// `bpf_ctx_init`: the given context cut or padded to `max`; what is cut off must be zero.
@@ -427,7 +427,11 @@ fn given_ctx(input: &Input, max: usize) -> Result<Option<Vec<u8>>, Refusal> {
 }
 
 fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
-    rt.add_input(region).ok_or(Refusal::Unsupported("this much memory"))
+    let what = match region.kind {
+        RegionKind::Packet if rt.mem.is_native() => "packet memory below 4 GiB on this host",
+        _ => "this much memory",
+    };
+    rt.add_input(region).ok_or(Refusal::Unsupported(what))
 }
 
 fn put(to: &mut [u8], at: usize, bytes: &[u8]) {

@@ -1,13 +1,24 @@
-//! Memory a program may touch: numbered regions behind tagged addresses.
+//! Memory a program may touch: numbered regions behind tagged or native addresses.
 //!
-//! An address is `TAG | region << 32 | offset`.  It looks like a kernel
-//! address (negative as a signed number, never null), finds its region without
-//! a search, and an overflow of one region can never reach another.  Knows no
-//! instruction and no helper.
+//! In checked mode an address is `TAG | region << 32 | offset`.  It looks like a
+//! kernel address (negative as a signed number, never null), finds its region
+//! without a search, and an overflow of one region can never reach another.
+//!
+//! In native mode ([`Memory::native`]) it is where the byte really stands, and
+//! accesses are made without looking: engines without run-time checks run there,
+//! with programs the verifier accepted.  Packets lie below 4 GiB, so that the
+//! 32-bit fields of a context hold their addresses.  What stands for something
+//! that is never accessed (a map, a function) keeps its tagged address.
+//!
+//! Knows no instruction and no helper.
+#![allow(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bpfassay_isa::Size;
+
+use super::buffer::Buffer;
 
 /// High bits of every address; the bits below hold region (15) and offset (32).
 const TAG: u64 = 0xffff_8000_0000_0000;
@@ -78,7 +89,7 @@ pub struct PointerField {
 pub struct Region {
     pub kind: RegionKind,
     pub access: Access,
-    bytes: Vec<u8>,
+    bytes: Buffer,
     /// Accessible part: offsets `low..high`.
     low: u32,
     high: u32,
@@ -88,14 +99,34 @@ pub struct Region {
     stride: u32,
     element: u32,
     pointers: Vec<PointerField>,
+    /// Pointers stand in the bytes themselves.
+    is_native: bool,
 }
 
 impl Region {
     pub fn new(kind: RegionKind, access: Access, bytes: Vec<u8>) -> Region {
+        Region::of(kind, access, Buffer::copied(&bytes))
+    }
+
+    /// Zero bytes, which take no memory until they are touched; None where there is no room.
+    pub fn zeroed(kind: RegionKind, access: Access, len: usize) -> Option<Region> {
+        Some(Region::of(kind, access, Buffer::zeroed(len)?))
+    }
+
+    fn of(kind: RegionKind, access: Access, bytes: Buffer) -> Region {
         let high = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let pointers = Vec::new();
-        let is_plain = access == Access::ReadWrite;
-        Region { kind, access, bytes, low: 0, high, is_plain, stride: 0, element: 0, pointers }
+        Region {
+            kind,
+            access,
+            bytes,
+            low: 0,
+            high,
+            is_plain: access == Access::ReadWrite,
+            stride: 0,
+            element: 0,
+            pointers: Vec::new(),
+            is_native: false,
+        }
     }
 
     /// Elements of `element` bytes, `stride` apart; an access may not leave its element.
@@ -112,7 +143,7 @@ impl Region {
     }
 
     pub fn with_pointers(mut self, pointers: Vec<PointerField>) -> Region {
-        self.set_pointers(pointers);
+        pointers.into_iter().for_each(|p| self.set_pointer(p));
         self
     }
 
@@ -126,9 +157,36 @@ impl Region {
         (self.low, self.high)
     }
 
-    pub fn set_pointers(&mut self, pointers: Vec<PointerField>) {
-        self.is_plain &= pointers.is_empty();
-        self.pointers = pointers;
+    /// Gives a field its value, which may have had another.
+    pub fn set_pointer(&mut self, p: PointerField) {
+        self.is_plain = false;
+        self.pointers.retain(|old| old.off != p.off);
+        self.pointers.push(p);
+        if self.is_native {
+            self.write_pointer(p);
+        }
+    }
+
+    fn write_pointer(&mut self, p: PointerField) {
+        let (at, bytes) = (p.off as usize, p.value.to_le_bytes());
+        let bytes = bytes.get(..p.size as usize).unwrap_or(&bytes);
+        if let Some(to) = self.bytes.get_mut(at..at + bytes.len()) {
+            to.copy_from_slice(bytes);
+        }
+    }
+
+    /// Makes the region's address what a program sees; false where it cannot be that.
+    fn become_native(&mut self) -> bool {
+        if self.kind == RegionKind::Packet {
+            let Some(mut low) = Buffer::low(self.bytes.len()) else { return false };
+            low.copy_from_slice(&self.bytes);
+            self.bytes = low;
+        }
+        self.is_native = true;
+        for p in self.pointers.clone() {
+            self.write_pointer(p);
+        }
+        true
     }
 
     /// All bytes, those outside the window included.
@@ -136,7 +194,7 @@ impl Region {
         &self.bytes
     }
 
-    pub fn bytes_mut(&mut self) -> &mut Vec<u8> {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
 
@@ -224,33 +282,63 @@ impl fmt::Display for Fault {
 pub struct Memory {
     regions: Vec<Option<Region>>,
     free: Vec<u16>,
+    /// In native mode, the number of the region that begins at an address.
+    native: Option<BTreeMap<u64, u16>>,
 }
 
 impl Memory {
-    /// Adds a region; None when there are too many or it is too large.
-    pub fn add(&mut self, region: Region) -> Option<RegionId> {
+    /// Memory at its own addresses, where no access is checked.
+    ///
+    /// # Safety
+    /// Whoever hands an address to [`Memory::load`], [`Memory::store`], [`Memory::slice`]
+    /// or [`Memory::slice_mut`] knows that the verifier has checked it: it is that of a
+    /// live region and the access stays within.  [`Memory::probe`], [`Memory::readable`]
+    /// and [`Memory::locate`] take any number.
+    pub unsafe fn native() -> Memory {
+        Memory { native: Some(BTreeMap::new()), ..Memory::default() }
+    }
+
+    pub fn is_native(&self) -> bool {
+        self.native.is_some()
+    }
+
+    /// Adds a region; None when there are too many, it is too large, or, in native mode,
+    /// it is a packet and this host has no memory below 4 GiB.
+    pub fn add(&mut self, mut region: Region) -> Option<RegionId> {
         if region.bytes.len() > i32::MAX as usize {
             return None;
         }
-        if let Some(id) = self.free.pop() {
-            if let Some(slot) = self.regions.get_mut(id as usize) {
-                *slot = Some(region);
-            }
-            return Some(RegionId(id));
-        }
-        if self.regions.len() >= MAX_REGIONS {
+        if self.free.is_empty() && self.regions.len() >= MAX_REGIONS {
             return None;
         }
-        self.regions.push(Some(region));
-        u16::try_from(self.regions.len() - 1).ok().map(RegionId)
+        let is_native = self.native.is_some() && region.access != Access::Opaque;
+        if is_native && !region.become_native() {
+            return None;
+        }
+        let id = match self.free.pop() {
+            Some(id) => id,
+            None => {
+                self.regions.push(None);
+                u16::try_from(self.regions.len() - 1).ok()?
+            }
+        };
+        if let Some(index) = self.native.as_mut().filter(|_| is_native) {
+            index.insert(region.bytes.address(), id);
+        }
+        if let Some(slot) = self.regions.get_mut(id as usize) {
+            *slot = Some(region);
+        }
+        Some(RegionId(id))
     }
 
-    /// Gives the region back; its addresses lead nowhere until the number is reused.
+    /// Gives the region back; its addresses lead nowhere until they are used again.
     pub fn release(&mut self, id: RegionId) {
         let slot = self.regions.get_mut(id.0 as usize);
-        if slot.and_then(Option::take).is_some() {
-            self.free.push(id.0);
+        let Some(region) = slot.and_then(Option::take) else { return };
+        if let Some(index) = self.native.as_mut().filter(|_| region.is_native) {
+            index.remove(&region.bytes.address());
         }
+        self.free.push(id.0);
     }
 
     pub fn region(&self, id: RegionId) -> Option<&Region> {
@@ -261,17 +349,27 @@ impl Memory {
         self.regions.get_mut(id.0 as usize)?.as_mut()
     }
 
-    /// Address of an offset in a region.
+    /// Address of an offset in a region, as the program sees it.
     #[inline]
-    pub fn addr(id: RegionId, off: u32) -> u64 {
+    pub fn addr(&self, id: RegionId, off: u32) -> u64 {
+        if self.native.is_some() {
+            if let Some(r) = self.region(id).filter(|r| r.is_native) {
+                return r.bytes.address() + off as u64;
+            }
+        }
         TAG | (id.0 as u64) << 32 | off as u64
     }
 
-    /// Region and offset an address lies in, whether or not it is accessible.
+    /// Region and offset an address lies in (its end included), whether or not it is accessible.
     #[inline]
     pub fn locate(&self, addr: u64) -> Option<(RegionId, u32)> {
-        let id = RegionId(u16::try_from((addr ^ TAG) >> 32).ok()?);
-        self.region(id).map(|_| (id, addr as u32))
+        if let Ok(id) = u16::try_from((addr ^ TAG) >> 32) {
+            return self.region(RegionId(id)).map(|_| (RegionId(id), addr as u32));
+        }
+        let (start, id) = self.native.as_ref()?.range(..=addr).next_back()?;
+        let id = RegionId(*id);
+        let off = u32::try_from(addr - start).ok()?;
+        self.region(id).filter(|r| off as usize <= r.bytes.len()).map(|_| (id, off))
     }
 
     /// Kind of the region an address lies in.
@@ -282,17 +380,22 @@ impl Memory {
 
     #[inline]
     fn find(&self, addr: u64, len: u32) -> Option<(&Region, u32)> {
-        let id = usize::try_from((addr ^ TAG) >> 32).ok()?;
-        let r = self.regions.get(id)?.as_ref()?;
-        let off = addr as u32;
+        let (id, off) = self.locate(addr)?;
+        let r = self.region(id)?;
         (r.access != Access::Opaque && r.check(off, len)).then_some((r, off))
+    }
+
+    /// True where an access is made without looking.
+    #[inline]
+    fn is_trusted(&self, addr: u64) -> bool {
+        // Null pages and tagged addresses cost nothing to tell, and hold no region of ours.
+        self.native.is_some() && addr >= NULL_PAGE && (addr as i64) > 0
     }
 
     #[inline]
     fn find_mut(&mut self, addr: u64, len: u32) -> Option<(&mut Region, u32)> {
-        let id = usize::try_from((addr ^ TAG) >> 32).ok()?;
-        let r = self.regions.get_mut(id)?.as_mut()?;
-        let off = addr as u32;
+        let (id, off) = self.locate(addr)?;
+        let r = self.region_mut(id)?;
         (r.access == Access::ReadWrite && r.check(off, len)).then_some((r, off))
     }
 
@@ -314,6 +417,9 @@ impl Memory {
     #[inline(never)]
     fn load_slowly(&self, addr: u64, size: Size) -> Result<u64, Fault> {
         let len = size.bytes();
+        if self.is_trusted(addr) {
+            return self.slice(addr, len).map(little_endian);
+        }
         let Some((r, off)) = self.find(addr, len) else {
             return Err(self.fault(addr, len, false));
         };
@@ -338,6 +444,12 @@ impl Memory {
 
     #[inline(never)]
     fn store_slowly(&mut self, addr: u64, size: Size, value: u64) -> Result<(), Fault> {
+        if self.is_trusted(addr) {
+            let bytes = value.to_le_bytes();
+            let to = self.slice_mut(addr, size.bytes())?;
+            to.copy_from_slice(bytes.get(..to.len()).unwrap_or(&bytes));
+            return Ok(());
+        }
         if let Some((r, off)) = self.find_mut(addr, size.bytes()) {
             if r.write(off, size, value) {
                 return Ok(());
@@ -348,6 +460,17 @@ impl Memory {
 
     /// Bytes to read.
     pub fn slice(&self, addr: u64, len: u32) -> Result<&[u8], Fault> {
+        if self.is_trusted(addr) {
+            let at = std::ptr::with_exposed_provenance(addr as usize);
+            // SAFETY: in native mode the caller knows that these bytes are a live region's
+            // (see `native`), and no region is given back while `self` is borrowed.
+            return Ok(unsafe { std::slice::from_raw_parts(at, len as usize) });
+        }
+        self.probe(addr, len)
+    }
+
+    /// Bytes to read, of any number taken for an address: `bpf_probe_read` and its like.
+    pub fn probe(&self, addr: u64, len: u32) -> Result<&[u8], Fault> {
         self.find(addr, len)
             .and_then(|(r, off)| r.bytes.get(off as usize..off as usize + len as usize))
             .ok_or_else(|| self.fault(addr, len, false))
@@ -355,6 +478,11 @@ impl Memory {
 
     /// Bytes to write.
     pub fn slice_mut(&mut self, addr: u64, len: u32) -> Result<&mut [u8], Fault> {
+        if self.is_trusted(addr) {
+            let at = std::ptr::with_exposed_provenance_mut(addr as usize);
+            // SAFETY: as in `slice`; native code does not run while the slice is held.
+            return Ok(unsafe { std::slice::from_raw_parts_mut(at, len as usize) });
+        }
         // Found twice because the borrow of a failed search would outlive it.
         if self.find_mut(addr, len).is_none() {
             return Err(self.fault(addr, len, true));
@@ -395,6 +523,10 @@ impl Memory {
         };
         Fault { addr, len, write, why }
     }
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |v, b| v << 8 | *b as u64)
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@
 //! [`Callbacks`].  Nothing here reads a clock, a random source or the host:
 //! the [`World`] supplies them, so that a run repeats.
 
+pub mod buffer;
 pub mod checksum;
 pub mod ctx;
 pub mod helpers;
@@ -72,7 +73,11 @@ pub struct Runtime {
 
 impl Runtime {
     pub fn new(world: World, helpers: HelperSet) -> Runtime {
-        let mut mem = Memory::default();
+        Runtime::in_memory(Memory::default(), world, helpers)
+    }
+
+    /// A runtime in memory of either mode.
+    pub fn in_memory(mut mem: Memory, world: World, helpers: HelperSet) -> Runtime {
         // Slot numbers times 8, as large as a program may be.
         let code = mem.add(Region::new(RegionKind::Code, Access::Opaque, Vec::new()));
         Runtime {
@@ -125,13 +130,13 @@ impl Runtime {
             self.stacks.push(id);
         }
         let id = self.stacks.get(frame).ok_or(TrapKind::TooManyFrames)?;
-        Ok(Memory::addr(*id, STACK_SIZE))
+        Ok(self.mem.addr(*id, STACK_SIZE))
     }
 
     /// Address of the function that starts at this slot.
     pub fn code_addr(&self, slot: u32) -> Result<u64, Stop> {
         let id = self.code.ok_or(TrapKind::Unsupported("function address"))?;
-        Ok(Memory::addr(id, slot.wrapping_mul(8)))
+        Ok(self.mem.addr(id, slot.wrapping_mul(8)))
     }
 
     /// Slot of the function at this address.
@@ -144,7 +149,7 @@ impl Runtime {
     pub fn map_addr(&self, index: i32) -> Result<u64, Stop> {
         let map = usize::try_from(index).ok().and_then(|i| self.maps.get(i));
         let map = map.ok_or(TrapKind::Unsupported("map that the program does not have"))?;
-        Ok(Memory::addr(map.handle(), 0))
+        Ok(self.mem.addr(map.handle(), 0))
     }
 
     /// Address of byte `off` of the map's only value (`map_direct_value_addr`).
@@ -152,7 +157,7 @@ impl Runtime {
         let map = usize::try_from(index).ok().and_then(|i| self.maps.get(i));
         let region = map.and_then(Map::direct_value);
         let id = region.ok_or(TrapKind::Unsupported("address of this map's value"))?;
-        Ok(Memory::addr(id, off))
+        Ok(self.mem.addr(id, off))
     }
 
     /// Counts one `may_goto`; false when the budget is used up.
@@ -172,7 +177,7 @@ impl Runtime {
     pub fn lend(&mut self, bytes: &[u8]) -> Result<u64, Stop> {
         let region = Region::new(RegionKind::Object, Access::ReadOnly, bytes.to_vec());
         let id = self.mem.add(region).ok_or(TrapKind::Unsupported("this many objects"))?;
-        Ok(Memory::addr(id, 0))
+        Ok(self.mem.addr(id, 0))
     }
 
     /// Releases what [`Runtime::lend`] gave this address for.

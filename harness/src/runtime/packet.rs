@@ -98,19 +98,17 @@ impl Packet {
         if let Some(r) = mem.region_mut(self.region) {
             r.set_window(self.meta, self.end);
         }
+        let [data, end, meta] = [self.data, self.end, self.meta].map(|o| mem.addr(self.region, o));
         let Some(ctx) = ctx.and_then(|id| mem.region_mut(id)) else { return };
-        let at = |off| Memory::addr(self.region, off);
         let field = |off, value| PointerField { off, size: 4, value };
         let layout = match self.buffer {
             Buffer::Skb => SKB,
             Buffer::Xdp => XDP,
         };
         if self.is_direct {
-            ctx.set_pointers(vec![
-                field(layout.data, at(self.data)),
-                field(layout.data_end, at(self.end)),
-                field(layout.data_meta, at(self.meta)),
-            ]);
+            ctx.set_pointer(field(layout.data, data));
+            ctx.set_pointer(field(layout.data_end, end));
+            ctx.set_pointer(field(layout.data_meta, meta));
         }
         if self.buffer == Buffer::Skb {
             if let Some(len) = ctx.bytes_mut().get_mut(SKB_LEN..SKB_LEN + 4) {

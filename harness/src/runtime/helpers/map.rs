@@ -4,7 +4,6 @@ use super::{number, Call, Helper};
 use crate::engine::TrapKind;
 use crate::runtime::maps::errno::{E2BIG, EINVAL};
 use crate::runtime::maps::{Found, Unmodelled};
-use crate::runtime::memory::Memory;
 use crate::runtime::Stop;
 
 pub(super) const TABLE: &[(&str, Helper)] = &[
@@ -49,10 +48,10 @@ fn lookup_on(c: &mut Call<'_>, map: u64, key: u64, cpu: u32) -> Result<u64, Stop
     let key = c.bytes(key, c.sizes(m)?.0)?;
     let rt = &mut *c.rt;
     let Some(map) = rt.maps.get_mut(m) else { return Ok(0) };
-    Ok(match map.lookup(&key, cpu)? {
+    Ok(match map.lookup(&rt.mem, &key, cpu)? {
         Found::Nothing => 0,
         Found::Value(addr) => addr,
-        Found::Map(i) => rt.maps.get(i as usize).map_or(0, |m| Memory::addr(m.handle(), 0)),
+        Found::Map(i) => rt.maps.get(i as usize).map_or(0, |m| rt.mem.addr(m.handle(), 0)),
     })
 }
 
@@ -104,7 +103,7 @@ fn for_each(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     }
     let m = c.map(a[0])?;
     let cpu = c.rt.world.cpu;
-    let entries = c.rt.maps.get(m).map_or(Vec::new(), |map| map.entries(cpu));
+    let entries = c.rt.maps.get(m).map_or(Vec::new(), |map| map.entries(&c.rt.mem, cpu));
     let mut calls = 0;
     for (key, value) in entries {
         let key_at = c.rt.lend(&key)?;

@@ -21,15 +21,16 @@ impl Array {
         self.values
     }
 
-    fn addr(&self, shape: &Shape, i: usize, cpu: u32) -> u64 {
+    /// Offset of a value in the region.
+    fn at(&self, shape: &Shape, i: usize, cpu: u32) -> u32 {
         let cpu = if shape.is_percpu() { cpu % shape.cpus } else { 0 };
         let nth = cpu.wrapping_mul(shape.max_entries).wrapping_add(i as u32);
-        Memory::addr(self.values, nth.wrapping_mul(shape.stride()))
+        nth.wrapping_mul(shape.stride())
     }
 
-    pub fn lookup(&self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
+    pub fn lookup(&self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
         let i = index(key).filter(|i| *i < shape.max_entries as usize)?;
-        Some(self.addr(shape, i, cpu))
+        Some(mem.addr(self.values, self.at(shape, i, cpu)))
     }
 
     pub fn update(
@@ -53,13 +54,14 @@ impl Array {
         if flags & LOCK != 0 && shape.special.is_empty() {
             return -errno::EINVAL;
         }
-        write_value(shape, mem, self.values, self.addr(shape, i, cpu), value);
+        write_value(shape, mem, self.values, self.at(shape, i, cpu), value);
         0
     }
 
-    pub fn entries(&self, shape: &Shape, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+    pub fn entries(&self, shape: &Shape, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
         let key = |i: u32| i.to_le_bytes().to_vec();
-        (0..shape.max_entries).map(|i| (key(i), self.addr(shape, i as usize, cpu))).collect()
+        let addr = |i: u32| mem.addr(self.values, self.at(shape, i as usize, cpu));
+        (0..shape.max_entries).map(|i| (key(i), addr(i))).collect()
     }
 }
 
@@ -68,10 +70,10 @@ pub(super) fn write_value(
     shape: &Shape,
     mem: &mut Memory,
     region: RegionId,
-    addr: u64,
+    at: u32,
     value: &[u8],
 ) {
-    let start = addr as u32 as usize;
+    let start = at as usize;
     let end = start + shape.value_size as usize;
     let to = mem.region_mut(region).and_then(|r| r.bytes_mut().get_mut(start..end));
     if let Some(to) = to {

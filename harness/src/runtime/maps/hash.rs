@@ -55,16 +55,17 @@ impl Hash {
         })
     }
 
-    fn addr(&self, shape: &Shape, slot: u32, cpu: u32) -> u64 {
+    /// Offset of a value in the region.
+    fn at(&self, shape: &Shape, slot: u32, cpu: u32) -> u32 {
         let cpu = if shape.is_percpu() { cpu % shape.cpus } else { 0 };
         let nth = cpu.wrapping_mul(self.slots).wrapping_add(slot);
-        Memory::addr(self.values, nth.wrapping_mul(shape.stride()))
+        nth.wrapping_mul(shape.stride())
     }
 
-    pub fn lookup(&mut self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
+    pub fn lookup(&mut self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
         let slot = self.elements.get(key)?.slot;
         self.touch(shape, key);
-        Some(self.addr(shape, slot, cpu))
+        Some(mem.addr(self.values, self.at(shape, slot, cpu)))
     }
 
     /// Makes the element the most recently used one.
@@ -101,7 +102,7 @@ impl Hash {
             _ => {}
         }
         if let Some(slot) = old.filter(|_| is_in_place || flags & LOCK != 0) {
-            write_value(shape, mem, self.values, self.addr(shape, slot, cpu), value);
+            write_value(shape, mem, self.values, self.at(shape, slot, cpu), value);
             self.touch(shape, key);
             return 0;
         }
@@ -124,10 +125,10 @@ impl Hash {
         if shape.is_percpu() {
             let zero = vec![0; shape.value_size as usize];
             for other in 0..shape.cpus {
-                write_value(shape, mem, self.values, self.addr(shape, slot, other), &zero);
+                write_value(shape, mem, self.values, self.at(shape, slot, other), &zero);
             }
         }
-        write_value(shape, mem, self.values, self.addr(shape, slot, cpu), value);
+        write_value(shape, mem, self.values, self.at(shape, slot, cpu), value);
     }
 
     fn take_slot(&mut self, shape: &Shape) -> Option<u32> {
@@ -157,8 +158,10 @@ impl Hash {
         0
     }
 
-    pub fn entries(&self, shape: &Shape, cpu: u32) -> Vec<(Vec<u8>, u64)> {
-        let of = |(k, e): (&Box<[u8]>, &Element)| (k.to_vec(), self.addr(shape, e.slot, cpu));
+    pub fn entries(&self, shape: &Shape, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+        let of = |(k, e): (&Box<[u8]>, &Element)| {
+            (k.to_vec(), mem.addr(self.values, self.at(shape, e.slot, cpu)))
+        };
         let mut all: Vec<_> = self.elements.iter().map(of).collect();
         all.sort();
         all

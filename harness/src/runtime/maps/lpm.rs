@@ -39,8 +39,9 @@ impl Lpm {
         Ok(Lpm { values, nodes: BTreeMap::new(), free: Vec::new(), fresh: 0, max_prefix })
     }
 
-    fn addr(&self, shape: &Shape, slot: u32) -> u64 {
-        Memory::addr(self.values, slot.wrapping_mul(shape.stride()))
+    /// Offset of a value in the region.
+    fn at(shape: &Shape, slot: u32) -> u32 {
+        slot.wrapping_mul(shape.stride())
     }
 
     /// Prefix length and data of a key; None where the length is beyond the data.
@@ -50,10 +51,10 @@ impl Lpm {
         (len <= self.max_prefix).then_some((len, data))
     }
 
-    pub fn lookup(&self, shape: &Shape, key: &[u8]) -> Option<u64> {
+    pub fn lookup(&self, shape: &Shape, mem: &Memory, key: &[u8]) -> Option<u64> {
         let (len, data) = self.split(key)?;
         let longest = (0..=len).rev().find_map(|l| self.nodes.get(&(l, masked(data, l))))?;
-        Some(self.addr(shape, longest.slot))
+        Some(mem.addr(self.values, Lpm::at(shape, longest.slot)))
     }
 
     pub fn update(
@@ -83,7 +84,7 @@ impl Lpm {
                 self.fresh - 1
             }
         };
-        write_value(shape, mem, self.values, self.addr(shape, slot), value);
+        write_value(shape, mem, self.values, Lpm::at(shape, slot), value);
         self.nodes.insert(prefix, Node { slot, data });
         self.free.extend(old);
         0
@@ -100,11 +101,11 @@ impl Lpm {
         }
     }
 
-    pub fn entries(&self, shape: &Shape) -> Vec<(Vec<u8>, u64)> {
+    pub fn entries(&self, shape: &Shape, mem: &Memory) -> Vec<(Vec<u8>, u64)> {
         let of = |(p, n): (&Prefix, &Node)| {
             let mut key = p.0.to_le_bytes().to_vec();
             key.extend(&n.data);
-            (key, self.addr(shape, n.slot))
+            (key, mem.addr(self.values, Lpm::at(shape, n.slot)))
         };
         self.nodes.iter().map(of).collect()
     }

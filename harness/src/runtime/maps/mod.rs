@@ -112,7 +112,7 @@ impl Shape {
     fn values(&self, mem: &mut Memory, index: u32, count: u64) -> Option<RegionId> {
         let bytes = count.checked_mul(self.stride() as u64)?;
         let bytes = usize::try_from(bytes).ok().filter(|b| *b <= i32::MAX as usize)?;
-        let region = Region::new(RegionKind::MapValue(index), self.access(), vec![0; bytes]);
+        let region = Region::zeroed(RegionKind::MapValue(index), self.access(), bytes)?;
         mem.add(region.with_elements(self.value_size, self.stride()))
     }
 }
@@ -206,11 +206,11 @@ impl Map {
         }
     }
 
-    pub fn lookup(&mut self, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
+    pub fn lookup(&mut self, mem: &Memory, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
         Ok(match &mut self.kind {
-            Kind::Array(a) => found(a.lookup(&self.shape, key, cpu)),
-            Kind::Hash(h) => found(h.lookup(&self.shape, key, cpu)),
-            Kind::Lpm(l) => found(l.lookup(&self.shape, key)),
+            Kind::Array(a) => found(a.lookup(&self.shape, mem, key, cpu)),
+            Kind::Hash(h) => found(h.lookup(&self.shape, mem, key, cpu)),
+            Kind::Lpm(l) => found(l.lookup(&self.shape, mem, key)),
             Kind::Maps(m) => match index(key).and_then(|i| m.get(i)) {
                 Some(Some(inner)) => Found::Map(*inner),
                 _ => Found::Nothing,
@@ -320,11 +320,11 @@ impl Map {
     }
 
     /// Key and address of every element, arrays by index, others in the order of their keys.
-    pub fn entries(&self, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+    pub fn entries(&self, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
         match &self.kind {
-            Kind::Array(a) => a.entries(&self.shape, cpu),
-            Kind::Hash(h) => h.entries(&self.shape, cpu),
-            Kind::Lpm(l) => l.entries(&self.shape),
+            Kind::Array(a) => a.entries(&self.shape, mem, cpu),
+            Kind::Hash(h) => h.entries(&self.shape, mem, cpu),
+            Kind::Lpm(l) => l.entries(&self.shape, mem),
             _ => Vec::new(),
         }
     }

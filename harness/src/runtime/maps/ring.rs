@@ -56,7 +56,7 @@ impl Ring {
         let id = mem.add(Region::new(kind, Access::ReadWrite, bytes))?;
         self.producer += len;
         self.open.push(id);
-        Some(Memory::addr(id, 0))
+        Some(mem.addr(id, 0))
     }
 
     /// Ends a reserved record; false where none begins at this address.
