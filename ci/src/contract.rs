@@ -116,6 +116,10 @@ pub struct Detail {
     pub insn_text: Option<String>,
     /// What the loader decided on its own.
     pub notes: Vec<String>,
+    /// Deepest stack along a chain of calls, as the kernel holds it against its limit.
+    pub max_stack: u32,
+    /// Times each instruction slot was processed.
+    pub insn_visits: Vec<u32>,
 }
 
 /// Counts over all objects.

@@ -71,6 +71,8 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
             log: report.log,
             insn_text: insn_idx.and_then(|i| insn_text(&program.insns, i)),
             notes: program.notes.clone(),
+            max_stack: report.max_stack,
+            insn_visits: report.insn_visits,
         },
         ..blank(program)
     }

@@ -84,6 +84,10 @@ impl Tally {
                 == (s.insns_processed, s.max_states_per_insn, s.total_states, s.peak_states)
         });
         self.counters_equal += counters as usize;
+        let visits: u64 = report.detail.insn_visits.iter().map(|v| u64::from(*v)).sum();
+        if visits != u64::from(s.insns_processed) {
+            let _ = writeln!(self.wrong, "{name}: {visits} visits of {s:?}");
+        }
         let difference = diff(&report.detail.log, &truth.log);
         self.logs_equal += difference.is_none() as usize;
         if !listed {

@@ -110,37 +110,88 @@ fn sort_vars(btf: &mut Btf, id: u32) {
     }
 }
 
+/// A global variable whose value may be set before loading.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Global {
+    /// `.rodata`, `.data.name`, `.bss` …
+    pub section: String,
+    pub name: String,
+    /// Type of the variable in the object's BTF.
+    pub type_id: u32,
+    /// Bytes.
+    pub size: usize,
+    map: usize,
+    offset: usize,
+}
+
 impl Opened {
+    /// Every settable global variable, section by section, ascending by offset.  Sections beyond 64 MiB are cut there.
+    pub fn globals(&self) -> Vec<Global> {
+        let Some(btf) = &self.btf else { return Vec::new() };
+        let mut found = Vec::new();
+        for (map, m) in self.maps.iter().enumerate().filter(|(_, m)| m.kind.is_settable()) {
+            let datasec = btf.ty(m.def.btf_value_type_id).filter(|t| t.kind() == BtfKind::Datasec);
+            for v in datasec.into_iter().flat_map(|t| t.vars()) {
+                let (offset, size) = (v.offset as usize, v.size as usize);
+                let Some(var) = btf.ty(v.type_id).filter(|t| t.kind() == BtfKind::Var) else {
+                    continue;
+                };
+                if offset + size > (m.def.value_size as usize).min(MAX_INITIAL) {
+                    continue;
+                }
+                found.push(Global {
+                    section: m.def.source_name.clone(),
+                    name: var.name().to_string(),
+                    type_id: var.type_id(),
+                    size,
+                    map,
+                    offset,
+                });
+            }
+        }
+        found
+    }
+
+    /// The bytes of a variable as they stand.
+    pub fn global_bytes(&self, global: &Global) -> Vec<u8> {
+        let initial = self.maps.get(global.map).and_then(|m| m.initial.as_ref());
+        let known = initial.and_then(|d| d.get(global.offset..)).unwrap_or(&[]);
+        let mut bytes = known[..known.len().min(global.size)].to_vec();
+        bytes.resize(global.size, 0);
+        bytes
+    }
+
     /// Writes a global variable before loading (`.data*`, `.rodata*`, `.bss*`), as an application with a skeleton would.
     ///
     /// `value` may be shorter than the variable, not longer.
     pub fn set_global(&mut self, name: &str, value: &[u8]) -> Result<(), LoadError> {
         let fail = |what: &str| LoadError::new(K::Map, format!("global variable '{name}': {what}"));
-        let btf = self.btf.as_ref().ok_or_else(|| fail("the object has no BTF"))?;
-        let mut found = None;
-        for (i, map) in self.maps.iter().enumerate().filter(|(_, m)| m.kind.is_settable()) {
-            let datasec =
-                btf.ty(map.def.btf_value_type_id).filter(|t| t.kind() == BtfKind::Datasec);
-            let var = datasec.and_then(|t| t.vars().find(|v| btf.name(v.type_id) == name));
-            if let Some(v) = var {
-                found = Some((i, v));
-                break;
-            }
+        if self.btf.is_none() {
+            return Err(fail("the object has no BTF"));
         }
-        let (map, var) = found.ok_or_else(|| fail("not found"))?;
-        if value.len() > var.size as usize {
-            return Err(fail(&format!("is {} bytes, {} given", var.size, value.len())));
+        let global = self.globals().into_iter().find(|g| g.name == name);
+        self.write_global(&global.ok_or_else(|| fail("not found"))?, value)
+    }
+
+    /// Writes a variable that [`Opened::globals`] of this object named; as [`Opened::set_global`] otherwise.
+    pub fn write_global(&mut self, global: &Global, value: &[u8]) -> Result<(), LoadError> {
+        let fail = |what: &str| {
+            LoadError::new(K::Map, format!("global variable '{}': {what}", global.name))
+        };
+        if value.len() > global.size {
+            return Err(fail(&format!("is {} bytes, {} given", global.size, value.len())));
         }
-        let end = var.offset as usize + value.len();
-        if end > self.maps[map].def.value_size as usize || end > MAX_INITIAL {
+        let map = self.maps.get_mut(global.map).ok_or_else(|| fail("not of this object"))?;
+        let end = global.offset + value.len();
+        if end > (map.def.value_size as usize).min(MAX_INITIAL) {
             return Err(fail("lies outside its section"));
         }
-        let mut data = self.maps[map].initial.as_ref().map_or_else(Vec::new, |d| d.to_vec());
+        let mut data = map.initial.as_ref().map_or_else(Vec::new, |d| d.to_vec());
         if data.len() < end {
             data.resize(end, 0);
         }
-        data[var.offset as usize..end].copy_from_slice(value);
-        self.maps[map].initial = Some(std::sync::Arc::new(data));
+        data[global.offset..end].copy_from_slice(value);
+        map.initial = Some(std::sync::Arc::new(data));
         Ok(())
     }
 }

@@ -27,6 +27,7 @@ mod reloc;
 mod struct_ops;
 mod target;
 
+pub use data_sections::Global;
 pub use error::{LoadError, LoadErrorKind, Place};
 pub use link::{load, Entry, Object};
 pub use maps::Slot;

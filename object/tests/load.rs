@@ -130,6 +130,12 @@ fn globals_can_be_set_before_loading() {
     opened.set_global("zeroed", &[1; 12]).unwrap();
     assert!(opened.set_global("counter", &[0; 5]).is_err(), "longer than the variable");
     assert!(opened.set_global("no_such_variable", &[0]).is_err());
+    let globals = opened.globals();
+    let counter = globals.iter().find(|g| g.name == "counter").unwrap();
+    assert_eq!((counter.section.as_str(), counter.size), (".data", 4));
+    assert_eq!(opened.btf().unwrap().name(counter.type_id), "int");
+    assert_eq!(opened.global_bytes(counter), 42u32.to_le_bytes());
+    assert!(opened.write_global(counter, &[0; 5]).is_err(), "longer than the variable");
     let o = opened.link(&target(&kernel()));
     let map = |name: &str| o.maps.iter().find(|m| m.source_name == name).unwrap();
     let btf = o.btf.as_ref().unwrap();

@@ -48,6 +48,8 @@ pub struct InsnAux {
     pub ctx_field_size: u32,
     /// Visited by pass number; 0 for never.
     pub seen: u32,
+    /// Times processed (counted in `insns_processed`), over all paths and passes.
+    pub visits: u32,
     pub zext_dst: bool,
     pub nospec: bool,
     pub nospec_result: bool,
@@ -167,6 +169,8 @@ pub struct Env<'a> {
     pub prev_linfo: Option<u32>,
     pub stats: Stats,
     pub jmps_processed: u32,
+    /// Deepest stack along a chain of calls, private stacks left out, as far as the walk came.
+    pub max_stack: u32,
     pub prev_insn_processed: u32,
     pub prev_jmps_processed: u32,
     /// Number of times the main loop was started (`pass_cnt`).

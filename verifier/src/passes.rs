@@ -107,6 +107,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         prev_linfo: None,
         stats: Stats::default(),
         jmps_processed: 0,
+        max_stack: 0,
         prev_insn_processed: 0,
         prev_jmps_processed: 0,
         pass_cnt: 0,
@@ -172,6 +173,8 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
         quirk: env.quirk,
         stats: env.stats,
         stack_depths: env.subprogs.iter().map(|s| u32::from(s.stack_depth)).collect(),
+        max_stack: env.max_stack,
+        insn_visits: env.aux.iter().map(|a| a.visits).collect(),
         log: env.log.into_text(),
     }
 }
@@ -198,6 +201,8 @@ fn bare_report(stop: Stop) -> Report {
         quirk: None,
         stats: Stats::default(),
         stack_depths: Vec::new(),
+        max_stack: 0,
+        insn_visits: Vec::new(),
         log: String::new(),
     }
 }

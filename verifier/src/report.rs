@@ -34,6 +34,11 @@ pub struct Report {
     pub stats: Stats,
     /// Deepest stack in bytes per subprogram, main first (the log's `stack depth`).
     pub stack_depths: Vec<u32>,
+    /// Deepest stack in bytes along a chain of calls, rounded as the kernel does: what is held against
+    /// `MAX_BPF_STACK`.  0 if the program was rejected before the calls were walked.
+    pub max_stack: u32,
+    /// Times each instruction slot was processed; the sum is `insns_processed`.  Empty if the verifier did not start.
+    pub insn_visits: Vec<u32>,
     /// The log at the level asked for.
     pub log: String,
 }

@@ -121,6 +121,7 @@ impl Walk {
             return Ok(());
         }
         self.depth += own;
+        env.max_stack = env.max_stack.max(self.depth);
         if self.depth > MAX_STACK {
             let frames = self.callers.len() + 1;
             verbose!(env, "combined stack size of {} calls is {}. Too large\n", frames, self.depth);

@@ -53,6 +53,8 @@ fn count_insn(env: &mut Env<'_>) -> Check {
         return Err(Errno::EFAULT.into());
     }
     env.stats.insns_processed += 1;
+    let idx = env.insn_idx;
+    env.aux_mut(idx).visits += 1;
     if env.stats.insns_processed > COMPLEXITY_LIMIT_INSNS {
         verbose!(env, "BPF program is too large. Processed {} insn\n", env.stats.insns_processed);
         return Err(Errno::E2BIG.into());
