@@ -1,0 +1,258 @@
+//! The bytes being written, with labels, and the choice of jump lengths.
+//!
+//! Every jump is first written as if short.  [`CodeBuf::finish`] finds those that do
+//! not reach, moves the code apart, and has the backend write each jump for the distance it got.  On a
+//! processor whose jumps have one length, short and long are the same.
+
+/// A place in the code, bound once: slots of the program first, others after them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Label(pub u32);
+
+/// A position that moves with the code: offset, and fixups before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    off: u32,
+    fixups: u32,
+}
+
+const UNBOUND: Mark = Mark { off: u32::MAX, fixups: 0 };
+
+/// Something whose bytes depend on where its target ends up.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixup {
+    at: u32,
+    to: Label,
+    /// The backend's own number for what to write.
+    pub kind: u8,
+    /// Bytes when short and when long; for padding 0 and the alignment.
+    short: u8,
+    long: u8,
+    is_long: bool,
+    /// Reach of the short form, counted from its end.
+    reach: i32,
+}
+
+/// `kind` of padding.
+const PAD: u8 = u8::MAX;
+
+/// A target that was never bound, or code beyond 2 GiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unbound;
+
+#[derive(Debug, Default)]
+pub struct CodeBuf {
+    bytes: Vec<u8>,
+    pos: usize,
+    labels: Vec<Mark>,
+    fixups: Vec<Fixup>,
+    /// BPF registers that are read after the instruction being lowered, a bit each.
+    pub live: u16,
+}
+
+/// Bytes an instruction may take at once.
+const CHUNK: usize = 16;
+
+impl CodeBuf {
+    /// With room for `capacity` bytes and `slots` labels to begin with.
+    pub fn new(slots: usize, capacity: usize) -> CodeBuf {
+        CodeBuf {
+            bytes: vec![0; capacity + CHUNK],
+            pos: 0,
+            labels: vec![UNBOUND; slots + 1],
+            fixups: Vec::with_capacity(slots / 2 + 16),
+            live: u16::MAX,
+        }
+    }
+
+    /// Offset of the next byte, before jumps have found their lengths.
+    #[inline]
+    pub fn pos(&self) -> usize {
+        self.pos
+    }
+
+    /// Appends the first `len` of 16 bytes.
+    #[inline]
+    pub fn put(&mut self, chunk: [u8; CHUNK], len: usize) {
+        if self.pos + CHUNK > self.bytes.len() {
+            self.grow();
+        }
+        if let Some(to) = self.bytes.get_mut(self.pos..self.pos + CHUNK) {
+            to.copy_from_slice(&chunk);
+        }
+        self.pos += len.min(CHUNK);
+    }
+
+    #[inline]
+    pub fn put_u32(&mut self, word: u32) {
+        if self.pos + CHUNK > self.bytes.len() {
+            self.grow();
+        }
+        if let Some(to) = self.bytes.get_mut(self.pos..self.pos + 4) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        self.pos += 4;
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let to = self.bytes.len() * 2 + 4 * CHUNK;
+        self.bytes.resize(to, 0);
+    }
+
+    /// A label that is no slot.
+    pub fn new_label(&mut self) -> Label {
+        self.labels.push(UNBOUND);
+        Label(u32::try_from(self.labels.len() - 1).unwrap_or(u32::MAX))
+    }
+
+    #[inline]
+    pub fn bind(&mut self, label: Label) {
+        let mark = self.mark();
+        if let Some(l) = self.labels.get_mut(label.0 as usize) {
+            *l = mark;
+        }
+    }
+
+    #[inline]
+    pub fn is_bound(&self, label: Label) -> bool {
+        self.labels.get(label.0 as usize).is_some_and(|l| *l != UNBOUND)
+    }
+
+    #[inline]
+    pub fn mark(&self) -> Mark {
+        Mark { off: self.pos as u32, fixups: self.fixups.len() as u32 }
+    }
+
+    /// Reserves a place whose bytes [`Patch::patch`] writes: `short` bytes if the distance
+    /// from its end is within `reach` (`-reach - 1 ..= reach`), else `long`.
+    #[inline]
+    pub fn fixup(&mut self, kind: u8, to: Label, short: u8, long: u8, reach: i32) {
+        let at = self.pos as u32;
+        self.put([0; CHUNK], short as usize);
+        self.fixups.push(Fixup { at, to, kind, short, long, is_long: short == long, reach });
+    }
+
+    /// Makes the next position a multiple of `to`, a power of two up to 128.
+    pub fn align(&mut self, to: u8) {
+        let at = self.pos as u32;
+        let label = Label(u32::MAX);
+        self.fixups.push(Fixup {
+            at,
+            to: label,
+            kind: PAD,
+            short: 0,
+            long: to,
+            is_long: true,
+            reach: 0,
+        });
+    }
+
+    /// Chooses lengths and writes everything: the code, and where labels and marks went.
+    pub fn finish<P: Patch>(mut self) -> Result<Placed, Unbound> {
+        let mut shift = vec![0u32; self.fixups.len() + 1];
+        while self.lengthen(&mut shift)? {}
+        let mut out = vec![0u8; 0];
+        out.reserve(self.pos + shift.last().copied().unwrap_or(0) as usize + CHUNK);
+        let mut from = 0usize;
+        // Padding as it is, not as it might be.
+        let mut real = 0u32;
+        let mut pads = Vec::new();
+        for (i, f) in self.fixups.iter().enumerate() {
+            let at = f.at as usize;
+            out.extend_from_slice(self.bytes.get(from..at).ok_or(Unbound)?);
+            from = at + f.short as usize;
+            if let Some(s) = shift.get_mut(i) {
+                *s = real;
+            }
+            let start = out.len();
+            if f.kind == PAD {
+                let pad = start.wrapping_neg() & (f.long as usize - 1);
+                out.resize(start + pad, 0);
+                pads.push((start, pad));
+                real += pad as u32;
+            } else {
+                let len = if f.is_long { f.long } else { f.short };
+                out.resize(start + len as usize, 0);
+                real += (len - f.short) as u32;
+            }
+        }
+        out.extend_from_slice(self.bytes.get(from..self.pos).ok_or(Unbound)?);
+        if let Some(s) = shift.last_mut() {
+            *s = real;
+        }
+        for (start, pad) in pads {
+            P::pad(out.get_mut(start..start + pad).unwrap_or_default());
+        }
+        let mut placed = Placed { code: out, labels: self.labels, shift };
+        for (i, f) in self.fixups.iter().enumerate().filter(|(_, f)| f.kind != PAD) {
+            let start = f.at + placed.shift.get(i).copied().ok_or(Unbound)?;
+            let len = if f.is_long { f.long } else { f.short };
+            let to = placed.label(f.to).ok_or(Unbound)?;
+            let range = start as usize..start as usize + len as usize;
+            let at = placed.code.get_mut(range).ok_or(Unbound)?;
+            P::patch(f.kind, at, (to as i32).wrapping_sub(start as i32));
+        }
+        Ok(placed)
+    }
+
+    /// One round of lengthening jumps that do not reach; true if another is needed.
+    fn lengthen(&mut self, shift: &mut [u32]) -> Result<bool, Unbound> {
+        let mut sum = 0u32;
+        for (f, s) in self.fixups.iter().zip(shift.iter_mut()) {
+            *s = sum;
+            // Padding counts as the most it can be, so that distances only shrink.
+            let grown = match f.kind {
+                PAD => f.long - 1,
+                _ if f.is_long => f.long - f.short,
+                _ => 0,
+            };
+            sum += grown as u32;
+        }
+        if let Some(s) = shift.last_mut() {
+            *s = sum;
+        }
+        if self.pos + sum as usize > i32::MAX as usize {
+            return Err(Unbound);
+        }
+        let mut again = false;
+        for (f, s) in self.fixups.iter_mut().zip(shift.iter()) {
+            if f.is_long {
+                continue;
+            }
+            let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
+            let target = to.off + shift.get(to.fixups as usize).copied().ok_or(Unbound)?;
+            let distance = target as i32 - (f.at + s + f.short as u32) as i32;
+            if distance > f.reach || distance < -f.reach - 1 {
+                f.is_long = true;
+                again = true;
+            }
+        }
+        Ok(again)
+    }
+}
+
+/// Finished code.
+#[derive(Debug)]
+pub struct Placed {
+    pub code: Vec<u8>,
+    labels: Vec<Mark>,
+    shift: Vec<u32>,
+}
+
+impl Placed {
+    pub fn label(&self, l: Label) -> Option<u32> {
+        self.labels.get(l.0 as usize).filter(|m| **m != UNBOUND).and_then(|m| self.mark(*m))
+    }
+
+    pub fn mark(&self, m: Mark) -> Option<u32> {
+        Some(m.off + self.shift.get(m.fixups as usize)?)
+    }
+}
+
+/// Writes the bytes of fixups and padding.
+pub trait Patch {
+    /// `at` has the short or the long length; `distance` counts from its first byte.
+    fn patch(kind: u8, at: &mut [u8], distance: i32);
+    /// Fills padding with something that may be run through.
+    fn pad(at: &mut [u8]);
+}
