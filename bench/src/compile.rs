@@ -1,0 +1,60 @@
+//! Compile speed: 4,096 instructions in a straight line, and 4,096 with a branch every other one.
+
+use bpfassay_isa::asm::{assemble, NoNames};
+use bpfassay_isa::RawInsn;
+
+use crate::peers;
+
+const INSNS: usize = 4096;
+const ROUNDS: usize = 50;
+
+/// Nanoseconds one compilation took.
+type Compile = fn(&[RawInsn]) -> Result<f64, String>;
+
+fn bytes(insns: &[RawInsn]) -> Vec<u8> {
+    insns.iter().flat_map(|i| i.to_le_bytes()).collect()
+}
+
+const ENGINES: &[(&str, Compile)] =
+    &[("ubpf", |i| peers::ubpf_compile(&bytes(i))), ("rbpf", |i| peers::rbpf_compile(&bytes(i)))];
+
+fn straight() -> String {
+    const BODY: [&str; 8] = [
+        "r0 += r2",
+        "r2 ^= 77",
+        "w3 = w0",
+        "r3 <<= 5",
+        "r0 -= r3",
+        "*(u64 *)(r10 -8) = r0",
+        "r4 = *(u32 *)(r10 -8)",
+        "r2 += r4",
+    ];
+    let lines: Vec<&str> = BODY.iter().copied().cycle().take(INSNS - 4).collect();
+    format!("r0 = 1\nr2 = 2\nr3 = 3\n{}\nexit", lines.join("\n"))
+}
+
+fn branchy() -> String {
+    let lines: Vec<String> = (0..(INSNS - 2) / 2)
+        .map(|i| format!("if r0 > {:#x} goto pc+1\nr0 += {}", i * 3, i % 7))
+        .collect();
+    format!("r0 = 1\n{}\nexit", lines.join("\n"))
+}
+
+/// Prints nanoseconds per instruction, the least of several rounds.
+pub fn table() {
+    for (name, text) in [("straight", straight()), ("branchy", branchy())] {
+        let insns = assemble(&text, &NoNames).expect("assembles");
+        print!("{name:<10} {} instructions", insns.len());
+        for (engine, compile) in ENGINES {
+            let times: Result<Vec<f64>, String> = (0..ROUNDS).map(|_| compile(&insns)).collect();
+            match times {
+                Ok(t) => {
+                    let best = t.iter().copied().fold(f64::INFINITY, f64::min);
+                    print!("  {engine} {:.1} ns/insn", best / insns.len() as f64);
+                }
+                Err(why) => print!("  {engine} -- ({why})"),
+            }
+        }
+        println!();
+    }
+}

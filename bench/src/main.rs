@@ -1,0 +1,190 @@
+//! Engines side by side on compute programs: one command, one run, one table.
+//!
+//!     cargo run --release                       # root, for the kernel's column
+//!     UBPF_DIR=path/to/ubpf cargo run --release # with uBPF's column
+//!
+//! Every figure is nanoseconds per run, the least of several rounds in which the engines take turns.
+//! Return values are compared on the way: an engine that answers differently from the kernel is named.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use bpfassay_ci::target::Target;
+use bpfassay_harness::engine::{Input, Instance};
+use bpfassay_harness::engines::kernel::Kernel;
+use bpfassay_harness::runtime::world::World;
+use bpfassay_harness::testrun::Interp;
+use bpfassay_object::model::Program;
+
+mod compile;
+mod peers;
+
+const ROUNDS: usize = 5;
+/// Bytes of the packet (`BENCH_LEN` of programs/bench.h).
+const LEN: usize = 1500;
+
+/// One engine on one program.
+struct Cell {
+    engine: &'static str,
+    run: Box<dyn FnMut(u32) -> Result<(u32, f64), String>>,
+    repeat: u32,
+    best: Result<f64, String>,
+    retval: Option<u32>,
+}
+
+impl Cell {
+    fn new(
+        engine: &'static str,
+        repeat: u32,
+        run: impl FnMut(u32) -> Result<(u32, f64), String> + 'static,
+    ) -> Cell {
+        Cell { engine, run: Box::new(run), repeat, best: Ok(f64::INFINITY), retval: None }
+    }
+
+    fn round(&mut self) {
+        let Ok(best) = self.best else { return };
+        match (self.run)(self.repeat) {
+            Ok((retval, ns)) => {
+                self.best = Ok(best.min(ns));
+                self.retval = Some(retval);
+            }
+            Err(why) => self.best = Err(why),
+        }
+    }
+}
+
+fn instance(
+    mut engine: impl Instance + 'static,
+    data: Vec<u8>,
+) -> impl FnMut(u32) -> Result<(u32, f64), String> {
+    move |repeat| {
+        let out = engine.run(&Input { data: data.clone(), ctx: Vec::new(), repeat });
+        match (&out.trap, &out.refusal) {
+            (Some(trap), _) => Err(trap.to_string()),
+            (_, Some(refusal)) => Err(format!("{refusal:?}")),
+            _ => Ok((out.retval(), out.duration.as_nanos() as f64)),
+        }
+    }
+}
+
+fn cells(program: &Program, bare: Option<Vec<u8>>, data: &[u8]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    match Kernel::load(program) {
+        Ok(k) => cells.push(Cell::new("kernel", 2000, instance(k, data.to_vec()))),
+        Err(e) => cells.push(Cell::new("kernel", 1, move |_| Err(format!("{e:?}")))),
+    }
+    if let Ok(i) = Interp::load(program, World::seeded(1)) {
+        cells.push(Cell::new("interp", 20, instance(i, data.to_vec())));
+    }
+    if let Some(code) = bare {
+        let (a, b, d) = (code.clone(), code, data.to_vec());
+        let e = d.clone();
+        cells.push(Cell::new("ubpf", 2000, move |n| {
+            peers::ubpf(&a, &d, n).map(|(v, t)| (v as u32, t))
+        }));
+        cells.push(Cell::new("rbpf", 2000, move |n| {
+            peers::rbpf(&b, &e, n).map(|(v, t)| (v as u32, t))
+        }));
+    }
+    cells
+}
+
+/// Frames the parser knows in part, numbers for everyone else; the same on every run.
+fn packet() -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut data: Vec<u8> = (0..LEN)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect();
+    for (i, frame) in data.chunks_exact_mut(100).enumerate() {
+        let vlan = i % 4 == 3;
+        let at = if vlan { 18 } else { 14 };
+        if vlan {
+            frame[12..14].copy_from_slice(&[0x81, 0]);
+        }
+        if i % 3 == 2 {
+            frame[at - 2..at].copy_from_slice(&[0x86, 0xdd]);
+            frame[at] = 0x60;
+            frame[at + 6] = if i % 2 == 0 { 6 } else { 17 };
+        } else {
+            frame[at - 2..at].copy_from_slice(&[8, 0]);
+            frame[at] = 0x45;
+            frame[at + 6..at + 8].copy_from_slice(&[0, 0]);
+            frame[at + 9] = if i % 2 == 0 { 6 } else { 17 };
+        }
+    }
+    data
+}
+
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("objects");
+    let only = env::args().nth(1);
+    if only.as_deref() == Some("--compile") {
+        return compile::table();
+    }
+    let target = Target::bundled("6.18").expect("bundled profile").expect("6.18 is known");
+    let mut objects: Vec<PathBuf> = fs::read_dir(&folder)
+        .expect("bench/objects")
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "o"))
+        .collect();
+    objects.sort();
+    let data = packet();
+    let mut ratios: Vec<(&'static str, f64)> = Vec::new();
+    let mut wrong = false;
+    for path in objects {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if only.as_ref().is_some_and(|o| *o != name) {
+            continue;
+        }
+        let bytes = fs::read(&path).expect("object");
+        let entries = target.load(&bytes, &name).expect("object loads");
+        let Some(program) = entries.iter().find_map(|e| e.program.as_ref().ok()) else {
+            println!("{name}: no program");
+            continue;
+        };
+        let mut cells = cells(program, fs::read(path.with_extension("bin")).ok(), &data);
+        for _ in 0..ROUNDS {
+            cells.iter_mut().for_each(Cell::round);
+        }
+        let kernel = cells.iter().find(|c| c.engine == "kernel");
+        let base = kernel.and_then(|c| c.best.clone().ok());
+        let truth = kernel.and_then(|c| c.retval);
+        print!("{name:<10}");
+        for c in &cells {
+            match (&c.best, base) {
+                (Ok(ns), Some(base)) => {
+                    print!("  {} {ns:>9.0} ns {:>6.2}", c.engine, ns / base);
+                    ratios.push((c.engine, ns / base));
+                }
+                (Ok(ns), None) => print!("  {} {ns:>9.0} ns", c.engine),
+                (Err(why), _) => print!("  {} -- ({why})", c.engine),
+            }
+            if truth.is_some() && c.retval.is_some() && c.retval != truth {
+                wrong = true;
+                print!(" WRONG: {:#x}, kernel {:#x}", c.retval.unwrap_or(0), truth.unwrap_or(0));
+            }
+        }
+        println!();
+    }
+    let mut engines: Vec<&'static str> = Vec::new();
+    ratios.iter().for_each(|(e, _)| {
+        if !engines.contains(e) {
+            engines.push(e)
+        }
+    });
+    for engine in engines {
+        let of: Vec<f64> = ratios.iter().filter(|(e, _)| *e == engine).map(|(_, r)| *r).collect();
+        let mean = (of.iter().map(|r| r.ln()).sum::<f64>() / of.len() as f64).exp();
+        let worst = of.iter().copied().fold(0.0, f64::max);
+        println!("{engine:<18} geometric mean {mean:.2} of the kernel's time over {} programs, worst {worst:.2}", of.len());
+    }
+    if wrong {
+        process::exit(1);
+    }
+}
