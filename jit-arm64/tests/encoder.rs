@@ -106,6 +106,8 @@ fn arith_rows(rows: &mut Rows) {
             rows.push((bits::rev16(w, rd, rn), format!("rev16 {x}{d}, {x}{n}")));
         }
     }
+    rows.push((arith::mov_sp(R(29), R(31)), "mov x29, sp".into()));
+    rows.push((arith::mov_sp(R(31), R(29)), "mov sp, x29".into()));
     for (d, n, m) in REGS {
         let (rd, rn, rm) = (R(d), R(n), R(m));
         rows.push((arith::umulh(rd, rn, rm), format!("umulh x{d}, x{n}, x{m}")));
@@ -288,6 +290,7 @@ fn mem_rows(rows: &mut Rows) {
     }
     for off in [-256, 0, 4, 252] {
         rows.push((mem::stp_w(R(1), R(2), R(3), off), format!("stp w1, w2, [x3, #{off}]")));
+        rows.push((mem::ldp_w(R(1), R(2), R(3), off), format!("ldp w1, w2, [x3, #{off}]")));
     }
     for off in [-256, -16, 255] {
         rows.push((mem::str_pre(R(6), R(31), off), format!("str x6, [sp, #{off}]!")));

@@ -132,6 +132,23 @@ impl CodeBuf {
         self.fixups.push(Fixup { at, to, kind, short, long, is_long: short == long, reach });
     }
 
+    /// As [`CodeBuf::fixup`] for an instruction of four bytes, which [`Patch::patch`] finds in place.
+    #[inline]
+    pub fn fixup_u32(&mut self, kind: u8, word: u32, to: Label, long: u8, reach: i32) {
+        let at = self.pos as u32;
+        self.put_u32(word);
+        self.fixups.push(Fixup { at, to, kind, short: 4, long, is_long: long == 4, reach });
+    }
+
+    /// Writes the four bytes before this position anew; they must be no fixup.
+    #[inline]
+    pub fn rewrite_u32(&mut self, word: u32) {
+        let last = self.pos.checked_sub(4).and_then(|at| self.bytes.get_mut(at..at + 4));
+        if let Some(to) = last {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+    }
+
     /// Makes the next position a multiple of `to`, a power of two up to 128.
     pub fn align(&mut self, to: u8) {
         let at = self.pos as u32;
@@ -172,6 +189,7 @@ impl CodeBuf {
                 real += pad as u32;
             } else {
                 let len = if f.is_long { f.long } else { f.short };
+                out.extend_from_slice(self.bytes.get(at..from).ok_or(Unbound)?);
                 out.resize(start + len as usize, 0);
                 real += (len - f.short) as u32;
             }

@@ -32,6 +32,11 @@ pub fn sub_imm(w: Width, rd: R, rn: R, imm: AddImm) -> u32 {
     sf(w) | 0x5100_0000 | imm.0 | rn.rn() | rd.rd()
 }
 
+/// `mov rd, rn`, where 31 is the stack pointer.
+pub fn mov_sp(rd: R, rn: R) -> u32 {
+    0x9100_0000 | rn.rn() | rd.rd()
+}
+
 /// `cmp rn, #imm`.
 pub fn cmp_imm(w: Width, rn: R, imm: AddImm) -> u32 {
     sf(w) | 0x7100_0000 | imm.0 | rn.rn() | ZR.rd()

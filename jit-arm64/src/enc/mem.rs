@@ -100,6 +100,11 @@ pub fn stp_w(rt: R, rt2: R, rn: R, offset: i32) -> u32 {
     0x2900_0000 | ((((offset >> 2) as u32) & 0x7f) << 15) | rt2.ra() | rn.rn() | rt.rd()
 }
 
+/// `ldp wt, wt2, [rn, #offset]`; a multiple of 4, -256 to 252.
+pub fn ldp_w(rt: R, rt2: R, rn: R, offset: i32) -> u32 {
+    0x2940_0000 | ((((offset >> 2) as u32) & 0x7f) << 15) | rt2.ra() | rn.rn() | rt.rd()
+}
+
 /// The size an access of this width has.
 pub fn size_of(w: Width) -> Size {
     match w {
