@@ -3,4 +3,5 @@
 pub mod contract;
 pub mod gate;
 pub mod judge;
+pub mod report;
 pub mod target;

@@ -91,6 +91,11 @@ impl Target {
 
     /// Reads an object for this kernel; every program is linked as if loaded alone.
     pub fn load(&self, bytes: &[u8], name: &str) -> Result<Vec<Entry>, ObjectError> {
+        bpfassay_object::Opened::parse(bytes, name).map(|o| self.link(&o)).map_err(error)
+    }
+
+    /// Links an opened object for this kernel.
+    pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
         let kconfig = |option: &str| {
             let short = option.strip_prefix("CONFIG_").unwrap_or(option);
             match self.kconfig.get(short) {
@@ -110,11 +115,10 @@ impl Target {
             possible_cpus: self.possible_cpus,
             features: Default::default(),
         };
-        let object = bpfassay_object::load(bytes, name, &target).map_err(error)?;
-        let entries = object.programs.into_iter();
-        Ok(entries
+        let entries = opened.link(&target).programs.into_iter();
+        entries
             .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
-            .collect())
+            .collect()
     }
 }
 
@@ -132,7 +136,7 @@ impl Entry {
     }
 }
 
-fn error(e: LoadError) -> ObjectError {
+pub(crate) fn error(e: LoadError) -> ObjectError {
     ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
 }
 

@@ -10,6 +10,7 @@ mod compare;
 mod diff_log;
 mod dump;
 mod exit;
+mod gate;
 mod inputs;
 mod record;
 mod render;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Judge every program of the given objects as the kernel's verifier would.
     Check(check::Args),
+    /// Judge what a configuration names and hold it against its rules, for CI.
+    Gate(gate::Args),
     /// Judge objects beside the running kernel and show where the answers part.
     Compare(compare::Args),
     /// Write down what the running kernel says of objects, or a profile of it.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Check(args) => check::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Record(args) => record::run(args),
         Command::Asm(args) => asm::run_asm(args),

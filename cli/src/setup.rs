@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bpfassay_ci::gate::kernels::read_profile;
 pub use bpfassay_ci::target::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_spec::profile::Profile;
 use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
@@ -62,14 +62,7 @@ fn bundled(name: &str) -> Result<Target, Outcome> {
 }
 
 fn of_profile(path: &Path) -> Result<Target, Outcome> {
-    let text = fs::read_to_string(path).map_err(|e| not_read(path, e))?;
-    let profile = Profile::parse(&text).map_err(|e| not_read(path, e))?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let read = |name: &str| {
-        let path = folder.join(name);
-        fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))
-    };
-    Target::of_profile(&profile, read).map_err(|e| not_read(path, e))
+    read_profile(path).map_err(|e| fail(Outcome::NotJudged, e))
 }
 
 fn not_read(path: &Path, e: impl std::fmt::Display) -> Outcome {

@@ -10,7 +10,7 @@ use crate::subprogs::{find_subprog, subprog_end};
 use crate::verbose;
 
 /// `MAX_BPF_STACK`.
-const MAX_STACK: u32 = 512;
+pub const MAX_STACK: u32 = 512;
 /// `BPF_PRIV_STACK_MIN_SIZE`: smaller frames stay on the kernel's stack.
 const PRIV_STACK_MIN_SIZE: u32 = 64;
 /// Deepest stack of callers that a subprogram with tail calls may have.

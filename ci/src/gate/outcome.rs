@@ -382,6 +382,21 @@ impl FindingKind {
         }
     }
 
+    /// True for what an exception of the configuration may cover.
+    pub fn may_be_excepted(self) -> bool {
+        use FindingKind as K;
+        !matches!(
+            self,
+            K::Internal
+                | K::KnownRejected
+                | K::NewlyAccepted
+                | K::CostDrop
+                | K::ExceptionExpired
+                | K::UnknownProgram
+                | K::ExceptionUnused
+        )
+    }
+
     /// True for what was not judged, as opposed to judged and found wanting.
     pub fn is_not_judged(self) -> bool {
         matches!(self, FindingKind::Unsupported | FindingKind::Unreadable | FindingKind::NoProgram)

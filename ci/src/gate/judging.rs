@@ -1,0 +1,260 @@
+//! From found objects to judgements: each object read once, linked per kernel and variant, programs in parallel.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::Path;
+
+use bpfassay_object::Opened;
+use rayon::prelude::*;
+
+use crate::contract::{ObjectError, ProgramReport};
+use crate::gate::calls::{calls, Callee};
+use crate::gate::config::{Config, Variant};
+use crate::gate::error::ConfigError;
+use crate::gate::headroom::headroom;
+use crate::gate::objects::{Found, MAX_FILE};
+use crate::gate::outcome::{Headroom, ObjectRead};
+use crate::gate::variant::{self, BadValue};
+use crate::judge::{judge, refused, unsupported, Options};
+use crate::target::{Entry, Target};
+
+/// One judgement and what the rules ask about it.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// Index into the kernels, the variants (None as built), the objects.
+    pub kernel: usize,
+    pub variant: Option<usize>,
+    pub object: usize,
+    /// Place in the object's order.
+    pub nth: usize,
+    pub id: String,
+    pub report: ProgramReport,
+    pub headroom: Headroom,
+    /// Why the program, though its object was read, could not be linked or judged.
+    pub error: Option<ObjectError>,
+    pub license: String,
+    /// Callees with the instruction of the first call and its place in the source.
+    pub calls: BTreeMap<Callee, (u32, Option<crate::contract::Source>)>,
+}
+
+/// Every object with every judgement of its programs, in report order.
+pub struct Judgements {
+    pub objects: Vec<ObjectRead>,
+    pub judged: Vec<Judged>,
+    /// An internal error was caught.
+    pub panicked: bool,
+}
+
+/// Judges all objects for all kernels in all variants.
+pub fn judge_all(
+    config: &Config,
+    found: &[Found],
+    targets: &[(String, Target)],
+) -> Result<Judgements, ConfigError> {
+    let one = |(i, f): (usize, &Found)| {
+        let done = catch_unwind(AssertUnwindSafe(|| object(config, i, f, targets)));
+        done.unwrap_or_else(|cause| Ok(Done::failed(internal(&*cause))))
+    };
+    let done: Vec<Result<Done, BadValue>> = found.par_iter().enumerate().map(one).collect();
+    let mut all = Judgements { objects: Vec::new(), judged: Vec::new(), panicked: false };
+    let mut used: Vec<Vec<bool>> =
+        config.variants.iter().map(|v| vec![false; v.values.len()]).collect();
+    for (f, done) in found.iter().zip(done) {
+        let done = done.map_err(|e| config.error(e.span, format!("{}: {}", f.path, e.message)))?;
+        let is_internal = |e: &ObjectError| e.kind == INTERNAL;
+        all.panicked |= done.error.as_ref().is_some_and(is_internal);
+        all.panicked |= done.judged.iter().any(|j| j.error.as_ref().is_some_and(is_internal));
+        for (sum, own) in used.iter_mut().flatten().zip(done.used.iter().flatten()) {
+            *sum |= own;
+        }
+        let path = f.path.clone();
+        all.objects.push(ObjectRead { path, error: done.error, programs: done.programs });
+        all.judged.extend(done.judged);
+    }
+    unused_values(config, &used)?;
+    // By kernel, variant, object, program; as built comes before the variants.
+    all.judged.sort_by_key(|j| (j.kernel, j.variant.map_or(0, |v| v + 1), j.object, j.nth));
+    Ok(all)
+}
+
+/// A variable or pattern of a variant that no object has.
+fn unused_values(config: &Config, used: &[Vec<bool>]) -> Result<(), ConfigError> {
+    for (variant, used) in config.variants.iter().zip(used) {
+        for ((stem, name, _), used) in variant.values.iter().zip(used) {
+            if !used {
+                let name_text = name.get_ref();
+                let message = format!("no object has a variable `{name_text}` in .{stem}");
+                return Err(config.error(name.span(), message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Stable word of an [`ObjectError`] that is our own mistake.
+pub const INTERNAL: &str = "internal";
+
+#[derive(Default)]
+struct Done {
+    error: Option<ObjectError>,
+    programs: Vec<String>,
+    judged: Vec<Judged>,
+    used: Vec<Vec<bool>>,
+}
+
+impl Done {
+    fn failed(error: ObjectError) -> Done {
+        Done { error: Some(error), ..Done::default() }
+    }
+}
+
+fn internal(cause: &(dyn std::any::Any + Send)) -> ObjectError {
+    let text = cause.downcast_ref::<&str>().map(|s| (*s).to_string());
+    let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+    let why = text.unwrap_or_else(|| "panicked".to_string());
+    ObjectError { kind: INTERNAL.to_string(), message: format!("internal error: {why}") }
+}
+
+fn object(
+    config: &Config,
+    index: usize,
+    found: &Found,
+    targets: &[(String, Target)],
+) -> Result<Done, BadValue> {
+    let opened = match open(&found.file, &found.path) {
+        Ok(opened) => opened,
+        Err(error) => return Ok(Done::failed(error)),
+    };
+    let mut done = Done::default();
+    let mut shapes: Vec<(Option<usize>, Opened)> = Vec::new();
+    for (v, variant) in config.variants.iter().enumerate() {
+        let mut used = vec![false; variant.values.len()];
+        if let Some(patched) = shape(&opened, variant, &found.path, &mut used)? {
+            shapes.push((Some(v), patched));
+        }
+        done.used.push(used);
+    }
+    // An object that no variant is for has one shape: as built.
+    if config.as_built || shapes.is_empty() {
+        shapes.insert(0, (None, opened));
+    }
+    let wants_calls = config.allow.helpers.is_some() || config.allow.kfuncs.is_some();
+    for (kernel, (_, target)) in targets.iter().enumerate() {
+        for (variant, opened) in &shapes {
+            let entries = target.link(opened);
+            if done.programs.is_empty() {
+                done.programs = entries.iter().map(|e| e.name.clone()).collect();
+            }
+            let names = &done.programs;
+            let judged = entries.par_iter().enumerate().map(|(nth, entry)| {
+                let id = id(&found.path, names, nth);
+                let at = (kernel, *variant, index, nth);
+                program(at, id, entry, target, wants_calls)
+            });
+            let judged: Vec<Judged> = judged.collect();
+            done.judged.extend(judged);
+        }
+    }
+    Ok(done)
+}
+
+fn open(file: &Path, name: &str) -> Result<Opened, ObjectError> {
+    let io = |message: String| ObjectError { kind: "io".to_string(), message };
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes));
+    if read.map_err(|e| io(e.to_string()))? as u64 > MAX_FILE {
+        return Err(io(format!("larger than {} MiB", MAX_FILE >> 20)));
+    }
+    Opened::parse(&bytes, name).map_err(crate::target::error)
+}
+
+/// The object in a variant's shape; None if the variant is not for it.
+fn shape(
+    opened: &Opened,
+    variant: &Variant,
+    path: &str,
+    used: &mut [bool],
+) -> Result<Option<Opened>, BadValue> {
+    let named = variant.objects.iter().any(|p| p.get_ref().matches_object(path));
+    if !variant.objects.is_empty() && !named {
+        return Ok(None);
+    }
+    let shape = variant::apply(opened, variant, used)?;
+    if named {
+        // Named objects have every variable, or the configuration is wrong.
+        if let Some(i) = used.iter().position(|u| !u) {
+            let (stem, name, _) = &variant.values[i];
+            let message = format!("no variable `{}` in .{stem}", name.get_ref());
+            return Err(BadValue { span: span_of(name), message });
+        }
+    }
+    Ok(shape)
+}
+
+fn span_of(name: &toml::Spanned<String>) -> Range<usize> {
+    name.span()
+}
+
+/// `object:program`, with `#n` for the n-th program of one name.
+fn id(path: &str, names: &[String], nth: usize) -> String {
+    let name = names.get(nth).map_or("", String::as_str);
+    let before = names.iter().take(nth).filter(|n| *n == name).count();
+    match before {
+        0 => format!("{path}:{name}"),
+        n => format!("{path}:{name}#{}", n + 1),
+    }
+}
+
+fn program(
+    (kernel, variant, object, nth): (usize, Option<usize>, usize, usize),
+    id: String,
+    entry: &Entry,
+    target: &Target,
+    wants_calls: bool,
+) -> Judged {
+    let mut judged = Judged {
+        kernel,
+        variant,
+        object,
+        nth,
+        id,
+        report: refused(&entry.name, &entry.section, ""),
+        headroom: Headroom::default(),
+        error: None,
+        license: String::new(),
+        calls: BTreeMap::new(),
+    };
+    let program = match &entry.program {
+        Ok(p) => p,
+        Err(error) => {
+            judged.report = refused(&entry.name, &entry.section, &error.message);
+            judged.error = Some(error.clone());
+            return judged;
+        }
+    };
+    judged.license = program.license.clone();
+    match catch_unwind(AssertUnwindSafe(|| judge(program, target, &Options::default()))) {
+        Ok(report) => judged.report = report,
+        Err(cause) => {
+            let error = internal(&*cause);
+            judged.report = unsupported(program, error.message.clone());
+            judged.error = Some(error);
+            return judged;
+        }
+    }
+    judged.headroom = headroom(program, &judged.report);
+    if wants_calls {
+        let visits = match judged.report.verdict {
+            crate::contract::VerdictWord::Accepted => judged.report.detail.insn_visits.as_slice(),
+            _ => &[],
+        };
+        let found = calls(program, target, visits).into_iter();
+        judged.calls =
+            found.map(|(c, idx)| (c, (idx, crate::judge::source_of(program, idx)))).collect();
+    }
+    judged.report.detail.insn_visits = Vec::new();
+    judged
+}

@@ -1,0 +1,50 @@
+//! The kernels a configuration names: bundled releases and profile files.
+
+use std::fs;
+use std::path::Path;
+
+use bpfassay_spec::profile::Profile;
+use bpfassay_spec::Kernel;
+
+use crate::gate::config::Config;
+use crate::gate::error::ConfigError;
+use crate::target::Target;
+
+/// The kernel of a profile file; BTF files it names lie beside it.
+pub fn read_profile(path: &Path) -> Result<Target, String> {
+    let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let text = fs::read_to_string(path).map_err(|e| at(&e))?;
+    let profile = Profile::parse(&text).map_err(|e| at(&e))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let read = |name: &str| {
+        let path = folder.join(name);
+        fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    Target::of_profile(&profile, read).map_err(|e| at(&e))
+}
+
+/// Every kernel of the configuration, with its label: as the configuration writes it.
+pub fn targets(config: &Config, folder: &Path) -> Result<Vec<(String, Target)>, ConfigError> {
+    let mut targets = Vec::new();
+    for kernel in &config.kernels {
+        let (label, span) = (kernel.get_ref(), kernel.span());
+        let target = if label.contains('/') || label.ends_with(".json") {
+            read_profile(&folder.join(label)).map_err(|e| config.error(span, e))?
+        } else {
+            match Target::bundled(label) {
+                Ok(Some(target)) => target,
+                Ok(None) => {
+                    let known: Vec<_> = Kernel::known().map(|(n, _)| n).collect();
+                    let help = format!(
+                        "known are {}; a profile is named by its path, ending in .json",
+                        known.join(", ")
+                    );
+                    return Err(config.error(span, format!("no kernel `{label}`")).help(help));
+                }
+                Err(e) => return Err(config.error(span, e)),
+            }
+        };
+        targets.push((label.clone(), target));
+    }
+    Ok(targets)
+}
