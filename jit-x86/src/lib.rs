@@ -1,1 +1,138 @@
-//! See ARCHITECTURE.md.
+//! The x86-64 backend: BPF registers on machine registers, and the code for each operation.
+//!
+//! [`enc`] knows encodings only; the rest builds [`bpfassay_jit::Target`]'s methods from them.
+//! Emits on any host; processor features and the C convention are data ([`Features`]).
+//!
+//! r0 rax, r1 rdi, r2 rsi, r3 rdx, r4 rcx, r5 r8, r6 rbx, r7 r14, r8 r15, r9 r13, r10 rbp;
+//! the walker's scratch register is r10; r9 and r11 are this crate's, and r12 holds the
+//! arena's address.  As in the kernel's JIT the first five are the first five of the C convention.
+
+mod alu;
+mod atomic;
+mod divide;
+pub mod enc;
+mod frame;
+mod fused;
+mod memory;
+
+use bpfassay_isa::{AluOp, Operand, Reg, Size, Width};
+use bpfassay_jit::abi::Convention;
+use bpfassay_jit::{CodeBuf, Compiled, JitError, Label, Options, Resolve, Source};
+
+use enc::{Asm, Gp, W};
+
+/// What the processor has beyond the base set, and the host's C convention.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Features {
+    /// Shifts by any register, without flags.
+    pub bmi2: bool,
+    /// Loads that swap bytes.
+    pub movbe: bool,
+    pub convention: Convention,
+}
+
+impl Features {
+    /// What every x86-64 processor has.
+    pub const BASE: Features = Features { bmi2: false, movbe: false, convention: Convention::SysV };
+}
+
+/// Compiles a program for this processor.
+pub fn compile(
+    source: &Source<'_>,
+    options: &Options,
+    features: Features,
+    resolve: &mut dyn Resolve,
+) -> Result<Compiled, JitError> {
+    let make = |buf| X86::new(buf, features, options.context);
+    bpfassay_jit::compile(source, options, resolve, make).map(|(c, _)| c)
+}
+
+/// What the flags register still tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Flags {
+    /// Nothing.
+    Lost,
+    /// Zero flag: whether this register, at this width, is zero; with `logic` also its sign, as `test` leaves them.
+    Result { reg: Reg, width: Width, logic: bool },
+    /// A comparison.
+    Compared { a: Reg, b: Operand, width: Width },
+}
+
+/// The backend.
+pub struct X86 {
+    asm: Asm,
+    features: Features,
+    context: u64,
+    flags: Flags,
+    /// Stubs of call sites wanted so far.
+    sites: Vec<Option<Label>>,
+    common: Option<Label>,
+    tail_jump: Option<Label>,
+}
+
+impl X86 {
+    fn new(buf: CodeBuf, features: Features, context: u64) -> X86 {
+        X86 {
+            asm: Asm { buf },
+            features,
+            context,
+            flags: Flags::Lost,
+            sites: Vec::new(),
+            common: None,
+            tail_jump: None,
+        }
+    }
+
+    /// True when nothing after the current instruction reads this BPF register.
+    fn is_dead(&self, r: Reg) -> bool {
+        self.asm.buf.live >> (r.0 & 15) & 1 == 0
+    }
+}
+
+const MAP: [Gp; 16] = [
+    enc::RAX,
+    enc::RDI,
+    enc::RSI,
+    enc::RDX,
+    enc::RCX,
+    enc::R8,
+    enc::RBX,
+    enc::R14,
+    enc::R15,
+    enc::R13,
+    enc::RBP,
+    enc::R10,
+    enc::R11,
+    enc::R11,
+    enc::R11,
+    enc::R11,
+];
+
+/// Machine register of a BPF register.
+#[inline(always)]
+fn gp(r: Reg) -> Gp {
+    MAP[(r.0 & 15) as usize]
+}
+
+#[inline(always)]
+fn width(w: Width) -> W {
+    match w {
+        Width::W32 => W::D,
+        Width::W64 => W::Q,
+    }
+}
+
+#[inline(always)]
+fn size(s: Size) -> W {
+    match s {
+        Size::B => W::B,
+        Size::H => W::H,
+        Size::W => W::D,
+        Size::Dw => W::Q,
+    }
+}
+
+/// Operations whose operands may change places.
+fn commutes(op: AluOp) -> bool {
+    matches!(op, AluOp::Add | AluOp::Mul | AluOp::And | AluOp::Or | AluOp::Xor)
+}

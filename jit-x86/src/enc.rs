@@ -1,0 +1,524 @@
+//! x86-64 encodings: opcodes as rows, operands as data.  Knows no BPF.
+//!
+//! One function writes every legacy-encoded form ([`Asm::op`]), one every VEX form
+//! ([`Asm::vex`]).  Shapes follow the Intel manual, volume 2, chapter 2.
+
+use bpfassay_jit::CodeBuf;
+
+/// A general register, numbered as in ModRM with its extension bit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gp(pub u8);
+
+pub const RAX: Gp = Gp(0);
+pub const RCX: Gp = Gp(1);
+pub const RDX: Gp = Gp(2);
+pub const RBX: Gp = Gp(3);
+pub const RSP: Gp = Gp(4);
+pub const RBP: Gp = Gp(5);
+pub const RSI: Gp = Gp(6);
+pub const RDI: Gp = Gp(7);
+pub const R8: Gp = Gp(8);
+pub const R9: Gp = Gp(9);
+pub const R10: Gp = Gp(10);
+pub const R11: Gp = Gp(11);
+pub const R12: Gp = Gp(12);
+pub const R13: Gp = Gp(13);
+pub const R14: Gp = Gp(14);
+pub const R15: Gp = Gp(15);
+
+/// A memory operand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mem {
+    /// None only with an index.
+    pub base: Option<Gp>,
+    /// Not RSP; scale 0 to 3.
+    pub index: Option<(Gp, u8)>,
+    pub disp: i32,
+}
+
+impl Mem {
+    pub fn at(base: Gp, disp: i32) -> Mem {
+        Mem { base: Some(base), index: None, disp }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rm {
+    R(Gp),
+    M(Mem),
+}
+
+/// Operand size; B and H only where the opcode has the form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum W {
+    B,
+    H,
+    D,
+    Q,
+}
+
+/// An opcode: escape map (0 none, 1 `0F`, 2 `0F 38`), code of the full-size form.
+///
+/// The byte form of an opcode that has one is the code with bit 0 clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Op {
+    pub map: u8,
+    pub code: u8,
+}
+
+const fn op(code: u8) -> Op {
+    Op { map: 0, code }
+}
+const fn op0f(code: u8) -> Op {
+    Op { map: 1, code }
+}
+
+/// Two-operand group: `code * 8 + form`, and the extension of the immediate forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Group1 {
+    Add = 0,
+    Or = 1,
+    And = 4,
+    Sub = 5,
+    Xor = 6,
+    Cmp = 7,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Shift {
+    Rol = 0,
+    Ror = 1,
+    Shl = 4,
+    Shr = 5,
+    Sar = 7,
+}
+
+pub const MOV_RM_R: Op = op(0x89);
+pub const MOV_R_RM: Op = op(0x8b);
+pub const MOV_RM_IMM: Op = op(0xc7);
+pub const LEA: Op = op(0x8d);
+pub const TEST_RM_R: Op = op(0x85);
+pub const GROUP3: Op = op(0xf7);
+pub const GROUP5: Op = op(0xff);
+pub const XCHG: Op = op(0x87);
+pub const MOVSXD: Op = op(0x63);
+pub const IMUL_R_RM: Op = op0f(0xaf);
+pub const IMUL_IMM8: Op = op(0x6b);
+pub const IMUL_IMM32: Op = op(0x69);
+pub const MOVZX_B: Op = op0f(0xb6);
+pub const MOVZX_H: Op = op0f(0xb7);
+pub const MOVSX_B: Op = op0f(0xbe);
+pub const MOVSX_H: Op = op0f(0xbf);
+pub const CMPXCHG: Op = op0f(0xb1);
+pub const XADD: Op = op0f(0xc1);
+pub const MOVBE_R_M: Op = Op { map: 2, code: 0xf0 };
+
+/// Condition codes (the low four bits of `Jcc`).
+pub mod cc {
+    pub const B: u8 = 2;
+    pub const AE: u8 = 3;
+    pub const E: u8 = 4;
+    pub const NE: u8 = 5;
+    pub const BE: u8 = 6;
+    pub const A: u8 = 7;
+    pub const S: u8 = 8;
+    pub const NS: u8 = 9;
+    pub const L: u8 = 12;
+    pub const GE: u8 = 13;
+    pub const LE: u8 = 14;
+    pub const G: u8 = 15;
+}
+
+/// One instruction being put together.
+struct One {
+    b: [u8; 16],
+    n: usize,
+}
+
+impl One {
+    #[inline(always)]
+    fn new() -> One {
+        One { b: [0; 16], n: 0 }
+    }
+
+    #[inline(always)]
+    fn u8(&mut self, v: u8) {
+        self.b[self.n & 15] = v;
+        self.n += 1;
+    }
+
+    #[inline(always)]
+    fn i32(&mut self, v: i32) {
+        for (i, byte) in v.to_le_bytes().into_iter().enumerate() {
+            self.b[(self.n + i) & 15] = byte;
+        }
+        self.n += 4;
+    }
+
+    /// ModRM, SIB and displacement.
+    #[inline(always)]
+    fn modrm(&mut self, reg: u8, rm: Rm) {
+        let reg = (reg & 7) << 3;
+        match rm {
+            Rm::R(r) => self.u8(0xc0 | reg | (r.0 & 7)),
+            Rm::M(m) => self.memory(reg, m),
+        }
+    }
+
+    #[inline(always)]
+    fn memory(&mut self, reg: u8, m: Mem) {
+        let Some(base) = m.base else {
+            let (index, scale) = m.index.unwrap_or((RSP, 0));
+            self.u8(reg | 4);
+            self.u8(scale << 6 | (index.0 & 7) << 3 | 5);
+            return self.i32(m.disp);
+        };
+        let low = base.0 & 7;
+        // RBP and R13 have no form without displacement.
+        let short = i8::try_from(m.disp).is_ok();
+        let mode = match m.disp {
+            0 if low != 5 => 0,
+            _ if short => 0x40,
+            _ => 0x80,
+        };
+        match m.index {
+            None if low != 4 => self.u8(mode | reg | low),
+            None => {
+                self.u8(mode | reg | 4);
+                self.u8(0x24);
+            }
+            Some((index, scale)) => {
+                self.u8(mode | reg | 4);
+                self.u8(scale << 6 | (index.0 & 7) << 3 | low);
+            }
+        }
+        match mode {
+            0 => {}
+            0x40 => self.u8(m.disp as u8),
+            _ => self.i32(m.disp),
+        }
+    }
+}
+
+/// Extension bits of the register numbers in `rm`: X and B.
+#[inline(always)]
+fn rex_xb(rm: Rm) -> u8 {
+    match rm {
+        Rm::R(r) => r.0 >> 3,
+        Rm::M(m) => m.base.map_or(0, |b| b.0 >> 3) | m.index.map_or(0, |(i, _)| i.0 >> 3) << 1,
+    }
+}
+
+/// Immediate behind an instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Imm {
+    None,
+    I8(i8),
+    I16(i16),
+    I32(i32),
+}
+
+/// Writes instructions into a buffer.
+#[derive(Debug, Default)]
+pub struct Asm {
+    pub buf: CodeBuf,
+}
+
+impl Asm {
+    /// Any legacy-encoded instruction with ModRM; `reg` is a register or an opcode extension.
+    ///
+    /// `byte_reg` is true where `reg` or a register `rm` is accessed as a byte.
+    #[inline(always)]
+    pub fn op(&mut self, prefix: Option<u8>, op: Op, w: W, reg: u8, rm: Rm, imm: Imm) {
+        let mut one = One::new();
+        if let Some(p) = prefix {
+            one.u8(p);
+        }
+        if w == W::H {
+            one.u8(0x66);
+        }
+        let mut rex = (reg >> 3) << 2 | rex_xb(rm);
+        if w == W::Q {
+            rex |= 8;
+        }
+        // SPL to DIL need a prefix, or they are AH to BH.
+        let byte_reg =
+            w == W::B && op.map == 0 && op.code != GROUP3.code & !1 && (4..8).contains(&reg);
+        let byte_rm = (w == W::B && op.map == 0) || op == MOVZX_B || op == MOVSX_B;
+        let byte_rm = byte_rm && matches!(rm, Rm::R(r) if (4..8).contains(&r.0));
+        if rex != 0 || byte_reg || byte_rm {
+            one.u8(0x40 | rex);
+        }
+        match op.map {
+            0 => {}
+            1 => one.u8(0x0f),
+            _ => {
+                one.u8(0x0f);
+                one.u8(0x38);
+            }
+        }
+        one.u8(if w == W::B && op.map == 0 { op.code & !1 } else { op.code });
+        one.modrm(reg, rm);
+        match imm {
+            Imm::None => {}
+            Imm::I8(v) => one.u8(v as u8),
+            Imm::I16(v) => {
+                one.u8(v as u8);
+                one.u8((v >> 8) as u8);
+            }
+            Imm::I32(v) => one.i32(v),
+        }
+        self.buf.put(one.b, one.n);
+    }
+
+    /// `op reg, rm`.
+    #[inline]
+    pub fn rm(&mut self, op: Op, w: W, reg: Gp, rm: Rm) {
+        self.op(None, op, w, reg.0, rm, Imm::None);
+    }
+
+    #[inline]
+    pub fn rr(&mut self, op: Op, w: W, reg: Gp, rm: Gp) {
+        self.op(None, op, w, reg.0, Rm::R(rm), Imm::None);
+    }
+
+    pub fn mov(&mut self, w: W, dst: Gp, src: Gp) {
+        if dst != src || w == W::D {
+            self.rr(MOV_RM_R, w, src, dst);
+        }
+    }
+
+    /// As [`Asm::mov`] of all 64 bits, nothing where it is one register.
+    pub fn mov64(&mut self, dst: Gp, src: Gp) {
+        if dst != src {
+            self.rr(MOV_RM_R, W::Q, src, dst);
+        }
+    }
+
+    #[inline]
+    pub fn load(&mut self, dst: Gp, m: Mem) {
+        self.rm(MOV_R_RM, W::Q, dst, Rm::M(m));
+    }
+
+    #[inline]
+    pub fn store(&mut self, m: Mem, src: Gp) {
+        self.rm(MOV_RM_R, W::Q, src, Rm::M(m));
+    }
+
+    pub fn lea(&mut self, w: W, dst: Gp, m: Mem) {
+        self.rm(LEA, w, dst, Rm::M(m));
+    }
+
+    /// `op rm, reg` of the two-operand group.
+    #[inline]
+    pub fn alu_rm_r(&mut self, g: Group1, w: W, rm: Rm, reg: Gp) {
+        self.rm(op(g as u8 * 8 + 1), w, reg, rm);
+    }
+
+    #[inline]
+    pub fn alu_r_rm(&mut self, g: Group1, w: W, reg: Gp, rm: Rm) {
+        self.rm(op(g as u8 * 8 + 3), w, reg, rm);
+    }
+
+    /// `op rm, imm` in its shortest form; an immediate of W and Q is sign-extended.
+    pub fn alu_imm(&mut self, g: Group1, w: W, rm: Rm, imm: i32) {
+        let ext = g as u8;
+        if w == W::B {
+            if rm == Rm::R(RAX) {
+                let mut one = One::new();
+                one.u8(ext * 8 + 4);
+                one.u8(imm as u8);
+                return self.buf.put(one.b, one.n);
+            }
+            return self.group_byte(0x81, ext, rm, imm as i8);
+        }
+        let narrow = if w == W::H { imm as i16 as i32 } else { imm };
+        if let Ok(v) = i8::try_from(narrow) {
+            self.op(None, op(0x83), w, ext, rm, Imm::I8(v));
+        } else if w == W::H {
+            self.op(None, op(0x81), w, ext, rm, Imm::I16(imm as i16));
+        } else if rm == Rm::R(RAX) {
+            let mut one = One::new();
+            if w == W::Q {
+                one.u8(0x48);
+            }
+            one.u8(ext * 8 + 5);
+            one.i32(imm);
+            self.buf.put(one.b, one.n);
+        } else {
+            self.op(None, op(0x81), w, ext, rm, Imm::I32(imm));
+        }
+    }
+
+    /// A byte-sized form with an extension: the register field needs no prefix of its own.
+    fn group_byte(&mut self, code: u8, ext: u8, rm: Rm, imm: i8) {
+        // Extensions 4 to 7 are no byte registers; go by the group's own code.
+        let mut one = One::new();
+        let rex = rex_xb(rm);
+        if rex != 0 || matches!(rm, Rm::R(r) if (4..8).contains(&r.0)) {
+            one.u8(0x40 | rex);
+        }
+        one.u8(code & !1);
+        one.modrm(ext, rm);
+        one.u8(imm as u8);
+        self.buf.put(one.b, one.n);
+    }
+
+    /// `test rm, imm` in its shortest form for these bits; the flag wanted is zero alone.
+    pub fn test_imm(&mut self, w: W, rm: Rm, imm: i32) {
+        let fits = |bits: u32| (imm as u32) < 1 << bits;
+        match rm {
+            Rm::R(RAX) if fits(8) => {
+                let mut one = One::new();
+                one.u8(0xa8);
+                one.u8(imm as u8);
+                self.buf.put(one.b, one.n);
+            }
+            _ if fits(8) || w == W::B => self.group_byte(0xf7, 0, rm, imm as i8),
+            _ if w == W::H => self.op(None, GROUP3, W::H, 0, rm, Imm::I16(imm as i16)),
+            _ => {
+                let w = if imm >= 0 { W::D } else { w };
+                self.op(None, GROUP3, w, 0, rm, Imm::I32(imm));
+            }
+        }
+    }
+
+    /// Puts a constant into a register; flags are lost.
+    pub fn mov_imm(&mut self, dst: Gp, v: u64) {
+        if v == 0 {
+            self.alu_rm_r(Group1::Xor, W::D, Rm::R(dst), dst);
+        } else if let Ok(v) = u32::try_from(v) {
+            let mut one = One::new();
+            if dst.0 > 7 {
+                one.u8(0x41);
+            }
+            one.u8(0xb8 | dst.0 & 7);
+            one.i32(v as i32);
+            self.buf.put(one.b, one.n);
+        } else if v == u64::MAX {
+            self.alu_imm(Group1::Or, W::Q, Rm::R(dst), -1);
+        } else if let Ok(v) = i32::try_from(v as i64) {
+            self.op(None, MOV_RM_IMM, W::Q, 0, Rm::R(dst), Imm::I32(v));
+        } else {
+            self.movabs(dst, v);
+        }
+    }
+
+    pub fn movabs(&mut self, dst: Gp, v: u64) {
+        let mut one = One::new();
+        one.u8(0x48 | dst.0 >> 3);
+        one.u8(0xb8 | dst.0 & 7);
+        one.i32(v as u32 as i32);
+        one.i32((v >> 32) as u32 as i32);
+        self.buf.put(one.b, one.n);
+    }
+
+    pub fn shift_imm(&mut self, s: Shift, w: W, rm: Rm, n: u8) {
+        if n == 1 {
+            self.op(None, op(0xd1), w, s as u8, rm, Imm::None);
+        } else {
+            self.op(None, op(0xc1), w, s as u8, rm, Imm::I8(n as i8));
+        }
+    }
+
+    /// By CL.
+    pub fn shift_cl(&mut self, s: Shift, w: W, dst: Gp) {
+        self.op(None, op(0xd3), w, s as u8, Rm::R(dst), Imm::None);
+    }
+
+    /// A VEX-encoded form of map `0F 38` (2) or `0F 3A` (3).
+    ///
+    /// `pp`: 0 none, 1 `66`, 2 `F3`, 3 `F2`; `v` is the register in the prefix.
+    pub fn vex(&mut self, map: u8, pp: u8, code: u8, w: W, reg: Gp, v: Gp, rm: Rm, imm: Imm) {
+        let mut one = One::new();
+        let xb = rex_xb(rm);
+        one.u8(0xc4);
+        one.u8((!(reg.0 >> 3) & 1) << 7 | (!(xb >> 1) & 1) << 6 | (!xb & 1) << 5 | map);
+        one.u8(u8::from(w == W::Q) << 7 | (!v.0 & 15) << 3 | pp);
+        one.u8(code);
+        one.modrm(reg.0, rm);
+        if let Imm::I8(v) = imm {
+            one.u8(v as u8);
+        }
+        self.buf.put(one.b, one.n);
+    }
+
+    /// SHLX, SHRX, SARX.
+    pub fn shift_x(&mut self, s: Shift, w: W, dst: Gp, a: Gp, count: Gp) {
+        let pp = match s {
+            Shift::Shl => 1,
+            Shift::Sar => 2,
+            _ => 3,
+        };
+        self.vex(2, pp, 0xf7, w, dst, count, Rm::R(a), Imm::None);
+    }
+
+    pub fn rorx(&mut self, w: W, dst: Gp, a: Rm, n: u8) {
+        self.vex(3, 3, 0xf0, w, dst, RAX, a, Imm::I8(n as i8));
+    }
+
+    /// One of `not` (2), `neg` (3), `mul` (4), `div` (6), `idiv` (7).
+    pub fn group3(&mut self, ext: u8, w: W, rm: Rm) {
+        self.op(None, GROUP3, w, ext, rm, Imm::None);
+    }
+
+    /// `inc` (0) or `dec` (1).
+    pub fn inc_dec(&mut self, ext: u8, w: W, rm: Rm) {
+        self.op(None, GROUP5, w, ext, rm, Imm::None);
+    }
+
+    /// `call` (2) or `jmp` (4) through a register or memory.
+    pub fn indirect(&mut self, ext: u8, rm: Rm) {
+        self.op(None, GROUP5, W::D, ext, rm, Imm::None);
+    }
+
+    pub fn imul_imm(&mut self, w: W, dst: Gp, a: Rm, v: i32) {
+        match i8::try_from(v) {
+            Ok(v) => self.op(None, IMUL_IMM8, w, dst.0, a, Imm::I8(v)),
+            Err(_) => self.op(None, IMUL_IMM32, w, dst.0, a, Imm::I32(v)),
+        }
+    }
+
+    pub fn bswap(&mut self, w: W, r: Gp) {
+        let mut one = One::new();
+        let rex = r.0 >> 3 | if w == W::Q { 8 } else { 0 };
+        if rex != 0 {
+            one.u8(0x40 | rex);
+        }
+        one.u8(0x0f);
+        one.u8(0xc8 | r.0 & 7);
+        self.buf.put(one.b, one.n);
+    }
+
+    /// An instruction without operands, of up to 16 bytes.
+    pub fn bytes(&mut self, b: &[u8]) {
+        let mut one = One::new();
+        for v in b {
+            one.u8(*v);
+        }
+        self.buf.put(one.b, one.n);
+    }
+
+    pub fn push(&mut self, r: Gp) {
+        self.short(0x50, r);
+    }
+
+    pub fn pop(&mut self, r: Gp) {
+        self.short(0x58, r);
+    }
+
+    fn short(&mut self, code: u8, r: Gp) {
+        let mut one = One::new();
+        if r.0 > 7 {
+            one.u8(0x41);
+        }
+        one.u8(code | r.0 & 7);
+        self.buf.put(one.b, one.n);
+    }
+
+    pub fn ret(&mut self) {
+        self.bytes(&[0xc3]);
+    }
+}

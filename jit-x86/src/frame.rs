@@ -1,0 +1,389 @@
+//! Functions, jumps and calls, and the stubs that lead in and out (see [`bpfassay_jit::abi`]).
+
+use bpfassay_isa::{Cond, Operand, Reg, Size, Width};
+use bpfassay_jit::abi::{self, Convention};
+use bpfassay_jit::buf::Patch;
+use bpfassay_jit::target::FuncFacts;
+use bpfassay_jit::Label;
+
+use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, W};
+use crate::{gp, width, Flags, X86};
+
+/// Fixups: 0 to 15 are conditional jumps, these the others; from [`LEA`] the register is added.
+const JMP: u8 = 16;
+const CALL: u8 = 17;
+const LEA: u8 = 32;
+
+/// Reach of a jump with one byte of distance.
+const SHORT: i32 = 127;
+/// Bytes below the stack pointer that nobody touches (System V).
+const RED_ZONE: u32 = 128;
+
+impl Patch for X86 {
+    fn patch(kind: u8, at: &mut [u8], distance: i32) {
+        let rest = distance - at.len() as i32;
+        let head: &[u8] = match (kind, at.len()) {
+            (0..=15, 2) => &[0x70 | kind],
+            (0..=15, _) => &[0x0f, 0x80 | kind],
+            (JMP, 2) => &[0xeb],
+            (JMP, _) => &[0xe9],
+            (CALL, _) => &[0xe8],
+            (reg, _) => {
+                let reg = reg - LEA;
+                &[0x48 | (reg >> 3) << 2, 0x8d, (reg & 7) << 3 | 5]
+            }
+        };
+        let rest = rest.to_le_bytes();
+        for (to, from) in at.iter_mut().zip(head.iter().chain(rest.iter())) {
+            *to = *from;
+        }
+    }
+
+    fn pad(at: &mut [u8]) {
+        // Recommended forms of one to nine bytes (Intel manual, volume 2, NOP).
+        const NOPS: [&[u8]; 9] = [
+            &[0x90],
+            &[0x66, 0x90],
+            &[0x0f, 0x1f, 0x00],
+            &[0x0f, 0x1f, 0x40, 0x00],
+            &[0x0f, 0x1f, 0x44, 0x00, 0x00],
+            &[0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+            &[0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+            &[0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+            &[0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+        ];
+        for piece in at.chunks_mut(NOPS.len()) {
+            if let Some(nop) = NOPS.get(piece.len() - 1) {
+                piece.copy_from_slice(nop);
+            }
+        }
+    }
+}
+
+/// Condition code of an unsigned or signed comparison; `Set` is that of `test`.
+pub(crate) fn code(cond: Cond) -> u8 {
+    match cond {
+        Cond::Eq => cc::E,
+        Cond::Ne | Cond::Set => cc::NE,
+        Cond::Gt => cc::A,
+        Cond::Ge => cc::AE,
+        Cond::Lt => cc::B,
+        Cond::Le => cc::BE,
+        Cond::Sgt => cc::G,
+        Cond::Sge => cc::GE,
+        Cond::Slt => cc::L,
+        Cond::Sle => cc::LE,
+    }
+}
+
+/// Callee-saved registers of r6 to r9 that the function writes.
+fn saved(f: &FuncFacts) -> impl DoubleEndedIterator<Item = Gp> + '_ {
+    (6..10).filter(|r| f.writes >> r & 1 == 1).map(|r| gp(Reg(r)))
+}
+
+/// What System V and Windows want kept, in the order of pushing; an even number, to keep alignment with [`abi::SAVED_SP`].
+const KEPT: [Gp; 6] = [enc::RBP, enc::RBX, enc::R12, enc::R13, enc::R14, enc::R15];
+
+impl X86 {
+    pub(crate) fn local_jump(&mut self, cc: u8, to: Label) {
+        self.asm.buf.fixup(cc, to, 2, 6, SHORT);
+    }
+
+    pub(crate) fn local_jmp(&mut self, to: Label) {
+        self.asm.buf.fixup(JMP, to, 2, 5, SHORT);
+    }
+
+    pub(crate) fn call_label(&mut self, to: Label) {
+        self.asm.buf.fixup(CALL, to, 5, 5, i32::MAX);
+    }
+
+    pub(crate) fn lea_label(&mut self, dst: Reg, of: Label) {
+        self.asm.buf.fixup(LEA + gp(dst).0, of, 7, 7, i32::MAX);
+    }
+
+    fn context(&mut self, to: Gp) {
+        self.asm.mov_imm(to, self.context);
+    }
+
+    pub(crate) fn write_stubs(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label) {
+        let windows = self.features.convention == Convention::Windows;
+        self.asm.buf.bind(entry);
+        for r in KEPT {
+            self.asm.push(r);
+        }
+        if windows {
+            self.asm.push(enc::RDI);
+            self.asm.push(enc::RSI);
+            self.asm.mov64(enc::RDI, enc::RCX);
+            self.asm.mov64(enc::RSI, enc::RDX);
+        }
+        self.context(enc::R11);
+        self.asm.op(None, enc::GROUP5, W::D, 6, Rm::M(Mem::at(enc::R11, abi::SAVED_SP)), Imm::None);
+        self.asm.store(Mem::at(enc::R11, abi::SAVED_SP), enc::RSP);
+        self.asm.load(enc::R12, Mem::at(enc::R11, abi::ARENA));
+        self.asm.mov64(enc::RAX, enc::RSI);
+        for (i, r) in [enc::RSI, enc::RDX, enc::RCX, enc::R8, enc::RDI].into_iter().enumerate() {
+            self.asm.load(r, Mem::at(enc::RDI, (i as i32 + 1) % 5 * 8));
+        }
+        self.asm.indirect(2, Rm::R(enc::RAX));
+        let leave = self.asm.buf.new_label();
+        self.asm.buf.bind(leave);
+        self.context(enc::R11);
+        // pop [context + SAVED_SP]
+        self.asm.op(
+            None,
+            enc::Op { map: 0, code: 0x8f },
+            W::D,
+            0,
+            Rm::M(Mem::at(enc::R11, abi::SAVED_SP)),
+            Imm::None,
+        );
+        if windows {
+            self.asm.pop(enc::RSI);
+            self.asm.pop(enc::RDI);
+        }
+        for r in KEPT.into_iter().rev() {
+            self.asm.pop(r);
+        }
+        self.asm.ret();
+
+        self.asm.buf.bind(unwind);
+        self.context(enc::R11);
+        self.asm.load(enc::RSP, Mem::at(enc::R11, abi::SAVED_SP));
+        self.local_jmp(leave);
+
+        self.asm.buf.bind(keeping);
+        const CALLEE: [Gp; 5] = [enc::RBP, enc::RBX, enc::R13, enc::R14, enc::R15];
+        for r in CALLEE {
+            self.asm.push(r);
+        }
+        self.call_label(main);
+        for r in CALLEE.into_iter().rev() {
+            self.asm.pop(r);
+        }
+        self.asm.ret();
+
+        self.common_stub(unwind, windows);
+        // Tail calls end here: the frame is gone, the target is in RAX.
+        let tail = self.asm.buf.new_label();
+        self.asm.buf.bind(tail);
+        self.context(enc::R11);
+        self.asm.load(enc::RDI, Mem::at(enc::R11, abi::TAIL_CTX));
+        self.asm.indirect(4, Rm::R(enc::RAX));
+        self.tail_jump = Some(tail);
+    }
+
+    /// Calls the dispatch function; the site's number is in R9, the return address of the site on the stack.
+    fn common_stub(&mut self, unwind: Label, windows: bool) {
+        let common = self.asm.buf.new_label();
+        self.asm.buf.bind(common);
+        self.context(enc::R11);
+        self.asm.load(enc::RAX, Mem::at(enc::RSP, 0));
+        self.asm.store(Mem::at(enc::R11, abi::CALLER), enc::RAX);
+        self.asm.push(enc::RBP);
+        self.asm.mov64(enc::RBP, enc::RSP);
+        if windows {
+            self.asm.alu_imm(Group1::Sub, W::Q, Rm::R(enc::RSP), 48);
+            self.asm.alu_imm(Group1::And, W::Q, Rm::R(enc::RSP), -16);
+            self.asm.store(Mem::at(enc::RSP, 32), enc::R8);
+            self.asm.store(Mem::at(enc::RSP, 40), enc::R9);
+            self.asm.mov64(enc::R9, enc::RCX);
+            self.asm.mov64(enc::R8, enc::RDX);
+            self.asm.mov64(enc::RDX, enc::RSI);
+            self.asm.mov64(enc::RCX, enc::RDI);
+        } else {
+            self.asm.alu_imm(Group1::And, W::Q, Rm::R(enc::RSP), -16);
+        }
+        self.asm.indirect(2, Rm::M(Mem::at(enc::R11, abi::DISPATCH)));
+        self.context(enc::R11);
+        self.asm.bytes(&[0xc9]); // leave
+        self.asm.alu_imm(Group1::Cmp, W::Q, Rm::M(Mem::at(enc::R11, abi::STOP)), 0);
+        self.local_jump(cc::NE, unwind);
+        self.asm.ret();
+        self.common = Some(common);
+    }
+
+    pub(crate) fn write_site_stubs(&mut self) {
+        let Some(common) = self.common else { return };
+        for (i, site) in std::mem::take(&mut self.sites).into_iter().enumerate() {
+            let Some(label) = site else { continue };
+            self.asm.buf.bind(label);
+            self.asm.mov_imm(enc::R9, i as u64);
+            self.local_jmp(common);
+        }
+    }
+
+    pub(crate) fn site(&mut self, site: u32) -> Label {
+        let i = site as usize;
+        if self.sites.len() <= i {
+            self.sites.resize(i + 1, None);
+        }
+        if let Some(Some(l)) = self.sites.get(i) {
+            return *l;
+        }
+        let label = self.asm.buf.new_label();
+        if let Some(s) = self.sites.get_mut(i) {
+            *s = Some(label);
+        }
+        label
+    }
+
+    /// True where the stack pointer need not be moved for the BPF stack.
+    fn in_red_zone(&self, f: &FuncFacts) -> bool {
+        !f.calls && f.stack <= RED_ZONE && self.features.convention == Convention::SysV
+    }
+
+    pub(crate) fn enter(&mut self, f: &FuncFacts) {
+        self.flags = Flags::Lost;
+        if f.uses_fp {
+            if !f.is_entry {
+                self.asm.push(enc::RBP);
+            }
+            match f.private_stack {
+                Some(top) => self.asm.mov_imm(enc::RBP, top),
+                None => {
+                    self.asm.mov64(enc::RBP, enc::RSP);
+                    let pushes = !f.is_entry && f.writes != 0;
+                    if !self.in_red_zone(f) || pushes {
+                        let n = f.stack.min(i32::MAX as u32) as i32;
+                        self.asm.alu_imm(Group1::Add, W::Q, Rm::R(enc::RSP), -n);
+                    }
+                }
+            }
+        }
+        if !f.is_entry {
+            for r in saved(f) {
+                self.asm.push(r);
+            }
+        }
+    }
+
+    /// Takes the frame down, leaving the return address on top of the stack.
+    pub(crate) fn leave(&mut self, f: &FuncFacts) {
+        if !f.is_entry {
+            for r in saved(f).rev() {
+                self.asm.pop(r);
+            }
+        }
+        if !f.uses_fp {
+            return;
+        }
+        if f.private_stack.is_some() {
+            if !f.is_entry {
+                self.asm.pop(enc::RBP);
+            }
+        } else if f.is_entry {
+            if !self.in_red_zone(f) {
+                self.asm.mov64(enc::RSP, enc::RBP);
+            }
+        } else if self.in_red_zone(f) && f.writes == 0 {
+            self.asm.pop(enc::RBP);
+        } else {
+            self.asm.bytes(&[0xc9]);
+        }
+    }
+
+    pub(crate) fn count_down(&mut self, to: Label) {
+        self.context(enc::R11);
+        self.asm.alu_imm(Group1::Sub, W::Q, Rm::M(Mem::at(enc::R11, abi::MAY_GOTO)), 1);
+        self.local_jump(cc::S, to);
+        self.flags = Flags::Lost;
+    }
+
+    pub(crate) fn call_by_register(&mut self, target: Reg, site: u32) {
+        self.context(enc::R11);
+        self.asm.store(Mem::at(enc::R11, abi::CALL_REG), gp(target));
+        let to = self.site(site);
+        self.call_label(to);
+    }
+
+    pub(crate) fn tail(&mut self, f: &FuncFacts, site: u32) {
+        let stub = self.site(site);
+        self.call_label(stub);
+        let over = self.asm.buf.new_label();
+        self.asm.rr(enc::TEST_RM_R, W::Q, enc::RAX, enc::RAX);
+        self.local_jump(cc::E, over);
+        self.leave(f);
+        if let Some(tail) = self.tail_jump {
+            self.local_jmp(tail);
+        }
+        self.asm.buf.bind(over);
+        self.flags = Flags::Lost;
+    }
+
+    pub(crate) fn packet(
+        &mut self,
+        f: &FuncFacts,
+        size: Size,
+        index: Option<Reg>,
+        imm: i32,
+        site: u32,
+    ) {
+        match index {
+            Some(r) if imm == 0 => self.asm.mov(W::D, enc::RSI, gp(r)),
+            Some(r) => self.asm.lea(W::D, enc::RSI, Mem::at(gp(r), imm)),
+            None => self.asm.mov_imm(enc::RSI, imm as u32 as u64),
+        }
+        self.asm.mov_imm(enc::RDI, size.bytes() as u64);
+        let stub = self.site(site);
+        self.call_label(stub);
+        let over = self.asm.buf.new_label();
+        self.asm.rr(enc::TEST_RM_R, W::Q, enc::RAX, enc::RAX);
+        self.local_jump(cc::NS, over);
+        self.asm.mov_imm(enc::RAX, 0);
+        self.leave(f);
+        self.asm.ret();
+        self.asm.buf.bind(over);
+        self.flags = Flags::Lost;
+    }
+
+    pub(crate) fn branch(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
+        let known = self.flags;
+        let x = gp(a);
+        match (cond, b) {
+            (Cond::Set, Operand::Reg(b)) => {
+                self.asm.rr(enc::TEST_RM_R, width(w), gp(b), x);
+                self.flags = Flags::Lost;
+            }
+            (Cond::Set, Operand::Imm(v)) => {
+                self.asm.test_imm(width(w), Rm::R(x), v);
+                self.flags = Flags::Lost;
+            }
+            (_, Operand::Imm(0)) => {
+                let zero_only = matches!(cond, Cond::Eq | Cond::Ne);
+                let usable = match known {
+                    Flags::Result { reg, width, logic } => {
+                        reg == a && width == w && (logic || zero_only)
+                    }
+                    _ => false,
+                };
+                if !usable {
+                    self.asm.rr(enc::TEST_RM_R, width(w), x, x);
+                    self.flags = Flags::Result { reg: a, width: w, logic: true };
+                }
+            }
+            _ if known == (Flags::Compared { a, b, width: w }) => {}
+            (_, Operand::Reg(y)) => {
+                self.asm.alu_rm_r(Group1::Cmp, width(w), Rm::R(x), gp(y));
+                self.flags = Flags::Compared { a, b, width: w };
+            }
+            (_, Operand::Imm(v)) => {
+                // 128 is one byte longer than 127.
+                let (cond, v) = match (cond, v) {
+                    (Cond::Ge, 128) => (Cond::Gt, 127),
+                    (Cond::Lt, 128) => (Cond::Le, 127),
+                    (Cond::Sge, 128) => (Cond::Sgt, 127),
+                    (Cond::Slt, 128) => (Cond::Sle, 127),
+                    same => same,
+                };
+                let b = Operand::Imm(v);
+                if known != (Flags::Compared { a, b, width: w }) {
+                    self.asm.alu_imm(Group1::Cmp, width(w), Rm::R(x), v);
+                    self.flags = Flags::Compared { a, b, width: w };
+                }
+                return self.local_jump(code(cond), to);
+            }
+        }
+        self.local_jump(code(cond), to);
+    }
+}

@@ -1,0 +1,105 @@
+//! Loads, stores, and the lookup of an array element in place.
+
+use bpfassay_isa::{Operand, Reg, Size};
+use bpfassay_jit::abi;
+use bpfassay_jit::target::{Addr, ArrayPlan, Space};
+
+use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, Shift, W};
+use crate::{gp, size, Flags, X86};
+
+/// Machine operand of an address.
+#[inline]
+pub(crate) fn mem(addr: Addr) -> Mem {
+    let index = addr.index.map(|(r, scale)| (gp(r), scale));
+    match addr.space {
+        Space::Plain => Mem { base: Some(gp(addr.base)), index, disp: addr.off },
+        Space::Arena => {
+            Mem { base: Some(enc::R12), index: Some((gp(addr.base), 0)), disp: addr.off }
+        }
+    }
+}
+
+impl X86 {
+    pub(crate) fn load_from(&mut self, s: Size, sign_extend: bool, dst: Gp, m: Mem) {
+        let (op, w) = match (s, sign_extend) {
+            (Size::B, false) => (enc::MOVZX_B, W::D),
+            (Size::H, false) => (enc::MOVZX_H, W::D),
+            (Size::W, false) => (enc::MOV_R_RM, W::D),
+            (Size::B, true) => (enc::MOVSX_B, W::Q),
+            (Size::H, true) => (enc::MOVSX_H, W::Q),
+            (Size::W, true) => (enc::MOVSXD, W::Q),
+            (Size::Dw, _) => (enc::MOV_R_RM, W::Q),
+        };
+        self.asm.rm(op, w, dst, Rm::M(m));
+    }
+
+    pub(crate) fn store_to(&mut self, s: Size, m: Mem, src: Operand) {
+        match src {
+            Operand::Reg(r) => self.asm.rm(enc::MOV_RM_R, size(s), gp(r), Rm::M(m)),
+            Operand::Imm(v) => {
+                let imm = match s {
+                    Size::B => Imm::I8(v as i8),
+                    Size::H => Imm::I16(v as i16),
+                    Size::W | Size::Dw => Imm::I32(v),
+                };
+                self.asm.op(None, enc::MOV_RM_IMM, size(s), 0, Rm::M(m), imm);
+            }
+        }
+    }
+
+    /// r0 = element number `*(u32 *)r2` of the array, or 0 beyond its end.
+    pub(crate) fn lookup(&mut self, array: &ArrayPlan) {
+        self.flags = Flags::Lost;
+        let done = self.asm.buf.new_label();
+        let (index, result) = (enc::RSI, enc::RAX);
+        self.asm.rm(enc::MOV_R_RM, W::D, index, Rm::M(Mem::at(enc::RSI, 0)));
+        self.asm.mov_imm(result, 0);
+        self.asm.alu_imm(Group1::Cmp, W::D, Rm::R(index), array.entries as i32);
+        self.local_jump(cc::AE, done);
+        let stride = array.stride;
+        let scale = match stride {
+            _ if array.entries == 1 => None,
+            1 | 2 | 4 | 8 => Some(stride.trailing_zeros() as u8),
+            _ => {
+                if stride.is_power_of_two() {
+                    let n = stride.trailing_zeros() as u8;
+                    self.asm.shift_imm(Shift::Shl, W::Q, Rm::R(index), n);
+                } else {
+                    self.asm.imul_imm(W::Q, index, Rm::R(index), stride as i32);
+                }
+                Some(0)
+            }
+        };
+        match (i32::try_from(array.base), scale) {
+            (_, None) => self.asm.mov_imm(result, array.base),
+            (Ok(base), Some(0)) => self.asm.lea(W::Q, result, Mem::at(index, base)),
+            (Ok(base), Some(scale)) => {
+                let m = Mem { base: None, index: Some((index, scale)), disp: base };
+                self.asm.lea(W::Q, result, m);
+            }
+            (Err(_), Some(scale)) => {
+                self.asm.mov_imm(result, array.base);
+                let m = Mem { base: Some(result), index: Some((index, scale)), disp: 0 };
+                self.asm.lea(W::Q, result, m);
+            }
+        }
+        self.asm.buf.bind(done);
+    }
+
+    pub(crate) fn cast(&mut self, dst: Reg, src: Reg, to_user: bool) {
+        self.flags = Flags::Lost;
+        let d = gp(dst);
+        self.asm.mov(W::D, d, gp(src));
+        if !to_user {
+            return;
+        }
+        // Null stays null.
+        let null = self.asm.buf.new_label();
+        self.asm.rr(enc::TEST_RM_R, W::D, d, d);
+        self.local_jump(cc::E, null);
+        self.asm.mov_imm(enc::R11, self.context);
+        let user = Mem::at(enc::R11, abi::ARENA_USER);
+        self.asm.alu_r_rm(Group1::Or, W::Q, d, Rm::M(user));
+        self.asm.buf.bind(null);
+    }
+}
