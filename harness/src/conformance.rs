@@ -9,7 +9,7 @@ use std::fmt;
 use bpfassay_isa::asm::{conformance as syntax, AsmError};
 use bpfassay_isa::RawInsn;
 
-use crate::engine::{Input, Instance};
+use crate::engine::{Input, Instance, Outcome};
 use crate::raw::RawInterp;
 
 /// One case.
@@ -58,9 +58,21 @@ impl std::error::Error for CaseError {}
 
 /// Reads a file's text and runs it; the error says what went wrong, for people.
 pub fn run(text: &str) -> Result<(), String> {
+    run_on(text, |insns, input| Ok(RawInterp::new(insns).run(input)))
+}
+
+/// As [`run`], on an engine of the caller's; one that refuses the program says why.
+pub fn run_on(
+    text: &str,
+    engine: impl FnOnce(&[RawInsn], &Input) -> Result<Outcome, String>,
+) -> Result<(), String> {
     let case = Case::parse(text).map_err(|e| format!("not read: {e}"))?;
     let input = Input { data: case.memory, ..Input::default() };
-    let out = RawInterp::new(&case.insns).run(&input);
+    let out = match (engine(&case.insns, &input), &case.expect) {
+        (Ok(out), _) => out,
+        (Err(_), Expect::Error(_)) => return Ok(()),
+        (Err(why), Expect::Result(_)) => return Err(why),
+    };
     match (case.expect, out.trap) {
         (Expect::Result(want), None) if want == out.r0 => Ok(()),
         (Expect::Result(want), None) => Err(format!("r0 is {:#x}, not {want:#x}", out.r0)),

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod engines;
 pub mod gen;
 pub mod kernel;
+pub mod native;
 pub mod oracle;
 pub mod pcap;
 pub mod probe;

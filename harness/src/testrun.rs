@@ -18,6 +18,7 @@ use crate::raw::DEFAULT_FUEL;
 use crate::runtime::ctx::{self, Refusal};
 use crate::runtime::helpers::HelperSet;
 use crate::runtime::maps::{Map, Shape};
+use crate::runtime::memory::Memory;
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
 
@@ -47,11 +48,7 @@ impl Interp {
         maps: &[MapDef],
         world: World,
     ) -> Result<Interp, LoadError> {
-        let mut rt = Runtime::new(world, HelperSet::linux());
-        for def in maps {
-            add_map(&mut rt, def)
-                .map_err(|errno| LoadError::Map { name: def.name.clone(), errno })?;
-        }
+        let rt = make_runtime(Memory::default(), maps, world)?;
         let code = Arc::new(Code::new(insns));
         Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL })
     }
@@ -60,25 +57,7 @@ impl Interp {
     ///
     /// Programs that could not be linked leave their slots empty.
     pub fn fill_slots(&mut self, object: &Object) {
-        let mut codes: HashMap<&str, Arc<Code>> = HashMap::new();
-        for (map, slots) in object.map_slots.iter().enumerate() {
-            for (i, slot) in slots {
-                match slot {
-                    Slot::Map(inner) => {
-                        let inner = u32::try_from(*inner).unwrap_or(u32::MAX);
-                        self.rt.maps.get_mut(map).map(|m| m.set_inner(*i, inner));
-                    }
-                    Slot::Program(name) => {
-                        let entry = object.programs.iter().find(|p| p.name == *name);
-                        let Some(Ok(program)) = entry.map(|e| &e.program) else { continue };
-                        let code = codes
-                            .entry(name.as_str())
-                            .or_insert_with(|| Arc::new(Code::new(&program.insns)));
-                        self.rt.maps.get_mut(map).map(|m| m.set_program(*i, code.clone()));
-                    }
-                }
-            }
-        }
+        fill_slots(&mut self.rt, object);
     }
 
     /// The decoded program, to put into another's prog array.
@@ -133,6 +112,38 @@ impl Instance for Interp {
 
     fn run(&mut self, input: &Input) -> Outcome {
         self.run_traced(input, &mut NoTrace)
+    }
+}
+
+/// A runtime with these maps.
+pub fn make_runtime(mem: Memory, maps: &[MapDef], world: World) -> Result<Runtime, LoadError> {
+    let mut rt = Runtime::in_memory(mem, world, HelperSet::linux());
+    for def in maps {
+        add_map(&mut rt, def).map_err(|errno| LoadError::Map { name: def.name.clone(), errno })?;
+    }
+    Ok(rt)
+}
+
+/// Fills map slots as the object says (see [`Interp::fill_slots`]).
+pub fn fill_slots(rt: &mut Runtime, object: &Object) {
+    let mut codes: HashMap<&str, Arc<Code>> = HashMap::new();
+    for (map, slots) in object.map_slots.iter().enumerate() {
+        for (i, slot) in slots {
+            match slot {
+                Slot::Map(inner) => {
+                    let inner = u32::try_from(*inner).unwrap_or(u32::MAX);
+                    rt.maps.get_mut(map).map(|m| m.set_inner(*i, inner));
+                }
+                Slot::Program(name) => {
+                    let entry = object.programs.iter().find(|p| p.name == *name);
+                    let Some(Ok(program)) = entry.map(|e| &e.program) else { continue };
+                    let code = codes
+                        .entry(name.as_str())
+                        .or_insert_with(|| Arc::new(Code::new(&program.insns)));
+                    rt.maps.get_mut(map).map(|m| m.set_program(*i, code.clone()));
+                }
+            }
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod code;
 pub mod interp;
 pub mod kernel;
+pub mod native;
 mod ops;

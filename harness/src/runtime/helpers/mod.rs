@@ -58,6 +58,10 @@ impl HelperSet {
         HelperSet::Linux(Arc::new(tables.into_iter().flatten().copied().collect()))
     }
 
+    pub fn is_linux(&self) -> bool {
+        matches!(self, HelperSet::Linux(_))
+    }
+
     /// Name and function of a helper number.
     pub fn resolve(&self, id: i64) -> Result<(&'static str, Helper), Stop> {
         match self {

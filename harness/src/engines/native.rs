@@ -1,0 +1,151 @@
+//! Engine of this host's JIT: `x86` or `arm64`.
+//!
+//! Mirrors the interpreter's two instances, for bare instructions ([`RawNative`]) and for loaded
+//! programs ([`Native`]), in native memory.
+#![allow(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use bpfassay_isa::RawInsn;
+use bpfassay_object::model::{MapDef, Program};
+use bpfassay_object::Object;
+use bpfassay_spec::ProgType;
+
+use crate::engine::{Input, Instance, Outcome};
+use crate::native::machine::{Facts, Machine, NativeError};
+use crate::native::ENGINE;
+use crate::runtime::ctx;
+use crate::runtime::helpers::HelperSet;
+use crate::runtime::memory::{Access, Memory, Region, RegionKind};
+use crate::runtime::world::World;
+use crate::runtime::Runtime;
+use crate::testrun::{fill_slots, make_runtime, LoadError};
+
+/// Bare instructions: r1 is memory, r2 its length.
+pub struct RawNative {
+    machine: Machine,
+    rt: Runtime,
+}
+
+impl RawNative {
+    /// # Safety
+    /// Nothing of the program is verified: it may do whatever this process may.  Who runs it
+    /// knows the program, or does not mind what becomes of the process.
+    pub unsafe fn new(insns: &[RawInsn], blind: Option<u64>) -> Result<RawNative, NativeError> {
+        // SAFETY: the caller's promise covers the addresses the program hands to helpers.
+        let mem = unsafe { Memory::native() };
+        let rt = Runtime::in_memory(mem, World::seeded(0), HelperSet::Conformance);
+        let machine = Machine::new(insns, &Facts::default(), &rt, blind)?;
+        Ok(RawNative { machine, rt })
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl Instance for RawNative {
+    fn engine(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn run(&mut self, input: &Input) -> Outcome {
+        self.rt.forget_input();
+        let len = input.data.len() as u64;
+        let region = Region::new(RegionKind::Input, Access::ReadWrite, input.data.clone());
+        let memory = self.rt.add_input(region);
+        let base = memory.filter(|_| len > 0).map_or(0, |id| self.rt.mem.addr(id, 0));
+        let repeat = input.repeat.max(1);
+        let mut out = Outcome::default();
+        let start = Instant::now();
+        for _ in 0..repeat {
+            // SAFETY: the promise of `new`.
+            match unsafe { self.machine.run(&mut self.rt, [base, len]) } {
+                Ok(r0) => out.r0 = r0,
+                Err(trap) => {
+                    out.trap = Some(trap);
+                    break;
+                }
+            }
+        }
+        out.duration = start.elapsed() / repeat;
+        out.data_out = memory.and_then(|id| self.rt.mem.region(id)).map(|r| r.bytes().to_vec());
+        out
+    }
+}
+
+/// A loaded program with its maps.
+pub struct Native {
+    machine: Machine,
+    prog_type: ProgType,
+    pub rt: Runtime,
+}
+
+impl Native {
+    /// # Safety
+    /// The verifier accepted the program without a quirk, or nobody minds what becomes of this process.
+    pub unsafe fn load(
+        program: &Program,
+        facts: &Facts,
+        world: World,
+        blind: Option<u64>,
+    ) -> Result<Native, NativeLoadError> {
+        // SAFETY: the caller's promise.
+        let mem = unsafe { Memory::native() };
+        let maps: &[MapDef] = &program.maps;
+        let rt = make_runtime(mem, maps, world).map_err(NativeLoadError::Load)?;
+        let machine =
+            Machine::new(&program.insns, facts, &rt, blind).map_err(NativeLoadError::Native)?;
+        Ok(Native { machine, prog_type: program.prog_type, rt })
+    }
+
+    /// As [`crate::testrun::Interp::fill_slots`].
+    pub fn fill_slots(&mut self, object: &Object) {
+        fill_slots(&mut self.rt, object);
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+/// Why a program is not ready.
+#[derive(Debug)]
+pub enum NativeLoadError {
+    Load(LoadError),
+    Native(NativeError),
+}
+
+impl Instance for Native {
+    fn engine(&self) -> &'static str {
+        ENGINE
+    }
+
+    fn run(&mut self, input: &Input) -> Outcome {
+        self.rt.forget_input();
+        let prepared = match ctx::prepare(&mut self.rt, self.prog_type, input) {
+            Ok(p) => p,
+            Err(refusal) => return Outcome { refusal: Some(refusal), ..Outcome::default() },
+        };
+        let repeat = input.repeat.max(1);
+        let mut out = Outcome::default();
+        let mut spent = Duration::ZERO;
+        for _ in 0..repeat {
+            let start = Instant::now();
+            // SAFETY: the promise of `load`.
+            let result = unsafe { self.machine.run(&mut self.rt, [prepared.ctx, 0]) };
+            spent += start.elapsed();
+            match result {
+                Ok(r0) => out.r0 = r0,
+                Err(trap) => {
+                    out.trap = Some(trap);
+                    break;
+                }
+            }
+        }
+        out.duration = spent / repeat;
+        out.depends_on_world = self.rt.world.consulted;
+        (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
+        out
+    }
+}

@@ -1,0 +1,446 @@
+//! Enters compiled code and answers its calls (the host's side of [`bpfassay_jit::abi`]).
+//!
+//! A [`Machine`] holds the programs of one runtime: the one that is run, and those tail calls
+//! reach, compiled when first jumped to.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, UnsafeCell};
+use std::fmt;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::Arc;
+
+use bpfassay_isa::encode::encode;
+use bpfassay_isa::{CallTarget, Imm64, RawInsn, Size};
+use bpfassay_jit::{abi, Access, CallPlan, Compiled, JitError, Options, Resolve, SiteKind, Source};
+use bpfassay_spec::MapType;
+
+use super::exec::Exec;
+use super::fault;
+use crate::engine::{Trap, TrapKind};
+use crate::engines::code::{Code, Slot};
+use crate::runtime::helpers::{Call, Helper};
+use crate::runtime::{Callbacks, Runtime, Stop};
+
+/// `MAX_TAIL_CALL_CNT`.
+const MAX_TAIL_CALLS: u32 = 33;
+/// `BPF_MAX_LOOPS`, the budget of `may_goto`.
+const MAY_GOTO_BUDGET: u64 = 8 * 1024 * 1024;
+/// Helpers by number, as far as code is written for them.
+const MAP_LOOKUP: i32 = 1;
+const TAIL_CALL: i32 = 12;
+/// What a packet load that failed answers.
+const NO_PACKET: u64 = 1 << 63;
+
+/// Why a program cannot be run here.
+#[derive(Debug)]
+pub enum NativeError {
+    Jit(JitError),
+    Memory(io::Error),
+    /// There is no backend for this processor.
+    Unavailable,
+}
+
+impl fmt::Display for NativeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NativeError::Jit(e) => write!(f, "{e}"),
+            NativeError::Memory(e) => write!(f, "no memory for code: {e}"),
+            NativeError::Unavailable => f.write_str("no JIT for this processor"),
+        }
+    }
+}
+
+impl std::error::Error for NativeError {}
+
+/// What the verifier knows and instructions do not say.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub access: Vec<Access>,
+    pub stacks: Vec<(u32, u32)>,
+}
+
+/// The run context: the fields of [`bpfassay_jit::abi`].
+#[repr(C)]
+struct Context {
+    fields: UnsafeCell<[u64; abi::SIZE as usize / 8]>,
+}
+
+impl Context {
+    fn get(&self, field: i32) -> u64 {
+        // SAFETY: code of ours writes the fields only while it runs, on this thread.
+        let fields = unsafe { &*self.fields.get() };
+        fields.get(field as usize / 8).copied().unwrap_or(0)
+    }
+
+    fn set(&self, field: i32, value: u64) {
+        // SAFETY: as in `get`; no reference to the fields outlives a call.
+        let fields = unsafe { &mut *self.fields.get() };
+        if let Some(f) = fields.get_mut(field as usize / 8) {
+            *f = value;
+        }
+    }
+}
+
+/// A call site, looked up once.
+#[derive(Clone, Copy)]
+enum Callee {
+    Helper(&'static str, Helper),
+    /// To be looked up when called, so that an unknown one stops there.
+    Number(i64),
+    ByRegister,
+    TailCall {
+        in_entry: bool,
+    },
+    Packet,
+    Kfunc,
+}
+
+struct Loaded {
+    compiled: Compiled,
+    exec: Exec,
+    callees: Vec<Callee>,
+    code: Option<Arc<Code>>,
+}
+
+impl Loaded {
+    fn at(&self, off: u32) -> u64 {
+        self.exec.address() + off as u64
+    }
+
+    fn holds(&self, addr: u64) -> bool {
+        (self.exec.address()..self.at(self.compiled.code.len() as u32)).contains(&addr)
+    }
+}
+
+/// Programs ready to run.
+pub struct Machine {
+    context: Box<Context>,
+    programs: Vec<Loaded>,
+    blind: Option<u64>,
+    stop: Option<Stop>,
+    tail_calls: u32,
+    rt: *mut Runtime,
+}
+
+thread_local! {
+    /// The machine whose code runs on this thread.
+    static ACTIVE: Cell<*mut Machine> = const { Cell::new(null_mut()) };
+}
+
+/// `u64 enter(const u64 args[5], const void *target)`.
+type Enter = unsafe extern "C" fn(*const [u64; 5], u64) -> u64;
+
+impl Machine {
+    /// A machine with one program.
+    pub fn new(
+        insns: &[RawInsn],
+        facts: &Facts,
+        rt: &Runtime,
+        blind: Option<u64>,
+    ) -> Result<Machine, NativeError> {
+        if !super::IS_AVAILABLE {
+            return Err(NativeError::Unavailable);
+        }
+        let fields = UnsafeCell::new([0; abi::SIZE as usize / 8]);
+        let context = Box::new(Context { fields });
+        let mut machine = Machine {
+            context,
+            programs: Vec::new(),
+            blind,
+            stop: None,
+            tail_calls: 0,
+            rt: null_mut(),
+        };
+        machine.add(insns, facts, rt, None)?;
+        Ok(machine)
+    }
+
+    /// Bytes of code of the first program's instructions.
+    pub fn code_bytes(&self) -> u32 {
+        self.compiled().map_or(0, |c| c.body_end - c.body)
+    }
+
+    pub fn compiled(&self) -> Option<&Compiled> {
+        self.programs.first().map(|p| &p.compiled)
+    }
+
+    fn add(
+        &mut self,
+        insns: &[RawInsn],
+        facts: &Facts,
+        rt: &Runtime,
+        code: Option<Arc<Code>>,
+    ) -> Result<usize, NativeError> {
+        let source = Source { access: &facts.access, stacks: &facts.stacks, ..Source::raw(insns) };
+        let context = self.context.fields.get().expose_provenance() as u64;
+        let options = Options { context, blind: self.blind };
+        let compiled =
+            super::compile(&source, &options, &mut Facing { rt }).map_err(NativeError::Jit)?;
+        let exec = Exec::new(&compiled.code).map_err(NativeError::Memory)?;
+        let callees = compiled
+            .sites
+            .iter()
+            .map(|site| match site.kind {
+                SiteKind::Call(CallTarget::Helper(id)) => match rt.helpers.resolve(id as i64) {
+                    Ok((name, f)) => Callee::Helper(name, f),
+                    Err(_) => Callee::Number(id as i64),
+                },
+                SiteKind::Call(CallTarget::Kfunc { .. }) => Callee::Kfunc,
+                SiteKind::Call(CallTarget::Subprog(_)) | SiteKind::CallReg => Callee::ByRegister,
+                SiteKind::TailCall => Callee::TailCall { in_entry: site.in_entry },
+                SiteKind::PacketLoad => Callee::Packet,
+            })
+            .collect();
+        self.programs.push(Loaded { compiled, exec, callees, code });
+        Ok(self.programs.len() - 1)
+    }
+
+    /// Runs the first program with these arguments in r1 and r2; gives r0.
+    ///
+    /// # Safety
+    /// The verifier accepted the program, its maps and context are those of `rt`, whose memory is
+    /// native, and `args` are what a program of its type may be handed; or nobody minds what
+    /// becomes of this process.
+    pub unsafe fn run(&mut self, rt: &mut Runtime, args: [u64; 2]) -> Result<u64, Trap> {
+        self.context.set(abi::DISPATCH, (dispatch as *const ()).expose_provenance() as u64);
+        self.context.set(abi::STOP, 0);
+        self.context.set(abi::MAY_GOTO, MAY_GOTO_BUDGET);
+        self.tail_calls = 0;
+        self.stop = None;
+        let Some(first) = self.programs.first() else {
+            return Err(Trap { kind: TrapKind::OutOfProgram, insn_idx: 0 });
+        };
+        let target = first.at(first.compiled.main);
+        let before = ACTIVE.replace(self);
+        let [r1, r2] = args;
+        // SAFETY: the caller's promise.
+        let result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
+        ACTIVE.set(before);
+        match result {
+            Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
+            Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.caller() }),
+            Err(Stop::TailCall(_)) => {
+                Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.caller() })
+            }
+        }
+    }
+
+    /// Slot of the instruction whose call ran last, or which faulted.
+    fn caller(&self) -> usize {
+        let addr = self.context.get(abi::CALLER).wrapping_sub(1);
+        let program = self.programs.iter().find(|p| p.holds(addr));
+        let slot = program.and_then(|p| p.compiled.slot_at((addr - p.exec.address()) as u32));
+        slot.unwrap_or(0) as usize
+    }
+
+    /// # Safety
+    /// As [`Machine::run`]; `target` is a function of one of the programs.
+    unsafe fn enter(&mut self, rt: &mut Runtime, target: u64, args: [u64; 5]) -> Result<u64, Stop> {
+        let Some(first) = self.programs.first() else {
+            return Err(Stop::Trap(TrapKind::OutOfProgram));
+        };
+        let code = std::ptr::with_exposed_provenance::<()>(first.at(first.compiled.entry) as usize);
+        let before = std::mem::replace(&mut self.rt, rt);
+        let this: *mut Machine = self;
+        // SAFETY: `code` is the entry stub that the backend wrote for the C convention of this host.
+        let enter = unsafe { std::mem::transmute::<*const (), Enter>(code) };
+        // SAFETY: the caller's promise; the machine and the runtime are reached through raw
+        // pointers until the code comes back.
+        let r0 = unsafe { fault::guarded(this, || enter(&args, target)) };
+        self.rt = before;
+        if self.context.get(abi::STOP) == 0 {
+            return Ok(r0);
+        }
+        self.context.set(abi::STOP, 0);
+        Err(self.stop.take().unwrap_or(Stop::Trap(TrapKind::OutOfProgram)))
+    }
+
+    /// Ends the innermost entry; what is returned does not matter.
+    fn leave(&mut self, stop: Stop) -> u64 {
+        self.stop = Some(stop);
+        self.context.set(abi::STOP, 1);
+        0
+    }
+
+    fn callee(&self, site: u64) -> Option<Callee> {
+        let program = match &*self.programs {
+            [one] => one,
+            many => {
+                let caller = self.context.get(abi::CALLER);
+                many.iter().find(|p| p.holds(caller))?
+            }
+        };
+        program.callees.get(usize::try_from(site).ok()?).copied()
+    }
+
+    fn call(&mut self, rt: &mut Runtime, args: [u64; 5], site: u64) -> Result<u64, Stop> {
+        match self.callee(site) {
+            Some(Callee::Helper(name, f)) => f(&mut Call { rt, callbacks: self, name }, args),
+            Some(Callee::Number(id)) => rt.call_helper(id, args, self),
+            Some(Callee::ByRegister) => {
+                let id = self.context.get(abi::CALL_REG) as i64;
+                rt.call_helper(id, args, self)
+            }
+            Some(Callee::Packet) => {
+                let size = match args[0] {
+                    1 => Size::B,
+                    2 => Size::H,
+                    _ => Size::W,
+                };
+                let loaded = rt.load_packet(size, args[1] as u32 as i32)?;
+                Ok(loaded.unwrap_or(NO_PACKET))
+            }
+            Some(Callee::TailCall { in_entry }) => self.tail_call(rt, args, in_entry),
+            Some(Callee::Kfunc) => Err(Stop::Trap(TrapKind::Unsupported("kernel function call"))),
+            None => Err(Stop::Trap(TrapKind::OutOfProgram)),
+        }
+    }
+
+    /// Address to jump to, or 0.
+    fn tail_call(&mut self, rt: &mut Runtime, args: [u64; 5], in_entry: bool) -> Result<u64, Stop> {
+        let code = match rt.call_helper(TAIL_CALL as i64, args, self) {
+            Ok(_) => return Ok(0),
+            Err(Stop::TailCall(code)) => code,
+            Err(stop) => return Err(stop),
+        };
+        if self.tail_calls >= MAX_TAIL_CALLS {
+            return Ok(0);
+        }
+        self.tail_calls += 1;
+        let same = |p: &Loaded| p.code.as_ref().is_some_and(|c| Arc::ptr_eq(c, &code));
+        let i = match self.programs.iter().position(same) {
+            Some(i) => i,
+            None => {
+                let insns = slots(&code);
+                self.add(&insns, &Facts::default(), rt, Some(code))
+                    .map_err(|_| TrapKind::Unsupported("the program jumped to"))?
+            }
+        };
+        self.context.set(abi::TAIL_CTX, args[0]);
+        let Some(p) = self.programs.get(i) else { return Ok(0) };
+        Ok(p.at(if in_entry { p.compiled.main } else { p.compiled.keeping_entry }))
+    }
+
+    /// What to do about a fault at `pc`: where to go on, and a machine register to clear.
+    ///
+    /// Called in a signal handler: looks at what does not change while code runs.
+    pub(super) fn on_fault(&self, pc: u64) -> Option<fault::Resume> {
+        let p = self.programs.iter().find(|p| p.holds(pc))?;
+        let off = (pc - p.exec.address()) as u32;
+        let after = p.compiled.faults.partition_point(|row| row.at <= off);
+        let row = after.checked_sub(1).and_then(|i| p.compiled.faults.get(i));
+        if let Some(row) = row.filter(|row| off < row.resume) {
+            return Some(fault::Resume { pc: p.at(row.resume), clear: Some(row.reg) });
+        }
+        if off < p.compiled.body || off >= p.compiled.body_end {
+            return None;
+        }
+        // An access nothing was known of: leave, and say where.
+        self.context.set(abi::CALLER, pc + 1);
+        self.context.set(abi::STOP, 1);
+        Some(fault::Resume { pc: p.at(p.compiled.unwind), clear: None })
+    }
+}
+
+impl Callbacks for Machine {
+    fn invoke(&mut self, rt: &mut Runtime, func: u64, args: [u64; 5]) -> Result<u64, Stop> {
+        let is_function =
+            |p: &Loaded| p.holds(func) && p.compiled.funcs.iter().any(|f| p.at(f.start) == func);
+        if !self.programs.iter().any(is_function) {
+            return Err(Stop::Trap(TrapKind::BadArgument {
+                helper: "callback",
+                what: "not the address of a function",
+            }));
+        }
+        // SAFETY: a function of a program that whoever called `run` vouched for; the helper that
+        // calls back was handed it by that program.
+        unsafe { self.enter(rt, func, args) }
+    }
+}
+
+/// Where all calls of compiled code end up.
+///
+/// # Safety
+/// Called by code that [`Machine::enter`] entered, on the same thread.
+unsafe extern "C" fn dispatch(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64, site: u64) -> u64 {
+    // SAFETY: `run` set the pointer and does nothing with the machine until the code comes back.
+    let machine = unsafe { &mut *ACTIVE.get() };
+    // SAFETY: likewise for the runtime, which `enter` was handed by exclusive reference.
+    let rt = unsafe { &mut *machine.rt };
+    match machine.call(rt, [r1, r2, r3, r4, r5], site) {
+        Ok(r0) => r0,
+        Err(stop) => machine.leave(stop),
+    }
+}
+
+/// A decoded program's slots again.
+fn slots(code: &Code) -> Vec<RawInsn> {
+    let mut out = Vec::with_capacity(code.len());
+    let mut at = 0;
+    while let Some(slot) = code.slot(at) {
+        match slot {
+            Slot::Insn(insn) => {
+                let (first, second) = encode(insn);
+                out.push(first);
+                out.extend(second);
+                at += insn.slots();
+            }
+            // Nothing decodes to this; compiling says so.
+            Slot::Invalid(_) => {
+                out.push(RawInsn { code: u8::MAX, ..RawInsn::default() });
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+/// The runtime's answers while compiling.
+struct Facing<'a> {
+    rt: &'a Runtime,
+}
+
+impl Resolve for Facing<'_> {
+    fn wide(&mut self, _: u32, value: Imm64) -> Result<u64, &'static str> {
+        let found = match value {
+            Imm64::MapFd(i) | Imm64::MapIdx(i) => self.rt.map_addr(i),
+            Imm64::MapValue { fd: i, off } | Imm64::MapIdxValue { idx: i, off } => {
+                self.rt.map_value_addr(i, off)
+            }
+            Imm64::BtfId { .. } => return Err("kernel variable"),
+            Imm64::Const(_) | Imm64::Func(_) => return Err("no address of a map"),
+        };
+        found.map_err(|_| "a map that has no such address")
+    }
+
+    fn call(&mut self, _: u32, target: CallTarget, map: Option<Imm64>) -> CallPlan {
+        match target {
+            CallTarget::Helper(TAIL_CALL) if self.rt.helpers.is_linux() => CallPlan::TailCall,
+            CallTarget::Helper(MAP_LOOKUP) if self.rt.helpers.is_linux() => {
+                map.and_then(|m| self.array(m)).map_or(CallPlan::Host, CallPlan::Array)
+            }
+            _ => CallPlan::Host,
+        }
+    }
+}
+
+impl Facing<'_> {
+    /// Where an array's values are, if the map is one.
+    fn array(&self, map: Imm64) -> Option<bpfassay_jit::source::ArrayPlan> {
+        let (Imm64::MapFd(i) | Imm64::MapIdx(i)) = map else { return None };
+        let map = self.rt.maps.get(usize::try_from(i).ok()?)?;
+        let shape = map.shape();
+        if shape.map_type != MapType::Array || !self.rt.mem.is_native() {
+            return None;
+        }
+        let base = self.rt.map_value_addr(i, 0).ok()?;
+        let entries = shape.max_entries;
+        // Beyond 2 GiB of numbers immediates end.
+        (entries <= i32::MAX as u32).then_some(bpfassay_jit::source::ArrayPlan {
+            base,
+            stride: shape.value_size.next_multiple_of(8),
+            entries,
+        })
+    }
+}
