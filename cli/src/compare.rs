@@ -113,7 +113,7 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
 }
 
 /// The running kernel's own types unless others were named: ids in instructions must be its.
-fn with_host_btf(args: &KernelArgs) -> KernelArgs {
+pub fn with_host_btf(args: &KernelArgs) -> KernelArgs {
     const HOST: &str = "/sys/kernel/btf/vmlinux";
     let mut args = args.clone();
     if args.btf.is_empty() && args.profile.is_none() && Path::new(HOST).exists() {

@@ -15,6 +15,7 @@ mod inputs;
 mod record;
 mod render;
 mod run;
+mod selftests;
 mod setup;
 
 /// Would Linux accept this eBPF program?  Asked without root and without a kernel.
@@ -43,6 +44,8 @@ enum Command {
     Run(run::Args),
     /// Print what is known of a program: its control-flow graph.
     Dump(dump::Args),
+    /// Judge the test programs of a kernel tree beside their annotations and the running kernel.
+    Selftests(selftests::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
 }
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Disasm(args) => asm::run_disasm(args),
         Command::Run(args) => run::run(args),
         Command::Dump(args) => dump::run(args),
+        Command::Selftests(args) => selftests::run(args),
         Command::DiffLog(args) => diff_log::run(args),
     };
     outcome.into()

@@ -98,10 +98,9 @@ impl Annotations {
             && self.jited != Some(false)
     }
 
-    /// The flags the test loader would add to a program's own, the loader's defaults among them.
-    pub fn flags(&self, own: ProgFlags) -> ProgFlags {
-        let bits = (TESTING_FLAGS & !self.flags_cleared) | self.flags_set;
-        with_flag_bits(own, bits)
+    /// `prog_flags` bits the test loader adds to a program's own, its defaults among them.
+    pub fn flags(&self) -> u32 {
+        (TESTING_FLAGS & !self.flags_cleared) | self.flags_set
     }
 
     /// Level of the log that the messages are looked for in, given the verdict; 0 is no log at all.
@@ -228,7 +227,7 @@ fn number(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Annotations;
+    use super::{with_flag_bits, Annotations, ProgFlags};
 
     fn read(tags: &[&str]) -> Annotations {
         let mut out = Annotations::default();
@@ -260,9 +259,10 @@ mod tests {
 
     #[test]
     fn flags_are_added_and_taken_away() {
-        let a = read(&["test_prog_flags=BPF_F_STRICT_ALIGNMENT"]).flags(Default::default());
+        let flags = |tag| with_flag_bits(ProgFlags::default(), read(&[tag]).flags());
+        let a = flags("test_prog_flags=BPF_F_STRICT_ALIGNMENT");
         assert!(a.strict_alignment && a.test_rnd_hi32 && a.test_reg_invariants);
-        let a = read(&["test_prog_flags=!BPF_F_TEST_REG_INVARIANTS"]).flags(Default::default());
+        let a = flags("test_prog_flags=!BPF_F_TEST_REG_INVARIANTS");
         assert!(!a.test_reg_invariants && a.test_rnd_hi32);
     }
 

@@ -23,6 +23,11 @@ impl Pattern {
         Ok(Pattern { text: text.to_string(), negative, regex })
     }
 
+    /// Text to be found as it stands; None for an empty one.
+    pub fn literal(text: &str) -> Option<Pattern> {
+        (!text.is_empty()).then(|| Pattern { text: text.to_string(), negative: false, regex: None })
+    }
+
     /// First match in `log`.
     pub fn find(&self, log: &str) -> Option<Range<usize>> {
         match &self.regex {

@@ -1,0 +1,295 @@
+//! One test program: our verdict beside its annotation and beside the running kernel.
+
+use bpfassay_object::model::Program;
+use bpfassay_spec::ProgType;
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{verify, Config, Verdict};
+
+use super::annotations::{Annotations, Expected, ANY_RETVAL, RUN_DATA_LEN};
+use super::arrays::ArrayTest;
+use super::pattern::{validate, Pattern};
+use crate::compare::{compare, Agreement, CompareOptions, Comparison};
+use crate::engine::{Input, Instance};
+use crate::kernel::Session;
+use crate::runtime::world::World;
+use crate::testrun::Interp;
+
+/// What a test says should happen.
+#[derive(Clone, Debug, Default)]
+pub struct Expectation {
+    /// Success or failure; None where nothing is said.
+    pub success: Option<bool>,
+    pub messages: Vec<Pattern>,
+    /// Level the messages are looked for at if the load succeeds, and if it fails; 0 is an empty log.
+    pub levels: [u32; 2],
+    pub insn_processed: Option<u32>,
+    /// Flags added to the program's own.
+    pub flags: u32,
+    pub retval: Option<i32>,
+    /// What a run is given.
+    pub data: Vec<u8>,
+    /// Expectations of kinds that are counted, not looked at: rewritten instructions, machine code, streams.
+    pub ignored: usize,
+    /// The test also, or only, says what happens without capabilities.
+    pub unprivileged: bool,
+    /// Why it does not apply here.
+    pub skip: Option<String>,
+    /// Annotations that could not be read.
+    pub unread: Vec<String>,
+}
+
+impl Expectation {
+    pub fn of_annotations(a: &Annotations, arch: &str) -> Expectation {
+        let p: &Expected = &a.privileged;
+        let skip = if !a.applies_to(arch) {
+            Some(format!("for {} only", a.arches.join(", ")))
+        } else {
+            a.btf_path.as_ref().map(|b| format!("resolved against {b}"))
+        };
+        let success = a.expects_success();
+        Expectation {
+            success,
+            messages: if success.is_some() { p.messages.clone() } else { Vec::new() },
+            levels: [a.message_level(true), a.message_level(false)],
+            insn_processed: None,
+            flags: if success.is_some() { a.flags() } else { 0 },
+            retval: if success == Some(true) { p.retval } else { None },
+            data: vec![0; RUN_DATA_LEN],
+            ignored: p.xlated + p.jited + p.streams,
+            unprivileged: a.unprivileged.asked,
+            skip,
+            unread: a.unread.clone(),
+        }
+    }
+
+    pub fn of_array(t: &ArrayTest) -> Expectation {
+        let messages = t.messages.iter().filter_map(|m| Pattern::literal(m));
+        let retval = t.retval.map(|v| v as i32);
+        // The tree's `POINTER_VALUE` of the older tests.
+        let retval = retval.map(|v| if v as u32 == 0x00ca_fe4a { ANY_RETVAL } else { v });
+        Expectation {
+            success: Some(t.accepts),
+            messages: messages.collect(),
+            levels: [t.log_level; 2],
+            insn_processed: t.insn_processed,
+            retval: retval.filter(|_| t.accepts),
+            data: t.data.clone(),
+            // The tree's own code has set the flags.
+            flags: 0,
+            ..Expectation::default()
+        }
+    }
+}
+
+/// One expected message, and whose log holds it.
+#[derive(Clone, Debug)]
+pub struct MessageMatch {
+    pub text: String,
+    pub negative: bool,
+    pub ours: bool,
+    /// None where the kernel was not asked.
+    pub kernels: Option<bool>,
+}
+
+/// What came of a run on the interpreter.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Run {
+    AsExpected,
+    Differs {
+        expected: i32,
+        got: i32,
+    },
+    /// The interpreter stopped at something it does not model, or did not take the input.
+    NotModelled(String),
+    Trapped(String),
+}
+
+/// What the kernel's verdict says beside ours.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    pub agreement: Agreement,
+    pub kernel_accepts: bool,
+    pub messages_equal: bool,
+    pub insns_equal: bool,
+    pub stats_equal: bool,
+    /// None where the log was too long to compare.
+    pub logs_equal: Option<bool>,
+    pub our_message: Option<String>,
+    pub kernel_message: Option<String>,
+}
+
+/// The outcome for one program.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub expected: Option<bool>,
+    /// Our verdict: accepted or not; None where we do not judge, with the reason in `unsupported`.
+    pub ours: Option<bool>,
+    pub unsupported: Option<String>,
+    pub our_message: Option<String>,
+    /// Ours, where a test says how many instructions are processed.
+    pub insn_processed: Option<(u32, u32)>,
+    /// The kernel's side, or why it has none.
+    pub kernel: Result<Beside, String>,
+    pub messages: Vec<MessageMatch>,
+    pub run: Option<Run>,
+    pub ignored: usize,
+}
+
+/// What to do beside judging.
+pub struct Options {
+    /// Run accepted programs that say what they return.
+    pub run: bool,
+    /// Longest log compared.
+    pub max_log: usize,
+}
+
+/// Judges `program` and compares with what is expected; with a session, the running kernel as well.
+pub fn judge(
+    program: &Program,
+    expectation: &Expectation,
+    config: &Config<'_>,
+    session: Option<&mut Session>,
+    options: &Options,
+) -> Judged {
+    let level = expectation.levels[1].max(1);
+    let not_asked = Err("not asked".to_string());
+    let asked = session.map_or(not_asked, |s| {
+        let what = CompareOptions { log_level: level, max_log: options.max_log, time: false };
+        compare(program, config, s, what).map_err(|e| e.to_string())
+    });
+    let mut out = match &asked {
+        Ok(c) => of_comparison(c),
+        Err(why) => alone(program, config, level, why),
+    };
+    let (our_log, kernel_log) = match asked {
+        Ok(c) => (c.our_log, Some(c.kernel_log)),
+        Err(_) => (std::mem::take(&mut out.log), None),
+    };
+    let j = &mut out.judged;
+    j.expected = expectation.success;
+    j.ignored = expectation.ignored;
+    if j.unsupported.is_none() {
+        let visible = |log: String, accepted: bool| match accepted && expectation.levels[0] == 0 {
+            true => String::new(),
+            false => log,
+        };
+        let ours = visible(our_log, j.ours == Some(true));
+        let kernels = match &j.kernel {
+            Ok(b) => kernel_log.map(|l| visible(l, b.kernel_accepts)),
+            Err(_) => None,
+        };
+        j.messages = matches(&expectation.messages, &ours, kernels.as_deref());
+    } else {
+        j.messages = matches(&expectation.messages, "", None);
+        j.messages.iter_mut().for_each(|m| m.ours = false);
+    }
+    j.insn_processed = expectation.insn_processed.map(|n| (n, out.insns));
+    let wants_run = options.run && expectation.skip.is_none() && j.ours == Some(true);
+    if let (true, Some(retval)) = (wants_run, expectation.retval) {
+        j.run = Some(run(program, &expectation.data, retval));
+    }
+    out.judged
+}
+
+struct Half {
+    judged: Judged,
+    insns: u32,
+    log: String,
+}
+
+fn blank(kernel: Result<Beside, String>) -> Judged {
+    Judged {
+        expected: None,
+        ours: None,
+        unsupported: None,
+        our_message: None,
+        insn_processed: None,
+        kernel,
+        messages: Vec::new(),
+        run: None,
+        ignored: 0,
+    }
+}
+
+fn of_comparison(c: &Comparison) -> Half {
+    let kernel_accepts = c.kernel_errno.is_none();
+    let insns_equal =
+        c.kernel_stats.is_none_or(|k| k.insns_processed == c.our_stats.insns_processed);
+    let beside = Beside {
+        agreement: c.agreement,
+        kernel_accepts,
+        messages_equal: c.messages_equal(),
+        insns_equal,
+        stats_equal: c.stats_equal(),
+        logs_equal: c.logs_compared.then_some(c.log_difference.is_none()),
+        our_message: c.our_message.clone(),
+        kernel_message: c.kernel_message.clone(),
+    };
+    let ours = match c.agreement {
+        Agreement::Unsupported => None,
+        Agreement::WeAcceptItRejects => Some(true),
+        Agreement::WeRejectItAccepts => Some(false),
+        Agreement::Agree | Agreement::ErrnoDiffers => Some(kernel_accepts),
+    };
+    let judged = Judged {
+        ours,
+        unsupported: c.unsupported.clone(),
+        our_message: c.our_message.clone(),
+        ..blank(Ok(beside))
+    };
+    Half { judged, insns: c.our_stats.insns_processed, log: String::new() }
+}
+
+fn alone(program: &Program, config: &Config<'_>, level: u32, why: &str) -> Half {
+    let mut judged = blank(Err(why.to_string()));
+    if let Some(what) = program.missing.first() {
+        judged.unsupported = Some(format!("the profile lacks {what}"));
+        return Half { judged, insns: 0, log: String::new() };
+    }
+    let config = Config { log_level: LogLevel(level), log_limit: 0, ..config.clone() };
+    let report = verify(program, &config);
+    judged.our_message = report.message().map(str::to_string);
+    match report.verdict {
+        Verdict::Accepted => judged.ours = Some(true),
+        Verdict::Rejected(_) => judged.ours = Some(false),
+        Verdict::Unsupported(what) => judged.unsupported = Some(what),
+    }
+    Half { judged, insns: report.stats.insns_processed, log: report.log }
+}
+
+fn matches(patterns: &[Pattern], ours: &str, kernels: Option<&str>) -> Vec<MessageMatch> {
+    let by_us = validate(ours, patterns);
+    let by_kernel = kernels.map(|l| validate(l, patterns));
+    let one = |(i, p): (usize, &Pattern)| MessageMatch {
+        text: p.text.clone(),
+        negative: p.negative,
+        ours: by_us.get(i).copied().unwrap_or(false),
+        kernels: by_kernel.as_ref().and_then(|k| k.get(i).copied()),
+    };
+    patterns.iter().enumerate().map(one).collect()
+}
+
+fn run(program: &Program, data: &[u8], expected: i32) -> Run {
+    let mut engine = match Interp::load(program, World::seeded(1)) {
+        Ok(engine) => engine,
+        Err(e) => return Run::NotModelled(format!("{e:?}")),
+    };
+    // Programs of this type take no packet.
+    let data = if program.prog_type == ProgType::Syscall { Vec::new() } else { data.to_vec() };
+    let out = engine.run(&Input { data, ctx: Vec::new(), repeat: 1 });
+    match (&out.refusal, &out.trap) {
+        (Some(refusal), _) => Run::NotModelled(format!("{refusal:?}")),
+        (None, Some(trap)) if !trap.is_comparable() => {
+            let why = trap.to_string();
+            Run::NotModelled(why.split_once(": ").map_or(why.clone(), |(_, w)| w.to_string()))
+        }
+        (None, Some(trap)) => Run::Trapped(trap.to_string()),
+        (None, None) => {
+            let got = out.retval() as i32;
+            match got == expected || expected == ANY_RETVAL {
+                true => Run::AsExpected,
+                false => Run::Differs { expected, got },
+            }
+        }
+    }
+}

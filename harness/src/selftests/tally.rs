@@ -1,0 +1,317 @@
+//! Counts over judged test programs, and the list of everything that is not as expected.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::judge::{Judged, Run};
+use crate::compare::Agreement;
+
+/// One test with its outcome.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// `progs/x.c` with the instruction set, or `verifier`.
+    pub origin: String,
+    pub program: String,
+    pub prog_type: &'static str,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// The loader refuses the program before any kernel sees it; and what its annotation says.
+    Refused {
+        why: String,
+        expected: Option<bool>,
+    },
+    /// Its annotation says that it is not for here.
+    Skipped(String),
+    Judged(Box<Judged>),
+}
+
+/// Something to look at: what kind, where, why.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Exception {
+    pub kind: Kind,
+    pub origin: String,
+    pub program: String,
+    pub reason: String,
+}
+
+/// Kinds of exceptions, worst first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Kind {
+    WrongVerdict,
+    WrongErrno,
+    WrongMessage,
+    WrongCounter,
+    WrongLog,
+    /// Differs from the annotation with no kernel to decide.
+    AgainstAnnotation,
+    MessageMissed,
+    RunDiffers,
+    Unsupported,
+    /// The kernel decides otherwise than its annotation, and we decide as the kernel does.
+    AnnotationDiffers,
+    AnnotationUnread,
+}
+
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::WrongVerdict => "wrong-verdict",
+            Kind::WrongErrno => "wrong-errno",
+            Kind::WrongMessage => "wrong-message",
+            Kind::WrongCounter => "wrong-counter",
+            Kind::WrongLog => "wrong-log",
+            Kind::AgainstAnnotation => "against-annotation",
+            Kind::MessageMissed => "message-missed",
+            Kind::RunDiffers => "run-differs",
+            Kind::Unsupported => "unsupported",
+            Kind::AnnotationDiffers => "annotation-differs",
+            Kind::AnnotationUnread => "annotation-unread",
+        }
+    }
+
+    /// Ours to answer for: the kernel (or, without one, the annotation) says otherwise.
+    pub fn is_wrong(self) -> bool {
+        self <= Kind::AgainstAnnotation
+    }
+}
+
+/// A share of programs or messages.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Share {
+    pub of: usize,
+    pub hits: usize,
+}
+
+impl Share {
+    fn count(&mut self, hit: bool) {
+        self.of += 1;
+        self.hits += usize::from(hit);
+    }
+}
+
+/// The figures, in the order they are printed.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub programs: usize,
+    pub skipped: BTreeMap<String, usize>,
+    pub refused: BTreeMap<String, usize>,
+    pub not_asked: BTreeMap<String, usize>,
+    pub unsupported: usize,
+    /// Beside the kernel, over programs it judges.
+    pub verdict: Share,
+    pub errno: Share,
+    pub message: Share,
+    pub insns_processed: Share,
+    pub counters: Share,
+    pub logs: Share,
+    /// Beside the annotations.
+    pub annotated: Share,
+    pub patterns: Share,
+    pub kernel_patterns: Share,
+    /// Programs whose patterns are all matched.
+    pub pattern_programs: Share,
+    pub ignored: usize,
+    pub runs: Share,
+    pub not_modelled: BTreeMap<String, usize>,
+    pub exceptions: Vec<Exception>,
+}
+
+impl Tally {
+    pub fn of(rows: &[Row]) -> Tally {
+        let mut t = Tally { programs: rows.len(), ..Tally::default() };
+        for row in rows {
+            match &row.outcome {
+                Outcome::Refused { why, expected: Some(false) } => {
+                    // A failure was expected, and libbpf is who fails.
+                    t.annotated.count(true);
+                    *t.refused.entry(why.clone()).or_default() += 1;
+                }
+                Outcome::Refused { why, .. } => *t.refused.entry(why.clone()).or_default() += 1,
+                Outcome::Skipped(why) => *t.skipped.entry(why.clone()).or_default() += 1,
+                Outcome::Judged(j) => t.judged(row, j),
+            }
+        }
+        t.exceptions.sort();
+        t
+    }
+
+    fn except(&mut self, kind: Kind, row: &Row, reason: String) {
+        let (origin, program) = (row.origin.clone(), row.program.clone());
+        self.exceptions.push(Exception { kind, origin, program, reason });
+    }
+
+    fn judged(&mut self, row: &Row, j: &Judged) {
+        self.ignored += j.ignored;
+        if let Some(why) = &j.unsupported {
+            self.unsupported += 1;
+            self.except(Kind::Unsupported, row, why.clone());
+        }
+        match &j.kernel {
+            Ok(_) => self.beside(row, j),
+            Err(why) => *self.not_asked.entry(why.clone()).or_default() += 1,
+        }
+        if let (Some(expected), Some(ours)) = (j.expected, j.ours) {
+            self.annotation(row, j, expected, ours);
+        }
+        self.messages(row, j);
+        self.run(row, j);
+    }
+
+    fn beside(&mut self, row: &Row, j: &Judged) {
+        let Ok(b) = &j.kernel else { return };
+        if b.agreement == Agreement::Unsupported {
+            self.verdict.count(false);
+            return;
+        }
+        let same = j.ours == Some(b.kernel_accepts);
+        self.verdict.count(same);
+        self.errno.count(b.agreement == Agreement::Agree);
+        self.message.count(b.messages_equal);
+        self.insns_processed.count(b.insns_equal);
+        self.counters.count(b.stats_equal);
+        if let Some(equal) = b.logs_equal {
+            self.logs.count(equal);
+        }
+        let words = || {
+            let quote = |m: &Option<String>| format!("{:?}", m.as_deref().unwrap_or(""));
+            format!("ours {}, the kernel's {}", quote(&b.our_message), quote(&b.kernel_message))
+        };
+        if !same {
+            let verdict = if b.kernel_accepts { "accepts" } else { "rejects" };
+            self.except(Kind::WrongVerdict, row, format!("the kernel {verdict}; {}", words()));
+        } else if b.agreement != Agreement::Agree {
+            self.except(Kind::WrongErrno, row, words());
+        } else if !b.messages_equal {
+            self.except(Kind::WrongMessage, row, words());
+        } else if !b.stats_equal {
+            self.except(Kind::WrongCounter, row, "counters of the `processed` line".to_string());
+        } else if b.logs_equal == Some(false) {
+            self.except(Kind::WrongLog, row, "some line of the log".to_string());
+        }
+    }
+
+    fn annotation(&mut self, row: &Row, j: &Judged, expected: bool, ours: bool) {
+        let counted = j.insn_processed.is_none_or(|(said, got)| said == got);
+        self.annotated.count(expected == ours && counted);
+        if expected == ours && counted {
+            return;
+        }
+        let said = match (expected == ours, j.insn_processed) {
+            (true, Some((said, got))) => format!("{said} instructions processed, ours {got}"),
+            _ if expected => {
+                format!("success, ours fails with {:?}", j.our_message.as_deref().unwrap_or(""))
+            }
+            _ => "failure, ours succeeds".to_string(),
+        };
+        let (kind, who) = match &j.kernel {
+            Ok(b) if b.kernel_accepts == ours && b.insns_equal => {
+                (Kind::AnnotationDiffers, "; so does the kernel")
+            }
+            Ok(_) => return,
+            Err(_) => (Kind::AgainstAnnotation, "; the kernel was not asked"),
+        };
+        self.except(kind, row, format!("the annotation says {said}{who}"));
+    }
+
+    fn messages(&mut self, row: &Row, j: &Judged) {
+        if j.messages.is_empty() {
+            return;
+        }
+        self.pattern_programs.count(j.messages.iter().all(|m| m.ours));
+        for m in &j.messages {
+            self.patterns.count(m.ours);
+            if let Some(k) = m.kernels {
+                self.kernel_patterns.count(k);
+            }
+            if !m.ours && j.unsupported.is_none() {
+                let who = match m.kernels {
+                    Some(true) => "the kernel's log does as it says",
+                    Some(false) => "nor does the kernel's log",
+                    None => "the kernel was not asked",
+                };
+                let not = if m.negative { "not " } else { "" };
+                self.except(Kind::MessageMissed, row, format!("{not}{:?}; {who}", m.text));
+            }
+        }
+    }
+
+    fn run(&mut self, row: &Row, j: &Judged) {
+        match &j.run {
+            None => {}
+            Some(Run::NotModelled(why)) => {
+                *self.not_modelled.entry(why.clone()).or_default() += 1;
+            }
+            Some(Run::AsExpected) => self.runs.count(true),
+            Some(Run::Differs { expected, got }) => {
+                self.runs.count(false);
+                let why = format!("should return {expected}, returns {got}");
+                self.except(Kind::RunDiffers, row, why);
+            }
+            Some(Run::Trapped(why)) => {
+                self.runs.count(false);
+                self.except(Kind::RunDiffers, row, format!("stopped: {why}"));
+            }
+        }
+    }
+
+    pub fn is_wrong(&self) -> bool {
+        self.exceptions.iter().any(|e| e.kind.is_wrong())
+    }
+
+    /// Name and share of every figure, in order.
+    pub fn shares(&self) -> [(&'static str, Share); 10] {
+        [
+            ("verdict as the kernel's", self.verdict),
+            ("errno too", self.errno),
+            ("message equal", self.message),
+            ("insns_processed equal", self.insns_processed),
+            ("all counters equal", self.counters),
+            ("log equal", self.logs),
+            ("verdict as annotated", self.annotated),
+            ("messages in our log", self.patterns),
+            ("messages in the kernel's", self.kernel_patterns),
+            ("results as annotated", self.runs),
+        ]
+    }
+
+    /// The report as text; `list` exceptions of each kind at most.
+    pub fn text(&self, list: usize) -> String {
+        let mut out = String::new();
+        let mut shown: BTreeMap<Kind, usize> = BTreeMap::new();
+        for e in &self.exceptions {
+            let n = shown.entry(e.kind).or_default();
+            *n += 1;
+            if *n <= list {
+                let _ =
+                    writeln!(out, "{}: {} {}: {}", e.kind.name(), e.origin, e.program, e.reason);
+            }
+        }
+        let lists = [
+            ("skipped", &self.skipped),
+            ("refused by the loader", &self.refused),
+            ("the kernel not asked", &self.not_asked),
+            ("not modelled", &self.not_modelled),
+        ];
+        for (what, reasons) in lists {
+            let mut reasons: Vec<_> = reasons.iter().collect();
+            reasons.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+            for (why, n) in reasons.into_iter().take(list) {
+                let _ = writeln!(out, "{what} {n:5}  {why}");
+            }
+        }
+        let _ = writeln!(out, "{:26} {}", "programs", self.programs);
+        let _ = writeln!(out, "{:26} {}", "unsupported", self.unsupported);
+        let _ = writeln!(out, "{:26} {}", "expectations not looked at", self.ignored);
+        for (what, share) in self.shares().into_iter().filter(|(_, s)| s.of > 0) {
+            let percent = 100.0 * share.hits as f64 / share.of as f64;
+            let _ = writeln!(out, "{what:26} {} of {} ({percent:.2} %)", share.hits, share.of);
+        }
+        for (kind, n) in shown {
+            let _ = writeln!(out, "{:26} {n}", kind.name());
+        }
+        out
+    }
+}
