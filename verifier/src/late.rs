@@ -24,8 +24,18 @@ pub fn account_for_rewrites(env: &mut Env<'_>) -> Check {
             sub.stack_depth = sub.stack_depth.next_multiple_of(8) + INLINED_LOOP;
         }
     }
-    add_may_goto_slots(env)?;
+    // Instructions are rewritten in order, so that this one keeps those behind it from being.
+    let lost = (0..env.insns.len() as u32).find(|i| {
+        let insn = env.insns[*i as usize];
+        insn.is_kfunc_call() && insn.imm == 0 && env.aux(*i).seen != 0
+    });
+    add_may_goto_slots(env, lost.unwrap_or(u32::MAX))?;
     remove_dead_subprogs(env);
+    if let Some(i) = lost {
+        env.insn_idx = i;
+        verbose!(env, "invalid kernel function call not eliminated in verifier pass\n");
+        return Err(Errno::EINVAL.into());
+    }
     Ok(())
 }
 
@@ -33,14 +43,15 @@ fn any_insn(env: &Env<'_>, subprog: u32, p: impl Fn(&Env<'_>, u32) -> bool) -> b
     (env.subprogs[subprog as usize].start..subprog_end(env, subprog)).any(|i| p(env, i))
 }
 
-fn add_may_goto_slots(env: &mut Env<'_>) -> Check {
+fn add_may_goto_slots(env: &mut Env<'_>, end: u32) -> Check {
     let extra = if env.kernel.jit.timed_may_goto { TIMED_MAY_GOTO } else { MAY_GOTO };
     if !env.insns.iter().any(|i| i.is_may_goto()) {
         return Ok(());
     }
     let kept = Survivors::after_dead_code(env).without_nops(env);
     for s in 0..env.subprogs.len() as u32 {
-        if !any_insn(env, s, |env, i| env.insns[i as usize].is_may_goto() && kept.has(i)) {
+        let has = any_insn(env, s, |env, i| env.insns[i as usize].is_may_goto() && kept.has(i));
+        if !has || subprog_end(env, s) > end {
             continue;
         }
         let sub = &mut env.subprogs[s as usize];

@@ -129,7 +129,8 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
 
 fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     let Some(def) = usize::try_from(fd).ok().and_then(|i| env.prog.maps.get(i)) else {
-        verbose!(env, "fd {} is not pointing to valid bpf_map\n", fd);
+        // A number that the object wrote itself is marked by its top bit.
+        verbose!(env, "fd {} is not pointing to valid bpf_map\n", fd & i32::MAX);
         return Err(Errno::EBADF.into());
     };
     if let Some(id) = env.map_of_def[fd as usize] {

@@ -10,7 +10,7 @@ use super::arrays::ArrayTest;
 use super::pattern::{validate, Pattern};
 use crate::compare::{compare, Agreement, CompareOptions, Comparison};
 use crate::engine::{Input, Instance};
-use crate::kernel::Session;
+use crate::kernel::{Session, LOG_STATS};
 use crate::runtime::world::World;
 use crate::testrun::Interp;
 
@@ -151,7 +151,8 @@ pub fn judge(
     session: Option<&mut Session>,
     options: &Options,
 ) -> Judged {
-    let level = expectation.levels[1].max(1);
+    // With statistics: if the log is too long, they and the message are what the kernel is asked for.
+    let level = expectation.levels[1].max(1) | LOG_STATS;
     let not_asked = Err("not asked".to_string());
     let asked = session.map_or(not_asked, |s| {
         let what = CompareOptions { log_level: level, max_log: options.max_log, time: false };
