@@ -110,9 +110,8 @@ pub struct Tally {
     /// Beside the annotations.
     pub annotated: Share,
     pub patterns: Share,
-    pub kernel_patterns: Share,
-    /// Programs whose patterns are all matched.
-    pub pattern_programs: Share,
+    /// Messages that both logs hold, or neither.
+    pub same_patterns: Share,
     pub ignored: usize,
     pub runs: Share,
     pub not_modelled: BTreeMap<String, usize>,
@@ -217,14 +216,10 @@ impl Tally {
     }
 
     fn messages(&mut self, row: &Row, j: &Judged) {
-        if j.messages.is_empty() {
-            return;
-        }
-        self.pattern_programs.count(j.messages.iter().all(|m| m.ours));
         for m in &j.messages {
             self.patterns.count(m.ours);
             if let Some(k) = m.kernels {
-                self.kernel_patterns.count(k);
+                self.same_patterns.count(k == m.ours);
             }
             if !m.ours && j.unsupported.is_none() {
                 let who = match m.kernels {
@@ -272,7 +267,7 @@ impl Tally {
             ("log equal", self.logs),
             ("verdict as annotated", self.annotated),
             ("messages in our log", self.patterns),
-            ("messages in the kernel's", self.kernel_patterns),
+            ("in both logs or neither", self.same_patterns),
             ("results as annotated", self.runs),
         ]
     }
@@ -313,5 +308,81 @@ impl Tally {
             let _ = writeln!(out, "{:26} {n}", kind.name());
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Kind, Outcome, Row, Tally};
+    use crate::compare::Agreement;
+    use crate::selftests::judge::{Beside, Judged, MessageMatch};
+
+    fn judged(ours: Option<bool>, expected: bool, kernel: Result<bool, &str>) -> Judged {
+        let kernel = kernel.map_err(String::from).map(|kernel_accepts| Beside {
+            agreement: match ours {
+                None => Agreement::Unsupported,
+                Some(o) if o == kernel_accepts => Agreement::Agree,
+                Some(true) => Agreement::WeAcceptItRejects,
+                Some(false) => Agreement::WeRejectItAccepts,
+            },
+            kernel_accepts,
+            messages_equal: true,
+            insns_equal: true,
+            stats_equal: true,
+            logs_equal: None,
+            our_message: None,
+            kernel_message: None,
+        });
+        Judged {
+            expected: Some(expected),
+            ours,
+            unsupported: ours.is_none().then(|| "no table".to_string()),
+            our_message: None,
+            insn_processed: None,
+            kernel,
+            messages: Vec::new(),
+            run: None,
+            ignored: 0,
+        }
+    }
+
+    fn kinds(j: Judged) -> (Vec<Kind>, bool) {
+        let row = Row {
+            origin: "progs/x.c v3".to_string(),
+            program: "p".to_string(),
+            prog_type: "xdp",
+            outcome: Outcome::Judged(Box::new(j)),
+        };
+        let tally = Tally::of(&[row]);
+        (tally.exceptions.iter().map(|e| e.kind).collect(), tally.is_wrong())
+    }
+
+    #[test]
+    fn the_kernel_wins_over_the_annotation() {
+        assert_eq!(kinds(judged(Some(true), true, Ok(true))), (vec![], false));
+        let differs = (vec![Kind::AnnotationDiffers], false);
+        assert_eq!(kinds(judged(Some(false), true, Ok(false))), differs);
+        assert_eq!(kinds(judged(Some(true), true, Ok(false))), (vec![Kind::WrongVerdict], true));
+        assert_eq!(kinds(judged(Some(true), false, Ok(false))), (vec![Kind::WrongVerdict], true));
+    }
+
+    #[test]
+    fn without_a_kernel_the_annotation_decides() {
+        let against = (vec![Kind::AgainstAnnotation], true);
+        assert_eq!(kinds(judged(Some(true), false, Err("no root"))), against);
+        assert_eq!(kinds(judged(Some(false), false, Err("no root"))), (vec![], false));
+    }
+
+    #[test]
+    fn unsupported_is_no_agreement() {
+        assert_eq!(kinds(judged(None, true, Ok(true))), (vec![Kind::Unsupported], false));
+        let missed = |ours, kernels| {
+            let mut j = judged(Some(false), false, Ok(false));
+            let text = "text".to_string();
+            j.messages = vec![MessageMatch { text, negative: false, ours, kernels }];
+            kinds(j).0
+        };
+        assert_eq!(missed(true, Some(true)), []);
+        assert_eq!(missed(false, Some(false)), [Kind::MessageMissed]);
     }
 }
