@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bpfassay_object::model::{MapDef, Program};
+use bpfassay_object::model::{KernelBtfRef, MapDef, Program};
 use bpfassay_object::{Object, Slot};
 use bpfassay_spec::ProgType;
 
@@ -19,6 +19,7 @@ use crate::runtime::ctx::{self, Refusal};
 use crate::runtime::helpers::HelperSet;
 use crate::runtime::maps::{Map, Shape};
 use crate::runtime::memory::Memory;
+use crate::runtime::types::{Field, Types};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
 
@@ -39,18 +40,9 @@ pub struct Interp {
 
 impl Interp {
     pub fn load(program: &Program, world: World) -> Result<Interp, LoadError> {
-        Interp::new(&program.insns, program.prog_type, &program.maps, world)
-    }
-
-    pub fn new(
-        insns: &[bpfassay_isa::RawInsn],
-        prog_type: ProgType,
-        maps: &[MapDef],
-        world: World,
-    ) -> Result<Interp, LoadError> {
-        let rt = make_runtime(Memory::default(), maps, world)?;
-        let code = Arc::new(Code::new(insns));
-        Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL })
+        let rt = make_runtime(Memory::default(), program, world)?;
+        let code = Arc::new(Code::new(&program.insns));
+        Ok(Interp { code, prog_type: program.prog_type, rt, fuel: DEFAULT_FUEL })
     }
 
     /// Fills map slots as the object says: inner maps, and programs of program arrays.
@@ -115,12 +107,23 @@ impl Instance for Interp {
     }
 }
 
-/// A runtime with these maps.
-pub fn make_runtime(mem: Memory, maps: &[MapDef], world: World) -> Result<Runtime, LoadError> {
+/// A runtime for this program, with its maps and types.
+pub fn make_runtime(mem: Memory, program: &Program, world: World) -> Result<Runtime, LoadError> {
+    use ProgType::*;
+    let types = types(program, &world);
     let mut rt = Runtime::in_memory(mem, world, HelperSet::linux());
-    for def in maps {
-        add_map(&mut rt, def).map_err(|errno| LoadError::Map { name: def.name.clone(), errno })?;
+    rt.may_write_packet =
+        matches!(program.prog_type, SchedCls | SchedAct | Xdp | LwtXmit | SkSkb | SkMsg);
+    rt.exception_callback = exception_callback(program);
+    for def in program.maps.iter() {
+        let special = types.fields(def.btf_value_type_id);
+        add_map(&mut rt, def, special)
+            .map_err(|errno| LoadError::Map { name: def.name.clone(), errno })?;
     }
+    for map in &mut rt.maps {
+        map.show(&mut rt.mem, &types);
+    }
+    rt.types = types;
     Ok(rt)
 }
 
@@ -147,10 +150,37 @@ pub fn fill_slots(rt: &mut Runtime, object: &Object) {
     }
 }
 
+/// The program's types, and the kernel's in the order of the program's descriptors.
+fn types(program: &Program, world: &World) -> Types {
+    let kernel = &world.kernel;
+    let of = |r: &KernelBtfRef| match r {
+        KernelBtfRef::Vmlinux => kernel.vmlinux.clone(),
+        KernelBtfRef::Module(name) => {
+            kernel.modules.iter().find(|(n, _)| n == name).map(|(_, b)| b.clone())
+        }
+    };
+    Types { program: program.btf.clone(), kernel: program.btfs.iter().map(of).collect() }
+}
+
+/// Slot of the function the program's declaration tag names (`btf_find_exception_callback...`).
+fn exception_callback(program: &Program) -> Option<u32> {
+    let btf = program.btf.as_ref()?;
+    let main = program.func_info.iter().find(|f| f.insn_off == 0)?.type_id;
+    let name = btf.decl_tags(main, -1).find_map(|t| t.strip_prefix("exception_callback:"))?;
+    let func = program.func_info.iter().find(|f| btf.name(f.type_id) == name)?;
+    Some(func.insn_off)
+}
+
 /// Creates a map and fills it with its initial value.
-fn add_map(rt: &mut Runtime, def: &MapDef) -> Result<(), i64> {
+fn add_map(rt: &mut Runtime, def: &MapDef, special: Vec<Field>) -> Result<(), i64> {
     let index = u32::try_from(rt.maps.len()).unwrap_or(u32::MAX);
-    let map = Map::new(&mut rt.mem, index, Shape::of(def, rt.world.cpus))?;
+    let shape = Shape { special, ..Shape::of(def, rt.world.cpus) };
+    let map = Map::new(&mut rt.mem, index, shape)?;
+    if let Some(bytes) = def.initial.as_ref().filter(|_| map.is_arena()) {
+        if let Some(arena) = &mut rt.mem.arena {
+            arena.fill(bytes);
+        }
+    }
     let initial = def.initial.as_ref().zip(map.direct_value());
     if let Some((bytes, id)) = initial {
         let to = rt.mem.region_mut(id).and_then(|r| r.bytes_mut().get_mut(..bytes.len()));

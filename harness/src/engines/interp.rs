@@ -93,10 +93,35 @@ impl<'t, T: Tracer> Thread<'t, T> {
         match result {
             Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
             Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.pc }),
+            Err(Stop::Throw(cookie)) => self.catch(rt, cookie),
             Err(Stop::TailCall(_)) => {
                 Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.pc })
             }
         }
+    }
+
+    /// Goes on in the exception callback, all frames left; without one the cookie is the result.
+    fn catch(&mut self, rt: &mut Runtime, cookie: u64) -> Result<u64, Trap> {
+        self.frames.clear();
+        let Some(slot) = rt.exception_callback else { return Ok(cookie) };
+        let result = self.frame_pointer(rt).and_then(|fp| {
+            let mut regs: Regs = [0; 16];
+            (regs[1], regs[10]) = (cookie, fp);
+            self.go(rt, &mut regs, slot as usize)
+        });
+        match result {
+            Ok(r0) => Ok(r0),
+            Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.pc }),
+            Err(_) => {
+                let kind = TrapKind::Unsupported("leaving an exception callback this way");
+                Err(Trap { kind, insn_idx: self.pc })
+            }
+        }
+    }
+
+    /// A program that was tail-called from a subprogram may be as deep as its caller was allowed to be.
+    fn max_frames(&self) -> usize {
+        MAX_FRAMES * (1 + self.tail_calls as usize)
     }
 
     fn frame_pointer(&self, rt: &mut Runtime) -> Result<u64, Stop> {
@@ -207,7 +232,7 @@ impl<'t, T: Tracer> Thread<'t, T> {
                 rt.mem.store(offset(regs[at(dst)], off), size, regs[at(src)])?;
             }
             Insn::MayGoto { off } => {
-                if !rt.may_go_on(MAY_GOTO_BUDGET) {
+                if !rt.may_go_on(self.frames.len(), MAY_GOTO_BUDGET) {
                     return target(pc, off as i32);
                 }
             }
@@ -219,8 +244,8 @@ impl<'t, T: Tracer> Thread<'t, T> {
                     None => return self.leave(regs, 0, base),
                 }
             }
-            Insn::AddrSpaceCast { .. } => {
-                return Err(Stop::Trap(TrapKind::Unsupported("address space cast")))
+            Insn::AddrSpaceCast { dst, src, imm } => {
+                regs[at(dst)] = rt.cast_address(regs[at(src)], imm)?;
             }
             Insn::Call { target: CallTarget::Subprog(off) } => {
                 return self.enter(rt, regs, pc, off)
@@ -229,8 +254,9 @@ impl<'t, T: Tracer> Thread<'t, T> {
                 return self.helper(rt, regs, id as i64);
             }
             Insn::CallReg { target } => return self.helper(rt, regs, regs[at(target)] as i64),
-            Insn::Call { target: CallTarget::Kfunc { .. } } => {
-                return Err(Stop::Trap(TrapKind::Unsupported("kernel function call")))
+            Insn::Call { target: CallTarget::Kfunc { btf_id, fd_idx } } => {
+                let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
+                regs[0] = rt.call_kfunc(fd_idx, btf_id, args, self)?;
             }
             Insn::Exit => return self.leave(regs, regs[0], base),
         }
@@ -249,7 +275,7 @@ impl<'t, T: Tracer> Thread<'t, T> {
                 let slot = pc as i64 + 1 + off as i64;
                 rt.code_addr(u32::try_from(slot).map_err(|_| TrapKind::OutOfProgram)?)
             }
-            Imm64::BtfId { .. } => Err(Stop::Trap(TrapKind::Unsupported("kernel variable"))),
+            Imm64::BtfId { id, btf_fd } => rt.kernel_variable(btf_fd, id),
         }
     }
 
@@ -260,7 +286,7 @@ impl<'t, T: Tracer> Thread<'t, T> {
         pc: usize,
         off: i32,
     ) -> Result<Flow, Stop> {
-        if self.frames.len() + 1 >= MAX_FRAMES {
+        if self.frames.len() + 1 >= self.max_frames() {
             return Err(Stop::Trap(TrapKind::TooManyFrames));
         }
         let saved = [regs[6], regs[7], regs[8], regs[9]];
@@ -308,7 +334,7 @@ impl<T: Tracer> Callbacks for Thread<'_, T> {
                 what: "not the address of a function",
             }));
         };
-        if self.frames.len() + 1 >= MAX_FRAMES {
+        if self.frames.len() + 1 >= self.max_frames() {
             return Err(Stop::Trap(TrapKind::TooManyFrames));
         }
         let (code, pc) = (self.code.clone(), self.pc);

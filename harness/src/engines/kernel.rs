@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bpfassay_object::model::Program;
+use bpfassay_spec::ProgType;
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::kernel::{KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
@@ -11,6 +12,8 @@ use crate::runtime::ctx::Refusal;
 /// A program the kernel has accepted.
 pub struct Kernel {
     loaded: Loaded,
+    /// Types that run once, whatever is asked for, and refuse to be asked.
+    runs_once: bool,
 }
 
 /// Why the kernel does not run it.
@@ -27,7 +30,13 @@ impl Kernel {
         let (outcome, loaded) =
             Session::new().load(program, &options).map_err(LoadError::Kernel)?;
         match (outcome.verdict, loaded) {
-            (Verdict::Accepted, Some(loaded)) => Ok(Kernel { loaded }),
+            (Verdict::Accepted, Some(loaded)) => {
+                let runs_once = matches!(
+                    program.prog_type,
+                    ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable
+                );
+                Ok(Kernel { loaded, runs_once })
+            }
             _ => Err(LoadError::Rejected(outcome.errno.unwrap_or(0))),
         }
     }
@@ -39,7 +48,7 @@ impl Instance for Kernel {
     }
 
     fn run(&mut self, input: &Input) -> Outcome {
-        let repeat = input.repeat.max(1);
+        let repeat = if self.runs_once { 0 } else { input.repeat.max(1) };
         let run = TestRun { data: &input.data, ctx: &input.ctx, repeat, ..TestRun::default() };
         match self.loaded.test_run(&run) {
             Ok(r) => Outcome {

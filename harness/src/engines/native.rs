@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{MapDef, Program};
+use bpfassay_object::model::Program;
 use bpfassay_object::Object;
 use bpfassay_spec::ProgType;
 
@@ -92,8 +92,7 @@ impl Native {
     ) -> Result<Native, NativeLoadError> {
         // SAFETY: the caller's promise.
         let mem = unsafe { Memory::native() };
-        let maps: &[MapDef] = &program.maps;
-        let rt = make_runtime(mem, maps, world).map_err(NativeLoadError::Load)?;
+        let rt = make_runtime(mem, program, world).map_err(NativeLoadError::Load)?;
         let machine =
             Machine::new(&program.insns, facts, &rt, blind).map_err(NativeLoadError::Native)?;
         Ok(Native { machine, prog_type: program.prog_type, rt })

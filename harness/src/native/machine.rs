@@ -93,7 +93,7 @@ enum Callee {
         in_entry: bool,
     },
     Packet,
-    Kfunc,
+    Kfunc(i16, i32),
 }
 
 struct Loaded {
@@ -186,7 +186,9 @@ impl Machine {
                     Ok((name, f)) => Callee::Helper(name, f),
                     Err(_) => Callee::Number(id as i64),
                 },
-                SiteKind::Call(CallTarget::Kfunc { .. }) => Callee::Kfunc,
+                SiteKind::Call(CallTarget::Kfunc { btf_id, fd_idx }) => {
+                    Callee::Kfunc(fd_idx, btf_id)
+                }
                 SiteKind::Call(CallTarget::Subprog(_)) | SiteKind::CallReg => Callee::ByRegister,
                 SiteKind::TailCall => Callee::TailCall { in_entry: site.in_entry },
                 SiteKind::PacketLoad => Callee::Packet,
@@ -220,6 +222,11 @@ impl Machine {
         match result {
             Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
             Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.caller() }),
+            Err(Stop::Throw(cookie)) if rt.exception_callback.is_none() => Ok(cookie),
+            Err(Stop::Throw(_)) => {
+                let kind = TrapKind::Unsupported("exception callback in this engine");
+                Err(Trap { kind, insn_idx: self.caller() })
+            }
             Err(Stop::TailCall(_)) => {
                 Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.caller() })
             }
@@ -292,7 +299,7 @@ impl Machine {
                 Ok(loaded.unwrap_or(NO_PACKET))
             }
             Some(Callee::TailCall { in_entry }) => self.tail_call(rt, args, in_entry),
-            Some(Callee::Kfunc) => Err(Stop::Trap(TrapKind::Unsupported("kernel function call"))),
+            Some(Callee::Kfunc(btf, id)) => rt.call_kfunc(btf, id, args, self),
             None => Err(Stop::Trap(TrapKind::OutOfProgram)),
         }
     }

@@ -18,6 +18,8 @@ use std::fmt;
 
 use bpfassay_isa::Size;
 
+use super::arena::Arena;
+
 use super::buffer::Buffer;
 
 /// High bits of every address; the bits below hold region (15) and offset (32).
@@ -99,6 +101,8 @@ pub struct Region {
     stride: u32,
     element: u32,
     pointers: Vec<PointerField>,
+    /// Where not empty, the only ranges (offset, length) that may be read.
+    known: Vec<(u32, u32)>,
     /// Pointers stand in the bytes themselves.
     is_native: bool,
 }
@@ -125,6 +129,7 @@ impl Region {
             stride: 0,
             element: 0,
             pointers: Vec::new(),
+            known: Vec::new(),
             is_native: false,
         }
     }
@@ -139,6 +144,13 @@ impl Region {
     /// Restricts accesses to `low..high`, both cut to the region's size.
     pub fn with_window(mut self, low: u32, high: u32) -> Region {
         self.set_window(low, high);
+        self
+    }
+
+    /// A kernel structure of which these fields (offset, length) are known and the rest is not.
+    pub fn with_known(mut self, known: Vec<(u32, u32)>) -> Region {
+        self.is_plain = false;
+        self.known = known;
         self
     }
 
@@ -229,6 +241,10 @@ impl Region {
         if off < self.low || end > self.high {
             return false;
         }
+        let is_in = |(at, size): &(u32, u32)| off >= *at && end <= at.saturating_add(*size);
+        if !self.known.is_empty() && !self.known.iter().any(is_in) {
+            return false;
+        }
         self.stride == 0 || off % self.stride + len <= self.element
     }
 }
@@ -280,6 +296,8 @@ impl fmt::Display for Fault {
 /// All regions of one run.
 #[derive(Default, Debug)]
 pub struct Memory {
+    /// The arena of the program, whose addresses have 32 bits.
+    pub arena: Option<Arena>,
     regions: Vec<Option<Region>>,
     free: Vec<u16>,
     /// In native mode, the number of the region that begins at an address.
@@ -414,9 +432,19 @@ impl Memory {
         self.load_slowly(addr, size)
     }
 
+    /// The arena, where an address can only be one of its own: 32 bits and an offset.
+    fn arena_at(&self, addr: u64) -> Option<&Arena> {
+        const REACH: u64 = 1 << 15;
+        let is_near = addr.wrapping_add(REACH) < (1 << 32) + 2 * REACH;
+        self.arena.as_ref().filter(|_| is_near && self.native.is_none())
+    }
+
     #[inline(never)]
     fn load_slowly(&self, addr: u64, size: Size) -> Result<u64, Fault> {
         let len = size.bytes();
+        if let Some(arena) = self.arena_at(addr) {
+            return Ok(arena.load(addr, len));
+        }
         if self.is_trusted(addr) {
             return self.slice(addr, len).map(little_endian);
         }
@@ -444,6 +472,12 @@ impl Memory {
 
     #[inline(never)]
     fn store_slowly(&mut self, addr: u64, size: Size, value: u64) -> Result<(), Fault> {
+        if self.arena_at(addr).is_some() {
+            if let Some(arena) = &mut self.arena {
+                arena.store(addr, size.bytes(), value);
+            }
+            return Ok(());
+        }
         if self.is_trusted(addr) {
             let bytes = value.to_le_bytes();
             let to = self.slice_mut(addr, size.bytes())?;
@@ -511,7 +545,9 @@ impl Memory {
         let why = match found {
             None if addr < NULL_PAGE => FaultKind::Null,
             None => FaultKind::NoRegion,
-            Some(r) if r.access == Access::Opaque => FaultKind::Opaque { kind: r.kind },
+            Some(r) if r.access == Access::Opaque || !r.known.is_empty() => {
+                FaultKind::Opaque { kind: r.kind }
+            }
             Some(r) if r.check(addr as u32, len) => FaultKind::ReadOnly { kind: r.kind },
             Some(r) => {
                 let (off, size) = match r.stride {

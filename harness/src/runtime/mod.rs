@@ -4,25 +4,34 @@
 //! [`Callbacks`].  Nothing here reads a clock, a random source or the host:
 //! the [`World`] supplies them, so that a run repeats.
 
+pub mod arena;
+pub mod asyncs;
 pub mod buffer;
 pub mod checksum;
 pub mod ctx;
+pub mod graph;
 pub mod helpers;
 pub mod maps;
 pub mod memory;
+pub mod objects;
 pub mod packet;
+pub mod types;
 pub mod world;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bpfassay_isa::Size;
 
 use crate::engine::TrapKind;
 use crate::engines::code::Code;
-use helpers::HelperSet;
+use asyncs::Asyncs;
+use helpers::{Helper, HelperSet};
 use maps::Map;
 use memory::{Access, Fault, Memory, Region, RegionId, RegionKind};
+use objects::Objects;
 use packet::Packet;
+use types::Types;
 use world::World;
 
 /// `MAX_BPF_STACK`.
@@ -36,6 +45,8 @@ pub enum Stop {
     TailCall(Arc<Code>),
     /// End the whole run with this value.
     Exit(u64),
+    /// Leave all frames and go on in the exception callback with this value (`bpf_throw`).
+    Throw(u64),
 }
 
 impl From<Fault> for Stop {
@@ -65,10 +76,22 @@ pub struct Runtime {
     pub packet: Option<Packet>,
     pub ctx: Option<RegionId>,
     pub helpers: HelperSet,
+    pub types: Types,
+    pub objects: Objects,
+    pub asyncs: Asyncs,
+    /// The program's type may write the packet directly (`may_access_direct_pkt_data`).
+    pub may_write_packet: bool,
+    /// Resilient locks the program holds.
+    pub held: Vec<u64>,
+    /// Slot of the function that an exception goes on in, and of the program it belongs to.
+    pub exception_callback: Option<u32>,
+    /// Kernel functions called before, by descriptor and id.
+    kfuncs: HashMap<(i16, i32), (&'static str, Helper)>,
     stacks: Vec<RegionId>,
     inputs: Vec<RegionId>,
     code: Option<RegionId>,
-    may_goto: u32,
+    /// Goes of `may_goto` loops, by frame.
+    may_goto: Vec<u32>,
 }
 
 impl Runtime {
@@ -87,16 +110,24 @@ impl Runtime {
             packet: None,
             ctx: None,
             helpers,
+            types: Types::default(),
+            objects: Objects::default(),
+            asyncs: Asyncs::default(),
+            may_write_packet: false,
+            held: Vec::new(),
+            exception_callback: None,
+            kfuncs: HashMap::new(),
             stacks: Vec::new(),
             inputs: Vec::new(),
             code,
-            may_goto: 0,
+            may_goto: Vec::new(),
         }
     }
 
     /// Forgets what one run leaves in the stacks and budgets; maps and packet stay.
     pub fn start_run(&mut self) {
-        self.may_goto = 0;
+        self.may_goto.clear();
+        self.held.clear();
         for id in &self.stacks {
             if let Some(r) = self.mem.region_mut(*id) {
                 r.bytes_mut().fill(0);
@@ -129,6 +160,9 @@ impl Runtime {
             let id = self.mem.add(region).ok_or(TrapKind::TooManyFrames)?;
             self.stacks.push(id);
         }
+        if let Some(count) = self.may_goto.get_mut(frame) {
+            *count = 0;
+        }
         let id = self.stacks.get(frame).ok_or(TrapKind::TooManyFrames)?;
         Ok(self.mem.addr(*id, STACK_SIZE))
     }
@@ -155,15 +189,31 @@ impl Runtime {
     /// Address of byte `off` of the map's only value (`map_direct_value_addr`).
     pub fn map_value_addr(&self, index: i32, off: u32) -> Result<u64, Stop> {
         let map = usize::try_from(index).ok().and_then(|i| self.maps.get(i));
+        if let Some(arena) = self.mem.arena.as_ref().filter(|_| map.is_some_and(Map::is_arena)) {
+            return Ok(arena.start() + u64::from(off));
+        }
         let region = map.and_then(Map::direct_value);
         let id = region.ok_or(TrapKind::Unsupported("address of this map's value"))?;
         Ok(self.mem.addr(id, off))
     }
 
-    /// Counts one `may_goto`; false when the budget is used up.
-    pub fn may_go_on(&mut self, budget: u32) -> bool {
-        self.may_goto = self.may_goto.saturating_add(1);
-        self.may_goto <= budget
+    /// Address of a kernel variable.
+    pub fn kernel_variable(&self, btf: i32, id: i32) -> Result<u64, Stop> {
+        let name = self.types.variable(btf, id).unwrap_or("unknown");
+        Err(TrapKind::UnsupportedHelper(format!("kernel variable {name}")).into())
+    }
+
+    /// Counts one `may_goto` of a frame; false when its budget is used up.
+    ///
+    /// The kernel lets a frame's loops run for a quarter of a second where its JIT reads the
+    /// clock, and so many times where it does not; no time passes here, so it is the number.
+    pub fn may_go_on(&mut self, frame: usize, budget: u32) -> bool {
+        if self.may_goto.len() <= frame {
+            self.may_goto.resize(frame + 1, 0);
+        }
+        let Some(count) = self.may_goto.get_mut(frame) else { return false };
+        *count = count.saturating_add(1);
+        *count <= budget
     }
 
     /// LD_ABS and LD_IND: big-endian packet bytes; None beyond the packet.
@@ -185,6 +235,50 @@ impl Runtime {
         if let Some((id, 0)) = self.mem.locate(addr) {
             self.mem.release(id);
         }
+    }
+
+    /// Address of an offset in a region, as the program sees it.
+    pub fn address(&self, id: RegionId, off: u32) -> u64 {
+        self.mem.addr(id, off)
+    }
+
+    /// `addr_space_cast`: between an arena's addresses and those of user space.
+    pub fn cast_address(&self, addr: u64, imm: i32) -> Result<u64, Stop> {
+        const TO_USER: i32 = 1;
+        const TO_ARENA: i32 = 1 << 16;
+        let arena = self.mem.arena.as_ref();
+        let arena = arena.ok_or(TrapKind::Unsupported("address space cast without an arena"))?;
+        match imm {
+            TO_USER => Ok(u64::from(addr as u32)),
+            TO_ARENA => Ok(arena.user(addr)),
+            _ => Err(TrapKind::Unsupported("this address space cast").into()),
+        }
+    }
+
+    /// Calls a kernel function by descriptor and BTF id.
+    pub fn call_kfunc(
+        &mut self,
+        btf: i16,
+        id: i32,
+        args: [u64; 5],
+        callbacks: &mut dyn Callbacks,
+    ) -> Result<u64, Stop> {
+        let known = match self.kfuncs.get(&(btf, id)) {
+            Some(known) => *known,
+            None => {
+                let name = self.types.function(btf, id);
+                let name = name.ok_or_else(|| {
+                    TrapKind::UnsupportedHelper(format!("kernel function {btf}:{id}"))
+                })?;
+                let found = HelperSet::kfunc(name);
+                let found = found.ok_or_else(|| TrapKind::UnsupportedHelper(name.to_string()))?;
+                self.kfuncs.insert((btf, id), found);
+                found
+            }
+        };
+        let (name, function) = known;
+        let mut call = helpers::Call { rt: self, callbacks, name };
+        function(&mut call, args)
     }
 
     /// Calls a helper by number.

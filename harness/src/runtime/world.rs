@@ -2,9 +2,29 @@
 //!
 //! All of it is supplied, none of it read from the host.
 
+use std::fmt;
+use std::sync::Arc;
+
+use bpfassay_object::btf::Btf;
+
+/// The kernel's types, by which its functions and variables are known.
+#[derive(Clone, Default)]
+pub struct KernelTypes {
+    pub vmlinux: Option<Arc<Btf>>,
+    pub modules: Vec<(String, Arc<Btf>)>,
+}
+
+impl fmt::Debug for KernelTypes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KernelTypes({}, {} modules)", self.vmlinux.is_some(), self.modules.len())
+    }
+}
+
 /// What helpers about time, chance and the current task answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct World {
+    /// Without them a run stops at the first kernel function.
+    pub kernel: KernelTypes,
     /// `bpf_ktime_get_ns` now, in ns.
     pub clock_ns: u64,
     /// Added to the clock at every reading, so that time passes and repeats.
@@ -28,6 +48,8 @@ pub struct World {
     pub consulted: bool,
     /// Text of `bpf_trace_printk`.
     pub printed: Vec<String>,
+    /// Text of the program's streams: standard output and standard error.
+    pub streams: [Vec<u8>; 2],
     /// Records of `bpf_perf_event_output` and friends: map, CPU, bytes.
     pub perf_output: Vec<(u32, u32, Vec<u8>)>,
 }
@@ -38,6 +60,7 @@ impl World {
         let mut comm = [0; 16];
         comm[..8].copy_from_slice(b"bpfassay");
         World {
+            kernel: KernelTypes::default(),
             clock_ns: 1_000_000_000,
             clock_step_ns: 1_000,
             tai_offset_ns: 1_700_000_000_000_000_000,
@@ -52,8 +75,21 @@ impl World {
             cgroup_id: 1,
             consulted: false,
             printed: Vec::new(),
+            streams: [Vec::new(), Vec::new()],
             perf_output: Vec::new(),
         }
+    }
+
+    /// Appends to stream 1 or 2; ENOSPC once it is full (`bpf_stream_push_str`).
+    pub fn stream(&mut self, stream: u32, text: &[u8]) -> i64 {
+        const CAPACITY: usize = 100_000;
+        const ENOSPC: i64 = 28;
+        let to = &mut self.streams[usize::from(stream == 2)];
+        if to.len() + text.len() >= CAPACITY {
+            return -ENOSPC;
+        }
+        to.extend_from_slice(text);
+        0
     }
 
     /// Reads the clock and lets it pass.

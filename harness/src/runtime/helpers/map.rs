@@ -60,16 +60,38 @@ fn update(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     let (key_size, value_size) = c.sizes(m)?;
     let key = c.bytes(a[1], key_size)?;
     let value = c.bytes(a[2], value_size)?;
+    let old = owner(c, m, &key);
     let rt = &mut *c.rt;
     let Some(map) = rt.maps.get_mut(m) else { return number(-EINVAL) };
-    number(map.update(&mut rt.mem, &key, &value, a[3], rt.world.cpu)?)
+    let result = map.update(&mut rt.mem, &key, &value, a[3], rt.world.cpu)?;
+    free_value(c, m, old.filter(|_| result == 0))?;
+    number(result)
 }
 
 fn delete(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     let m = c.map(a[0])?;
     let key = c.bytes(a[1], c.sizes(m)?.0)?;
+    let old = owner(c, m, &key);
     let Some(map) = c.rt.maps.get_mut(m) else { return number(-EINVAL) };
-    number(map.delete(&key)?)
+    let result = map.delete(&key)?;
+    free_value(c, m, old.filter(|_| result == 0))?;
+    number(result)
+}
+
+/// The value of this key, where it can own something.
+fn owner(c: &Call<'_>, map: usize, key: &[u8]) -> Option<u64> {
+    let map = c.rt.maps.get(map)?;
+    if map.shape().special.is_empty() {
+        return None;
+    }
+    map.value_of(&c.rt.mem, key, c.rt.world.cpu)
+}
+
+/// Frees what a value that was replaced or deleted owned.
+fn free_value(c: &mut Call<'_>, map: usize, value: Option<u64>) -> Result<(), Stop> {
+    let Some(value) = value else { return Ok(()) };
+    let fields = c.rt.maps.get(map).map_or(Vec::new(), |m| m.shape().special.clone());
+    c.rt.free_fields(value, &fields)
 }
 
 fn push(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {

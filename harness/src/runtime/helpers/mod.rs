@@ -7,6 +7,7 @@
 
 mod dynptr;
 mod format;
+mod kfuncs;
 mod map;
 mod packet;
 mod ring;
@@ -77,6 +78,11 @@ impl HelperSet {
         }
     }
 
+    /// The kernel function of this name, with its name for good.
+    pub fn kfunc(name: &str) -> Option<(&'static str, Helper)> {
+        kfuncs::TABLES.iter().copied().flatten().find(|(n, _)| *n == name).copied()
+    }
+
     /// Names of everything modelled, sorted.
     pub fn names(&self) -> Vec<&'static str> {
         match self {
@@ -130,6 +136,14 @@ impl Call<'_> {
             return Ok(Vec::new());
         }
         Ok(self.rt.mem.slice(addr, len)?.to_vec())
+    }
+
+    /// A copy of memory at any number taken for an address; None where it cannot be read.
+    fn probe(&self, addr: u64, len: u32) -> Option<Vec<u8>> {
+        if len == 0 {
+            return Some(Vec::new());
+        }
+        self.rt.mem.probe(addr, len).ok().map(<[u8]>::to_vec)
     }
 
     /// Writes program memory.

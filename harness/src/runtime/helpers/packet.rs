@@ -26,7 +26,7 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
 ];
 
 /// `BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH`.
-const STORE_FLAGS: u64 = 3;
+pub(super) const STORE_FLAGS: u64 = 3;
 /// `BPF_F_HDR_FIELD_MASK`.
 const FIELD_MASK: u64 = 0xf;
 /// `BPF_F_PSEUDO_HDR`, `BPF_F_MARK_MANGLED_0`, `BPF_F_MARK_ENFORCE`, `BPF_F_IPV6`.
@@ -298,29 +298,55 @@ fn xdp_range(p: &Packet, off: u64, len: u64) -> Result<(u32, u32), i64> {
     if off > 0xffff || len > 0xffff {
         return Err(-EFAULT);
     }
-    if off + len > p.len() {
+    if off + len > p.len() + p.frags.len() as u32 {
         return Err(-EINVAL);
     }
     Ok((off, len))
 }
 
+/// Bytes of an XDP packet, across its fragments.
+pub(super) fn xdp_read(c: &Call<'_>, off: u32, len: u32) -> Result<Result<Vec<u8>, i64>, Stop> {
+    let p = packet(c)?;
+    let (off, len) = match xdp_range(&p, u64::from(off), u64::from(len)) {
+        Ok((off, len)) => (off as usize, len as usize),
+        Err(e) => return Ok(Err(e)),
+    };
+    let all = p.bytes(&c.rt.mem).iter().chain(&p.frags);
+    Ok(Ok(all.skip(off).take(len).copied().collect()))
+}
+
+/// Writes an XDP packet, across its fragments.
+pub(super) fn xdp_write(c: &mut Call<'_>, off: u32, bytes: &[u8]) -> Result<i64, Stop> {
+    let mut p = packet(c)?;
+    let off = match xdp_range(&p, u64::from(off), bytes.len() as u64) {
+        Ok((off, _)) => off as usize,
+        Err(e) => return Ok(e),
+    };
+    let mut frags = std::mem::take(&mut p.frags);
+    let all = p.bytes_mut(&mut c.rt.mem).iter_mut().chain(&mut frags);
+    for (to, from) in all.skip(off).zip(bytes) {
+        *to = *from;
+    }
+    if let Some(p) = c.rt.packet.as_mut() {
+        p.frags = frags;
+    }
+    Ok(0)
+}
+
 fn xdp_load(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
-    let p = linear(c)?;
-    match xdp_range(&p, a[1], a[3]) {
-        Ok((off, len)) => load(c, &p, p.data, off, a[2], len),
+    match xdp_read(c, a[1] as u32, a[3] as u32)? {
+        Ok(bytes) => {
+            c.put(a[2], &bytes)?;
+            Ok(0)
+        }
         Err(e) => number(e),
     }
 }
 
 fn xdp_store(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
-    let p = linear(c)?;
-    match xdp_range(&p, a[1], a[3]) {
-        Ok((off, len)) => {
-            let bytes = c.bytes(a[2], len)?;
-            Ok(store(c, &p, off, &bytes))
-        }
-        Err(e) => number(e),
-    }
+    let bytes = c.bytes(a[2], a[3] as u32)?;
+    let result = xdp_write(c, a[1] as u32, &bytes)?;
+    number(result)
 }
 
 fn xdp_len(c: &mut Call<'_>, _: [u64; 5]) -> Result<u64, Stop> {

@@ -22,7 +22,7 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
 /// Copies, or zeroes the destination and gives EFAULT where nothing can be read.
 fn probe_read(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     let len = c.len(a[1]);
-    let (bytes, result) = match c.mem().slice(a[2], len) {
+    let (bytes, result) = match c.mem().probe(a[2], len) {
         Ok(b) => (b.to_vec(), 0),
         Err(_) if len == 0 => (Vec::new(), 0),
         Err(_) => (vec![0; len as usize], -EFAULT),

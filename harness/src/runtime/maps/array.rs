@@ -51,7 +51,7 @@ impl Array {
         if flags & NOEXIST != 0 {
             return -errno::EEXIST;
         }
-        if flags & LOCK != 0 && shape.special.is_empty() {
+        if flags & LOCK != 0 && !shape.has_lock() {
             return -errno::EINVAL;
         }
         write_value(shape, mem, self.values, self.at(shape, i, cpu), value);

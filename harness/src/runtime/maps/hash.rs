@@ -68,6 +68,11 @@ impl Hash {
         Some(mem.addr(self.values, self.at(shape, slot, cpu)))
     }
 
+    pub fn value_of(&self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
+        let e = self.elements.get(key)?;
+        Some(mem.addr(self.values, self.at(shape, e.slot, cpu)))
+    }
+
     /// Makes the element the most recently used one.
     fn touch(&mut self, shape: &Shape, key: &[u8]) {
         if !shape.is_lru() {
@@ -92,7 +97,7 @@ impl Hash {
     ) -> i64 {
         let is_in_place = shape.is_percpu();
         let allowed = if is_in_place || shape.is_lru() { flags } else { flags & !LOCK };
-        if allowed > EXIST || (flags & LOCK != 0 && shape.special.is_empty()) {
+        if allowed > EXIST || (flags & LOCK != 0 && !shape.has_lock()) {
             return -errno::EINVAL;
         }
         let old = self.elements.get(key).map(|e| e.slot);

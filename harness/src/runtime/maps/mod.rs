@@ -17,7 +17,9 @@ use std::sync::Arc;
 use bpfassay_object::model::MapDef;
 use bpfassay_spec::MapType;
 
+use super::arena::Arena;
 use super::memory::{Access, Memory, Region, RegionId, RegionKind};
+use super::types::{Field, FieldKind, Types};
 use crate::engines::code::Code;
 pub use ring::Ring;
 
@@ -56,8 +58,10 @@ pub struct Shape {
     pub value_size: u32,
     pub max_entries: u32,
     pub flags: u32,
-    /// Offset and size of the fields a value copy leaves alone (locks, timers, kernel pointers).
-    pub special: Vec<(u32, u32)>,
+    /// `map_extra`: an arena's address, a bloom filter's hashes.
+    pub extra: u64,
+    /// Fields a value copy leaves alone (locks, timers, kernel pointers), ascending.
+    pub special: Vec<Field>,
     pub cpus: u32,
 }
 
@@ -70,6 +74,7 @@ impl Shape {
             value_size: def.value_size,
             max_entries: def.max_entries,
             flags: def.map_flags,
+            extra: def.map_extra,
             special: Vec::new(),
             cpus: cpus.max(1),
         }
@@ -89,6 +94,11 @@ impl Shape {
         matches!(self.map_type, MapType::LruHash | MapType::LruPercpuHash)
     }
 
+    /// Values have a lock that `BPF_F_LOCK` takes.
+    fn has_lock(&self) -> bool {
+        self.special.iter().any(|f| f.kind == FieldKind::SpinLock)
+    }
+
     fn access(&self) -> Access {
         if self.flags & MapDef::F_RDONLY_PROG != 0 {
             Access::ReadOnly
@@ -101,9 +111,9 @@ impl Shape {
     fn copy(&self, to: &mut [u8], from: &[u8]) {
         let mut at = 0usize;
         let len = to.len().min(from.len());
-        for &(off, size) in &self.special {
-            copy_range(to, from, at, (off as usize).min(len));
-            at = (off as usize).saturating_add(size as usize);
+        for f in &self.special {
+            copy_range(to, from, at, (f.off as usize).min(len));
+            at = (f.off as usize).saturating_add(f.size as usize);
         }
         copy_range(to, from, at, len);
     }
@@ -139,6 +149,8 @@ enum Kind {
     Bloom(HashSet<Vec<u8>>),
     /// Perf event array: no event is attached.
     Events,
+    /// The pages are the memory's.
+    Arena,
     /// Known, not modelled: operations stop the run.
     Unmodelled,
 }
@@ -184,6 +196,7 @@ impl Map {
             HashOfMaps => Kind::MapsByKey(BTreeMap::new()),
             BloomFilter => Kind::Bloom(HashSet::new()),
             PerfEventArray => Kind::Events,
+            Arena => new_arena(mem, &shape)?,
             _ => Kind::Unmodelled,
         };
         Ok(Map { shape, handle, kind })
@@ -191,6 +204,47 @@ impl Map {
 
     pub fn shape(&self) -> &Shape {
         &self.shape
+    }
+
+    /// Lets a program read the fields of the kernel's structure that follow from the definition.
+    pub fn show(&mut self, mem: &mut Memory, types: &Types) {
+        let structure = if self.is_arena() { "bpf_arena" } else { "bpf_map" };
+        let size = types.kernel_size(structure).unwrap_or(0);
+        let name = self.shape.name.as_bytes();
+        let (shape, arena) = (&self.shape, mem.arena.as_ref());
+        let start = arena.map_or(0, Arena::start);
+        let end = start + u64::from(shape.max_entries) * 4096;
+        let word = |v: u32| v.to_le_bytes().to_vec();
+        let mut fields = vec![
+            ("bpf_map", "map_type", word(shape.map_type.number())),
+            ("bpf_map", "key_size", word(shape.key_size)),
+            ("bpf_map", "value_size", word(shape.value_size)),
+            ("bpf_map", "max_entries", word(shape.max_entries)),
+            ("bpf_map", "map_flags", word(shape.flags)),
+            ("bpf_map", "map_extra", shape.extra.to_le_bytes().to_vec()),
+            ("bpf_map", "name", [name, &[0; 16]].concat().into_iter().take(16).collect()),
+        ];
+        if self.is_arena() {
+            fields.push(("bpf_arena", "user_vm_start", start.to_le_bytes().to_vec()));
+            fields.push(("bpf_arena", "user_vm_end", end.to_le_bytes().to_vec()));
+        }
+        // An address of the kernel that may be compared but not followed.
+        let ops = mem.add(Region::new(RegionKind::Object, Access::Opaque, Vec::new()));
+        if let Some(ops) = ops {
+            fields.push(("bpf_map", "ops", mem.addr(ops, 0).to_le_bytes().to_vec()));
+        }
+        let mut bytes = vec![0; size as usize];
+        let mut known = Vec::new();
+        for (structure, member, value) in fields {
+            let Some(at) = types.kernel_offset(structure, member) else { continue };
+            if let Some(to) = bytes.get_mut(at as usize..at as usize + value.len()) {
+                to.copy_from_slice(&value);
+                known.push((at, value.len() as u32));
+            }
+        }
+        if let Some(r) = mem.region_mut(self.handle).filter(|_| !known.is_empty()) {
+            *r = Region::new(r.kind, Access::ReadOnly, bytes).with_known(known);
+        }
     }
 
     /// The region whose address stands for the map.
@@ -220,6 +274,7 @@ impl Map {
             | Kind::Ring(_)
             | Kind::Bloom(_)
             | Kind::Events
+            | Kind::Arena
             | Kind::Progs(_)
             | Kind::Unmodelled => return Err(Unmodelled),
         })
@@ -276,6 +331,19 @@ impl Map {
     pub fn ring(&mut self) -> Option<&mut Ring> {
         match &mut self.kind {
             Kind::Ring(r) => Some(r),
+            _ => None,
+        }
+    }
+
+    pub fn is_arena(&self) -> bool {
+        matches!(self.kind, Kind::Arena)
+    }
+
+    /// Address of the value of a key, without using it; None where there is none.
+    pub fn value_of(&self, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
+        match &self.kind {
+            Kind::Array(a) => a.lookup(&self.shape, mem, key, cpu),
+            Kind::Hash(h) => h.value_of(&self.shape, mem, key, cpu),
             _ => None,
         }
     }
@@ -337,6 +405,29 @@ impl Map {
             _ => Vec::new(),
         }
     }
+}
+
+/// The arena of the program: the verifier allows one.
+fn new_arena(mem: &mut Memory, shape: &Shape) -> Result<Kind, i64> {
+    /// `BPF_F_MMAPABLE`, `BPF_F_SEGV_ON_FAULT`, `BPF_F_NO_USER_CONV`.
+    const MMAPABLE: u32 = 1 << 10;
+    const ALLOWED: u32 = MMAPABLE | 1 << 17 | 1 << 18;
+    const PAGE: u64 = 4096;
+    let has_sizes = shape.key_size != 0 || shape.value_size != 0 || shape.max_entries == 0;
+    let bad_flags = shape.flags & MMAPABLE == 0 || shape.flags & !ALLOWED != 0;
+    if has_sizes || bad_flags || shape.extra % PAGE != 0 {
+        return Err(errno::EINVAL);
+    }
+    let range = u64::from(shape.max_entries) * PAGE;
+    if range > 1 << 32 {
+        return Err(errno::E2BIG);
+    }
+    let last = shape.extra.checked_add(range - 1);
+    if last.is_none_or(|l| l >> 32 != shape.extra >> 32) {
+        return Err(errno::ERANGE);
+    }
+    mem.arena = Some(Arena::new(shape.extra, u64::from(shape.max_entries)));
+    Ok(Kind::Arena)
 }
 
 fn found(addr: Option<u64>) -> Found {
