@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bpfassay_diag::explain;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, ProgType};
@@ -48,6 +49,18 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         Verdict::Rejected(e) => (VerdictWord::Rejected, Some(e.0), lines.last().cloned()),
         Verdict::Unsupported(what) => (VerdictWord::Unsupported, None, Some(what.clone())),
     };
+    let code = match &report.verdict {
+        Verdict::Accepted => None,
+        Verdict::Rejected(_) => {
+            let row = explain::block(lines.iter().map(String::as_str));
+            if lines.is_empty() {
+                Some(explain::NO_MESSAGE)
+            } else {
+                row.map(|c| c.name)
+            }
+        }
+        Verdict::Unsupported(_) => Some(explain::NOT_JUDGED),
+    };
     let insn_idx = report.insn_idx.filter(|_| verdict == VerdictWord::Rejected);
     let s = report.stats;
     ProgramReport {
@@ -55,6 +68,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         errno,
         message,
         message_lines: lines,
+        code,
         quirk: report.quirk,
         insn_idx,
         source: insn_idx.and_then(|i| source_of(program, i)),
@@ -127,7 +141,7 @@ pub fn refused(name: &str, section: &str, why: &str) -> ProgramReport {
 
 /// A program that was not judged, and why.
 pub fn unsupported(program: &Program, why: String) -> ProgramReport {
-    ProgramReport { message: Some(why), ..blank(program) }
+    ProgramReport { message: Some(why), code: Some(explain::NOT_JUDGED), ..blank(program) }
 }
 
 /// Source line of an instruction: the last line record at or before it.

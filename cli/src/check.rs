@@ -216,7 +216,11 @@ fn judge_object(
         .filter(|e| wanted(&e.name))
         .map(|e| match &e.program {
             Ok(p) => judge_program(p, target, options),
-            Err(error) => (refused(&e.name, &e.section, &error.message), Some(error.clone())),
+            Err(error) => {
+                let code = bpfassay_diag::explain::load_error(&error.kind).map(|c| c.name);
+                let report = refused(&e.name, &e.section, &error.message);
+                (ProgramReport { code, ..report }, Some(error.clone()))
+            }
         })
         .collect();
     let panicked = judged.iter().any(|(_, e)| e.as_ref().is_some_and(|e| e.kind == "internal"));

@@ -10,6 +10,7 @@ mod compare;
 mod diff_log;
 mod dump;
 mod exit;
+mod explain;
 mod gate;
 mod inputs;
 mod record;
@@ -46,6 +47,8 @@ enum Command {
     Dump(dump::Args),
     /// Judge the test programs of a kernel tree beside their annotations and the running kernel.
     Selftests(selftests::Args),
+    /// Say in plain words what a kernel's verifier log, one message, or a code of a report means.
+    Explain(explain::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
 }
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Dump(args) => dump::run(args),
         Command::Selftests(args) => selftests::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::DiffLog(args) => diff_log::run(args),
     };
     outcome.into()

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 use bpfassay_ci::contract::{CheckReport, ObjectReport, ProgramReport, Source, VerdictWord};
+use bpfassay_diag::explain::{by_name, load_error};
 
 /// How much is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +22,11 @@ pub fn text(report: &CheckReport, style: Style) -> String {
         if let Some(e) = &object.error {
             let title = format!("{}: {}", object.path, e.message);
             let title = Level::ERROR.primary_title(&title).id(e.kind.as_str());
-            let group = title.elements(Vec::<Element<'_>>::new());
+            let help = load_error(&e.kind).map(|c| wrapped(c.change));
+            let mut group = title.elements(Vec::<Element<'_>>::new());
+            if let Some(help) = &help {
+                group = group.element(Level::HELP.message(help.as_str()));
+            }
             let _ = writeln!(out, "{}\n", renderer.render(&[group]));
         }
         for program in &object.programs {
@@ -85,7 +90,35 @@ fn diagnostic(
     for note in &notes {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
+    let help = program.code.and_then(by_name).map(|c| wrapped(c.change));
+    if let Some(help) = &help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
     let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+}
+
+/// Text broken into lines that fit beside the frame.
+pub fn wrapped(text: &str) -> String {
+    // Code in backticks stays on one line.
+    let mut in_code = false;
+    let at_break = |c: char| {
+        in_code ^= c == '`';
+        c == ' ' && !in_code
+    };
+    let (mut out, mut width) = (String::new(), 0);
+    for word in text.split(at_break) {
+        let len = word.chars().count();
+        if width > 0 && width + 1 + len > 88 {
+            out.push('\n');
+            width = 0;
+        } else if width > 0 {
+            out.push(' ');
+            width += 1;
+        }
+        out.push_str(word);
+        width += len;
+    }
+    out
 }
 
 fn about(object: &ObjectReport, program: &ProgramReport) -> String {

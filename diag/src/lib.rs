@@ -2,4 +2,5 @@
 //!
 //! Knows how a log is written and read, not how a state is computed.
 
+pub mod explain;
 pub mod log;
