@@ -190,8 +190,11 @@ impl Config {
     /// Reads a configuration.
     pub fn parse(text: &str) -> Result<Config, ConfigError> {
         let raw: Raw = toml::from_str(text).map_err(|e| {
-            // The last line of a nested message says what is wrong.
-            let message = e.message().trim_end().replace('\n', " ");
+            let mut message = e.message().trim_end().replace('\n', " ");
+            // How the reader of TOML passes a date on, where a value of a variable stands.
+            if message.contains("$__toml_private_datetime") {
+                message = "a global variable cannot hold a date".to_string();
+            }
             match e.span() {
                 Some(span) => ConfigError::at(text, span, message),
                 None => ConfigError::new(message),

@@ -123,7 +123,18 @@ impl Pattern {
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Pattern, D::Error> {
-        Pattern::new(&String::deserialize(d)?).map_err(D::Error::custom)
+        // The error is made inside the visitor, so that it gets the place of this very string.
+        struct V;
+        impl Visitor<'_> for V {
+            type Value = Pattern;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_str<E: Error>(self, s: &str) -> Result<Pattern, E> {
+                Pattern::new(s).map_err(E::custom)
+            }
+        }
+        d.deserialize_str(V)
     }
 }
 
@@ -181,9 +192,6 @@ impl<'de> Deserialize<'de> for Tree {
                     rows.push(row);
                 }
                 rows.sort_by_key(|(k, _)| k.span().start);
-                if rows.iter().any(|(k, _)| k.get_ref().starts_with("$__toml")) {
-                    return Err(A::Error::custom("a global variable cannot hold a date"));
-                }
                 Ok(Tree::Table(rows))
             }
         }
