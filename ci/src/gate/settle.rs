@@ -29,7 +29,8 @@ pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {
     merged
 }
 
-/// Sorts by object, the program's place in it, kind, instruction and message; the configuration's own come last.
+/// Sorts by object, the program's place in it, kind, instruction and message; the configuration's own come last,
+/// in its order.
 pub fn sort(findings: &mut [Finding], objects: &[ObjectRead]) {
     findings.sort_by_cached_key(|f| {
         let object = f.object.clone().unwrap_or_default();
@@ -40,7 +41,7 @@ pub fn sort(findings: &mut [Finding], objects: &[ObjectRead]) {
         // Findings about the object as a whole stand before those about its programs.
         let nth = f.program.as_ref().map(|_| nth.unwrap_or(usize::MAX));
         let about = (f.object.is_none(), object, nth, f.id.clone());
-        (about, f.kind, f.insn_idx, f.message.clone(), config)
+        (about, config, f.kind, f.insn_idx, f.message.clone())
     });
 }
 
