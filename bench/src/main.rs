@@ -14,6 +14,7 @@ use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::engines::kernel::Kernel;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
+use bpfassay_harness::trust::Trusted;
 use bpfassay_object::model::Program;
 
 mod compile;
@@ -67,7 +68,7 @@ fn instance(
     }
 }
 
-fn cells(program: &Program, bare: Option<Vec<u8>>, data: &[u8]) -> Vec<Cell> {
+fn cells(program: &Program, target: &Target, bare: Option<Vec<u8>>, data: &[u8]) -> Vec<Cell> {
     let mut cells = Vec::new();
     match Kernel::load(program) {
         Ok(k) => cells.push(Cell::new("kernel", 2000, instance(k, data.to_vec()))),
@@ -75,6 +76,11 @@ fn cells(program: &Program, bare: Option<Vec<u8>>, data: &[u8]) -> Vec<Cell> {
     }
     if let Ok(i) = Interp::load(program, World::seeded(1)) {
         cells.push(Cell::new("interp", 20, instance(i, data.to_vec())));
+    }
+    let trusted = Trusted::verify(program, &target.config());
+    match trusted.map(|t| Interp::unchecked(&t, World::seeded(1))) {
+        Ok(Ok(i)) => cells.push(Cell::new("interp-unchecked", 50, instance(i, data.to_vec()))),
+        other => cells.push(Cell::new("interp-unchecked", 1, move |_| Err(format!("{:?}", other.as_ref().err())))),
     }
     if let Some(code) = bare {
         let (a, b, d) = (code.clone(), code, data.to_vec());
@@ -148,7 +154,7 @@ fn main() {
             println!("{name}: no program");
             continue;
         };
-        let mut cells = cells(program, fs::read(path.with_extension("bin")).ok(), &data);
+        let mut cells = cells(program, &target, fs::read(path.with_extension("bin")).ok(), &data);
         for _ in 0..ROUNDS {
             cells.iter_mut().for_each(Cell::round);
         }

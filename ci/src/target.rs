@@ -10,6 +10,8 @@ use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoadError};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{Capabilities, Config};
 
 use crate::contract::ObjectError;
 
@@ -55,6 +57,18 @@ impl Target {
         // What the recorded machine refuses before it verifies is hardening of that machine.
         target.kernel.refused.clear();
         Ok(Some(target))
+    }
+
+    /// The verifier's configuration: quiet, all capabilities.
+    pub fn config(&self) -> Config<'_> {
+        Config {
+            kernel: &self.kernel,
+            vmlinux: self.vmlinux.clone(),
+            modules: self.modules.clone(),
+            log_level: LogLevel::default(),
+            log_limit: 0,
+            caps: Capabilities::ALL,
+        }
     }
 
     /// A profile; `read` gives the bytes of a BTF file it names.

@@ -16,3 +16,4 @@ pub mod record;
 pub mod runtime;
 pub mod selftests;
 pub mod testrun;
+pub mod trust;

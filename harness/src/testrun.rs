@@ -1,11 +1,13 @@
-//! A loaded program under the interpreter, run as BPF_PROG_RUN runs it.
+//! A loaded program under either interpreter, run as BPF_PROG_RUN runs it.
 //!
 //! Maps live as long as the instance; each run gets a new packet and context.
-//! Verifies nothing: who calls this has a verdict, or runs it in a child.
+//! Verifies nothing: the checking interpreter needs no verdict, the unchecked one
+//! takes programs that have one ([`Trusted`]).
+#![allow(unsafe_code)]
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bpfassay_object::model::{KernelBtfRef, MapDef, Program};
 use bpfassay_object::{Object, Slot};
@@ -22,6 +24,7 @@ use crate::runtime::memory::Memory;
 use crate::runtime::types::{Field, Types};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
+use crate::trust::Trusted;
 
 /// Why a program cannot be made ready.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,20 +39,44 @@ pub struct Interp {
     prog_type: ProgType,
     pub rt: Runtime,
     pub fuel: u64,
+    is_unchecked: bool,
 }
+
+/// Fuel of the unchecked interpreter, which counts jumps and calls only.
+const UNCHECKED_FUEL: u64 = 100 * DEFAULT_FUEL;
 
 impl Interp {
     pub fn load(program: &Program, world: World) -> Result<Interp, LoadError> {
         let rt = make_runtime(Memory::default(), program, world)?;
         let code = Arc::new(Code::new(&program.insns));
-        Ok(Interp { code, prog_type: program.prog_type, rt, fuel: DEFAULT_FUEL })
+        let prog_type = program.prog_type;
+        Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL, is_unchecked: false })
+    }
+
+    /// The interpreter that looks at no access.
+    pub fn unchecked(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
+        // SAFETY: the verifier has checked every access and every argument of a helper.
+        let mem = unsafe { Memory::native() };
+        let rt = make_runtime(mem, program.program(), world)?;
+        let prog_type = program.program().prog_type;
+        let code = trusted_code(program);
+        Ok(Interp { code, prog_type, rt, fuel: UNCHECKED_FUEL, is_unchecked: true })
     }
 
     /// Fills map slots as the object says: inner maps, and programs of program arrays.
     ///
     /// Programs that could not be linked leave their slots empty.
     pub fn fill_slots(&mut self, object: &Object) {
-        fill_slots(&mut self.rt, object);
+        if !self.is_unchecked {
+            fill_slots(&mut self.rt, object);
+        }
+    }
+
+    /// As [`Interp::fill_slots`]; programs that are not trusted leave their slots empty.
+    pub fn fill_trusted_slots(&mut self, slots: &[MapSlots], programs: &[Trusted<'_>]) {
+        fill(&mut self.rt, slots, |name| {
+            programs.iter().find(|p| p.program().name == name).map(trusted_code)
+        });
     }
 
     /// The decoded program, to put into another's prog array.
@@ -66,13 +93,16 @@ impl Interp {
         };
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
-        let mut spent = Duration::ZERO;
+        let mut thread = match self.is_unchecked {
+            // SAFETY: `unchecked` and `fill_trusted_slots` take trusted programs only, and
+            // the runtime made there is native.
+            true => unsafe { Thread::unchecked(self.code.clone(), self.fuel, tracer) },
+            false => Thread::new(self.code.clone(), self.fuel, tracer),
+        };
+        let start = Instant::now();
         for _ in 0..repeat {
             self.rt.start_run();
-            let mut thread = Thread::new(self.code.clone(), self.fuel, tracer);
-            let start = Instant::now();
             let result = thread.run(&mut self.rt, [prepared.ctx, 0]);
-            spent += start.elapsed();
             out.insns = thread.executed();
             match result {
                 Ok(r0) => out.r0 = r0,
@@ -82,7 +112,7 @@ impl Interp {
                 }
             }
         }
-        out.duration = spent / repeat;
+        out.duration = start.elapsed() / repeat;
         out.depends_on_world = self.rt.world.consulted;
         (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
         out
@@ -99,12 +129,23 @@ impl Interp {
 
 impl Instance for Interp {
     fn engine(&self) -> &'static str {
-        "interp"
+        if self.is_unchecked {
+            "interp-unchecked"
+        } else {
+            "interp"
+        }
     }
 
     fn run(&mut self, input: &Input) -> Outcome {
         self.run_traced(input, &mut NoTrace)
     }
+}
+
+/// What an object says of one map's slots.
+pub type MapSlots = Vec<(u32, Slot)>;
+
+fn trusted_code(program: &Trusted<'_>) -> Arc<Code> {
+    Arc::new(Code::with_access(&program.program().insns, program.access().to_vec()))
 }
 
 /// A runtime for this program, with its maps and types.
@@ -129,21 +170,28 @@ pub fn make_runtime(mem: Memory, program: &Program, world: World) -> Result<Runt
 
 /// Fills map slots as the object says (see [`Interp::fill_slots`]).
 pub fn fill_slots(rt: &mut Runtime, object: &Object) {
-    let mut codes: HashMap<&str, Arc<Code>> = HashMap::new();
-    for (map, slots) in object.map_slots.iter().enumerate() {
+    fill(rt, &object.map_slots, |name| {
+        let entry = object.programs.iter().find(|p| p.name == name)?;
+        let program = entry.program.as_ref().ok()?;
+        Some(Arc::new(Code::new(&program.insns)))
+    });
+}
+
+/// Fills map slots; `program` gives the code of a name.
+fn fill(rt: &mut Runtime, slots: &[MapSlots], program: impl Fn(&str) -> Option<Arc<Code>>) {
+    let mut codes: HashMap<&str, Option<Arc<Code>>> = HashMap::new();
+    for (map, slots) in slots.iter().enumerate() {
+        let Some(map) = rt.maps.get_mut(map) else { continue };
         for (i, slot) in slots {
             match slot {
                 Slot::Map(inner) => {
-                    let inner = u32::try_from(*inner).unwrap_or(u32::MAX);
-                    rt.maps.get_mut(map).map(|m| m.set_inner(*i, inner));
+                    map.set_inner(*i, u32::try_from(*inner).unwrap_or(u32::MAX));
                 }
                 Slot::Program(name) => {
-                    let entry = object.programs.iter().find(|p| p.name == *name);
-                    let Some(Ok(program)) = entry.map(|e| &e.program) else { continue };
-                    let code = codes
-                        .entry(name.as_str())
-                        .or_insert_with(|| Arc::new(Code::new(&program.insns)));
-                    rt.maps.get_mut(map).map(|m| m.set_program(*i, code.clone()));
+                    let code = codes.entry(name).or_insert_with(|| program(name));
+                    if let Some(code) = code {
+                        map.set_program(*i, code.clone());
+                    }
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! A program decoded once, ready to run: what interpreter and JITs start from.
 
 use bpfassay_isa::{decode, Insn, RawInsn};
+use bpfassay_jit::Access;
 
 use super::ops::Hot;
 
@@ -17,11 +18,18 @@ pub enum Slot {
 pub struct Code {
     slots: Vec<Slot>,
     hot: Vec<Hot>,
+    /// How each slot reaches memory; empty where all is plain.
+    access: Vec<Access>,
 }
 
 impl Code {
     /// Decodes every slot; what does not decode traps when reached, as do registers above r10.
     pub fn new(insns: &[RawInsn]) -> Code {
+        Code::with_access(insns, Vec::new())
+    }
+
+    /// As [`Code::new`], with what the verifier knows of each slot's access.
+    pub fn with_access(insns: &[RawInsn], access: Vec<Access>) -> Code {
         let mut slots = Vec::with_capacity(insns.len());
         let mut tail = false;
         for (i, raw) in insns.iter().enumerate() {
@@ -38,11 +46,16 @@ impl Code {
             tail = raw.is_ld_imm64();
         }
         let hot = |(i, s): (usize, &Slot)| match s {
-            Slot::Insn(insn) => Hot::of(insn, i),
-            Slot::Invalid(_) => Hot::SLOW,
+            Slot::Insn(insn) if access_at(&access, i) == Access::Plain => Hot::of(insn, i),
+            _ => Hot::SLOW,
         };
         let hot = slots.iter().enumerate().map(hot).collect();
-        Code { slots, hot }
+        Code { slots, hot, access }
+    }
+
+    #[inline]
+    pub fn access(&self, idx: usize) -> Access {
+        access_at(&self.access, idx)
     }
 
     #[inline]
@@ -63,4 +76,9 @@ impl Code {
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
+}
+
+#[inline]
+fn access_at(access: &[Access], idx: usize) -> Access {
+    access.get(idx).copied().unwrap_or_default()
 }

@@ -5,3 +5,4 @@ pub mod interp;
 pub mod kernel;
 pub mod native;
 mod ops;
+pub mod unchecked;

@@ -1,0 +1,78 @@
+//! Programs that may run without run-time checks in this process.
+//!
+//! A [`Trusted`] exists only where our verifier accepted the program and no quirk of the
+//! kernel's decided the verdict: then every access it makes is to memory that is
+//! there.  Everything else runs in a child (`contain`) or under the checking interpreter.
+#![allow(unsafe_code)]
+
+use std::fmt;
+
+use bpfassay_jit::Access;
+use bpfassay_object::model::Program;
+use bpfassay_verifier::{verify, Config, Verdict};
+
+/// A program the verifier accepted, with what it found out about its accesses.
+#[derive(Clone, Debug)]
+pub struct Trusted<'p> {
+    program: &'p Program,
+    access: Vec<Access>,
+}
+
+/// Why a program is not trusted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Distrust {
+    /// With the positive error number and the last line of the log.
+    Rejected { errno: i32, message: String },
+    /// The verifier cannot judge it.
+    Unsupported(String),
+    /// Accepted only because the kernel's verifier errs, and ours with it.
+    Quirk(&'static str),
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Distrust::Rejected { errno, message } => {
+                write!(f, "the verifier rejects it with errno {errno}: {message}")
+            }
+            Distrust::Unsupported(what) => write!(f, "the verifier cannot judge it: {what}"),
+            Distrust::Quirk(name) => write!(f, "accepted through the kernel quirk {name}"),
+        }
+    }
+}
+
+impl<'p> Trusted<'p> {
+    /// Asks the verifier.
+    pub fn verify(program: &'p Program, config: &Config<'_>) -> Result<Trusted<'p>, Distrust> {
+        if let Some(what) = program.missing.first() {
+            return Err(Distrust::Unsupported(format!("the profile lacks {what}")));
+        }
+        let report = verify(program, config);
+        match (&report.verdict, report.quirk) {
+            (Verdict::Accepted, None) => Ok(Trusted { program, access: Vec::new() }),
+            (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),
+            (Verdict::Rejected(e), _) => Err(Distrust::Rejected {
+                errno: e.0,
+                message: report.message().unwrap_or_default().to_string(),
+            }),
+            (Verdict::Unsupported(what), _) => Err(Distrust::Unsupported(what.clone())),
+        }
+    }
+
+    /// Takes the program at its word.
+    ///
+    /// # Safety
+    /// This process exists to run it, and holds nothing that a wild access could harm.
+    pub unsafe fn assume(program: &'p Program) -> Trusted<'p> {
+        Trusted { program, access: Vec::new() }
+    }
+
+    pub fn program(&self) -> &'p Program {
+        self.program
+    }
+
+    /// How each slot reaches memory.
+    pub fn access(&self) -> &[Access] {
+        &self.access
+    }
+}
