@@ -83,6 +83,7 @@ pub enum JmpCode {
 }
 
 /// The four-bit operation of an ALU code.
+#[inline]
 pub fn alu_code(op_bits: u8) -> AluCode {
     use AluCode::*;
     const ALL: [AluCode; 16] = [
@@ -92,6 +93,7 @@ pub fn alu_code(op_bits: u8) -> AluCode {
     ALL[(op_bits & 0xf) as usize]
 }
 
+#[inline]
 fn jmp_code(op_bits: u8) -> JmpCode {
     use JmpCode::*;
     const ALL: [JmpCode; 16] =

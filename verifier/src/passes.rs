@@ -10,7 +10,7 @@ use crate::check::{btf_fields, btf_info};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, InsnAux};
-use crate::explore::{entry, liveness, Explorer};
+use crate::explore::{backtrack, entry, liveness, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{Report, Stats, Verdict};
 use crate::stop::{Check, Stop};
@@ -62,6 +62,7 @@ fn explore(env: &mut Env<'_>) -> Check {
     order::compute_scc(env);
     live_regs::compute_live_registers(env);
     fastcall::mark_fastcall_patterns(env);
+    env.explore.concerned = env.insns.iter().map(|i| backtrack::concerned_regs(*i)).collect();
     entry::do_check_main(env)?;
     entry::do_check_subprogs(env)
 }

@@ -94,6 +94,13 @@ impl RegState {
         self.ty = RegType::of(RegBase::NotInit);
     }
 
+    /// True if [`RegState::mark_not_init`] would change nothing.
+    pub fn is_forgotten(&self, bpf_capable: bool) -> bool {
+        let mut unread = *self;
+        unread.mark_not_init(bpf_capable);
+        unread == *self
+    }
+
     /// All ranges full; the tnum stays (`__mark_reg_unbounded`).
     pub fn mark_unbounded(&mut self) {
         self.mark_unbounded64();

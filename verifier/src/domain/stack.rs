@@ -32,4 +32,18 @@ pub struct StackSlot {
 impl StackSlot {
     pub const EMPTY: StackSlot =
         StackSlot { spilled: RegState::ZEROED, kind: [SlotType::Invalid; 8] };
+
+    /// [`StackSlot::kinds`] of a register spilled whole.
+    pub const SPILLED: u64 =
+        StackSlot { spilled: RegState::ZEROED, kind: [SlotType::Spill; 8] }.kinds();
+
+    /// The kinds of all eight bytes as one number, to compare at once.
+    #[inline]
+    pub const fn kinds(&self) -> u64 {
+        let k = &self.kind;
+        u64::from_le_bytes([
+            k[0] as u8, k[1] as u8, k[2] as u8, k[3] as u8, k[4] as u8, k[5] as u8, k[6] as u8,
+            k[7] as u8,
+        ])
+    }
 }

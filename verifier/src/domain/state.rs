@@ -151,7 +151,7 @@ pub struct VerifierState {
     frames: Vec<Rc<FuncState>>,
     pub parent: Option<StateId>,
     pub refs: Vec<RefState>,
-    /// Paths from this state that are not done yet.
+    /// Paths from this state that are not done yet; of an explored state, when it was remembered.
     pub branches: u32,
     pub insn_idx: u32,
     pub active_locks: u32,
@@ -162,7 +162,6 @@ pub struct VerifierState {
     pub active_rcu_lock: bool,
     pub speculative: bool,
     pub in_sleepable: bool,
-    pub cleaned: bool,
     pub first_insn_idx: u32,
     pub last_insn_idx: u32,
     /// Backedge states: the cached state this one was equal to.
@@ -189,7 +188,6 @@ impl VerifierState {
             active_rcu_lock: false,
             speculative: false,
             in_sleepable: false,
-            cleaned: false,
             first_insn_idx: 0,
             last_insn_idx: 0,
             equal_state: None,

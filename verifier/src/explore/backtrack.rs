@@ -144,6 +144,38 @@ impl std::fmt::Display for SlotMask {
     }
 }
 
+/// Going back over this instruction always takes a look.
+const ALWAYS: u16 = 1 << 15;
+
+/// Registers by which [`backtrack_insn`] does anything at an instruction that has neither linked
+/// registers nor a wanted slot; [`ALWAYS`] where more decides.
+pub fn concerned_regs(insn: RawInsn) -> u16 {
+    let (dst, src) = (1 << (insn.dst & 15), 1 << (insn.src & 15));
+    match insn.class() {
+        _ if insn.code == 0 => 0,
+        Class::Alu | Class::Alu64 | Class::Ldx | Class::Stx | Class::St => dst,
+        Class::Jmp | Class::Jmp32 => match insn.jmp_op() {
+            JmpCode::Call | JmpCode::Exit => ALWAYS,
+            _ if insn.is_src_reg() => dst | src,
+            _ => 0,
+        },
+        Class::Ld if matches!(insn.mode(), Mode::Ind | Mode::Abs) => ALWAYS,
+        Class::Ld => dst,
+    }
+}
+
+impl Backtrack {
+    /// True if [`backtrack_insn`] would change nothing, given [`concerned_regs`] of the instruction.
+    #[inline]
+    pub fn is_unconcerned(&self, concerned: u16, hist: Option<&HistoryEntry>) -> bool {
+        let by_history = |h: &HistoryEntry| {
+            h.linked_regs != 0
+                || stack_access(Some(h)).is_some_and(|(frame, slot)| self.slots[frame] & slot != 0)
+        };
+        (self.reg_mask() | ALWAYS) & concerned == 0 && !hist.is_some_and(by_history)
+    }
+}
+
 /// Goes back over the instruction at `idx`; `subseq` is the one executed after it, -1 for none.
 pub fn backtrack_insn(
     env: &mut Env<'_>,
@@ -246,6 +278,7 @@ fn alu(bt: &mut Backtrack, insn: RawInsn) -> bool {
     true
 }
 
+#[inline]
 fn stack_access(hist: Option<&HistoryEntry>) -> Option<(usize, u64)> {
     let flags = hist.map(|h| h.flags).filter(|f| f & INSN_F_STACK_ACCESS != 0)?;
     Some(((flags & 7) as usize, 1u64 << (flags >> 3 & 63)))

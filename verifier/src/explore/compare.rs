@@ -3,9 +3,10 @@
 use bpfassay_spec::RegBase;
 
 use super::scc::frame_insn_idx;
+use super::states::Candidate;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{FuncState, RefKind, StateId, VerifierState};
+use crate::domain::state::{FuncState, RefKind, VerifierState};
 use crate::env::{Env, InsnAux};
 
 /// `BPF_ID_MAP_SIZE`: every register and slot of every frame.
@@ -85,6 +86,44 @@ impl IdMap {
     }
 }
 
+/// A register or slot of one frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    frame: u32,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Reg(u32),
+    Slot(u32),
+}
+
+/// Where an explored state last differed from the current one, and what it has there.
+///
+/// The next state that comes by most likely differs there as well, which is seen without fetching the
+/// explored state.  Precision that the state gains later makes it differ more, not less, so the copy
+/// can only say too little; it is dropped when the state is cleaned.
+#[derive(Clone, Copy, Debug)]
+pub struct Difference {
+    place: Place,
+    /// Found by `states_maybe_looping`, not by `states_equal`.
+    is_turn: bool,
+    /// The slot, or a register as the spilled one.
+    old: StackSlot,
+}
+
+impl Difference {
+    fn at(st: &VerifierState, place: Place, is_turn: bool) -> Option<Difference> {
+        let frame = st.frame(place.frame);
+        let old = match place.at {
+            At::Reg(r) => StackSlot { spilled: *frame.regs.get(r as usize)?, ..StackSlot::EMPTY },
+            At::Slot(spi) => *frame.stack().get(spi as usize)?,
+        };
+        Some(Difference { place, is_turn, old })
+    }
+}
+
 /// What a comparison reads beside the two states.
 struct Comparer<'c> {
     aux: &'c [InsnAux],
@@ -96,34 +135,71 @@ struct Comparer<'c> {
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
     exact: Exact,
+    /// The first place found to differ.
+    at: Option<Place>,
 }
 
 /// Whether the explored state `old` covers the current one (`states_equal`).
-pub fn states_equal(env: &mut Env<'_>, old: StateId, exact: Exact) -> bool {
-    let Some(old) = env.explore.states.get(old).map(|e| &e.state) else { return false };
-    let ids = &mut env.explore.idmap;
-    ids.reset(env.id_gen);
-    Comparer {
-        aux: &env.aux,
-        ids,
-        allow_uninit_stack: env.allow_uninit_stack,
-        explore_alu_limits: env.explore_alu_limits,
-        one_way_ids: env.kernel.features.scalar_ids_one_way,
-        packet_end_marks: env.kernel.features.packet_end_marks_compared,
-        exact,
+pub fn states_equal(env: &mut Env<'_>, old: Candidate, exact: Exact) -> bool {
+    let mut ids = std::mem::take(&mut env.explore.idmap);
+    let mut comparer = Comparer::new(env, &mut ids, exact);
+    let known = env.explore.states.difference(old).filter(|d| !d.is_turn);
+    if known.is_some_and(|d| !comparer.place(d, &env.cur)) {
+        env.explore.idmap = ids;
+        return false;
     }
-    .states(old, &env.cur)
+    comparer.ids.reset(env.id_gen);
+    let state = env.explore.state(old.id);
+    let equal = state.is_some_and(|st| comparer.states(st, &env.cur));
+    let found = match (comparer.at, state) {
+        (Some(place), Some(st)) if !equal => Difference::at(st, place, false),
+        _ => None,
+    };
+    env.explore.idmap = ids;
+    if found.is_some() {
+        env.explore.states.note_difference(old, found);
+    }
+    equal
+}
+
+/// True if a look at the place where `old` differed before shows that it does again: a finished state
+/// from what it must cover, an unfinished one from the same turn of a loop.
+pub fn surely_differ(env: &mut Env<'_>, old: Candidate, is_finished: bool) -> bool {
+    let Some(d) = env.explore.states.difference(old) else { return false };
+    if d.is_turn {
+        let place = d.place;
+        let same_frame = place.frame == env.cur.curframe();
+        let At::Reg(r) = place.at else { return false };
+        return !is_finished
+            && same_frame
+            && !same_turn(&d.old.spilled, &env.frame().regs[r as usize]);
+    }
+    if !is_finished {
+        return false;
+    }
+    let mut ids = std::mem::take(&mut env.explore.idmap);
+    let mut comparer = Comparer::new(env, &mut ids, Exact::Not);
+    let differ = env.explore.states.difference(old).is_some_and(|d| !comparer.place(d, &env.cur));
+    env.explore.idmap = ids;
+    differ
 }
 
 /// `states_maybe_looping`: the innermost registers agree in every field but frame and definition.
-pub fn states_maybe_looping(old: &VerifierState, cur: &VerifierState) -> bool {
-    if old.curframe() != cur.curframe() {
+pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
+    let Some(st) = env.explore.state(old.id) else { return false };
+    let frame = st.curframe();
+    if frame != env.cur.curframe() {
         return false;
     }
-    let pairs = old.cur().regs.iter().zip(cur.cur().regs.iter());
-    pairs
-        .into_iter()
-        .all(|(o, c)| same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id)
+    let mut pairs = st.cur().regs.iter().zip(&env.frame().regs);
+    let Some(r) = pairs.position(|(o, c)| !same_turn(o, c)) else { return true };
+    let found = Difference::at(st, Place { frame, at: At::Reg(r as u32) }, true);
+    env.explore.states.note_difference(old, found);
+    false
+}
+
+fn same_turn(o: &RegState, c: &RegState) -> bool {
+    same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id
 }
 
 /// An active iterator of the old state has been advanced since (`iter_active_depths_differ`).
@@ -198,7 +274,21 @@ fn is_scalar_spill64(s: &StackSlot) -> bool {
     s.kind[0] == SlotType::Spill && s.spilled.is_scalar()
 }
 
-impl Comparer<'_> {
+impl<'c> Comparer<'c> {
+    fn new(env: &'c Env<'_>, ids: &'c mut IdMap, exact: Exact) -> Comparer<'c> {
+        ids.reset(env.id_gen);
+        Comparer {
+            aux: &env.aux,
+            ids,
+            allow_uninit_stack: env.allow_uninit_stack,
+            explore_alu_limits: env.explore_alu_limits,
+            one_way_ids: env.kernel.features.scalar_ids_one_way,
+            packet_end_marks: env.kernel.features.packet_end_marks_compared,
+            exact,
+            at: None,
+        }
+    }
+
     fn states(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
         if old.curframe() != cur.curframe()
             || (old.speculative && !cur.speculative)
@@ -209,8 +299,20 @@ impl Comparer<'_> {
         }
         (0..=old.curframe()).all(|i| {
             let (o, c) = (old.frame(i), cur.frame(i));
-            o.callsite == c.callsite && self.frames(o, c, frame_insn_idx(old, i))
+            o.callsite == c.callsite && self.frames(i, o, c, frame_insn_idx(old, i))
         })
+    }
+
+    /// One place on its own.
+    fn place(&mut self, d: &Difference, cur: &VerifierState) -> bool {
+        if d.place.frame > cur.curframe() {
+            return true;
+        }
+        let frame = cur.frame(d.place.frame);
+        match d.place.at {
+            At::Reg(r) => self.regs(&d.old.spilled, &frame.regs[r as usize]),
+            At::Slot(spi) => self.stack_slot(&d.old, frame.stack().get(spi as usize)),
+        }
     }
 
     fn refs(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
@@ -230,17 +332,18 @@ impl Comparer<'_> {
         })
     }
 
-    fn frames(&mut self, old: &FuncState, cur: &FuncState, insn_idx: u32) -> bool {
+    fn frames(&mut self, frame: u32, old: &FuncState, cur: &FuncState, insn_idx: u32) -> bool {
         if old.callback_depth > cur.callback_depth {
             return false;
         }
         let live = self.aux.get(insn_idx as usize).map_or(u16::MAX, |a| a.live_regs_before);
         for (i, (o, c)) in old.regs.iter().zip(&cur.regs).enumerate() {
             if live & (1 << i) != 0 && !self.regs(o, c) {
+                self.at = Some(Place { frame, at: At::Reg(i as u32) });
                 return false;
             }
         }
-        self.stacks(old, cur)
+        self.stacks(frame, old, cur)
     }
 
     fn regs_exact(&mut self, old: &RegState, cur: &RegState) -> bool {
@@ -317,12 +420,31 @@ impl Comparer<'_> {
     }
 
     /// `stacksafe`; slots that only the current state has do not matter.
-    fn stacks(&mut self, old: &FuncState, cur: &FuncState) -> bool {
+    fn stacks(&mut self, frame: u32, old: &FuncState, cur: &FuncState) -> bool {
         let cur_slots = cur.stack();
-        old.stack().iter().enumerate().all(|(spi, o)| {
-            let unused = self.exact == Exact::Not && o.kind == StackSlot::EMPTY.kind;
-            unused || self.slots(o, cur_slots.get(spi))
-        })
+        for (spi, o) in old.stack().iter().enumerate() {
+            if !self.stack_slot(o, cur_slots.get(spi)) {
+                self.at = Some(Place { frame, at: At::Slot(spi as u32) });
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn stack_slot(&mut self, old: &StackSlot, cur: Option<&StackSlot>) -> bool {
+        let kinds = old.kinds();
+        if self.exact == Exact::Not && kinds == StackSlot::EMPTY.kinds() {
+            return true;
+        }
+        match cur {
+            Some(c) if kinds == c.kinds() && kinds == StackSlot::SPILLED => {
+                self.regs(&old.spilled, &c.spilled)
+            }
+            // Equal kinds and nothing beyond them.
+            Some(c) if kinds == c.kinds() && kinds == StackSlot::EMPTY.kinds() => true,
+            _ => self.slots(old, cur),
+        }
     }
 
     /// The value a slot has as a 64-bit scalar, if it has one (`scalar_reg_for_stack`).

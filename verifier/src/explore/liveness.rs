@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::backtrack::SlotMask;
 use super::scc::frame_insn_idx;
+use crate::domain::reg::RegState;
 use crate::domain::stack::StackSlot;
 use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
 use crate::env::Env;
@@ -96,8 +97,9 @@ impl Instance {
         self.touch(frame, insn_idx);
     }
 
-    fn is_live_before(&self, frame: usize, insn_idx: u32, spi: u32) -> bool {
-        self.masks(frame, insn_idx).is_some_and(|m| m.live_before >> spi & 1 == 1)
+    /// Slots of `frame` alive before an instruction.
+    fn live_before(&self, frame: usize, insn_idx: u32) -> u64 {
+        self.masks(frame, insn_idx).map_or(0, |m| m.live_before)
     }
 }
 
@@ -493,19 +495,17 @@ impl Query {
         Some(Query { instances, curframe: curframe as usize, insn_idx })
     }
 
-    /// `bpf_stack_slot_alive`: read later in this function, or by a caller after the call
-    /// (before it if the call runs a callback, which may run again).
-    fn is_alive(&self, env: &Env<'_>, frameno: usize, spi: u32) -> bool {
+    /// Slots of a frame read later in this function, or by a caller after the call
+    /// (before it if the call runs a callback, which may run again); `bpf_stack_slot_alive`.
+    fn alive(&self, env: &Env<'_>, frameno: usize) -> u64 {
         let instances = &env.explore.liveness.instances;
         let innermost = &instances[self.instances[self.curframe]];
-        if innermost.is_live_before(frameno, self.insn_idx, spi) {
-            return true;
-        }
-        (frameno..self.curframe).any(|i| {
+        let here = innermost.live_before(frameno, self.insn_idx);
+        (frameno..self.curframe).fold(here, |alive, i| {
             let callsite = innermost.chain.callsites[i];
             let calls_back = env.aux.get(callsite as usize).is_some_and(|a| a.calls_callback);
             let asked = if calls_back { callsite } else { callsite + 1 };
-            instances[self.instances[i]].is_live_before(frameno, asked, spi)
+            alive | instances[self.instances[i]].live_before(frameno, asked)
         })
     }
 }
@@ -514,20 +514,21 @@ impl Query {
 pub fn clean_verifier_state(env: &mut Env<'_>, id: StateId) {
     let Some(query) = Query::new(env, id) else { return };
     let capable = env.bpf_capable;
-    if let Some(e) = env.explore.states.get_mut(id) {
-        e.state.cleaned = true;
-    }
     for f in 0..=query.curframe as u32 {
         let Some(st) = env.explore.state(id) else { return };
         let live =
             env.aux.get(frame_insn_idx(st, f) as usize).map_or(u16::MAX, |a| a.live_regs_before);
-        let mut dead = 0u64;
-        for (spi, s) in st.frame(f).stack().iter().enumerate().take(64) {
-            // What an unused slot once held is never looked at.
-            let unused = s.kind == StackSlot::EMPTY.kind;
-            if !unused && !query.is_alive(env, f as usize, spi as u32) {
-                dead |= 1 << spi;
-            }
+        let alive = query.alive(env, f as usize);
+        let frame = st.frame(f);
+        let slots = frame.stack().iter().enumerate().take(64);
+        // What an unused slot once held is never looked at.
+        let dead = slots
+            .filter(|(spi, s)| alive >> spi & 1 == 0 && s.kinds() != StackSlot::EMPTY.kinds())
+            .fold(0u64, |dead, (spi, _)| dead | 1 << spi);
+        let forgotten = |r: &RegState| r.is_forgotten(capable);
+        let regs = frame.regs[..10].iter().enumerate();
+        if dead == 0 && regs.filter(|(i, _)| live >> i & 1 == 0).all(|(_, r)| forgotten(r)) {
+            continue;
         }
         let Some(e) = env.explore.states.get_mut(id) else { return };
         let frame = e.state.frame_mut(f);

@@ -27,6 +27,8 @@ pub struct Explorer {
     pub scc: scc::SccVisits,
     pub idmap: compare::IdMap,
     pub liveness: liveness::Liveness,
+    /// [`backtrack::concerned_regs`] of every instruction.
+    pub concerned: Vec<u16>,
 }
 
 impl Explorer {

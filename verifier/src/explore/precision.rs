@@ -7,7 +7,7 @@ use bpfassay_isa::Reg;
 
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{StateId, VerifierState};
+use crate::domain::state::{HistoryEntry, StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::print_explored_state;
 use crate::stop::Check;
@@ -168,6 +168,57 @@ enum Way {
     Up,
 }
 
+/// Where the walk through the instructions of one state is.
+struct Cursor {
+    insn_idx: u32,
+    /// History entries not passed yet.
+    left: usize,
+    /// The instruction executed after this one, -1 for none.
+    subseq: i64,
+}
+
+impl Cursor {
+    /// The entry of this very instruction; most have none.
+    #[inline]
+    fn entry<'h>(&self, history: &'h [HistoryEntry]) -> Option<&'h HistoryEntry> {
+        let top = history.get(self.left.checked_sub(1)?)?;
+        (top.idx == self.insn_idx).then_some(top)
+    }
+
+    /// To the instruction executed before this one; false if this was the first of the state.
+    #[inline]
+    fn step_back(&mut self, hist: Option<&HistoryEntry>, first_idx: u32) -> bool {
+        self.subseq = i64::from(self.insn_idx);
+        // One entry at the first instruction is the jump into this state.
+        let at_first = self.left == 0 || (self.left == 1 && hist.is_some());
+        if self.insn_idx == first_idx && at_first {
+            return false;
+        }
+        self.insn_idx = match hist {
+            Some(h) => {
+                self.left -= 1;
+                h.prev_idx
+            }
+            None => self.insn_idx.wrapping_sub(1),
+        };
+        true
+    }
+
+    /// Passes what has nothing to do with what is wanted; false if the state is passed by that.
+    fn skip_unconcerned(&mut self, st: &VerifierState, bt: &Backtrack, concerned: &[u16]) -> bool {
+        while let Some(regs) = concerned.get(self.insn_idx as usize) {
+            let hist = self.entry(&st.history);
+            if !bt.is_unconcerned(*regs, hist) {
+                break;
+            }
+            if !self.step_back(hist, st.first_insn_idx) {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 /// Back over the instructions of one state, from `last_idx` to its first.
 fn walk_state(
     env: &mut Env<'_>,
@@ -177,42 +228,35 @@ fn walk_state(
     subseq: &mut i64,
     skip_first: &mut bool,
 ) -> Check<Way> {
+    // At level 2 every instruction passed is printed.
+    let silent = !env.log.level.is_level2();
     let Some(st) = walk.state(env) else { return Ok(Way::Up) };
     let first_idx = st.first_insn_idx;
-    let mut left = st.history.len();
-    let mut i = last_idx;
-    // The entry on top; most instructions have none and need not look again.
-    let mut top = st.history.last().copied();
+    let mut cursor = Cursor { insn_idx: last_idx, left: st.history.len(), subseq: *subseq };
     loop {
-        let hist = top.filter(|h| h.idx == i);
+        let Some(st) = walk.state(env) else { return Ok(Way::Up) };
+        if silent && !*skip_first && !cursor.skip_unconcerned(st, bt, &env.explore.concerned) {
+            break;
+        }
+        if cursor.insn_idx as usize >= env.insns.len() {
+            return Err(bug(env, &format!("backtracking idx {}", cursor.insn_idx as i32)));
+        }
+        let hist = cursor.entry(&st.history).copied();
         if !std::mem::take(skip_first)
-            && backtrack_insn(env, bt, i, *subseq, hist.as_ref())? == Traced::Lost
+            && backtrack_insn(env, bt, cursor.insn_idx, cursor.subseq, hist.as_ref())?
+                == Traced::Lost
         {
             return Ok(Way::Lost);
         }
         if bt.is_empty() {
             return Ok(Way::Done);
         }
-        *subseq = i64::from(i);
-        // One entry at the first instruction is the jump into this state.
-        if i == first_idx && (left == 0 || (left == 1 && hist.is_some())) {
-            return Ok(Way::Up);
-        }
-        i = match hist {
-            Some(h) => {
-                left -= 1;
-                top = walk
-                    .state(env)
-                    .and_then(|s| left.checked_sub(1).and_then(|at| s.history.get(at)))
-                    .copied();
-                h.prev_idx
-            }
-            None => i.wrapping_sub(1),
-        };
-        if i as usize >= env.insns.len() {
-            return Err(bug(env, &format!("backtracking idx {}", i as i32)));
+        if !cursor.step_back(hist.as_ref(), first_idx) {
+            break;
         }
     }
+    *subseq = cursor.subseq;
+    Ok(Way::Up)
 }
 
 /// The path began here: only arguments of a global function may still be wanted.
@@ -247,6 +291,15 @@ fn at_function_entry(
     Ok(changed)
 }
 
+/// Places of the set bits, ascending.
+fn bits(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let lowest = (mask != 0).then(|| mask.trailing_zeros() as usize);
+        mask &= mask.wrapping_sub(1);
+        lowest
+    })
+}
+
 /// Marks what is wanted in an explored state; what is precise already or no scalar is wanted no more.
 fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool> {
     let mut changed = false;
@@ -257,7 +310,7 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool
         }
         let fr = f as u32;
         let (regs, slots) = (bt.regs[f], bt.slots[f]);
-        for i in (0..11).filter(|i| regs >> i & 1 == 1) {
+        for i in bits(u64::from(regs)) {
             let r = &e.state.frame(fr).regs[i];
             if !r.is_scalar() || r.precise {
                 bt.regs[f] &= !(1 << i);
@@ -266,7 +319,7 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool
                 changed = true;
             }
         }
-        for i in (0..64usize).filter(|i| slots >> i & 1 == 1) {
+        for i in bits(slots) {
             let total = e.state.frame(fr).stack().len();
             let Some(s) = e.state.frame(fr).stack().get(i) else {
                 let text = format!(

@@ -2,12 +2,14 @@
 
 use bpfassay_isa::Reg;
 
-use super::compare::{iter_active_depths_differ, states_equal, states_maybe_looping, Exact};
+use super::compare::{
+    iter_active_depths_differ, states_equal, states_maybe_looping, surely_differ, Exact,
+};
 use super::history::push_jmp_history;
-use super::states::{maybe_free, update_peak_states};
+use super::states::{maybe_free, update_peak_states, Candidate};
 use super::{liveness, precision, scc};
 use crate::domain::reg::IterState;
-use crate::domain::state::{StateId, VerifierState};
+use crate::domain::state::VerifierState;
 use crate::env::Env;
 use crate::log::state::{print_explored_state, print_linfo, print_verifier_state};
 use crate::stop::{Check, Errno};
@@ -42,14 +44,15 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     let mut at = env.explore.states.bucket(bucket).len();
     while at > 0 {
         at -= 1;
-        let id = env.explore.states.bucket(bucket)[at];
+        let known = &env.explore.states.bucket(bucket)[at];
         count += 1;
-        if env.explore.state(id).is_none_or(|s| s.insn_idx != insn_idx) {
+        if known.insn_idx != insn_idx {
             continue;
         }
-        match compare_with(env, insn_idx, id)? {
+        let old = Candidate { bucket, at, id: known.id };
+        match compare_with(env, insn_idx, old)? {
             Outcome::Hit { looping } => {
-                take_hit(env, insn_idx, id, looping)?;
+                take_hit(env, insn_idx, old, looping)?;
                 return Ok(true);
             }
             Outcome::Miss { in_progress } => {
@@ -57,7 +60,7 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
                 if in_progress && !force && jumps < 20 && insns < 100 {
                     add_new = false;
                 }
-                count_miss(env, insn_idx, id, add_new, bucket, at);
+                count_miss(env, insn_idx, old, add_new);
             }
         }
     }
@@ -68,12 +71,16 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     Ok(false)
 }
 
-fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Outcome> {
-    let miss = Outcome::Miss { in_progress: false };
-    let Some(old) = env.explore.state(id) else { return Ok(miss) };
-    if old.branches > 0 {
+fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<Outcome> {
+    let in_progress = env.explore.states.branches(id.id) > 0;
+    if in_progress {
         return compare_unfinished(env, insn_idx, id);
     }
+    let miss = Outcome::Miss { in_progress };
+    if surely_differ(env, id, true) {
+        return Ok(miss);
+    }
+    let Some(old) = env.explore.state(id.id) else { return Ok(miss) };
     let looping = scc::incomplete_read_marks(env, old);
     let exact = if looping { Exact::RangeWithin } else { Exact::Not };
     Ok(if states_equal(env, id, exact) { Outcome::Hit { looping } } else { miss })
@@ -81,26 +88,32 @@ fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Outcome>
 
 /// The explored state lies on the current path, or paths below it are pending: finding it again
 /// means a loop, which is fine only where something else guarantees its end.
-fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Outcome> {
+fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<Outcome> {
     let miss = Ok(Outcome::Miss { in_progress: true });
-    let Some(old) = env.explore.state(id) else { return miss };
+    let aux = env.aux(insn_idx);
+    let (is_iter_next, calls_callback) = (aux.is_iter_next, aux.calls_callback);
+    let is_may_goto = env.insns[insn_idx as usize].is_may_goto();
+    let is_plain = !is_iter_next && !calls_callback && !is_may_goto;
+    if is_plain && surely_differ(env, id, false) {
+        return miss;
+    }
+    let Some(old) = env.explore.state(id.id) else { return miss };
     let frame = old.cur();
     if frame.in_async_callback_fn && frame.async_entry_cnt != env.frame().async_entry_cnt {
         return miss;
     }
     let may_goto_depth = old.may_goto_depth;
-    let aux = *env.aux(insn_idx);
-    if aux.is_iter_next {
+    if is_iter_next {
         let looping = states_equal(env, id, Exact::RangeWithin) && iter_is_active(env);
         return if looping { Ok(Outcome::Hit { looping: true }) } else { miss };
     }
-    if env.insns[insn_idx as usize].is_may_goto()
+    if is_may_goto
         && may_goto_depth != env.cur.may_goto_depth
         && states_equal(env, id, Exact::RangeWithin)
     {
         return Ok(Outcome::Hit { looping: true });
     }
-    if aux.calls_callback {
+    if calls_callback {
         let hit = states_equal(env, id, Exact::RangeWithin);
         return if hit { Ok(Outcome::Hit { looping: false }) } else { miss };
     }
@@ -111,7 +124,7 @@ fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: StateId) -> Check<Ou
         let frame = env.cur.curframe();
         print_verifier_state(env, frame, true);
         verbose!(env, "old state:");
-        print_explored_state(env, id, frame, true);
+        print_explored_state(env, id.id, frame, true);
         return Err(Errno::EINVAL.into());
     }
     miss
@@ -126,14 +139,11 @@ fn iter_is_active(env: &Env<'_>) -> bool {
     slot.is_some_and(|s| s.spilled.iter_state() == IterState::Active)
 }
 
-fn is_infinite_loop(env: &mut Env<'_>, id: StateId) -> bool {
-    let looping = |env: &Env<'_>| {
-        env.explore.state(id).is_some_and(|old| states_maybe_looping(old, &env.cur))
-    };
-    if !looping(env) || !states_equal(env, id, Exact::Exact) {
+fn is_infinite_loop(env: &mut Env<'_>, id: Candidate) -> bool {
+    if !states_maybe_looping(env, id) || !states_equal(env, id, Exact::Exact) {
         return false;
     }
-    env.explore.state(id).is_some_and(|old| {
+    env.explore.state(id.id).is_some_and(|old| {
         !iter_active_depths_differ(old, &env.cur)
             && old.may_goto_depth == env.cur.may_goto_depth
             && old.callback_unroll_depth == env.cur.callback_unroll_depth
@@ -141,41 +151,35 @@ fn is_infinite_loop(env: &mut Env<'_>, id: StateId) -> bool {
 }
 
 /// The rest of this path is known to be safe: marks that it needed flow into the current path.
-fn take_hit(env: &mut Env<'_>, insn_idx: u32, id: StateId, looping: bool) -> Check {
-    if let Some(e) = env.explore.states.get_mut(id) {
+fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: bool) -> Check {
+    if let Some(e) = env.explore.states.in_bucket_mut(old) {
         e.hit_cnt += 1;
     }
     if env.aux(env.insn_idx).jmp_point {
         push_jmp_history(env, 0, 0)?;
     }
-    precision::propagate_precision(env, id, None)?;
+    precision::propagate_precision(env, old.id, None)?;
     if looping {
         let mut state = env.cur.clone();
-        state.equal_state = Some(id);
+        state.equal_state = Some(old.id);
         state.insn_idx = insn_idx;
-        scc::add_scc_backedge(env, id, state)?;
+        scc::add_scc_backedge(env, old.id, state)?;
     }
     Ok(())
 }
 
 /// Counts a comparison in vain; states that never help are evicted.
-fn count_miss(
-    env: &mut Env<'_>,
-    insn_idx: u32,
-    id: StateId,
-    add_new: bool,
-    bucket: usize,
-    at: usize,
-) {
+fn count_miss(env: &mut Env<'_>, insn_idx: u32, old: Candidate, add_new: bool) {
     let forced = env.aux(insn_idx).force_checkpoint;
-    let Some(e) = env.explore.states.get_mut(id) else { return };
+    let unfinished = env.explore.states.branches(old.id) > 0;
+    let Some(e) = env.explore.states.in_bucket_mut(old) else { return };
     if add_new {
         e.miss_cnt += 1;
     }
-    let n = if forced && e.state.branches > 0 { 64 } else { 3 };
+    let n = if forced && unfinished { 64 } else { 3 };
     if e.miss_cnt > e.hit_cnt * n + n {
-        env.explore.states.unlink(bucket, at);
-        maybe_free(env, id);
+        env.explore.states.unlink(old);
+        maybe_free(env, old.id);
     }
 }
 
@@ -211,14 +215,18 @@ pub fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
 /// Forgets what is dead in the finished states of a bucket (`clean_live_states`).
 fn clean_live_states(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     for at in (0..env.explore.states.bucket(bucket).len()).rev() {
-        let id = env.explore.states.bucket(bucket)[at];
-        let Some(st) = env.explore.state(id) else { continue };
-        let done = st.branches == 0
-            && st.insn_idx == insn_idx
-            && !st.cleaned
-            && same_callsites(st, &env.cur);
-        if done && !scc::incomplete_read_marks(env, st) {
-            liveness::clean_verifier_state(env, id);
+        let known = &env.explore.states.bucket(bucket)[at];
+        if known.cleaned || known.insn_idx != insn_idx {
+            continue;
+        }
+        let old = Candidate { bucket, at, id: known.id };
+        if env.explore.states.branches(old.id) > 0 {
+            continue;
+        }
+        let Some(st) = env.explore.state(old.id) else { continue };
+        if same_callsites(st, &env.cur) && !scc::incomplete_read_marks(env, st) {
+            liveness::clean_verifier_state(env, old.id);
+            env.explore.states.note_cleaned(old);
         }
     }
 }

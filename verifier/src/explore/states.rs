@@ -1,27 +1,48 @@
 //! The explored states: buckets, parents, branch counts, eviction
 //! (`explored_states`, `free_list`, `update_branch_counts`).
 
+use super::compare::Difference;
 use super::scc;
 use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
 use crate::stop::Check;
 
-/// An explored state and how useful it was (`struct bpf_verifier_state_list`).
+/// An explored state (`struct bpf_verifier_state_list`).
 #[derive(Debug)]
 pub struct Explored {
     pub state: VerifierState,
-    pub miss_cnt: u32,
-    pub hit_cnt: u32,
     /// Evicted from its bucket, kept while states descend from it.
     pub in_free_list: bool,
+}
+
+/// An explored state in its bucket: how useful it was, and what often spares a look at the state itself.
+#[derive(Debug)]
+pub struct InBucket {
+    pub id: StateId,
+    pub insn_idx: u32,
+    /// What is dead in it has been forgotten.
+    pub cleaned: bool,
+    pub miss_cnt: u32,
+    pub hit_cnt: u32,
+    difference: Option<Difference>,
+}
+
+/// An explored state and its place in its bucket.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    pub bucket: usize,
+    pub at: usize,
+    pub id: StateId,
 }
 
 /// Every explored state of the function being checked.  Ids are never used twice.
 #[derive(Debug, Default)]
 pub struct StateTable {
     slots: Vec<Option<Box<Explored>>>,
+    /// Paths from each state that are not done yet: asked far more often than the states themselves.
+    branches: Vec<u32>,
     /// States by `(instruction ^ call site) % length`, newest last.
-    buckets: Vec<Vec<StateId>>,
+    buckets: Vec<Vec<InBucket>>,
     /// `explored_states_size`, `free_list_size`, `num_backedges`; they run on through global functions.
     pub explored_size: u32,
     pub free_list_size: u32,
@@ -32,6 +53,7 @@ impl StateTable {
     /// Forgets all states, not the counters (`free_states`); `len` is the number of instruction slots.
     pub fn reset(&mut self, len: usize) {
         self.slots.clear();
+        self.branches.clear();
         self.buckets.iter_mut().for_each(Vec::clear);
         self.buckets.resize_with(len, Vec::new);
     }
@@ -54,14 +76,50 @@ impl StateTable {
     }
 
     #[inline]
-    pub fn bucket(&self, bucket: usize) -> &[StateId] {
+    pub fn bucket(&self, bucket: usize) -> &[InBucket] {
         self.buckets.get(bucket).map_or(&[], Vec::as_slice)
     }
 
+    #[inline]
+    fn in_bucket(&self, c: Candidate) -> Option<&InBucket> {
+        self.buckets.get(c.bucket)?.get(c.at)
+    }
+
+    #[inline]
+    pub fn in_bucket_mut(&mut self, c: Candidate) -> Option<&mut InBucket> {
+        self.buckets.get_mut(c.bucket)?.get_mut(c.at)
+    }
+
+    /// Where a state last differed from another.
+    #[inline]
+    pub fn difference(&self, c: Candidate) -> Option<&Difference> {
+        self.in_bucket(c)?.difference.as_ref()
+    }
+
+    pub fn note_difference(&mut self, c: Candidate, found: Option<Difference>) {
+        if let Some(e) = self.in_bucket_mut(c) {
+            e.difference = found;
+        }
+    }
+
+    /// A state has been cleaned: what it held somewhere it may hold no more.
+    pub fn note_cleaned(&mut self, c: Candidate) {
+        if let Some(e) = self.in_bucket_mut(c) {
+            e.cleaned = true;
+            e.difference = None;
+        }
+    }
+
+    /// Paths from an explored state that are not done yet.
+    #[inline]
+    pub fn branches(&self, id: StateId) -> u32 {
+        self.branches.get(id.0 as usize).copied().unwrap_or(0)
+    }
+
     /// Takes a state out of its bucket, without freeing it.
-    pub fn unlink(&mut self, bucket: usize, at: usize) {
-        if let Some(id) = self.buckets.get_mut(bucket).map(|b| b.remove(at)) {
-            if let Some(e) = self.get_mut(id) {
+    pub fn unlink(&mut self, c: Candidate) {
+        if let Some(gone) = self.buckets.get_mut(c.bucket).map(|b| b.remove(c.at)) {
+            if let Some(e) = self.get_mut(gone.id) {
                 e.in_free_list = true;
             }
             self.free_list_size += 1;
@@ -72,14 +130,18 @@ impl StateTable {
     /// Adds a state as the newest of its bucket.
     pub fn insert(&mut self, bucket: usize, state: VerifierState) -> StateId {
         let id = StateId(self.slots.len() as u32);
-        self.slots.push(Some(Box::new(Explored {
-            state,
-            miss_cnt: 0,
-            hit_cnt: 0,
-            in_free_list: false,
-        })));
+        let insn_idx = state.insn_idx;
+        self.branches.push(state.branches);
+        self.slots.push(Some(Box::new(Explored { state, in_free_list: false })));
         if let Some(b) = self.buckets.get_mut(bucket) {
-            b.push(id);
+            b.push(InBucket {
+                id,
+                insn_idx,
+                cleaned: false,
+                miss_cnt: 0,
+                hit_cnt: 0,
+                difference: None,
+            });
         }
         id
     }
@@ -87,9 +149,17 @@ impl StateTable {
     /// One more path descends from `id`.
     #[inline]
     pub fn add_branch(&mut self, id: StateId) {
-        if let Some(e) = self.get_mut(id) {
-            e.state.branches += 1;
+        if let Some(n) = self.branches.get_mut(id.0 as usize) {
+            *n += 1;
         }
+    }
+
+    /// A path from `id` is done; the paths left.
+    #[inline]
+    fn end_branch(&mut self, id: StateId) -> u32 {
+        let Some(n) = self.branches.get_mut(id.0 as usize) else { return 0 };
+        *n = n.wrapping_sub(1);
+        *n
     }
 
     fn free(&mut self, id: StateId) {
@@ -110,7 +180,8 @@ pub fn update_peak_states(env: &mut Env<'_>) {
 /// Frees an evicted state that nothing refers to any more (`maybe_free_verifier_state`).
 pub fn maybe_free(env: &mut Env<'_>, id: StateId) {
     let Some(e) = env.explore.states.get(id) else { return };
-    if e.in_free_list && e.state.branches == 0 && !scc::incomplete_read_marks(env, &e.state) {
+    let done = env.explore.states.branches(id) == 0;
+    if e.in_free_list && done && !scc::incomplete_read_marks(env, &e.state) {
         env.explore.states.free(id);
     }
 }
@@ -124,12 +195,10 @@ pub fn update_branch_counts(env: &mut Env<'_>) -> Check {
     scc::maybe_exit_scc(env, None)?;
     let mut next = env.cur.parent;
     while let Some(id) = next {
-        let Some(e) = env.explore.states.get_mut(id) else { break };
-        e.state.branches = e.state.branches.wrapping_sub(1);
-        if e.state.branches != 0 {
+        if env.explore.states.end_branch(id) != 0 {
             break;
         }
-        next = e.state.parent;
+        next = env.explore.state(id).and_then(|st| st.parent);
         scc::maybe_exit_scc(env, Some(id))?;
         maybe_free(env, id);
     }

@@ -2,6 +2,7 @@
 
 use super::compare::{regs_exact, IdMap};
 use super::prune::same_callsites;
+use super::states::InBucket;
 use crate::domain::reg::RegState;
 use crate::domain::stack::SlotType;
 use crate::domain::state::{StateId, VerifierState};
@@ -25,15 +26,15 @@ pub fn find_prev_entry(env: &Env<'_>, insn_idx: u32, which: Looping) -> Check<Op
     };
     let Some(cur) = cur else { return Ok(None) };
     let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
-    let on_path = |id: &&StateId| {
-        env.explore.state(**id).is_some_and(|st| {
-            st.insn_idx == insn_idx
-                && st.branches > 0
-                && same_callsites(st, cur)
-                && st.dfs_depth < cur.dfs_depth
-        })
+    let on_path = |known: &&InBucket| {
+        known.insn_idx == insn_idx
+            && env.explore.states.branches(known.id) > 0
+            && env
+                .explore
+                .state(known.id)
+                .is_some_and(|st| same_callsites(st, cur) && st.dfs_depth < cur.dfs_depth)
     };
-    Ok(env.explore.states.bucket(bucket).iter().rev().find(on_path).copied())
+    Ok(env.explore.states.bucket(bucket).iter().rev().find(on_path).map(|known| known.id))
 }
 
 /// Forgets the imprecise scalars that differ between `prev` and the looping state.
