@@ -1,8 +1,10 @@
-//! Repository chores.  `cargo run -p bpfassay-xtask -- gen` rewrites the generated tables of `spec/`.
+//! Repository chores.  `cargo run -p bpfassay-xtask -- gen` rewrites the generated tables of `spec/`;
+//! `-- test-arm64` runs the tests as an arm64 process.
 //!
 //! Uses no crate of ours, so that it builds when they do not.
 
 mod gen;
+mod test_arm64;
 
 use std::process::ExitCode;
 
@@ -16,7 +18,11 @@ fn main() -> ExitCode {
                 Err(format!("stale: {}; run `cargo run -p bpfassay-xtask -- gen`", some.join(", ")))
             }
         }),
-        _ => Err("usage: xtask gen [--check]".to_string()),
+        ["test-arm64", ..] => test_arm64::main(args.get(1..).unwrap_or_default()),
+        _ => {
+            Err("usage: xtask gen [--check] | test-arm64 [--install] [ARGS of cargo test]"
+                .to_string())
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

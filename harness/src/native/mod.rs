@@ -34,6 +34,12 @@ pub fn host_features() -> bpfassay_jit_x86::Features {
     }
 }
 
+/// True where this processor has single-instruction atomics.
+#[cfg(target_arch = "aarch64")]
+pub fn host_has_lse() -> bool {
+    std::arch::is_aarch64_feature_detected!("lse")
+}
+
 /// Compiles for this processor.
 pub fn compile(
     source: &Source<'_>,
@@ -42,7 +48,9 @@ pub fn compile(
 ) -> Result<Compiled, JitError> {
     #[cfg(target_arch = "x86_64")]
     return bpfassay_jit_x86::compile(source, options, host_features(), resolve);
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    return bpfassay_jit_arm64::compile(source, options, host_has_lse(), resolve);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = (source, options, resolve);
         Err(JitError::Wide { slot: 0, why: "no backend for this processor" })
