@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod conformance;
+pub mod contain;
 pub mod engine;
 pub mod engines;
 pub mod gen;
