@@ -11,8 +11,15 @@ use std::sync::Arc;
 
 use bpfassay_harness::oracle::agreement::{with_kernel, Agreement};
 use bpfassay_harness::oracle::packets::inputs;
+use bpfassay_harness::runtime::world::World;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::{load, Target};
+
+fn world(btf: &Arc<Btf>) -> World {
+    let mut world = World::seeded(1);
+    world.kernel.vmlinux = Some(btf.clone());
+    world
+}
 
 fn main() -> ExitCode {
     let vmlinux = std::fs::read("/sys/kernel/btf/vmlinux").expect("kernel BTF");
@@ -30,7 +37,7 @@ fn main() -> ExitCode {
         };
         for entry in &object.programs {
             let Ok(program) = &entry.program else { continue };
-            match with_kernel(program, &inputs(program.prog_type)) {
+            match with_kernel(program, &inputs(program.prog_type), world(&btf)) {
                 Agreement::Agree(_) => agree += 1,
                 Agreement::NotCompared(why) => {
                     if std::env::var_os("VERBOSE").is_some() {

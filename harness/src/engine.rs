@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::runtime::ctx::Refusal;
-use crate::runtime::memory::Fault;
+use crate::runtime::memory::{Fault, FaultKind};
 
 /// One run's input, as BPF_PROG_TEST_RUN takes it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -94,10 +94,13 @@ impl Trap {
 
     /// False where another engine may rightly do something else: limits, and what is not modelled.
     pub fn is_comparable(&self) -> bool {
-        !matches!(
-            self.kind,
-            TrapKind::OutOfFuel | TrapKind::UnsupportedHelper(_) | TrapKind::Unsupported(_)
-        )
+        match &self.kind {
+            TrapKind::OutOfFuel | TrapKind::UnsupportedHelper(_) | TrapKind::Unsupported(_) => {
+                false
+            }
+            TrapKind::Memory(fault) => !matches!(fault.why, FaultKind::Unknown { .. }),
+            _ => true,
+        }
     }
 }
 

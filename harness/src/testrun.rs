@@ -79,6 +79,22 @@ impl Interp {
         });
     }
 
+    /// Elements of a map in the order of their keys, special fields as zeroes; this CPU's values.
+    pub fn elements(&self, map: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let Some(map) = self.rt.maps.get(map) else { return Vec::new() };
+        let shape = map.shape();
+        let value = |(key, addr): (Vec<u8>, u64)| {
+            let mut out = vec![0; shape.value_size as usize];
+            let bytes = self.rt.mem.probe(addr, shape.value_size);
+            shape.copy_value(&mut out, bytes.unwrap_or(&[]));
+            (key, out)
+        };
+        let mut all: Vec<_> =
+            map.entries(&self.rt.mem, self.rt.world.cpu).into_iter().map(value).collect();
+        all.sort();
+        all
+    }
+
     /// The decoded program, to put into another's prog array.
     pub fn code(&self) -> &Arc<Code> {
         &self.code

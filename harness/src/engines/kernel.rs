@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use bpfassay_object::model::Program;
+use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::ProgType;
 
 use crate::engine::{Input, Instance, Outcome};
-use crate::kernel::{KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
+use crate::kernel::{Element, KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
 use crate::runtime::ctx::Refusal;
 
 /// A program the kernel has accepted.
@@ -42,6 +42,18 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    /// See [`Loaded::elements`].
+    pub fn elements(
+        &self,
+        index: usize,
+        def: &MapDef,
+        cpu: u32,
+    ) -> Result<Option<Vec<Element>>, KernelError> {
+        self.loaded.elements(index, def, cpu)
+    }
+}
+
 impl Instance for Kernel {
     fn engine(&self) -> &'static str {
         "kernel"
@@ -49,7 +61,13 @@ impl Instance for Kernel {
 
     fn run(&mut self, input: &Input) -> Outcome {
         let repeat = if self.runs_once { 0 } else { input.repeat.max(1) };
-        let run = TestRun { data: &input.data, ctx: &input.ctx, repeat, ..TestRun::default() };
+        let run = TestRun {
+            data: &input.data,
+            ctx: &input.ctx,
+            repeat,
+            takes_ctx_out: !self.runs_once,
+            ..TestRun::default()
+        };
         match self.loaded.test_run(&run) {
             Ok(r) => Outcome {
                 r0: u64::from(r.retval),

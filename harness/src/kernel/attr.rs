@@ -10,7 +10,9 @@ pub const OBJ_NAME_LEN: usize = 16;
 #[repr(u32)]
 pub enum Cmd {
     MapCreate = 0,
+    MapLookupElem = 1,
     MapUpdateElem = 2,
+    MapGetNextKey = 4,
     ProgLoad = 5,
     ProgTestRun = 10,
     BtfGetFdById = 19,

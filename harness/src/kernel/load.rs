@@ -25,7 +25,7 @@ const PSEUDO_BTF_ID: u8 = 3;
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) prog: OwnedFd,
-    pub(super) _maps: BTreeMap<usize, CreatedMap>,
+    pub(super) maps: BTreeMap<usize, CreatedMap>,
 }
 
 /// `uname -r` of the kernel that judges.
@@ -70,7 +70,7 @@ impl Session {
         let log = String::from_utf8_lossy(&log).into_owned();
         let stats = Stats::parse(&log);
         let (verdict, errno, loaded) = match result {
-            Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, _maps: maps })),
+            Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, maps })),
             Err(libc::EPERM) if log.is_empty() && !may_load() => {
                 return Err(KernelError::NotPermitted)
             }

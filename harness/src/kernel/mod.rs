@@ -17,6 +17,8 @@ mod attr;
 #[cfg(target_os = "linux")]
 mod btf;
 #[cfg(target_os = "linux")]
+mod dump;
+#[cfg(target_os = "linux")]
 mod host;
 #[cfg(target_os = "linux")]
 mod load;
@@ -30,11 +32,13 @@ mod testrun;
 mod unavailable;
 
 #[cfg(target_os = "linux")]
+pub use dump::stay_on_cpu;
+#[cfg(target_os = "linux")]
 pub use host::Host;
 #[cfg(target_os = "linux")]
 pub use load::{release, Loaded, Session};
 #[cfg(not(target_os = "linux"))]
-pub use unavailable::{release, Host, Loaded, Session};
+pub use unavailable::{release, stay_on_cpu, Host, Loaded, Session};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -107,11 +111,21 @@ pub struct TestRun<'a> {
     /// `BPF_F_TEST_…`.
     pub flags: u32,
     pub cpu: u32,
+    /// The context is asked for afterwards; some types refuse to be asked.
+    pub takes_ctx_out: bool,
 }
 
 impl Default for TestRun<'_> {
     fn default() -> Self {
-        TestRun { data: &[], ctx: &[], repeat: 1, data_out: 1 << 16, flags: 0, cpu: 0 }
+        TestRun {
+            data: &[],
+            ctx: &[],
+            repeat: 1,
+            data_out: 1 << 16,
+            flags: 0,
+            cpu: 0,
+            takes_ctx_out: true,
+        }
     }
 }
 
@@ -124,6 +138,9 @@ pub struct TestRunResult {
     pub data_out: Vec<u8>,
     pub ctx_out: Vec<u8>,
 }
+
+/// Key and value of a map's element.
+pub type Element = (Vec<u8>, Vec<u8>);
 
 /// Why the kernel gave no verdict.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -78,6 +78,54 @@ pub fn map_update(map_fd: u32, key: &[u8], value: &[u8], flags: u64) -> Result<(
     unsafe { bpf(Cmd::MapUpdateElem, &mut a).map(drop) }
 }
 
+/// Reads one element; `value` has room for all CPUs where the map has a value for each.
+pub fn map_lookup(map_fd: u32, key: &[u8], value: &mut [u8]) -> Result<(), i32> {
+    let mut a = attr::MapElem {
+        map_fd,
+        pad: 0,
+        key: key.as_ptr() as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: both slices outlive the call and have the sizes the map was created with.
+    unsafe { bpf(Cmd::MapLookupElem, &mut a).map(drop) }
+}
+
+/// Writes the key after `key` (the first one after none) into `next`; false at the end.
+pub fn map_next_key(map_fd: u32, key: Option<&[u8]>, next: &mut [u8]) -> Result<bool, i32> {
+    let mut a = attr::MapElem {
+        map_fd,
+        pad: 0,
+        key: key.map_or(0, |k| k.as_ptr() as u64),
+        value: next.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: as for `map_lookup`.
+    match unsafe { bpf(Cmd::MapGetNextKey, &mut a) } {
+        Ok(_) => Ok(true),
+        Err(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Keeps the calling thread on the CPU it is on, so that per-CPU values of several runs are one CPU's.
+pub fn stay_on_cpu() -> Result<u32, i32> {
+    // SAFETY: no pointers.
+    let cpu = unsafe { libc::sched_getcpu() };
+    let cpu = usize::try_from(cpu).map_err(|_| errno())?;
+    // SAFETY: all-zero is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `cpu` is one of this machine's, `set` is live and of the stated size.
+    let r = unsafe {
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set)
+    };
+    match r {
+        0 => Ok(cpu as u32),
+        _ => Err(errno()),
+    }
+}
+
 pub fn map_freeze(map_fd: u32) -> Result<(), i32> {
     let mut a = attr::MapElem { map_fd, ..Default::default() };
     // SAFETY: this command reads no pointer.

@@ -9,7 +9,7 @@ impl Loaded {
     /// Runs the program in the kernel; an error is the kernel's refusal of the input, not a verdict.
     pub fn test_run(&self, input: &TestRun<'_>) -> Result<TestRunResult, KernelError> {
         let mut data_out = vec![0u8; if input.data.is_empty() { 0 } else { input.data_out }];
-        let mut ctx_out = vec![0u8; input.ctx.len()];
+        let mut ctx_out = vec![0u8; if input.takes_ctx_out { input.ctx.len() } else { 0 }];
         let mut a = attr::TestRunAttr {
             prog_fd: self.prog.as_raw_fd() as u32,
             repeat: input.repeat,

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bpfassay_object::btf::Btf;
-use bpfassay_object::model::Program;
+use bpfassay_object::model::{MapDef, Program};
 use bpfassay_object::Target;
 
-use super::{KernelError, LoadOptions, LoadOutcome, TestRun, TestRunResult};
+use super::{Element, KernelError, LoadOptions, LoadOutcome, TestRun, TestRunResult};
 
 /// Never built here: there is no kernel to read.
 #[derive(Debug)]
@@ -54,6 +54,15 @@ impl Loaded {
     pub fn test_run(&self, _input: &TestRun<'_>) -> Result<TestRunResult, KernelError> {
         match *self {}
     }
+
+    pub fn elements(
+        &self,
+        _index: usize,
+        _def: &MapDef,
+        _cpu: u32,
+    ) -> Result<Option<Vec<Element>>, KernelError> {
+        match *self {}
+    }
 }
 
 /// Can be made, and answers every question with [`KernelError::Unavailable`].
@@ -80,6 +89,10 @@ impl Session {
     ) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
         Err(KernelError::Unavailable)
     }
+}
+
+pub fn stay_on_cpu() -> Result<u32, KernelError> {
+    Err(KernelError::Unavailable)
 }
 
 pub fn release() -> Result<String, KernelError> {

@@ -7,7 +7,7 @@ use bpfassay_object::model::Program;
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::engines::kernel::{Kernel, LoadError};
-use crate::kernel::KernelError;
+use crate::kernel::{stay_on_cpu, Element, KernelError};
 use crate::runtime::ctx::Refusal;
 use crate::runtime::world::World;
 use crate::testrun::Interp;
@@ -24,7 +24,7 @@ pub enum Agreement {
 }
 
 /// Runs the interpreter beside the running kernel.
-pub fn with_kernel(program: &Program, inputs: &[Input]) -> Agreement {
+pub fn with_kernel(program: &Program, inputs: &[Input], world: World) -> Agreement {
     let mut kernel = match Kernel::load(program) {
         Ok(k) => k,
         Err(LoadError::Rejected(e)) => {
@@ -35,11 +35,42 @@ pub fn with_kernel(program: &Program, inputs: &[Input]) -> Agreement {
         }
         Err(LoadError::Kernel(e)) => return Agreement::NotCompared(e.to_string()),
     };
-    let mut interp = match Interp::load(program, World::seeded(1)) {
+    let mut interp = match Interp::load(program, world) {
         Ok(i) => i,
         Err(e) => return Agreement::NotCompared(format!("{e:?}")),
     };
-    compare(&mut kernel, &mut interp, inputs)
+    let cpu = stay_on_cpu().unwrap_or(0);
+    match compare(&mut kernel, &mut interp, inputs) {
+        Agreement::Agree(n) => {
+            let differ = program.maps.iter().enumerate().find_map(|(i, def)| {
+                let theirs = kernel.elements(i, def, cpu).ok()??;
+                let ours = interp.elements(i);
+                first_difference(&theirs, &ours).map(|(a, b)| Agreement::Differ {
+                    input: n,
+                    reference: format!("map {} {a}", def.name),
+                    other: format!("map {} {b}", def.name),
+                })
+            });
+            match differ {
+                Some(_) if interp.rt.world.consulted => {
+                    Agreement::NotCompared("depends on time, chance, CPU or task".to_string())
+                }
+                Some(differ) => differ,
+                None => Agreement::Agree(n),
+            }
+        }
+        other => other,
+    }
+}
+
+/// The first element that only one side has, or has otherwise.
+fn first_difference(a: &[Element], b: &[Element]) -> Option<(String, String)> {
+    let hex = |b: &[u8]| b.iter().map(|v| format!("{v:02x}")).collect::<String>();
+    let show = |e: Option<&Element>| {
+        e.map_or("no element".to_string(), |(k, v)| format!("[{}] = {}", hex(k), hex(v)))
+    };
+    let at = (0..a.len().max(b.len())).find(|i| a.get(*i) != b.get(*i))?;
+    Some((show(a.get(at)), show(b.get(at))))
 }
 
 /// Runs both on every input, maps kept from one to the next.

@@ -7,6 +7,7 @@
 
 use bpfassay_spec::ProgType;
 
+use super::hooks;
 use super::maps::errno::{E2BIG, EINVAL, ENOMEM};
 use super::memory::{Access, PointerField, Region, RegionId, RegionKind};
 use super::packet::{Buffer, Packet};
@@ -93,17 +94,21 @@ const SKB_OUTPUT: [(usize, usize); 5] = [
 pub struct Prepared {
     /// r1.
     pub ctx: u64,
-    shape: CtxShape,
+    pub(super) shape: CtxShape,
     /// Context as given, padded; None where none was.
-    given: Option<Vec<u8>>,
+    pub(super) given: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum CtxShape {
+pub(super) enum CtxShape {
     Skb {
         is_l2: bool,
     },
     Xdp,
+    /// With the region of the flow keys.
+    Flow(RegionId),
+    SkLookup,
+    Netfilter,
     /// As given.
     Plain {
         hands_back: bool,
@@ -118,9 +123,10 @@ pub fn prepare(rt: &mut Runtime, prog_type: ProgType, input: &Input) -> Result<P
         LwtIn | LwtOut | LwtXmit | CgroupSkb => prepare_skb(rt, input, false, true),
         SocketFilter | LwtSeg6local => prepare_skb(rt, input, false, false),
         Xdp => prepare_xdp(rt, input),
-        FlowDissector | SkLookup | Netfilter | SkSkb | StructOps | Ext => {
-            Err(Refusal::Unsupported("running this program type"))
-        }
+        FlowDissector => hooks::prepare_flow(rt, input),
+        SkLookup => hooks::prepare_sk_lookup(rt, input),
+        Netfilter => hooks::prepare_netfilter(rt, input),
+        SkSkb | StructOps | Ext => Err(Refusal::Unsupported("running this program type")),
         _ => prepare_plain(rt, prog_type, input),
     }
 }
@@ -156,6 +162,14 @@ pub fn finish(rt: &mut Runtime, p: &Prepared) -> (Option<Vec<u8>>, Option<Vec<u8
             });
             (data.map(|d| [d, &packet.frags].concat()), ctx)
         }
+        CtxShape::Flow(keys) => {
+            let len = rt.packet.as_ref().map_or(0, |p| p.len() as usize);
+            let mut keys = rt.mem.region(keys).map_or(Vec::new(), |r| r.bytes().to_vec());
+            hooks::clamp_keys(&mut keys, len);
+            (Some(keys), p.given.clone())
+        }
+        CtxShape::SkLookup => (None, p.given.clone()),
+        CtxShape::Netfilter => (None, None),
         CtxShape::Plain { hands_back } => (None, view.filter(|_| hands_back)),
     }
 }
@@ -399,7 +413,8 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
     if is_call && !input.data.is_empty() {
         return Err(Refusal::Errno(EINVAL));
     }
-    if t == Syscall && input.ctx.len() > SYSCALL_MAX {
+    let most = if t == Syscall { SYSCALL_MAX } else { size };
+    if is_call && input.ctx.len() > most {
         return Err(Refusal::Errno(EINVAL));
     }
     let mut bytes = input.ctx.clone();
@@ -414,7 +429,7 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
 }
 
 /// `bpf_ctx_init`: the given context cut or padded to `max`; what is cut off must be zero.
-fn given_ctx(input: &Input, max: usize) -> Result<Option<Vec<u8>>, Refusal> {
+pub(super) fn given_ctx(input: &Input, max: usize) -> Result<Option<Vec<u8>>, Refusal> {
     if input.ctx.is_empty() {
         return Ok(None);
     }
@@ -426,7 +441,7 @@ fn given_ctx(input: &Input, max: usize) -> Result<Option<Vec<u8>>, Refusal> {
     Ok(Some(ctx))
 }
 
-fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
+pub(super) fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
     let what = match region.kind {
         RegionKind::Packet if rt.mem.is_native() => "packet memory below 4 GiB on this host",
         _ => "this much memory",
@@ -434,7 +449,7 @@ fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
     rt.add_input(region).ok_or(Refusal::Unsupported(what))
 }
 
-fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
+pub(super) fn put(to: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(t) = to.get_mut(at..at + bytes.len()) {
         t.copy_from_slice(bytes);
     }
@@ -446,6 +461,6 @@ fn copy(to: &mut [u8], from: &[u8], start: usize, end: usize) {
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }

@@ -275,6 +275,10 @@ pub enum FaultKind {
     Opaque {
         kind: RegionKind,
     },
+    /// A field of a kernel structure that the world does not state.
+    Unknown {
+        off: u32,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -288,6 +292,9 @@ impl fmt::Display for Fault {
                 write!(f, "offset {off} of {kind}, which has {size} bytes")
             }
             FaultKind::ReadOnly { kind } => write!(f, "{kind} is read-only"),
+            FaultKind::Unknown { off } => {
+                write!(f, "what a kernel structure has at offset {off} is not modelled")
+            }
             FaultKind::Opaque { kind } => write!(f, "{kind} cannot be accessed"),
         }
     }
@@ -545,9 +552,8 @@ impl Memory {
         let why = match found {
             None if addr < NULL_PAGE => FaultKind::Null,
             None => FaultKind::NoRegion,
-            Some(r) if r.access == Access::Opaque || !r.known.is_empty() => {
-                FaultKind::Opaque { kind: r.kind }
-            }
+            Some(r) if r.access == Access::Opaque => FaultKind::Opaque { kind: r.kind },
+            Some(r) if !write && !r.known.is_empty() => FaultKind::Unknown { off: addr as u32 },
             Some(r) if r.check(addr as u32, len) => FaultKind::ReadOnly { kind: r.kind },
             Some(r) => {
                 let (off, size) = match r.stride {

@@ -11,10 +11,12 @@ pub mod checksum;
 pub mod ctx;
 pub mod graph;
 pub mod helpers;
+pub mod hooks;
 pub mod maps;
 pub mod memory;
 pub mod objects;
 pub mod packet;
+pub mod task;
 pub mod types;
 pub mod world;
 
@@ -81,6 +83,12 @@ pub struct Runtime {
     pub asyncs: Asyncs,
     /// The program's type may write the packet directly (`may_access_direct_pkt_data`).
     pub may_write_packet: bool,
+    /// Address of the current task's structure, once somebody asked.
+    task: Option<u64>,
+    /// What a cgroup hook returns so far (`bpf_set_retval`).
+    pub hook_retval: i32,
+    /// Verified checksums of the packet beyond the first; None where none is verified.
+    pub csum_level: Option<i64>,
     /// Resilient locks the program holds.
     pub held: Vec<u64>,
     /// Slot of the function that an exception goes on in, and of the program it belongs to.
@@ -114,6 +122,9 @@ impl Runtime {
             objects: Objects::default(),
             asyncs: Asyncs::default(),
             may_write_packet: false,
+            task: None,
+            hook_retval: 0,
+            csum_level: None,
             held: Vec::new(),
             exception_callback: None,
             kfuncs: HashMap::new(),
@@ -128,6 +139,7 @@ impl Runtime {
     pub fn start_run(&mut self) {
         self.may_goto.clear();
         self.held.clear();
+        self.hook_retval = 0;
         for id in &self.stacks {
             if let Some(r) = self.mem.region_mut(*id) {
                 r.bytes_mut().fill(0);
@@ -142,6 +154,7 @@ impl Runtime {
         }
         self.ctx = None;
         self.packet = None;
+        self.csum_level = None;
     }
 
     /// Adds a region that lives until the next input.

@@ -12,17 +12,22 @@ use super::memory::{Memory, PointerField, Region, RegionId};
 pub enum Buffer {
     Skb,
     Xdp,
+    /// A flow dissector's context, which has no skb behind it in a test run.
+    Flow,
+    /// None that the program sees.
+    Bare,
 }
 
 /// Offsets of the context fields that are pointers.
 struct Layout {
     data: u32,
     data_end: u32,
-    data_meta: u32,
+    data_meta: Option<u32>,
 }
 
-const SKB: Layout = Layout { data: 76, data_end: 80, data_meta: 140 };
-const XDP: Layout = Layout { data: 0, data_end: 4, data_meta: 8 };
+const SKB: Layout = Layout { data: 76, data_end: 80, data_meta: Some(140) };
+const XDP: Layout = Layout { data: 0, data_end: 4, data_meta: Some(8) };
+const FLOW: Layout = Layout { data: 76, data_end: 80, data_meta: None };
 
 /// `__sk_buff.len`.
 const SKB_LEN: usize = 0;
@@ -104,11 +109,15 @@ impl Packet {
         let layout = match self.buffer {
             Buffer::Skb => SKB,
             Buffer::Xdp => XDP,
+            Buffer::Flow => FLOW,
+            Buffer::Bare => return,
         };
         if self.is_direct {
             ctx.set_pointer(field(layout.data, data));
             ctx.set_pointer(field(layout.data_end, end));
-            ctx.set_pointer(field(layout.data_meta, meta));
+            if let Some(off) = layout.data_meta {
+                ctx.set_pointer(field(off, meta));
+            }
         }
         if self.buffer == Buffer::Skb {
             if let Some(len) = ctx.bytes_mut().get_mut(SKB_LEN..SKB_LEN + 4) {

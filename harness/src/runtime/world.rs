@@ -44,6 +44,10 @@ pub struct World {
     /// Name of the current task, zero-padded.
     pub comm: [u8; 16],
     pub cgroup_id: u64,
+    /// What the program was attached with (`bpf_get_attach_cookie`).
+    pub attach_cookie: u64,
+    /// How many arguments the traced function has.
+    pub traced_args: Option<u32>,
     /// Set when a helper answered from here: another world may answer otherwise.
     pub consulted: bool,
     /// Text of `bpf_trace_printk`.
@@ -73,6 +77,8 @@ impl World {
             uid_gid: 0,
             comm,
             cgroup_id: 1,
+            attach_cookie: 0,
+            traced_args: None,
             consulted: false,
             printed: Vec::new(),
             streams: [Vec::new(), Vec::new()],

@@ -141,6 +141,15 @@ pub(super) fn set(c: &mut Call<'_>, at: u64, data: u64, kind: u32, size: u32) ->
     Dynptr { data, size, offset: 0, kind, is_read_only: false }.store(c, at)
 }
 
+/// The bytes of a read-only pointer over memory, for a callback.
+pub(super) fn over(data: u64, len: usize) -> Vec<u8> {
+    let size = u32::try_from(len).unwrap_or(u32::MAX) & SIZE_MASK;
+    let mut b = data.to_le_bytes().to_vec();
+    b.extend((size | kind::LOCAL << TYPE_SHIFT | READ_ONLY).to_le_bytes());
+    b.extend([0; 4]);
+    b
+}
+
 pub(super) fn set_null(c: &mut Call<'_>, at: u64) -> Result<(), Stop> {
     c.put(at, &[0; 16])
 }

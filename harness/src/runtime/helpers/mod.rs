@@ -2,8 +2,8 @@
 //!
 //! A helper that is not here stops the run with its name; none returns a
 //! made-up value.  Files follow the kernel's: `map` and `time` mirror
-//! kernel/bpf/helpers.c, `ring` kernel/bpf/ringbuf.c, `trace`
-//! kernel/trace/bpf_trace.c, `packet` net/core/filter.c.
+//! kernel/bpf/helpers.c, `ring` kernel/bpf/ringbuf.c, `trace` and `task`
+//! kernel/trace/bpf_trace.c, `packet`, `skb`, `route` and `socket` net/core/filter.c.
 
 mod dynptr;
 mod format;
@@ -11,7 +11,10 @@ mod kfuncs;
 mod map;
 mod packet;
 mod ring;
+mod route;
 mod skb;
+mod socket;
+mod task;
 mod text;
 mod time;
 mod trace;
@@ -55,6 +58,9 @@ impl HelperSet {
             packet::TABLE,
             skb::TABLE,
             text::TABLE,
+            task::TABLE,
+            route::TABLE,
+            socket::TABLE,
         ];
         HelperSet::Linux(Arc::new(tables.into_iter().flatten().copied().collect()))
     }

@@ -67,7 +67,9 @@ pub(super) fn renew(c: &mut Call<'_>, p: Packet) {
 
 /// Copies packet bytes to the program; zeroes and EFAULT beyond the packet.
 fn load(c: &mut Call<'_>, p: &Packet, base: u32, off: u32, to: u64, len: u32) -> Result<u64, Stop> {
-    match p.range(&c.rt.mem, base, off, len).map(<[u8]>::to_vec) {
+    // A flow dissector's load goes through the skb, which a test run does not have.
+    let bytes = p.range(&c.rt.mem, base, off, len).filter(|_| p.buffer != Buffer::Flow);
+    match bytes.map(<[u8]>::to_vec) {
         Some(bytes) => {
             c.put(to, &bytes)?;
             Ok(0)
@@ -238,6 +240,7 @@ fn redirect(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
         Buffer::Skb => TC_ACT_REDIRECT,
         Buffer::Xdp if flags != 0 => XDP_ABORTED,
         Buffer::Xdp => XDP_REDIRECT,
+        Buffer::Flow | Buffer::Bare => return Err(c.bad("no packet that can be redirected")),
     })
 }
 

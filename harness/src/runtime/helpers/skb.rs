@@ -36,14 +36,14 @@ const IPV6: u32 = 0xdd86;
 const Q: u32 = 0x0081;
 const AD: u32 = 0xa888;
 
-fn view(c: &Call<'_>, off: u32) -> u32 {
+pub(super) fn view(c: &Call<'_>, off: u32) -> u32 {
     let at = off as usize;
     let ctx = c.rt.ctx.and_then(|id| c.rt.mem.region(id));
     let bytes = ctx.and_then(|r| r.bytes().get(at..at + 4)?.try_into().ok());
     bytes.map_or(0, u32::from_le_bytes)
 }
 
-fn set_view(c: &mut Call<'_>, off: u32, value: u32) {
+pub(super) fn set_view(c: &mut Call<'_>, off: u32, value: u32) {
     let at = off as usize;
     let ctx = c.rt.ctx.and_then(|id| c.rt.mem.region_mut(id));
     if let Some(b) = ctx.and_then(|r| r.bytes_mut().get_mut(at..at + 4)) {
@@ -276,7 +276,7 @@ fn tunnel_key(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     number(-EINVAL)
 }
 
-/// Redirect maps are empty here: the low bits of the flags are the answer.
+/// Where the map has no such target, the low bits of the flags are the answer.
 fn redirect_map(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     const ACTIONS: u64 = 3;
     const BROADCAST: u64 = 1 << 3;
@@ -289,9 +289,12 @@ fn redirect_map(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
         Some(Cpumap | Xskmap) => 0,
         _ => return Err(c.bad("not a map of redirect targets")),
     };
+    let key = (a[1] as u32).to_le_bytes();
+    let has_target = c.rt.maps.get(m).is_some_and(|m| m.has_target(&key));
     Ok(match a[2] {
         flags if flags & !(ACTIONS | mask) != 0 => 0,
         flags if flags & BROADCAST & mask != 0 => XDP_REDIRECT,
+        _ if has_target => XDP_REDIRECT,
         flags => flags & ACTIONS,
     })
 }

@@ -68,6 +68,10 @@ impl Hash {
         Some(mem.addr(self.values, self.at(shape, slot, cpu)))
     }
 
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.elements.contains_key(key)
+    }
+
     pub fn value_of(&self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
         let e = self.elements.get(key)?;
         Some(mem.addr(self.values, self.at(shape, e.slot, cpu)))

@@ -11,7 +11,7 @@ mod lpm;
 mod queue;
 mod ring;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bpfassay_object::model::MapDef;
@@ -108,6 +108,10 @@ impl Shape {
     }
 
     /// Copies a value but for its special fields.
+    pub fn copy_value(&self, to: &mut [u8], from: &[u8]) {
+        self.copy(to, from);
+    }
+
     fn copy(&self, to: &mut [u8], from: &[u8]) {
         let mut at = 0usize;
         let len = to.len().min(from.len());
@@ -151,6 +155,12 @@ enum Kind {
     Events,
     /// The pages are the memory's.
     Arena,
+    /// Values attached to objects, by the object's address.
+    Storage(BTreeMap<u64, RegionId>),
+    /// Devices, CPUs or sockets that packets are redirected to.
+    Targets(hash::Hash),
+    /// Samples from user space.
+    UserRing(VecDeque<Vec<u8>>),
     /// Known, not modelled: operations stop the run.
     Unmodelled,
 }
@@ -197,6 +207,12 @@ impl Map {
             BloomFilter => Kind::Bloom(HashSet::new()),
             PerfEventArray => Kind::Events,
             Arena => new_arena(mem, &shape)?,
+            SkStorage | TaskStorage | InodeStorage | CgrpStorage | CgroupStorage
+            | PercpuCgroupStorage => Kind::Storage(BTreeMap::new()),
+            Devmap | DevmapHash | Cpumap | Xskmap | Sockmap | Sockhash => {
+                Kind::Targets(hash::Hash::new(mem, index, &shape)?)
+            }
+            UserRingbuf => Kind::UserRing(VecDeque::new()),
             _ => Kind::Unmodelled,
         };
         Ok(Map { shape, handle, kind })
@@ -270,7 +286,10 @@ impl Map {
                 _ => Found::Nothing,
             },
             Kind::MapsByKey(m) => m.get(key).map_or(Found::Nothing, |i| Found::Map(*i)),
+            Kind::Targets(h) => found(h.lookup(&self.shape, mem, key, cpu)),
             Kind::Queue(_)
+            | Kind::Storage(_)
+            | Kind::UserRing(_)
             | Kind::Ring(_)
             | Kind::Bloom(_)
             | Kind::Events
@@ -291,7 +310,7 @@ impl Map {
     ) -> Result<i64, Unmodelled> {
         Ok(match &mut self.kind {
             Kind::Array(a) => a.update(&self.shape, mem, key, value, flags, cpu),
-            Kind::Hash(h) => h.update(&self.shape, mem, key, value, flags, cpu),
+            Kind::Hash(h) | Kind::Targets(h) => h.update(&self.shape, mem, key, value, flags, cpu),
             Kind::Lpm(l) => l.update(&self.shape, mem, key, value, flags),
             _ => return Err(Unmodelled),
         })
@@ -300,7 +319,7 @@ impl Map {
     pub fn delete(&mut self, key: &[u8]) -> Result<i64, Unmodelled> {
         Ok(match &mut self.kind {
             Kind::Array(_) => -errno::EINVAL,
-            Kind::Hash(h) => h.delete(key),
+            Kind::Hash(h) | Kind::Targets(h) => h.delete(key),
             Kind::Lpm(l) => l.delete(&self.shape, key),
             _ => return Err(Unmodelled),
         })
@@ -332,6 +351,59 @@ impl Map {
         match &mut self.kind {
             Kind::Ring(r) => Some(r),
             _ => None,
+        }
+    }
+
+    /// The value attached to an object, made where it is wanted and missing.
+    pub fn attached(
+        &mut self,
+        mem: &mut Memory,
+        owner: u64,
+        create: bool,
+    ) -> Result<Option<u64>, Unmodelled> {
+        let Kind::Storage(values) = &mut self.kind else { return Err(Unmodelled) };
+        if !create || values.contains_key(&owner) {
+            return Ok(values.get(&owner).map(|id| mem.addr(*id, 0)));
+        }
+        let index = match mem.region(self.handle).map(|r| r.kind) {
+            Some(RegionKind::Map(i)) => i,
+            _ => return Err(Unmodelled),
+        };
+        let Some(id) = self.shape.values(mem, index, 1) else { return Ok(None) };
+        values.insert(owner, id);
+        Ok(Some(mem.addr(id, 0)))
+    }
+
+    /// Gives back the value attached to an object.
+    pub fn detach(&mut self, mem: &mut Memory, owner: u64) {
+        if let Kind::Storage(values) = &mut self.kind {
+            if let Some(id) = values.remove(&owner) {
+                mem.release(id);
+            }
+        }
+    }
+
+    /// True where packets can be redirected to this key.
+    pub fn has_target(&self, key: &[u8]) -> bool {
+        matches!(&self.kind, Kind::Targets(h) if h.contains(key))
+    }
+
+    /// The next sample of a user ring buffer.
+    pub fn next_sample(&mut self) -> Option<Vec<u8>> {
+        match &mut self.kind {
+            Kind::UserRing(samples) => samples.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// Puts a sample where user space would; false where the map takes none.
+    pub fn add_sample(&mut self, sample: Vec<u8>) -> bool {
+        match &mut self.kind {
+            Kind::UserRing(samples) => {
+                samples.push_back(sample);
+                true
+            }
+            _ => false,
         }
     }
 

@@ -1,0 +1,57 @@
+//! What a loaded program's maps hold.
+
+use std::os::fd::AsRawFd;
+
+use bpfassay_object::model::MapDef;
+use bpfassay_spec::MapType;
+
+use super::{sys, Element, KernelError, Loaded};
+
+/// Elements read of one map at most.
+const MAX_ELEMENTS: usize = 1 << 16;
+
+impl Loaded {
+    /// Elements of the map with this index, in the order of their keys; of per-CPU values this
+    /// CPU's.  None where the program does not use the map, or its elements cannot be listed.
+    pub fn elements(
+        &self,
+        index: usize,
+        def: &MapDef,
+        cpu: u32,
+    ) -> Result<Option<Vec<Element>>, KernelError> {
+        use MapType::*;
+        let is_percpu = matches!(def.map_type, PercpuArray | PercpuHash | LruPercpuHash);
+        let is_listed = matches!(def.map_type, Array | Hash | LruHash | LpmTrie) || is_percpu;
+        let Some(map) = self.maps.get(&index).filter(|_| is_listed) else { return Ok(None) };
+        let fd = map.fd.as_raw_fd() as u32;
+        let size = def.value_size as usize;
+        let stride = size.next_multiple_of(8);
+        let cpus = if is_percpu { sys::possible_cpus() as usize } else { 1 };
+        let failed = |errno| KernelError::Call { what: "reading a map", errno };
+        let mut out = Vec::new();
+        let mut key: Option<Vec<u8>> = None;
+        let mut next = vec![0; def.key_size as usize];
+        while out.len() < MAX_ELEMENTS
+            && sys::map_next_key(fd, key.as_deref(), &mut next).map_err(failed)?
+        {
+            let mut value = vec![0; stride * cpus];
+            match sys::map_lookup(fd, &next, &mut value) {
+                Ok(()) => {
+                    let start = if is_percpu { cpu as usize * stride } else { 0 };
+                    let own = value.get(start..start + size).unwrap_or(&[]);
+                    out.push((next.clone(), own.to_vec()));
+                }
+                Err(libc::ENOENT) => {}
+                Err(e) => return Err(failed(e)),
+            }
+            key = Some(next.clone());
+        }
+        out.sort();
+        Ok(Some(out))
+    }
+}
+
+/// Keeps the calling thread on its CPU and gives its number.
+pub fn stay_on_cpu() -> Result<u32, KernelError> {
+    sys::stay_on_cpu().map_err(|errno| KernelError::Call { what: "sched_setaffinity", errno })
+}
