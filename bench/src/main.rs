@@ -12,6 +12,8 @@ use std::{env, fs, process};
 use bpfassay_ci::target::Target;
 use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::engines::kernel::Kernel;
+use bpfassay_harness::engines::native::Native;
+use bpfassay_harness::native::{machine::Facts, ENGINE};
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::trust::Trusted;
@@ -73,6 +75,11 @@ fn cells(program: &Program, target: &Target, bare: Option<Vec<u8>>, data: &[u8])
     match Kernel::load(program) {
         Ok(k) => cells.push(Cell::new("kernel", 2000, instance(k, data.to_vec()))),
         Err(e) => cells.push(Cell::new("kernel", 1, move |_| Err(format!("{e:?}")))),
+    }
+    // SAFETY: the programs are this folder's own, and kernels accept them.
+    match unsafe { Native::load(program, &Facts::default(), World::seeded(1), None) } {
+        Ok(n) => cells.push(Cell::new(ENGINE, 2000, instance(n, data.to_vec()))),
+        Err(e) => cells.push(Cell::new(ENGINE, 1, move |_| Err(format!("{e:?}")))),
     }
     if let Ok(i) = Interp::load(program, World::seeded(1)) {
         cells.push(Cell::new("interp", 20, instance(i, data.to_vec())));

@@ -4,13 +4,17 @@
 //! 6.18.44 answered: one line per input.  `BPFASSAY_RECORD=1` asks the running
 //! kernel again (it needs root) and rewrites that file.
 
+#![allow(unsafe_code)]
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bpfassay_harness::engine::{Input, Instance, Outcome};
+use bpfassay_harness::engines::native::Native;
 use bpfassay_harness::kernel::{KernelError, LoadOptions, Session, TestRun};
+use bpfassay_harness::native::{machine::Facts, IS_AVAILABLE};
 use bpfassay_harness::runtime::ctx::Refusal;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
@@ -120,13 +124,23 @@ fn digest(data: &[u8]) -> String {
     format!("{}:{}", data.len(), to_hex(&data[..end]))
 }
 
-fn ours(case: &Case) -> Vec<String> {
+fn interp(program: &Program) -> Box<dyn Instance> {
+    Box::new(Interp::load(program, World::seeded(1)).unwrap())
+}
+
+/// This host's JIT.
+fn native(program: &Program) -> Box<dyn Instance> {
+    // SAFETY: kernels accepted these programs.
+    let native = unsafe { Native::load(program, &Facts::default(), World::seeded(1), None) };
+    Box::new(native.unwrap())
+}
+
+fn ours(case: &Case, make: fn(&Program) -> Box<dyn Instance>) -> Vec<String> {
     case.inputs
         .iter()
         .map(|input| {
-            // The kernel keeps maps from input to input; so does the instance.
-            let mut engine = Interp::load(&case.program, World::seeded(1)).unwrap();
-            match engine.run(input) {
+            // Made anew for each input, so that maps are empty.
+            match make(&case.program).run(input) {
                 Outcome { refusal: Some(Refusal::Errno(e)), .. } => format!("errno {e}"),
                 Outcome { refusal: Some(r), .. } => format!("{r:?}"),
                 Outcome { trap: Some(t), .. } => t.to_string(),
@@ -185,12 +199,24 @@ fn interpreter_answers_as_the_kernel_did() {
         }
         std::fs::write(&truth_file, truth).unwrap();
     }
+    compare(&cases, interp);
+}
+
+#[test]
+fn native_code_answers_as_the_kernel_did() {
+    if IS_AVAILABLE {
+        compare(&cases(), native);
+    }
+}
+
+fn compare(cases: &BTreeMap<String, Case>, make: fn(&Program) -> Box<dyn Instance>) {
+    let truth_file = folder().with_extension("truth");
     let truth = std::fs::read_to_string(&truth_file).unwrap();
     let truth: BTreeMap<&str, &str> = truth.lines().map(|l| l.split_once(' ').unwrap()).collect();
     let mut wrong = String::new();
     let mut count = 0;
-    for (name, case) in &cases {
-        for (i, answer) in ours(case).iter().enumerate() {
+    for (name, case) in cases {
+        for (i, answer) in ours(case, make).iter().enumerate() {
             let key = format!("{name}/{i}");
             let want = truth.get(key.as_str()).copied().unwrap_or("nothing recorded");
             count += 1;

@@ -10,6 +10,7 @@
 pub mod abi;
 pub mod buf;
 mod flow;
+mod fuse;
 mod scan;
 pub mod source;
 pub mod target;

@@ -188,7 +188,10 @@ impl<T: Target> Walk<'_, T> {
         self.after.get(slot).copied().unwrap_or(Set::MAX)
     }
 
-    fn set_upper(&mut self, r: Reg, zero: bool) {
+    pub fn set_upper(&mut self, r: Reg, zero: bool) {
+        if r == Reg::R1 {
+            self.r1_map = None;
+        }
         let bit = 1u16 << (r.0 & 15);
         self.upper_zero = if zero { self.upper_zero | bit } else { self.upper_zero & !bit };
     }
@@ -222,6 +225,11 @@ impl<T: Target> Walk<'_, T> {
     /// Writes one instruction, or several that belong together; gives the slots used.
     fn insn(&mut self, slot: usize) -> Result<usize, JitError> {
         let Some(insn) = self.scan.insns.get(slot) else { return Ok(1) };
+        if self.blind.is_none() {
+            if let Some(used) = self.fuse(slot, *insn) {
+                return Ok(used);
+            }
+        }
         let after = self.read_later(slot);
         self.t.buf().live = (after | after >> 16) as u16;
         match *insn {
@@ -358,9 +366,6 @@ impl<T: Target> Walk<'_, T> {
             let b = self.blinded(w, b);
             self.t.alu(op, w, dst, a, b);
         }
-        if dst == Reg::R1 {
-            self.r1_map = None;
-        }
         let zero = if nothing { self.is_upper_zero(Operand::Reg(dst)) } else { cut };
         self.set_upper(dst, zero);
     }
@@ -389,9 +394,6 @@ impl<T: Target> Walk<'_, T> {
 
     fn wide(&mut self, slot: usize, dst: Reg, value: Imm64) -> Result<(), JitError> {
         let at = slot as u32;
-        if dst == Reg::R1 {
-            self.r1_map = None;
-        }
         let v = match value {
             Imm64::Const(v) => v,
             Imm64::Func(off) => {
@@ -401,9 +403,6 @@ impl<T: Target> Walk<'_, T> {
                 return Ok(());
             }
             other => {
-                if dst == Reg::R1 {
-                    self.r1_map = Some(other);
-                }
                 self.resolve.wide(at, other).map_err(|why| JitError::Wide { slot: at, why })?
             }
         };
@@ -417,6 +416,9 @@ impl<T: Target> Walk<'_, T> {
             _ => self.t.imm64(dst, v),
         }
         self.set_upper(dst, v >> 32 == 0);
+        if dst == Reg::R1 && !matches!(value, Imm64::Const(_)) {
+            self.r1_map = Some(value);
+        }
         Ok(())
     }
 

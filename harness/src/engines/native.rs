@@ -4,7 +4,7 @@
 //! programs ([`Native`]), in native memory.
 #![allow(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
@@ -128,12 +128,10 @@ impl Instance for Native {
         };
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
-        let mut spent = Duration::ZERO;
+        let start = Instant::now();
         for _ in 0..repeat {
-            let start = Instant::now();
             // SAFETY: the promise of `load`.
             let result = unsafe { self.machine.run(&mut self.rt, [prepared.ctx, 0]) };
-            spent += start.elapsed();
             match result {
                 Ok(r0) => out.r0 = r0,
                 Err(trap) => {
@@ -142,7 +140,7 @@ impl Instance for Native {
                 }
             }
         }
-        out.duration = spent / repeat;
+        out.duration = start.elapsed() / repeat;
         out.depends_on_world = self.rt.world.consulted;
         (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
         out

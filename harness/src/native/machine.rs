@@ -20,6 +20,7 @@ use super::fault;
 use crate::engine::{Trap, TrapKind};
 use crate::engines::code::{Code, Slot};
 use crate::runtime::helpers::{Call, Helper};
+use crate::runtime::memory::{Fault, FaultKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
 
 /// `MAX_TAIL_CALL_CNT`.
@@ -121,11 +122,18 @@ pub struct Machine {
     stop: Option<Stop>,
     tail_calls: u32,
     rt: *mut Runtime,
+    /// Address of the access that faulted last.
+    fault: Cell<Option<u64>>,
 }
 
 thread_local! {
     /// The machine whose code runs on this thread.
     static ACTIVE: Cell<*mut Machine> = const { Cell::new(null_mut()) };
+}
+
+/// The machine whose code runs on this thread, if any.
+pub(super) fn active() -> *const Machine {
+    ACTIVE.try_with(Cell::get).unwrap_or(null_mut())
 }
 
 /// `u64 enter(const u64 args[5], const void *target)`.
@@ -151,6 +159,7 @@ impl Machine {
             stop: None,
             tail_calls: 0,
             rt: null_mut(),
+            fault: Cell::new(None),
         };
         machine.add(insns, facts, rt, None)?;
         Ok(machine)
@@ -249,18 +258,25 @@ impl Machine {
         };
         let code = std::ptr::with_exposed_provenance::<()>(first.at(first.compiled.entry) as usize);
         let before = std::mem::replace(&mut self.rt, rt);
-        let this: *mut Machine = self;
         // SAFETY: `code` is the entry stub that the backend wrote for the C convention of this host.
         let enter = unsafe { std::mem::transmute::<*const (), Enter>(code) };
+        fault::catch();
         // SAFETY: the caller's promise; the machine and the runtime are reached through raw
         // pointers until the code comes back.
-        let r0 = unsafe { fault::guarded(this, || enter(&args, target)) };
+        let r0 = unsafe { enter(&args, target) };
         self.rt = before;
         if self.context.get(abi::STOP) == 0 {
             return Ok(r0);
         }
         self.context.set(abi::STOP, 0);
-        Err(self.stop.take().unwrap_or(Stop::Trap(TrapKind::OutOfProgram)))
+        Err(match (self.stop.take(), self.fault.take()) {
+            (Some(stop), _) => stop,
+            (None, Some(addr)) => {
+                // The instruction tells read from write; the processor does not say.
+                Fault { addr, len: 0, write: false, why: FaultKind::NoRegion }.into()
+            }
+            (None, None) => Stop::Trap(TrapKind::OutOfProgram),
+        })
     }
 
     /// Ends the innermost entry; what is returned does not matter.
@@ -332,7 +348,7 @@ impl Machine {
     /// What to do about a fault at `pc`: where to go on, and a machine register to clear.
     ///
     /// Called in a signal handler: looks at what does not change while code runs.
-    pub(super) fn on_fault(&self, pc: u64) -> Option<fault::Resume> {
+    pub(super) fn on_fault(&self, pc: u64, addr: Option<u64>) -> Option<fault::Resume> {
         let p = self.programs.iter().find(|p| p.holds(pc))?;
         let off = (pc - p.exec.address()) as u32;
         let after = p.compiled.faults.partition_point(|row| row.at <= off);
@@ -344,6 +360,7 @@ impl Machine {
             return None;
         }
         // An access nothing was known of: leave, and say where.
+        self.fault.set(addr);
         self.context.set(abi::CALLER, pc + 1);
         self.context.set(abi::STOP, 1);
         Some(fault::Resume { pc: p.at(p.compiled.unwind), clear: None })

@@ -1,4 +1,5 @@
 //! Oracles: what must hold between runs.
 
 pub mod agreement;
+pub mod native;
 pub mod packets;

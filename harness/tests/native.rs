@@ -1,0 +1,71 @@
+//! Compiled code on this processor: against the interpreter on random programs, and what happens on faults.
+#![allow(unsafe_code)]
+
+use bpfassay_harness::engine::{Input, Instance, TrapKind};
+use bpfassay_harness::engines::native::RawNative;
+use bpfassay_harness::native::machine::{Facts, Machine};
+use bpfassay_harness::native::IS_AVAILABLE;
+use bpfassay_harness::oracle::native;
+use bpfassay_harness::runtime::helpers::HelperSet;
+use bpfassay_harness::runtime::memory::Memory;
+use bpfassay_harness::runtime::world::World;
+use bpfassay_harness::runtime::Runtime;
+use bpfassay_isa::asm::{assemble, NoNames};
+use bpfassay_isa::RawInsn;
+use bpfassay_jit::Access;
+
+fn asm(text: &str) -> Vec<RawInsn> {
+    assemble(text, &NoNames).expect("assembles")
+}
+
+#[test]
+fn interpreter_and_native_code_agree_on_random_programs() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    for seed in 0..3000 {
+        // SAFETY: generated programs stay within their memory.
+        if let Err(why) = unsafe { native::agree(seed) } {
+            panic!("seed {seed}: {why}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_access_nobody_expected_ends_the_run_and_names_its_instruction() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    let insns = asm("r6 = 16\nr0 = 1\n*(u64 *)(r6 +8) = r0\nexit");
+    // SAFETY: the store faults, as nothing is mapped in the null page.
+    let mut native = unsafe { RawNative::new(&insns, None) }.expect("compiles");
+    let trap = native.run(&Input::default()).trap.expect("a trap");
+    assert_eq!(trap.insn_idx, 2);
+    let TrapKind::Memory(fault) = trap.kind else { panic!("{trap}") };
+    assert_eq!(fault.addr, 24);
+    // The machine can be entered again.
+    let again = native.run(&Input::default()).trap.expect("a trap");
+    assert_eq!(again.insn_idx, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_load_that_may_fault_reads_as_zero() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    let insns = asm(
+        "r6 = 16\nr7 = 5\nr7 = *(u32 *)(r6 +8)\nr0 = 7\nr1 = *(u64 *)(r6 +0)\nr0 += r7\nr0 += r1\nexit",
+    );
+    let mut access = vec![Access::Plain; insns.len()];
+    (access[2], access[4]) = (Access::Probe, Access::Probe);
+    let facts = Facts { access, ..Facts::default() };
+    // SAFETY: no helper is called.
+    let mem = unsafe { Memory::native() };
+    let mut rt = Runtime::in_memory(mem, World::seeded(0), HelperSet::Conformance);
+    let mut machine = Machine::new(&insns, &facts, &rt, None).expect("compiles");
+    // SAFETY: the loads fault, which is what is tried.
+    let r0 = unsafe { machine.run(&mut rt, [0, 0]) }.expect("no trap");
+    assert_eq!(r0, 7);
+}
