@@ -129,6 +129,8 @@ budget.insns-processed = 5
     ];
     assert_eq!(found, want.map(|(p, m)| (p.to_string(), m.to_string())));
     assert_eq!(report.exit_code, 1);
+    let budgets: BTreeSet<_> = report.programs.iter().map(|p| p.headroom.insns.budget).collect();
+    assert_eq!(budgets, BTreeSet::from([Some(5), Some(28)]));
     let share = shapes("[budget]\ninsns-processed = \"0.0028%\"\n");
     assert_eq!(of(&share, K::BudgetExceeded).len(), 1, "28 of a million");
 }

@@ -16,8 +16,12 @@ const MOST: usize = 10;
 pub fn headroom(program: &Program, report: &ProgramReport) -> Headroom {
     let visits = &report.detail.insn_visits;
     Headroom {
-        insns: Used { used: report.stats.insns_processed, limit: COMPLEXITY_LIMIT_INSNS },
-        stack: Used { used: report.detail.max_stack, limit: MAX_STACK },
+        insns: Used {
+            used: report.stats.insns_processed,
+            limit: COMPLEXITY_LIMIT_INSNS,
+            budget: None,
+        },
+        stack: Used { used: report.detail.max_stack, limit: MAX_STACK, budget: None },
         lines: lines(program, visits),
         branches: branches(program, visits),
     }

@@ -28,8 +28,8 @@ use self::date::Date;
 use self::error::ConfigError;
 use self::judging::{judge_all, Judged, Judgements};
 use self::outcome::{
-    BaselineStatus, Finding, FindingKind, GateReport, GateVerdict, JudgedFor, KernelJudged,
-    ProgramRun, Severity, SCHEMA,
+    BaselineStatus, Finding, FindingKind, GateReport, GateVerdict, Headroom, JudgedFor,
+    KernelJudged, ProgramRun, Severity, SCHEMA,
 };
 use self::policy::{finding, Rules};
 use crate::target::Target;
@@ -54,7 +54,7 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
     let old = read_baseline(request)?;
     let targets = kernels::targets(config, request.folder)?;
     let found = objects::find(config, request.folder)?;
-    let all = judge_all(config, &found, &targets)?;
+    let mut all = judge_all(config, &found, &targets)?;
 
     let on = |j: &Judged| JudgedFor {
         kernel: targets.get(j.kernel).map_or_else(String::new, |(label, _)| label.clone()),
@@ -65,6 +65,7 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
     let against = against.filter(|_| config.baseline.is_some());
     let rules = Rules { config, baseline: against, objects: &all.objects };
     let (mut findings, exceptions) = findings(request, &rules, &all, on);
+    let headrooms: Vec<Headroom> = all.judged.iter().map(|j| rules.headroom(j)).collect();
     let status = baseline_status(request, &all, old.as_ref(), on);
     if let (true, Some(b), false) = (request.update_baseline, &config.baseline, all.panicked) {
         // Nothing new, nothing written: the day it was taken stays.
@@ -74,6 +75,9 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
                 config.error(b.file.span(), format!("baseline `{}`: {e}", b.file.get_ref()))
             })?;
         }
+    }
+    for (j, headroom) in all.judged.iter_mut().zip(headrooms) {
+        j.headroom = headroom;
     }
     settle::fingerprint(&mut findings);
     let (summary, verdict) = settle::verdict(&all.objects, &all.judged, &findings);

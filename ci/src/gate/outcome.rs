@@ -171,17 +171,28 @@ pub struct Headroom {
 #[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Used {
     pub used: u32,
+    /// The kernel's limit.
     pub limit: u32,
+    /// What the configuration allows of it; null without a budget.
+    pub budget: Option<u32>,
 }
 
 impl Used {
-    /// In percent; 0 where there is no limit.
+    /// Of the limit, in percent; 0 where there is no limit.
     pub fn percent(self) -> f64 {
-        if self.limit == 0 {
-            0.0
-        } else {
-            f64::from(self.used) * 100.0 / f64::from(self.limit)
-        }
+        share(self.used, self.limit)
+    }
+
+    /// Of the budget, in percent; None without a budget.
+    pub fn percent_of_budget(self) -> Option<f64> {
+        self.budget.map(|b| share(self.used, b))
+    }
+}
+
+fn share(part: u32, of: u32) -> f64 {
+    match of {
+        0 => 0.0,
+        of => f64::from(part) * 100.0 / f64::from(of),
     }
 }
 

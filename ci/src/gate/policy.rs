@@ -9,8 +9,9 @@ use crate::gate::calls::Callee;
 use crate::gate::config::{Allow, Budget, Config, ProgramRule};
 use crate::gate::judging::{Judged, INTERNAL};
 use crate::gate::outcome::{
-    ConfigPlace, Finding, FindingKind as K, JudgedFor, ObjectRead, Severity, Used,
+    ConfigPlace, Finding, FindingKind as K, Headroom, JudgedFor, ObjectRead, Severity, Used,
 };
+use crate::gate::values::Limit;
 
 /// What every judgement is held against.
 pub struct Rules<'a> {
@@ -186,13 +187,33 @@ impl Rules<'_> {
         named.chain(rules.iter().filter(|p| p.object.is_none())).filter(matches)
     }
 
+    /// The budget of a program: its own, and for what that leaves open everybody's.
+    fn budget(&self, j: &Judged) -> Budget {
+        let own = self.rules(j).fold(Budget::default(), |b, rule| b.or(&rule.budget));
+        own.or(&self.config.budget)
+    }
+
+    /// The program's headroom, with what its budget allows.
+    pub fn headroom(&self, j: &Judged) -> Headroom {
+        let budget = self.budget(j);
+        let with = |used: Used, limit: Option<Limit>| Used {
+            budget: limit.map(|l| l.allows(used.limit)),
+            ..used
+        };
+        let h = j.headroom.clone();
+        Headroom {
+            insns: with(h.insns, budget.insns_processed),
+            stack: with(h.stack, budget.stack_depth),
+            ..h
+        }
+    }
+
     fn budgets(&self, j: &Judged, found: &mut Vec<Finding>) {
         if j.error.is_some() || j.report.verdict == VerdictWord::Unsupported {
             return;
         }
-        let own = self.rules(j).fold(Budget::default(), |b, rule| b.or(&rule.budget));
-        let budget = own.or(&self.config.budget);
-        let states = Used { used: j.report.stats.total_states, limit: 0 };
+        let budget = self.budget(j);
+        let states = Used { used: j.report.stats.total_states, ..Used::default() };
         let rows = [
             (budget.insns_processed, j.headroom.insns, "instructions processed"),
             (budget.states.map(|s| *s.get_ref()), states, "states"),
