@@ -179,7 +179,7 @@ reason = "was known"
 expires = 2026-11-19
 [[exception]]
 program = "p_int"
-code = "X1"
+code = "verifier-no-message"
 reason = "never"
 expires = 2027-01-01
 [[exception]]

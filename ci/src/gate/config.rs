@@ -399,6 +399,14 @@ impl Reader<'_> {
                 return Err(self.at(text.span(), "an exception needs words here"));
             }
         }
+        if let Some(code) = &raw.code {
+            if bpfassay_diag::explain::by_name(code.get_ref()).is_none() {
+                let message = format!("no message has the code `{}`", code.get_ref());
+                return Err(self
+                    .at(code.span(), message)
+                    .help("`bpfassay explain --list` names them"));
+            }
+        }
         let kind = raw.kind.as_ref().map(|k| self.kind(k)).transpose()?;
         if raw.code.is_none() && raw.message.is_none() && kind.is_none() {
             return Err(self

@@ -13,7 +13,10 @@ use crate::target::Target;
 /// The kernel of a profile file; BTF files it names lie beside it.
 pub fn read_profile(path: &Path) -> Result<Target, String> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let text = fs::read_to_string(path).map_err(|e| at(&e))?;
+    let text = fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => at(&"no such file"),
+        _ => at(&e),
+    })?;
     let profile = Profile::parse(&text).map_err(|e| at(&e))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let read = |name: &str| {

@@ -71,7 +71,7 @@ impl Rules<'_> {
             Some(e) if e.kind == INTERNAL => finding(K::Internal, Severity::Error, &e.message),
             Some(e) => {
                 let mut f = finding(K::Unreadable, Severity::Error, &e.message);
-                f.code = Some(e.kind.clone());
+                f.code = load_code(&e.kind);
                 f
             }
             None if object.programs.is_empty() => {
@@ -161,14 +161,17 @@ impl Rules<'_> {
             Some(e) if e.kind == INTERNAL => finding(K::Internal, Severity::Error, message),
             Some(e) => {
                 let mut f = finding(K::Unreadable, Severity::Error, message);
-                f.code = Some(e.kind.clone());
+                f.code = load_code(&e.kind);
                 f
             }
             None if self.rules(j).any(|p| p.allow_unsupported) => {
-                finding(K::Unsupported, Severity::Note, message)
+                let mut f = finding(K::Unsupported, Severity::Note, message);
+                f.code = r.code.map(str::to_string);
+                f
             }
             None => {
                 let mut f = finding(K::Unsupported, Severity::Error, message);
+                f.code = r.code.map(str::to_string);
                 f.help =
                     Some("a [[program]] rule with `unsupported = \"allow\"` lets it pass".into());
                 f
@@ -271,6 +274,11 @@ impl Rules<'_> {
 }
 
 const UPDATE: &str = "--update-baseline takes it over";
+
+/// Code of an [`crate::contract::ObjectError`]'s kind.
+fn load_code(kind: &str) -> Option<String> {
+    bpfassay_diag::explain::load_error(kind).map(|c| c.name.to_string())
+}
 
 /// What the kernel says, as a finding.
 fn rejection(kind: K, severity: Severity, r: &ProgramReport) -> Finding {
