@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
+use bpfassay_ci::report::wrapped;
 use bpfassay_diag::explain::{all, by_name, line, logs_in, Category, Code, Explained, Step};
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::Input;
-use crate::render::wrapped;
 
 #[derive(clap::Args)]
 pub struct Args {

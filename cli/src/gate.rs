@@ -9,7 +9,7 @@ use bpfassay_ci::gate::config::Config;
 use bpfassay_ci::gate::date::Date;
 use bpfassay_ci::gate::error::ConfigError;
 use bpfassay_ci::gate::{run as run_gate, Request};
-use bpfassay_ci::report::{render, Format};
+use bpfassay_ci::report::{render, Format, Places};
 
 use crate::exit::{fail, Outcome};
 
@@ -72,10 +72,15 @@ fn gate(args: &Args) -> Result<Outcome, Outcome> {
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let report = pool.install(|| run_gate(&request)).map_err(wrong)?;
-    let default = [(Format::Json, PathBuf::from("-"))];
+    let default = [(Format::Text, PathBuf::from("-"))];
     let outputs = if args.output.is_empty() { &default[..] } else { &args.output };
+    let places = std::env::current_dir().map_or_else(|_| Places::default(), |d| Places::below(&d));
     for (format, file) in outputs {
-        let text = render(&report, *format).map_err(|e| fail(Outcome::Internal, e))?;
+        let colour = file.as_os_str() == "-"
+            && std::io::stdout().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none();
+        let text =
+            render(&report, *format, &places, colour).map_err(|e| fail(Outcome::Internal, e))?;
         write(file, &text)
             .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", file.display())))?;
     }

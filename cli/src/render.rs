@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 use bpfassay_ci::contract::{CheckReport, ObjectReport, ProgramReport, Source, VerdictWord};
+use bpfassay_ci::report::wrapped;
 use bpfassay_diag::explain::{by_name, load_error};
 
 /// How much is said.
@@ -95,30 +96,6 @@ fn diagnostic(
         group = group.element(Level::HELP.message(help.as_str()));
     }
     let _ = writeln!(out, "{}\n", renderer.render(&[group]));
-}
-
-/// Text broken into lines that fit beside the frame.
-pub fn wrapped(text: &str) -> String {
-    // Code in backticks stays on one line.
-    let mut in_code = false;
-    let at_break = |c: char| {
-        in_code ^= c == '`';
-        c == ' ' && !in_code
-    };
-    let (mut out, mut width) = (String::new(), 0);
-    for word in text.split(at_break) {
-        let len = word.chars().count();
-        if width > 0 && width + 1 + len > 88 {
-            out.push('\n');
-            width = 0;
-        } else if width > 0 {
-            out.push(' ');
-            width += 1;
-        }
-        out.push_str(word);
-        width += len;
-    }
-    out
 }
 
 fn about(object: &ObjectReport, program: &ProgramReport) -> String {

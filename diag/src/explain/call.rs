@@ -217,6 +217,13 @@ pub(super) const CODES: &[Code] = &[
         "Pass 0 as flags.",
     ),
     Code::new(
+        "call-poisoned",
+        "the path uses a kernel type, field or function that is not there",
+        &["invalid func unknown#195896080", "invalid func unknown#2001{}", "invalid func unknown#2002{}"],
+        "libbpf could not find what this instruction refers to (a field or type for CO-RE, a weak map or kernel function) and replaced it by a call that the verifier refuses when a path reaches it.",
+        "Guard the access with bpf_core_field_exists(), bpf_core_type_exists() or bpf_ksym_exists(), so that kernels without it take another path.",
+    ),
+    Code::new(
         "call-unknown-helper",
         "there is no such helper",
         &["invalid func {}#{}"],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::{RegBase, TypeFlags};
 
+use super::buffer::LogLevel;
 use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, RegTypeName, Snum, Unum};
 use super::Log;
 use crate::domain::reg::{BtfObj, RegState, ADD_CONST};
@@ -63,6 +64,10 @@ fn state_column(pos: u32) -> u32 {
 /// The source line of an instruction, unless it is the one printed last (`verbose_linfo`).
 /// `prefix` stands before it (`"; "`).
 pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
+    // Where no instruction is printed, a source line would cut a message off from its place.
+    if env.log.level == LogLevel::QUIET {
+        return;
+    }
     let Some(cur) = find_linfo(env, insn_idx) else { return };
     if env.prev_linfo == Some(cur) {
         return;
