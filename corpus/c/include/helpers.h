@@ -93,8 +93,10 @@ HELPER(182, long, bpf_strncmp, const char *s1, u32 s1_size, const char *s2);
 HELPER(188, u64, bpf_xdp_get_buff_len, struct xdp_md *xdp);
 HELPER(189, long, bpf_xdp_load_bytes, struct xdp_md *xdp, u32 off, void *buf, u32 len);
 HELPER(195, void *, bpf_map_lookup_percpu_elem, void *map, const void *key, u32 cpu);
+HELPER(194, void *, bpf_kptr_xchg, void *dst, void *ptr);
 HELPER(197, long, bpf_dynptr_from_mem, void *data, u32 size, u64 flags, struct bpf_dynptr *ptr);
 HELPER(201, long, bpf_dynptr_read, void *dst, u32 len, const struct bpf_dynptr *src, u32 off, u64 flags);
+HELPER(202, long, bpf_dynptr_write, const struct bpf_dynptr *dst, u32 off, void *src, u32 len, u64 flags);
 HELPER(203, void *, bpf_dynptr_data, const struct bpf_dynptr *ptr, u32 off, u32 len);
 
 /* trace_printk with its format on the stack's behalf. */
