@@ -4,4 +4,5 @@ pub mod contract;
 pub mod gate;
 pub mod judge;
 pub mod report;
+pub mod symbols;
 pub mod target;

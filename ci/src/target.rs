@@ -14,6 +14,7 @@ use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{Capabilities, Config};
 
 use crate::contract::ObjectError;
+use crate::symbols::SymbolTable;
 
 /// The kernel judged for: everything a verdict depends on beside the object.
 #[derive(Clone)]
@@ -35,6 +36,7 @@ pub struct Target {
     /// True if an option that is not there is unset, not unknown.
     pub kconfig_complete: bool,
     pub possible_cpus: u32,
+    pub symbols: SymbolTable,
     /// `LINUX_VERSION_CODE`.
     pub version_code: u32,
 }
@@ -99,8 +101,18 @@ impl Target {
             kconfig: profile.config.clone(),
             kconfig_complete: true,
             possible_cpus: profile.possible_cpus,
+            symbols: SymbolTable::of_profile(profile),
             version_code: profile.version_code().unwrap_or(0),
         })
+    }
+
+    /// Takes the symbols of the running kernel, whose BTF this target has.
+    pub fn set_running_symbols(&mut self, symbols: BTreeMap<String, u64>) {
+        if symbols.is_empty() {
+            return;
+        }
+        self.symbols = SymbolTable::of_running(symbols);
+        self.kernel.absent_symbols = self.vmlinux.as_ref().map(|b| self.symbols.lacking(b));
     }
 
     /// Reads an object for this kernel; every program is linked as if loaded alone.
@@ -125,7 +137,7 @@ impl Target {
             absent: &self.absent_types,
             kernel_version: self.version_code,
             kconfig: &kconfig,
-            symbols: &|_| Fact::Unknown,
+            symbols: &|name| self.symbols.address(name, self.vmlinux.as_ref()),
             possible_cpus: self.possible_cpus,
             features: Default::default(),
         };

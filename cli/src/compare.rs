@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use bpfassay_harness::compare::{compare, Agreement, CompareOptions, Comparison};
-use bpfassay_harness::kernel::{release, Session};
+use bpfassay_harness::kernel::{release, symbols, Session};
 use bpfassay_object::model::Program;
 use bpfassay_verifier::{Capabilities, Config};
 use rayon::prelude::*;
@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
-    let target = setup::target(&with_host_btf(&args.kernel))?;
+    let target = beside_host(&args.kernel)?;
     let running = release().map_err(|e| fail(Outcome::NotJudged, e))?;
     let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
     if let Some(dir) = &args.log_dir {
@@ -112,14 +112,17 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
     })
 }
 
-/// The running kernel's own types unless others were named: ids in instructions must be its.
-pub fn with_host_btf(args: &KernelArgs) -> KernelArgs {
+/// The kernel named, with the running kernel's own types and symbols unless others were named: ids and addresses in
+/// instructions must be its.
+pub fn beside_host(args: &KernelArgs) -> Result<setup::Target, Outcome> {
     const HOST: &str = "/sys/kernel/btf/vmlinux";
-    let mut args = args.clone();
-    if args.btf.is_empty() && args.profile.is_none() && Path::new(HOST).exists() {
-        args.btf.push(PathBuf::from(HOST));
+    if !args.btf.is_empty() || args.profile.is_some() || !Path::new(HOST).exists() {
+        return setup::target(args);
     }
-    args
+    let args = KernelArgs { btf: vec![PathBuf::from(HOST)], ..args.clone() };
+    let mut target = setup::target(&args)?;
+    target.set_running_symbols(symbols());
+    Ok(target)
 }
 
 fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<Vec<Row>, String> {

@@ -16,7 +16,7 @@ use bpfassay_verifier::{Capabilities, Config};
 use rayon::prelude::*;
 use serde_json::{json, Value};
 
-use crate::compare::with_host_btf;
+use crate::compare::beside_host;
 use crate::exit::{fail, Outcome};
 use crate::setup::{self, KernelArgs};
 
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Outcome {
 type Uncompiled = Vec<(String, String)>;
 
 fn measure(args: &Args) -> Result<Outcome, Outcome> {
-    let target = setup::target(&with_host_btf(&args.kernel))?;
+    let target = beside_host(&args.kernel)?;
     let tools = Tools {
         clang: args.clang.clone(),
         bpftool: args.bpftool.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_object::Opened;
-use bpfassay_spec::profile::{base64_encode, BtfBlob, Profile, RefusedType, SCHEMA};
+use bpfassay_spec::profile::{base64_encode, BtfBlob, Profile, RefusedType, Symbols, SCHEMA};
 use bpfassay_spec::{Kernel, Kfunc};
 
 use crate::kernel::{Host, KernelError};
@@ -68,14 +68,16 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         file: None,
         base64: Some(base64_encode(&kept.to_bytes())),
     };
-    let (vmlinux, absent_types) = match types {
-        Types::All => (blob("vmlinux", host.btf(), host.btf()), Vec::new()),
+    let (vmlinux, absent_types, symbols) = match types {
+        Types::All => (blob("vmlinux", host.btf(), host.btf()), Vec::new(), all_symbols(host)),
         Types::NamedBy(objects) => {
             let mut names = names_of(objects);
             names.extend(VERIFIER_TYPES.iter().map(|n| n.to_string()));
             let lacks = |n: &&String| host.btf().find_by_name(n).next().is_none();
             let absent = names.iter().filter(lacks).cloned().collect();
-            (blob("vmlinux", host.btf(), &host.btf().subset(&names)), absent)
+            let kept = host.btf().subset(&names);
+            let symbols = named_symbols(host, &kept, ksyms_of(objects));
+            (blob("vmlinux", host.btf(), &kept), absent, symbols)
         }
     };
     // Where the kernel lets itself be asked, its answers go before the tables'.
@@ -110,7 +112,7 @@ pub fn record(host: &Host, types: Types<'_>) -> Result<Profile, KernelError> {
         kfuncs,
         absent_helpers: asked.as_ref().map(|a| a.absent_helpers.clone()).unwrap_or_default(),
         refused: asked.map_or_else(|| refusals(&base), |a| a.refused),
-        symbols: BTreeMap::new(),
+        symbols: Some(symbols).filter(|_| !host.symbols().is_empty()),
     })
 }
 
@@ -135,6 +137,56 @@ fn refusals(base: &Kernel) -> Vec<RefusedType> {
             errno: r.errno,
         })
         .collect()
+}
+
+/// A function or variable.
+fn is_symbol(kind: BtfKind) -> bool {
+    matches!(kind, BtfKind::Func | BtfKind::Var)
+}
+
+/// Names of a BTF's functions and variables.
+fn symbols_of(btf: &Btf) -> BTreeSet<&str> {
+    btf.own_types().filter(|t| is_symbol(t.kind())).map(|t| t.name()).collect()
+}
+
+/// Every symbol of the kernel, told as what differs from its BTF.
+fn all_symbols(host: &Host) -> Symbols {
+    let (there, typed) = (host.symbols(), symbols_of(host.btf()));
+    Symbols {
+        present: there.keys().filter(|n| !typed.contains(n.as_str())).cloned().collect(),
+        absent: typed.into_iter().filter(|n| !there.contains_key(*n)).map(String::from).collect(),
+    }
+}
+
+/// What a partial BTF and the objects' own symbols ask for.
+fn named_symbols(host: &Host, kept: &Btf, ksyms: BTreeSet<String>) -> Symbols {
+    let (there, typed) = (host.symbols(), symbols_of(kept));
+    let mut out = Symbols::default();
+    for name in ksyms.iter().map(String::as_str).chain(typed.iter().copied()) {
+        if !there.contains_key(name) {
+            out.absent.insert(name.to_string());
+        } else if !typed.contains(name) {
+            out.present.insert(name.to_string());
+        }
+    }
+    out
+}
+
+/// Variables in the objects' `.ksyms`.
+fn ksyms_of(objects: &[Vec<u8>]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for bytes in objects {
+        let Ok(opened) = Opened::parse(bytes, "object") else { continue };
+        let Some(btf) = opened.btf() else { continue };
+        let sections = btf.own_types().filter(|t| t.kind() == BtfKind::Datasec);
+        for v in sections.filter(|t| t.name() == ".ksyms").flat_map(|t| t.vars()) {
+            if btf.kind(v.type_id) == Some(BtfKind::Var) {
+                names.insert(btf.name(v.type_id).to_string());
+            }
+        }
+    }
+    names.remove("dummy_ksym");
+    names
 }
 
 /// Names of all types and externs in the objects' BTF, flavours cut off; unreadable objects name nothing.

@@ -120,6 +120,9 @@ pub struct Kernel {
     pub absent_kfuncs: BTreeSet<&'static str>,
     /// Program types that the build refuses although it could verify them (hardening).
     pub refused: Vec<Refusal>,
+    /// Functions and variables in the BTF whose addresses the kernel does not know (`kallsyms_lookup_name`);
+    /// None where nobody recorded it.
+    pub absent_symbols: Option<BTreeSet<String>>,
 }
 
 impl Kernel {
@@ -131,6 +134,11 @@ impl Kernel {
     /// Names that [`Kernel::by_name`] knows, with their releases.
     pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
         BUILDS.iter().map(|b| (b.name, b.release))
+    }
+
+    /// The kernel cannot find the address of this function or variable of its BTF; false where nobody recorded it.
+    pub fn lacks_symbol(&self, name: &str) -> bool {
+        self.absent_symbols.as_ref().is_some_and(|s| s.contains(name))
     }
 
     /// Errno with which this build refuses a program before it looks at the instructions.
@@ -159,6 +167,7 @@ impl Kernel {
             absent_helpers: BTreeSet::new(),
             absent_kfuncs: BTreeSet::new(),
             refused: build.refused.to_vec(),
+            absent_symbols: None,
             nr_cpu_ids: 2,
         }
     }

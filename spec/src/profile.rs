@@ -56,9 +56,22 @@ pub struct Profile {
     /// Program types that are refused before verification.
     #[serde(default)]
     pub refused: Vec<RefusedType>,
-    /// Kernel symbols (`/proc/kallsyms`) and addresses, 0 where hidden.
+    /// Kernel symbols (`/proc/kallsyms`); None where they were not recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<Symbols>,
+}
+
+/// Names the kernel can find addresses of.  The addresses are the boot's own, so none is kept.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Symbols {
+    /// Those that are there, functions and variables of the vmlinux BTF left out.
     #[serde(default)]
-    pub symbols: BTreeMap<String, u64>,
+    pub present: BTreeSet<String>,
+    /// Functions and variables of the vmlinux BTF that are not there (in a partial profile, also whatever else the
+    /// objects asked for).
+    #[serde(default)]
+    pub absent: BTreeSet<String>,
 }
 
 /// BTF by hash, and where its bytes are: inline, or in a file beside the profile.
@@ -249,6 +262,7 @@ impl Profile {
         let absent = Kfunc::all().iter().filter(|k| !self.kfuncs.contains_key(k.name));
         kernel.absent_kfuncs = absent.map(|k| k.name).collect();
         kernel.refused = self.refusals()?;
+        kernel.absent_symbols = self.symbols.as_ref().map(|s| s.absent.clone());
         Ok(kernel)
     }
 

@@ -403,12 +403,41 @@ pub fn is_noreturn(func: &str) -> bool {
     listed(NORETURN, func)
 }
 
+/// Functions registered as modifiable, the symbol without which they are not, and whether the program may sleep
+/// (`register_btf_fmodret_id_set`).
+#[rustfmt::skip]
+const FMOD_RET: &[(&str, Option<&str>, bool)] = &[
+    ("bpf_fentry_test1", None, true),
+    ("bpf_modify_return_test", None, false),
+    ("bpf_modify_return_test2", None, false),
+    ("bpf_modify_return_test_tp", None, false),
+    ("update_socket_protocol", Some("MPTCP"), false),
+];
+
+/// Whether fmod_ret programs may attach to a registered function, and if so whether they may sleep
+/// (`btf_kfunc_is_modify_return`).
+pub fn fmod_ret(func: &str, config: &crate::kernel::Config) -> Option<bool> {
+    let row = FMOD_RET.iter().find(|(n, sym, _)| *n == func && sym.is_none_or(|s| config.has(s)));
+    row.map(|(_, _, sleepable)| *sleepable)
+}
+
+/// Whether errors may be injected into a function (`within_error_injection_list`); None where only the running kernel
+/// knows: the list is made by its linker.
+pub fn error_injection(func: &str, config: &crate::kernel::Config) -> Option<bool> {
+    const SYSCALLS: [&str; 3] = ["__x64_sys_", "__ia32_sys_", "__arm64_sys_"];
+    if !config.has("FUNCTION_ERROR_INJECTION") {
+        return Some(false);
+    }
+    SYSCALLS.iter().any(|p| func.starts_with(p)).then_some(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_list_is_sorted() {
+        assert!(FMOD_RET.is_sorted());
         for set in [LSM_UNTRUSTED, LSM_BOOL, LSM_DISABLED, LSM_SLEEPABLE, NORETURN] {
             assert!(set.is_sorted(), "{set:?}");
         }

@@ -40,7 +40,7 @@ fn profile() -> Profile {
         kfuncs: kfuncs.collect(),
         absent_helpers: Default::default(),
         refused: Vec::new(),
-        symbols: BTreeMap::new(),
+        symbols: None,
     }
 }
 

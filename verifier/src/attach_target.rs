@@ -1,8 +1,8 @@
 //! What a program attached by BTF is attached to (`bpf_check_attach_target`,
 //! `check_struct_ops_btf_id`, `bpf_iter_prog_supported`, `bpf_lsm_verify_prog`).
 //!
-//! Whether a kernel function can be patched at all (its address, the error injection list)
-//! is not in BTF: where the answer depends on it, the program cannot be judged.
+//! On kernels with an error injection list, which their linker makes, programs cannot be judged whose verdict hangs
+//! on it.
 
 use std::sync::Arc;
 
@@ -50,6 +50,10 @@ pub struct AttachInfo {
 /// Fills [`Env::attach`] for tracing, LSM, iterator and struct_ops programs.
 pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     let prog_type = env.prog.prog_type;
+    if env.prog.attach_target.is_none() && prog_type != ProgType::StructOps {
+        verbose!(env, "Tracing programs must provide btf_id\n");
+        return Err(Errno::EINVAL.into());
+    }
     if prog_type == ProgType::Ext {
         return Err(Stop::unsupported("programs that replace another program's function"));
     }
@@ -206,11 +210,15 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
     let proto = func_proto(env, t)?;
     let name = t.name().to_string();
     check_distill(env, btf, proto, &name)?;
+    if obj == BtfObj::VMLINUX && env.kernel.lacks_symbol(&name) {
+        verbose!(env, "The address of function {name} cannot be found\n");
+        return Err(Errno::ENOENT.into());
+    }
     let attach = env.prog.expected_attach_type;
     if env.prog_sleepable {
         check_sleepable(env, &name)?;
-    } else if attach == Some(AttachType::ModifyReturn) && !name.starts_with("security_") {
-        return Err(Stop::unsupported("fmod_ret: whether the function allows it is not in BTF"));
+    } else if attach == Some(AttachType::ModifyReturn) {
+        check_modifiable(env, &name)?;
     }
     if env.prog.prog_type == ProgType::Lsm {
         check_lsm(env, t.id(), &name)?;
@@ -287,19 +295,35 @@ fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check 
 }
 
 fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
-    let is_syscall =
-        ["__x64_sys_", "__ia32_sys_", "__arm64_sys_"].iter().any(|p| name.starts_with(p));
-    let ok = match env.prog.prog_type {
-        ProgType::Lsm => tracing::lsm_is_sleepable(name),
-        // System calls are on the error injection list, and one test function is marked.
-        _ if is_syscall || name == "bpf_fentry_test1" => true,
-        _ => return Err(Stop::unsupported("sleepable: the error injection list is not in BTF")),
+    let config = &env.kernel.config;
+    let ok = match (env.prog.prog_type, tracing::fmod_ret(name, config)) {
+        (ProgType::Lsm, _) => tracing::lsm_is_sleepable(name),
+        (_, Some(true)) => true,
+        _ => tracing::error_injection(name, config).ok_or_else(|| {
+            Stop::unsupported("sleepable: the error injection list is not in BTF")
+        })?,
     };
     if ok {
         return Ok(());
     }
     verbose!(env, "{name} is not sleepable\n");
     Err(Errno::EINVAL.into())
+}
+
+/// fmod_ret programs may change what the function returns (`check_attach_modify_return`).
+fn check_modifiable(env: &mut Env<'_>, name: &str) -> Check {
+    let config = &env.kernel.config;
+    if tracing::fmod_ret(name, config).is_some() || name.starts_with("security_") {
+        return Ok(());
+    }
+    match tracing::error_injection(name, config) {
+        Some(true) => Ok(()),
+        Some(false) => {
+            verbose!(env, "{name}() is not modifiable\n");
+            Err(Errno::EINVAL.into())
+        }
+        None => Err(Stop::unsupported("fmod_ret: the error injection list is not in BTF")),
+    }
 }
 
 /// Hooks are the members of one union of the kernel (`bpf_lsm_hooks`).

@@ -208,8 +208,12 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
         verbose!(env, "ldimm64 specifies invalid btf_id {}.\n", id);
         return Err(Errno::ENOENT.into());
     };
-    // Without CONFIG_KALLSYMS_ALL the kernel knows the addresses of functions only.
-    if t.kind() == BtfKind::Var && !env.kernel.config.has("KALLSYMS_ALL") {
+    let unknown = match &env.kernel.absent_symbols {
+        Some(_) => env.kernel.lacks_symbol(t.name()),
+        // Without CONFIG_KALLSYMS_ALL the kernel knows the addresses of functions only.
+        None => t.kind() == BtfKind::Var && !env.kernel.config.has("KALLSYMS_ALL"),
+    };
+    if matches!(t.kind(), BtfKind::Var | BtfKind::Func) && unknown {
         verbose!(env, "ldimm64 failed to find the address for kernel symbol '{}'.\n", t.name());
         return Err(Errno::ENOENT.into());
     }

@@ -1,6 +1,6 @@
 //! What the loader asks about the running kernel: BTF, release, configuration, symbols.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
 use std::sync::{Arc, OnceLock};
@@ -24,7 +24,7 @@ pub struct Host {
     modules: Vec<(String, Arc<Btf>)>,
     /// Without a configuration file every option is unknown, not absent.
     config: Option<HashMap<String, String>>,
-    symbols: OnceLock<HashMap<String, u64>>,
+    symbols: OnceLock<BTreeMap<String, u64>>,
 }
 
 impl Host {
@@ -55,6 +55,11 @@ impl Host {
         self.config.as_ref()
     }
 
+    /// The kernel's symbols and their addresses, 0 where those are hidden; empty where there is no list.
+    pub fn symbols(&self) -> &BTreeMap<String, u64> {
+        self.symbols.get_or_init(symbols)
+    }
+
     /// CPUs that may ever be there.
     pub fn possible_cpus(&self) -> u32 {
         sys::possible_cpus()
@@ -66,13 +71,11 @@ impl Host {
             None => Fact::Unknown,
             Some(c) => c.get(name).map_or(Fact::Absent, |v| Fact::Known(v.clone())),
         };
-        let symbols = |name: &str| {
-            let all = self.symbols.get_or_init(read_symbols);
-            match all.get(name) {
-                Some(address) => Fact::Known(*address),
-                None if all.is_empty() => Fact::Unknown,
-                None => Fact::Absent,
-            }
+        let symbols = |name: &str| match self.symbols().get(name) {
+            Some(0) => Fact::Unknown,
+            Some(address) => Fact::Known(*address),
+            None if self.symbols().is_empty() => Fact::Unknown,
+            None => Fact::Absent,
         };
         use_it(&Target {
             btf: Some(&self.btf),
@@ -123,17 +126,23 @@ fn parse_config(text: &str) -> HashMap<String, String> {
         .collect()
 }
 
-/// Empty where the addresses are hidden.
-fn read_symbols() -> HashMap<String, u64> {
-    let text = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let mut out = HashMap::new();
+/// `/proc/kallsyms`: the first address of every name, 0 where they are hidden; loaded BPF programs left out.
+pub fn symbols() -> BTreeMap<String, u64> {
+    parse_symbols(&fs::read_to_string("/proc/kallsyms").unwrap_or_default())
+}
+
+fn parse_symbols(text: &str) -> BTreeMap<String, u64> {
+    let mut out = BTreeMap::new();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(address), Some(_), Some(name)) = (words.next(), words.next(), words.next())
         else {
             continue;
         };
-        if let Ok(address @ 1..) = u64::from_str_radix(address, 16) {
+        if words.next() == Some("[bpf]") {
+            continue;
+        }
+        if let Ok(address) = u64::from_str_radix(address, 16) {
             out.entry(name.to_owned()).or_insert(address);
         }
     }
@@ -156,7 +165,18 @@ fn version_code(release: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{parse_config, version_code};
+    use super::{parse_config, parse_symbols, version_code};
+
+    #[test]
+    fn symbol_lines() {
+        let s = parse_symbols(
+            "ffffffff81000000 T _text\n0000000000000000 t hidden\nffffffff81000010 t _text\n\
+             ffffffffc0000000 t in_module\t[mod]\nffffffffc0001000 t bpf_prog_x\t[bpf]\nnoise\n",
+        );
+        let all: Vec<_> = s.iter().map(|(n, a)| (n.as_str(), *a)).collect();
+        let text = 0xffff_ffff_8100_0000;
+        assert_eq!(all, [("_text", text), ("hidden", 0), ("in_module", 0xffff_ffff_c000_0000)]);
+    }
 
     #[test]
     fn version_codes() {

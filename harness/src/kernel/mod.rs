@@ -34,11 +34,11 @@ mod unavailable;
 #[cfg(target_os = "linux")]
 pub use dump::stay_on_cpu;
 #[cfg(target_os = "linux")]
-pub use host::Host;
+pub use host::{symbols, Host};
 #[cfg(target_os = "linux")]
 pub use load::{release, Loaded, Session};
 #[cfg(not(target_os = "linux"))]
-pub use unavailable::{release, stay_on_cpu, Host, Loaded, Session};
+pub use unavailable::{release, stay_on_cpu, symbols, Host, Loaded, Session};
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -1,6 +1,6 @@
 //! Stand-ins for systems without bpf().
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bpfassay_object::btf::Btf;
@@ -37,6 +37,10 @@ impl Host {
         match self.none {}
     }
 
+    pub fn symbols(&self) -> &BTreeMap<String, u64> {
+        match self.none {}
+    }
+
     pub fn possible_cpus(&self) -> u32 {
         match self.none {}
     }
@@ -44,6 +48,11 @@ impl Host {
     pub fn with_target<R>(&self, _use_it: impl FnOnce(&Target<'_>) -> R) -> R {
         match self.none {}
     }
+}
+
+/// No list here.
+pub fn symbols() -> BTreeMap<String, u64> {
+    BTreeMap::new()
 }
 
 /// Never built here.

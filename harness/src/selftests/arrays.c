@@ -129,12 +129,14 @@ int main(int argc, char **argv)
 		struct bpf_test *t = &tests[i];
 		int passes = 0, errors = 0;
 
-		fprintf(out, "test\t%d\t%u\t%d\t%u", (int)t->result, t->insn_processed, t->runs, t->retval);
+		fprintf(out, "test\t%d\t%u", (int)t->result, t->insn_processed);
 		text(t->descr);
 		text(t->errstr);
 		hex(t->data, sizeof(t->data));
 		fputc('\n', out);
 		do_test_single(t, false, &passes, &errors);
+		/* Generated tests say only now what they return. */
+		fprintf(out, "result\t%d\t%u\n", t->runs, t->retval);
 	}
 	return fclose(out) ? 1 : 0;
 }

@@ -74,6 +74,8 @@ struct Lines<'a> {
     /// Stand-in ids of kernel functions and attach targets, and their names.
     names: HashMap<i32, String>,
     load: Option<Vec<&'a str>>,
+    /// Number of runs and the result of the first.
+    result: (i32, u32),
     funcs: Vec<FuncInfo>,
 }
 
@@ -96,6 +98,7 @@ fn parse(text: &str, vmlinux: Option<&Arc<Btf>>) -> Result<Vec<ArrayTest>, Strin
             "btf" => drop(l.btfs.insert(field(0), field(1))),
             "kfunc" | "attach" => drop(l.names.insert(int(field(0))?, words(field(1))?)),
             "load" => l.load = Some(fields),
+            "result" => l.result = (int(field(0))?, int(field(1))?),
             "func" => l.funcs.push(FuncInfo { insn_off: int(field(0))?, type_id: int(field(1))? }),
             other => return Err(format!("a line of kind `{other}`")),
         }
@@ -109,8 +112,9 @@ impl Lines<'_> {
         let t = |i: usize| self.test.get(i).copied().unwrap_or_default();
         // UNDEF, ACCEPT, REJECT, VERBOSE_ACCEPT.
         let result: u32 = int(t(0))?;
-        let (processed, runs): (u32, i32) = (int(t(1))?, int(t(2))?);
-        let messages = words(t(5))?;
+        let processed: u32 = int(t(1))?;
+        let (runs, retval) = self.result;
+        let messages = words(t(3))?;
         let log_level = match (result, &self.load) {
             (3, _) => 2,
             (_, Some(load)) => int(load.get(3).copied().unwrap_or_default())?,
@@ -118,7 +122,7 @@ impl Lines<'_> {
         };
         Ok(ArrayTest {
             index,
-            description: words(t(4))?,
+            description: words(t(2))?,
             accepts: result == 1 || result == 3,
             messages: match result {
                 1 => Vec::new(),
@@ -126,8 +130,8 @@ impl Lines<'_> {
             },
             log_level,
             insn_processed: Some(processed).filter(|n| *n != 0),
-            retval: if runs == 0 || runs == 1 { Some(int(t(3))?) } else { None },
-            data: bytes(t(6))?,
+            retval: Some(retval).filter(|_| runs == 0 || runs == 1),
+            data: bytes(t(4))?,
             program: self.program(index, vmlinux),
         })
     }
@@ -287,7 +291,7 @@ mod tests {
     fn print(load: &str) -> String {
         let hex = |s: &str| s.bytes().map(|b| format!("{b:02x}")).collect::<String>();
         format!(
-            "test\t2\t0\t0\t0\t{}\t{}\t00\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\n",
+            "test\t2\t0\t{}\t{}\t00\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\nresult\t1\t7\n",
             hex("a name"),
             hex("first\tsecond"),
         )
@@ -302,6 +306,7 @@ mod tests {
         let [t] = tests.as_slice() else { panic!("{} tests", tests.len()) };
         assert_eq!((t.description.as_str(), t.accepts), ("a name", false));
         assert_eq!(t.messages, ["first", "second"]);
+        assert_eq!((t.retval, t.data.as_slice()), (Some(7), [0u8].as_slice()));
         let p = t.program.as_ref().expect("a program");
         assert!(p.flags.test_reg_invariants && !p.flags.test_rnd_hi32);
         assert_eq!(p.insns[0].imm, 0);

@@ -185,7 +185,7 @@ pub fn judge(
         j.messages.iter_mut().for_each(|m| m.ours = false);
     }
     j.insn_processed = expectation.insn_processed.map(|n| (n, out.insns));
-    let wants_run = options.run && expectation.skip.is_none() && j.ours == Some(true);
+    let wants_run = options.run && j.ours == Some(true) && has_test_run(program.prog_type);
     if let (true, Some(retval)) = (wants_run, expectation.retval) {
         j.run = Some(run(program, &expectation.data, retval));
     }
@@ -268,6 +268,30 @@ fn matches(patterns: &[Pattern], ours: &str, kernels: Option<&str>) -> Vec<Messa
         kernels: by_kernel.as_ref().and_then(|k| k.get(i).copied()),
     };
     patterns.iter().enumerate().map(one).collect()
+}
+
+/// Types that `BPF_PROG_TEST_RUN` runs; the tree's loaders pass over the others.
+fn has_test_run(t: ProgType) -> bool {
+    use ProgType::*;
+    matches!(
+        t,
+        SocketFilter
+            | SchedCls
+            | SchedAct
+            | Xdp
+            | CgroupSkb
+            | LwtIn
+            | LwtOut
+            | LwtXmit
+            | LwtSeg6local
+            | FlowDissector
+            | RawTracepoint
+            | Tracing
+            | StructOps
+            | SkLookup
+            | Syscall
+            | Netfilter
+    )
 }
 
 fn run(program: &Program, data: &[u8], expected: i32) -> Run {

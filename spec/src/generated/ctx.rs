@@ -348,7 +348,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
     CtxTable { name: "bpf_qdisc_is_valid_access", source: "net/sched/bpf_qdisc.c", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: false, whole: false, rules: &[
-        CtxRule { first: 16, last: 23, end: 24, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Hook(&["Qdisc_ops.enqueue"]))], act: Act::Allow { reg: Some(RegType::with(RegBase::BtfId, F(F::PTR_TRUSTED.0))), field: 0, btf: Some("sk_buff"), quirk: None } },
+        CtxRule { first: 16, last: 23, end: 24, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Hook(&["Qdisc_ops.enqueue"]))], act: Act::Allow { reg: Some(RegType::with(RegBase::BtfId, F(F::PTR_TRUSTED.0))), field: 0, btf: Some("bpf_sk_buff_ptr"), quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(28) },
     ] },
     CtxTable { name: "xdp_is_valid_access", source: "net/core/filter.c", layout: "xdp_md", min: 0, max: 24, aligned: true, whole: false, rules: &[

@@ -86,10 +86,11 @@ pub(super) fn check_struct_write(
 fn conntrack_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> Check<bool> {
     let btf = btf_of(env, reg.btf().unwrap_or(BtfObj::VMLINUX))?;
     let is_conn = matches!(btf.name(reg.btf_id()), "nf_conn" | "nf_conn___init");
-    if !env.kernel.config.has("NF_CONNTRACK") {
-        if is_conn {
-            return Err(Stop::unsupported("writes to struct nf_conn of a module"));
-        }
+    let config = &env.kernel.config;
+    let is_there = config.has("NF_CONNTRACK")
+        || env.config.modules.iter().any(|(name, _)| name == "nf_conntrack");
+    let has_mark = config.has("NF_CONNTRACK_MARK");
+    if !is_there {
         return Err(Errno::EACCES.into());
     }
     if !is_conn {
@@ -97,7 +98,7 @@ fn conntrack_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> Ch
         return Err(Errno::EACCES.into());
     }
     let Some((start, end)) =
-        member_range(&btf, "nf_conn", "mark").filter(|(s, _)| *s == off as u32)
+        member_range(&btf, "nf_conn", "mark").filter(|(s, _)| *s == off as u32 && has_mark)
     else {
         verbose!(env, "no write support to nf_conn at off {off}\n");
         return Err(Errno::EACCES.into());
@@ -143,7 +144,7 @@ fn struct_ops_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> C
             }
         }
         "bpf_dummy_ops" => dummy_write(env, &btf, &tname, off, size),
-        "Qdisc_ops" => Err(Stop::unsupported("writes of qdisc programs")),
+        "Qdisc_ops" => qdisc_write(env, &btf, &tname, off, size),
         _ => Ok(false),
     }
 }
@@ -172,6 +173,40 @@ fn tcp_ca_write(env: &mut Env<'_>, btf: &Btf, tname: &str, off: i32, size: i32) 
         verbose!(
             env,
             "write access at off {off} with size {size} beyond the member of tcp_sock ended at {end}\n"
+        );
+        return Err(Errno::EACCES.into());
+    }
+    Ok(true)
+}
+
+/// Queueing disciplines may write their own counters and the private part of a packet
+/// (`bpf_qdisc_btf_struct_access`).
+fn qdisc_write(env: &mut Env<'_>, btf: &Btf, tname: &str, off: i32, size: i32) -> Check<bool> {
+    let at = off as u32;
+    let exactly = |strukt, path| member_range(btf, strukt, path).filter(|(s, _)| *s == at);
+    let within = |range: Option<(u32, u32)>| range.filter(|(s, e)| (*s..*e).contains(&at));
+    let hit = match tname {
+        "sk_buff" => exactly("sk_buff", "tstamp").or_else(|| {
+            let (cb, _) = member_range(btf, "sk_buff", "cb")?;
+            let (start, end) = member_range(btf, "qdisc_skb_cb", "data")?;
+            within(Some((cb + start, cb + end)))
+        }),
+        "Qdisc" => exactly("Qdisc", "limit")
+            .or_else(|| exactly("Qdisc", "q.qlen"))
+            .or_else(|| within(member_range(btf, "Qdisc", "qstats"))),
+        _ => {
+            verbose!(env, "only read is supported\n");
+            return Err(Errno::EACCES.into());
+        }
+    };
+    let Some((_, end)) = hit else {
+        verbose!(env, "no write support to {tname} at off {off}\n");
+        return Err(Errno::EACCES.into());
+    };
+    if off.wrapping_add(size) as u32 > end {
+        verbose!(
+            env,
+            "write access at off {off} with size {size} beyond the member of {tname} ended at {end}\n"
         );
         return Err(Errno::EACCES.into());
     }

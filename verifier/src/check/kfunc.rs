@@ -79,6 +79,10 @@ pub fn add_kfunc_call(env: &mut Env<'_>, btf_id: i32, off: i16) -> Check {
         );
         return Err(Errno::EINVAL.into());
     };
+    if obj == BtfObj::VMLINUX && env.kernel.lacks_symbol(func.name()) {
+        verbose!(env, "cannot find address for kernel function {}\n", func.name());
+        return Err(Errno::EINVAL.into());
+    }
     if DEV_BOUND.contains(&func.name()) && !env.prog.flags.xdp_dev_bound_only {
         verbose!(env, "metadata kfuncs require device-bound program\n");
         return Err(Errno::EINVAL.into());

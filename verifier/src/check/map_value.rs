@@ -152,19 +152,15 @@ pub(super) fn access_map_value(
     Ok(())
 }
 
-/// Nobody can write the map any more, and its type has values at fixed addresses.
+/// Nobody can write the map any more, and its type has values at fixed addresses (an arena, which has them too,
+/// cannot be made read-only).
 fn is_known_contents(def: &MapDef) -> bool {
-    def.map_flags & MapDef::F_RDONLY_PROG != 0
-        && def.frozen
-        && matches!(def.map_type, MapType::Array | MapType::Arena)
+    def.map_flags & MapDef::F_RDONLY_PROG != 0 && def.frozen && def.map_type == MapType::Array
 }
 
 /// Value of a load from a frozen map (`bpf_map_direct_read`).
 fn direct_read(env: &Env<'_>, map: MapId, off: i32, size: Size, is_ldsx: bool) -> Check<u64> {
     let def = &env.map(map).def;
-    if def.map_type != MapType::Array {
-        return Err(Stop::unsupported("constant reads of an arena"));
-    }
     if def.max_entries != 1 {
         return Err(Errno::ENOTSUPP.into());
     }
