@@ -178,6 +178,10 @@ impl RegState {
 impl RegState {
     /// Exchanges what the five views know (`reg_bounds_sync`).
     pub fn sync(&mut self, f: Features) {
+        // Where every view says the same one value, there is nothing to exchange.
+        if self.is_exactly(self.var_off.value) {
+            return;
+        }
         self.learn_ranges_from_tnum(f);
         for _ in 0..3 {
             self.deduce_32(f);
@@ -331,6 +335,21 @@ impl RegState {
             || self.smin > self.smax
             || self.u32_min > self.u32_max
             || self.s32_min > self.s32_max
+    }
+
+    /// True if all views hold `v` and nothing else.
+    #[inline]
+    fn is_exactly(&self, v: u64) -> bool {
+        self.var_off.is_const()
+            && self.var_off.value == v
+            && self.umin == v
+            && self.umax == v
+            && self.smin == v as i64
+            && self.smax == v as i64
+            && self.u32_min == v as u32
+            && self.u32_max == v as u32
+            && self.s32_min == v as i32
+            && self.s32_max == v as i32
     }
 
     /// What the kernel's sanity check complains about, in its words (`reg_bounds_sanity_check`).

@@ -33,7 +33,7 @@ pub struct FuncState {
     pub in_exception_callback_fn: bool,
     pub callback_depth: u32,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
-    stack: Rc<Vec<StackSlot>>,
+    stack: Rc<[StackSlot]>,
 }
 
 impl FuncState {
@@ -49,7 +49,7 @@ impl FuncState {
             in_async_callback_fn: false,
             in_exception_callback_fn: false,
             callback_depth: 0,
-            stack: Rc::new(Vec::new()),
+            stack: Rc::from([]),
         }
     }
 
@@ -78,7 +78,7 @@ impl FuncState {
     /// All slots, writable; unshares them.
     #[inline]
     pub fn stack_mut(&mut self) -> &mut [StackSlot] {
-        Rc::<Vec<StackSlot>>::make_mut(&mut self.stack).as_mut_slice()
+        Rc::make_mut(&mut self.stack)
     }
 
     /// One slot, writable; unshares the stack.
@@ -91,14 +91,25 @@ impl FuncState {
     pub fn grow_stack(&mut self, bytes: i32) {
         let want = (bytes.max(0) as usize).div_ceil(8);
         if want > self.stack.len() {
-            Rc::make_mut(&mut self.stack).resize(want, StackSlot::EMPTY);
+            let more = want - self.stack.len();
+            let slots = self.stack.iter().copied();
+            self.stack = slots.chain(std::iter::repeat_n(StackSlot::EMPTY, more)).collect();
         }
     }
 
-    /// True if both frames share one stack allocation: equal without looking.
-    #[inline]
-    pub fn shares_stack_with(&self, o: &FuncState) -> bool {
-        Rc::ptr_eq(&self.stack, &o.stack)
+    /// Becomes a copy of `o`, in place.
+    fn copy_from(&mut self, o: &FuncState) {
+        self.regs = o.regs;
+        self.callsite = o.callsite;
+        self.frameno = o.frameno;
+        self.subprogno = o.subprogno;
+        self.async_entry_cnt = o.async_entry_cnt;
+        self.callback_ret_range = o.callback_ret_range;
+        self.in_callback_fn = o.in_callback_fn;
+        self.in_async_callback_fn = o.in_async_callback_fn;
+        self.in_exception_callback_fn = o.in_exception_callback_fn;
+        self.callback_depth = o.callback_depth;
+        self.stack = o.stack.clone();
     }
 }
 
@@ -145,10 +156,51 @@ pub const INSN_F_DST_REG_STACK: u16 = 1 << 10;
 /// `INSN_F_SRC_REG_STACK`.
 pub const INSN_F_SRC_REG_STACK: u16 = 1 << 11;
 
+/// Frames that nobody uses any more, to copy others into: a frame is too large for the quick lists of
+/// most allocators.  A copy of a state gets none of them.
+#[derive(Debug, Default)]
+struct Spare(Vec<Rc<FuncState>>);
+
+impl Clone for Spare {
+    fn clone(&self) -> Spare {
+        Spare::default()
+    }
+}
+
+impl Spare {
+    /// More than a path that ends gives back at once.
+    const MOST: usize = 64;
+
+    fn keep(&mut self, mut frame: Rc<FuncState>) {
+        if self.0.len() < Spare::MOST {
+            if let Some(unshared) = Rc::get_mut(&mut frame) {
+                unshared.stack = Rc::from([]);
+                self.0.push(frame);
+            }
+        }
+    }
+
+    /// The frame, writable; a shared one is replaced by a copy of its own.
+    fn unshare<'f>(&mut self, frame: &'f mut Rc<FuncState>) -> &'f mut FuncState {
+        if Rc::strong_count(frame) != 1 {
+            if let Some(mut own) = self.0.pop() {
+                if let Some(own) = Rc::get_mut(&mut own) {
+                    own.copy_from(frame);
+                }
+                *frame = own;
+            }
+        }
+        Rc::make_mut(frame)
+    }
+}
+
 /// State of the whole program at one instruction of one path.
 #[derive(Clone, Debug)]
 pub struct VerifierState {
-    frames: Vec<Rc<FuncState>>,
+    /// The frame of the main program, and those called from it, outermost first.
+    main: Rc<FuncState>,
+    callees: Vec<Rc<FuncState>>,
+    spare: Spare,
     pub parent: Option<StateId>,
     pub refs: Vec<RefState>,
     /// Paths from this state that are not done yet; of an explored state, when it was remembered.
@@ -175,7 +227,9 @@ pub struct VerifierState {
 impl VerifierState {
     pub fn new(main: FuncState) -> VerifierState {
         VerifierState {
-            frames: vec![Rc::new(main)],
+            main: Rc::new(main),
+            callees: Vec::new(),
+            spare: Spare::default(),
             parent: None,
             refs: Vec::new(),
             branches: 0,
@@ -201,59 +255,68 @@ impl VerifierState {
     /// Index of the innermost frame.
     #[inline]
     pub fn curframe(&self) -> u32 {
-        self.frames.len() as u32 - 1
+        self.callees.len() as u32
     }
 
     #[inline]
     pub fn frame_count(&self) -> usize {
-        self.frames.len()
+        self.callees.len() + 1
     }
 
     #[inline]
     pub fn frame(&self, i: u32) -> &FuncState {
-        &self.frames[i as usize]
+        match i {
+            0 => &self.main,
+            _ => &self.callees[i as usize - 1],
+        }
     }
 
     /// A frame, writable; unshares it.
     #[inline]
     pub fn frame_mut(&mut self, i: u32) -> &mut FuncState {
-        Rc::make_mut(&mut self.frames[i as usize])
+        let frame = match i {
+            0 => &mut self.main,
+            _ => &mut self.callees[i as usize - 1],
+        };
+        self.spare.unshare(frame)
     }
 
     /// The innermost frame.
     #[inline]
     pub fn cur(&self) -> &FuncState {
-        let last = self.frames.len() - 1;
-        &self.frames[last]
+        self.callees.last().unwrap_or(&self.main)
     }
 
     #[inline]
     pub fn cur_mut(&mut self) -> &mut FuncState {
-        let last = self.frames.len() - 1;
-        Rc::make_mut(&mut self.frames[last])
+        let frame = self.callees.last_mut().unwrap_or(&mut self.main);
+        self.spare.unshare(frame)
     }
 
     pub fn frames(&self) -> impl DoubleEndedIterator<Item = &FuncState> {
-        self.frames.iter().map(|f| &**f)
+        std::iter::once(&*self.main).chain(self.callees.iter().map(|f| &**f))
     }
 
     /// Enters a callee; the caller has checked [`MAX_CALL_FRAMES`].
     pub fn push_frame(&mut self, f: FuncState) {
-        self.frames.push(Rc::new(f));
+        self.callees.push(Rc::new(f));
     }
 
     /// Leaves the innermost frame and returns it.
     pub fn pop_frame(&mut self) -> Option<FuncState> {
-        if self.frames.len() < 2 {
-            return None;
-        }
-        self.frames.pop().map(|f| Rc::try_unwrap(f).unwrap_or_else(|shared| (*shared).clone()))
+        let left = self.callees.pop()?;
+        Some(Rc::try_unwrap(left).unwrap_or_else(|shared| (*shared).clone()))
     }
 
-    /// True if frame `i` is one allocation in both states: equal without looking.
-    #[inline]
-    pub fn shares_frame_with(&self, o: &VerifierState, i: u32) -> bool {
-        Rc::ptr_eq(&self.frames[i as usize], &o.frames[i as usize])
+    /// Takes over the frames of a state that is done with, for copies to come.
+    pub fn reuse(&mut self, mut done: VerifierState) {
+        if self.spare.0.is_empty() {
+            self.spare = done.spare;
+        }
+        self.spare.keep(done.main);
+        for frame in done.callees.drain(..) {
+            self.spare.keep(frame);
+        }
     }
 
     /// References of pointer kind held (`acquired_refs` counts every kind).
@@ -267,8 +330,9 @@ impl VerifierState {
     /// Unshares everything; use [`VerifierState::any_reg`] first where most states need no change.
     pub fn for_each_reg_mut(&mut self, mut f: impl FnMut(u32, &mut RegState)) {
         use super::stack::SlotType;
-        for (i, frame) in self.frames.iter_mut().enumerate() {
-            let frame = Rc::make_mut(frame);
+        let frames = std::iter::once(&mut self.main).chain(&mut self.callees);
+        for (i, frame) in frames.enumerate() {
+            let frame = self.spare.unshare(frame);
             for r in frame.regs.iter_mut() {
                 f(i as u32, r);
             }
@@ -290,15 +354,15 @@ impl VerifierState {
     ) {
         use super::stack::SlotType;
         let spilled = |s: &StackSlot| s.kind[7] == SlotType::Spill && matches(&s.spilled);
-        for frame in self.frames.iter_mut() {
+        for frame in std::iter::once(&mut self.main).chain(&mut self.callees) {
             let in_stack = frame.stack.iter().any(spilled);
             if !in_stack && !frame.regs.iter().any(&matches) {
                 continue;
             }
-            let frame = Rc::make_mut(frame);
+            let frame = self.spare.unshare(frame);
             frame.regs.iter_mut().filter(|r| matches(r)).for_each(&mut f);
             if in_stack {
-                let stack = Rc::<Vec<StackSlot>>::make_mut(&mut frame.stack);
+                let stack = Rc::make_mut(&mut frame.stack);
                 stack.iter_mut().filter(|s| spilled(s)).for_each(|s| f(&mut s.spilled));
             }
         }
@@ -317,7 +381,7 @@ impl VerifierState {
     /// True if any register or spilled register satisfies `p`, in the order of `for_each_reg_mut`.
     pub fn any_reg(&self, mut p: impl FnMut(u32, &RegState) -> bool) -> bool {
         use super::stack::SlotType;
-        self.frames.iter().enumerate().any(|(i, frame)| {
+        self.frames().enumerate().any(|(i, frame)| {
             frame.regs.iter().any(|r| p(i as u32, r))
                 || frame
                     .stack

@@ -232,7 +232,9 @@ impl Liveness {
         let Some(seen) = inst.must_write_set.get(rel).copied() else { return };
         for frame in 0..=inst.chain.curframe as usize {
             let mask = self.write_masks[frame];
-            if mask == 0 && !seen {
+            // Nothing was ever written here, or what is always written was written again.
+            let known = inst.frames[frame].get(rel).map_or(0, |m| m.must_write);
+            if mask == known && (mask == 0 || (seen && mask <= 0xffff_ffff)) {
                 continue;
             }
             let Some(m) = inst.masks_mut(frame, idx) else { continue };

@@ -357,6 +357,11 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
     }
     env.log.mark_not_message();
     while let Some(e) = next.and_then(|id| env.explore.states.get_mut(id)) {
+        // Once so, always so: what was forced before need not be looked through again.
+        if e.all_precise {
+            break;
+        }
+        e.all_precise = true;
         next = e.state.parent;
         for f in 0..=e.state.curframe() {
             let imprecise: Vec<usize> = (0..10)

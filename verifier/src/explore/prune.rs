@@ -152,7 +152,7 @@ fn is_infinite_loop(env: &mut Env<'_>, id: Candidate) -> bool {
 
 /// The rest of this path is known to be safe: marks that it needed flow into the current path.
 fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: bool) -> Check {
-    if let Some(e) = env.explore.states.in_bucket_mut(old) {
+    if let Some(e) = env.explore.states.past_mut(old) {
         e.hit_cnt += 1;
     }
     if env.aux(env.insn_idx).jmp_point {
@@ -172,7 +172,7 @@ fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: bool) -> 
 fn count_miss(env: &mut Env<'_>, insn_idx: u32, old: Candidate, add_new: bool) {
     let forced = env.aux(insn_idx).force_checkpoint;
     let unfinished = env.explore.states.branches(old.id) > 0;
-    let Some(e) = env.explore.states.in_bucket_mut(old) else { return };
+    let Some(e) = env.explore.states.past_mut(old) else { return };
     if add_new {
         e.miss_cnt += 1;
     }
@@ -193,9 +193,9 @@ fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     if env.bpf_capable {
         precision::mark_all_scalars_imprecise(&mut env.cur);
     }
-    let history = std::mem::take(&mut env.cur.history);
+    // The copy has the room it needs, the original keeps its own for what comes.
     let mut new = env.cur.clone();
-    new.history = history;
+    env.cur.history.clear();
     new.insn_idx = insn_idx;
     let dfs_depth = new.dfs_depth;
     let id = env.explore.states.insert(bucket, new);

@@ -11,20 +11,34 @@ use crate::stop::Check;
 #[derive(Debug)]
 pub struct Explored {
     pub state: VerifierState,
+    /// Every scalar in it and in its ancestors is precise, for good.
+    pub all_precise: bool,
     /// Evicted from its bucket, kept while states descend from it.
     pub in_free_list: bool,
 }
 
-/// An explored state in its bucket: how useful it was, and what often spares a look at the state itself.
-#[derive(Debug)]
+/// An explored state in its bucket.
+#[derive(Clone, Copy, Debug)]
 pub struct InBucket {
     pub id: StateId,
     pub insn_idx: u32,
     /// What is dead in it has been forgotten.
     pub cleaned: bool,
+}
+
+/// How useful an explored state was, and what often spares a look at it.
+#[derive(Debug, Default)]
+pub struct Past {
     pub miss_cnt: u32,
     pub hit_cnt: u32,
     difference: Option<Difference>,
+}
+
+/// Explored states, newest last, and the past of each.
+#[derive(Debug, Default)]
+struct Bucket {
+    states: Vec<InBucket>,
+    pasts: Vec<Past>,
 }
 
 /// An explored state and its place in its bucket.
@@ -42,7 +56,7 @@ pub struct StateTable {
     /// Paths from each state that are not done yet: asked far more often than the states themselves.
     branches: Vec<u32>,
     /// States by `(instruction ^ call site) % length`, newest last.
-    buckets: Vec<Vec<InBucket>>,
+    buckets: Vec<Bucket>,
     /// `explored_states_size`, `free_list_size`, `num_backedges`; they run on through global functions.
     pub explored_size: u32,
     pub free_list_size: u32,
@@ -54,8 +68,8 @@ impl StateTable {
     pub fn reset(&mut self, len: usize) {
         self.slots.clear();
         self.branches.clear();
-        self.buckets.iter_mut().for_each(Vec::clear);
-        self.buckets.resize_with(len, Vec::new);
+        self.buckets.clear();
+        self.buckets.resize_with(len, Bucket::default);
     }
 
     #[inline]
@@ -77,36 +91,31 @@ impl StateTable {
 
     #[inline]
     pub fn bucket(&self, bucket: usize) -> &[InBucket] {
-        self.buckets.get(bucket).map_or(&[], Vec::as_slice)
+        self.buckets.get(bucket).map_or(&[], |b| b.states.as_slice())
     }
 
     #[inline]
-    fn in_bucket(&self, c: Candidate) -> Option<&InBucket> {
-        self.buckets.get(c.bucket)?.get(c.at)
-    }
-
-    #[inline]
-    pub fn in_bucket_mut(&mut self, c: Candidate) -> Option<&mut InBucket> {
-        self.buckets.get_mut(c.bucket)?.get_mut(c.at)
+    pub fn past_mut(&mut self, c: Candidate) -> Option<&mut Past> {
+        self.buckets.get_mut(c.bucket)?.pasts.get_mut(c.at)
     }
 
     /// Where a state last differed from another.
     #[inline]
     pub fn difference(&self, c: Candidate) -> Option<&Difference> {
-        self.in_bucket(c)?.difference.as_ref()
+        self.buckets.get(c.bucket)?.pasts.get(c.at)?.difference.as_ref()
     }
 
     pub fn note_difference(&mut self, c: Candidate, found: Option<Difference>) {
-        if let Some(e) = self.in_bucket_mut(c) {
-            e.difference = found;
+        if let Some(past) = self.past_mut(c) {
+            past.difference = found;
         }
     }
 
     /// A state has been cleaned: what it held somewhere it may hold no more.
     pub fn note_cleaned(&mut self, c: Candidate) {
-        if let Some(e) = self.in_bucket_mut(c) {
+        self.note_difference(c, None);
+        if let Some(e) = self.buckets.get_mut(c.bucket).and_then(|b| b.states.get_mut(c.at)) {
             e.cleaned = true;
-            e.difference = None;
         }
     }
 
@@ -118,7 +127,9 @@ impl StateTable {
 
     /// Takes a state out of its bucket, without freeing it.
     pub fn unlink(&mut self, c: Candidate) {
-        if let Some(gone) = self.buckets.get_mut(c.bucket).map(|b| b.remove(c.at)) {
+        if let Some(b) = self.buckets.get_mut(c.bucket) {
+            b.pasts.remove(c.at);
+            let gone = b.states.remove(c.at);
             if let Some(e) = self.get_mut(gone.id) {
                 e.in_free_list = true;
             }
@@ -132,16 +143,14 @@ impl StateTable {
         let id = StateId(self.slots.len() as u32);
         let insn_idx = state.insn_idx;
         self.branches.push(state.branches);
-        self.slots.push(Some(Box::new(Explored { state, in_free_list: false })));
+        self.slots.push(Some(Box::new(Explored {
+            state,
+            all_precise: false,
+            in_free_list: false,
+        })));
         if let Some(b) = self.buckets.get_mut(bucket) {
-            b.push(InBucket {
-                id,
-                insn_idx,
-                cleaned: false,
-                miss_cnt: 0,
-                hit_cnt: 0,
-                difference: None,
-            });
+            b.states.push(InBucket { id, insn_idx, cleaned: false });
+            b.pasts.push(Past::default());
         }
         id
     }
@@ -162,11 +171,10 @@ impl StateTable {
         *n
     }
 
-    fn free(&mut self, id: StateId) {
-        if let Some(slot) = self.slots.get_mut(id.0 as usize) {
-            *slot = None;
-            self.free_list_size -= 1;
-        }
+    fn free(&mut self, id: StateId) -> Option<Box<Explored>> {
+        let slot = self.slots.get_mut(id.0 as usize)?;
+        self.free_list_size -= 1;
+        slot.take()
     }
 }
 
@@ -182,7 +190,9 @@ pub fn maybe_free(env: &mut Env<'_>, id: StateId) {
     let Some(e) = env.explore.states.get(id) else { return };
     let done = env.explore.states.branches(id) == 0;
     if e.in_free_list && done && !scc::incomplete_read_marks(env, &e.state) {
-        env.explore.states.free(id);
+        if let Some(gone) = env.explore.states.free(id) {
+            env.cur.reuse(gone.state);
+        }
     }
 }
 

@@ -78,7 +78,8 @@ fn last_pending<'e>(env: &'e mut Env<'_>) -> Check<&'e mut VerifierState> {
 /// Takes up the newest pending branch; false when none is left (`pop_stack`).
 pub fn pop_stack(env: &mut Env<'_>) -> bool {
     let Some(p) = env.explore.pending.pop() else { return false };
-    env.cur = p.state;
+    let done = std::mem::replace(&mut env.cur, p.state);
+    env.cur.reuse(done);
     if !env.log.level.is_level2() {
         env.log.reset_to(p.log_pos);
     }

@@ -60,8 +60,8 @@ pub fn check_alu_op(env: &mut Env<'_>) -> Check {
         }
         _ => check_binary(env, insn)?,
     }
-    let mut dst = *env.reg(insn.dst);
-    if dst.bounds_violation().is_some() {
+    if env.reg(insn.dst).bounds_violation().is_some() {
+        let mut dst = *env.reg(insn.dst);
         reg_bounds_sanity_check(env, &mut dst, "alu")?;
         *env.reg_mut(insn.dst) = dst;
     }
