@@ -120,8 +120,24 @@ impl Target {
         bpfassay_object::Opened::parse(bytes, name).map(|o| self.link(&o)).map_err(error)
     }
 
+    /// As [`Target::load`], with what the object says of its maps' slots.
+    pub fn load_object(
+        &self,
+        bytes: &[u8],
+        name: &str,
+    ) -> Result<bpfassay_object::Object, ObjectError> {
+        bpfassay_object::Opened::parse(bytes, name).map(|o| self.link_object(&o)).map_err(error)
+    }
+
     /// Links an opened object for this kernel.
     pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
+        let entries = self.link_object(opened).programs.into_iter();
+        entries
+            .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
+            .collect()
+    }
+
+    fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
         let kconfig = |option: &str| {
             let short = option.strip_prefix("CONFIG_").unwrap_or(option);
             match self.kconfig.get(short) {
@@ -141,10 +157,7 @@ impl Target {
             possible_cpus: self.possible_cpus,
             features: Default::default(),
         };
-        let entries = opened.link(&target).programs.into_iter();
-        entries
-            .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
-            .collect()
+        opened.link(&target)
     }
 }
 

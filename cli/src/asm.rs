@@ -10,6 +10,7 @@ use bpfassay_object::model::Program;
 use bpfassay_spec::helper::func_id;
 use clap::ValueEnum;
 
+use crate::classic;
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
 use crate::setup::{self, Entry, KernelArgs};
@@ -92,6 +93,9 @@ pub struct DisasmArgs {
     /// The file is bare instructions, eight bytes each, little-endian.
     #[arg(long)]
     raw: bool,
+    /// The file is a classic filter, as `tcpdump -dd` or `-ddd` prints it; its eBPF form is printed.
+    #[arg(long, conflicts_with = "raw")]
+    cbpf: bool,
 }
 
 pub fn run_disasm(args: DisasmArgs) -> Outcome {
@@ -103,6 +107,10 @@ fn disasm(args: &DisasmArgs) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::NotJudged, e))?;
     let mut out = String::new();
     let mut found = false;
+    if args.cbpf {
+        print_insns(&mut out, &classic::program(&args.file)?.insns, None);
+        return print(&out);
+    }
     for input in &inputs {
         let at = input.display();
         let bytes = read(input).map_err(|e| fail(Outcome::NotJudged, format!("{at}: {e}")))?;
@@ -128,6 +136,10 @@ fn disasm(args: &DisasmArgs) -> Result<Outcome, Outcome> {
     if !found {
         return Err(fail(Outcome::NotJudged, "no program found"));
     }
+    print(&out)
+}
+
+fn print(out: &str) -> Result<Outcome, Outcome> {
     match std::io::stdout().lock().write_all(out.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(fail(Outcome::NotJudged, e)),
         _ => Ok(Outcome::Ok),

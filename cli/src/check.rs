@@ -17,6 +17,7 @@ use clap::{ArgAction, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 
+use crate::classic;
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
 use crate::render::{self, Style};
@@ -25,8 +26,11 @@ use crate::setup::{self, KernelArgs};
 #[derive(clap::Args)]
 pub struct Args {
     /// Objects, folders of objects, or `-` for standard input.
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "cbpf", value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Classic filter, as `tcpdump -dd` or `-ddd` prints it: the classic rules, then its eBPF form.
+    #[arg(long, value_name = "FILE")]
+    cbpf: Option<PathBuf>,
     #[command(flatten)]
     kernel: KernelArgs,
     /// Judge only programs of this name; may be given more than once.
@@ -96,7 +100,7 @@ pub fn run(args: Args) -> Outcome {
 fn check(args: &Args) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
     let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
-    if inputs.is_empty() {
+    if inputs.is_empty() && args.cbpf.is_none() {
         return Err(fail(Outcome::NotJudged, "no BPF object found"));
     }
     if let Some(dir) = &args.log_dir {
@@ -109,8 +113,15 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let bar = progress(inputs.len() as u64, args.quiet);
-    let (objects, panicked) = pool.install(|| judge_all(&inputs, &target, &options, args, &bar));
+    let (mut objects, mut panicked) =
+        pool.install(|| judge_all(&inputs, &target, &options, args, &bar));
     bar.finish_and_clear();
+    if let Some(file) = &args.cbpf {
+        let (report, error) = judge_program(&classic::program(file)?, &target, &options);
+        panicked |= error.is_some();
+        let path = file.display().to_string();
+        objects.push(ObjectReport { path, error, programs: vec![report] });
+    }
 
     let summary = Summary::of(&objects);
     let report = CheckReport {

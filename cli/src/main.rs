@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 mod asm;
 mod check;
+mod classic;
 mod compare;
 mod diff_log;
 mod dump;

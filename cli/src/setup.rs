@@ -69,20 +69,31 @@ fn not_read(path: &Path, e: impl std::fmt::Display) -> Outcome {
     fail(Outcome::NotJudged, format!("{}: {e}", path.display()))
 }
 
+/// The linked program of this name, or the only one.
+pub fn choose_entry<'e>(
+    entries: &'e [bpfassay_object::Entry],
+    name: Option<&str>,
+) -> Result<&'e bpfassay_object::Entry, String> {
+    let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    let chosen = pick(&names, name)?;
+    entries.iter().find(|e| e.name == chosen).ok_or("no program".to_string())
+}
+
+fn pick<'n>(names: &[&'n str], wanted: Option<&str>) -> Result<&'n str, String> {
+    match (wanted, names) {
+        (Some(w), _) => names.iter().find(|n| **n == w).copied().ok_or(format!("no program `{w}`")),
+        (None, [only]) => Ok(only),
+        (None, []) => Err("no program".to_string()),
+        (None, several) => {
+            Err(format!("several programs, choose with --prog: {}", several.join(", ")))
+        }
+    }
+}
+
 /// The program of this name, or the only one.
 pub fn choose<'e>(entries: &'e [Entry], name: Option<&str>) -> Result<&'e Program, String> {
-    let entry = match name {
-        Some(name) => {
-            entries.iter().find(|e| e.name == name).ok_or(format!("no program `{name}`"))?
-        }
-        None => match entries {
-            [only] => only,
-            [] => return Err("no program".to_string()),
-            several => {
-                let names: Vec<_> = several.iter().map(|e| e.name.as_str()).collect();
-                return Err(format!("several programs, choose with --prog: {}", names.join(", ")));
-            }
-        },
-    };
+    let names: Vec<&str> = entries.iter().map(|e| e.name.as_str()).collect();
+    let chosen = pick(&names, name)?;
+    let entry = entries.iter().find(|e| e.name == chosen).ok_or("no program".to_string())?;
     entry.program.as_ref().map_err(|e| e.message.clone())
 }

@@ -16,5 +16,6 @@ pub mod raw;
 pub mod record;
 pub mod runtime;
 pub mod selftests;
+pub mod session;
 pub mod testrun;
 pub mod trust;

@@ -2,6 +2,7 @@
 //!
 //! The conventions of the public conformance suite, its helper 5 and call by
 //! register included.  Memory keeps what one run leaves for the next.
+#![allow(unsafe_code)]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,27 +13,41 @@ use crate::engine::{Input, Instance, Outcome};
 use crate::engines::code::Code;
 use crate::engines::interp::{NoTrace, Thread, Tracer};
 use crate::runtime::helpers::HelperSet;
-use crate::runtime::memory::{Access, Region, RegionKind};
+use crate::runtime::memory::{Access, Memory, Region, RegionKind};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
 
 /// Instructions of one run unless the caller says otherwise.
 pub const DEFAULT_FUEL: u64 = 100_000_000;
 
-/// A raw program under the checking interpreter.
+/// A raw program under either interpreter.
 pub struct RawInterp {
     code: Arc<Code>,
     pub fuel: u64,
+    is_unchecked: bool,
 }
 
 impl RawInterp {
     pub fn new(insns: &[RawInsn]) -> RawInterp {
-        RawInterp { code: Arc::new(Code::new(insns)), fuel: DEFAULT_FUEL }
+        RawInterp { code: Arc::new(Code::new(insns)), fuel: DEFAULT_FUEL, is_unchecked: false }
+    }
+
+    /// Under the interpreter that looks at no access.
+    ///
+    /// # Safety
+    /// Nobody minds what the program does to this process.
+    pub unsafe fn unchecked(insns: &[RawInsn]) -> RawInterp {
+        RawInterp { is_unchecked: true, ..RawInterp::new(insns) }
     }
 
     /// As [`Instance::run`], with every instruction shown to `tracer`.
     pub fn run_traced<T: Tracer>(&mut self, input: &Input, tracer: &mut T) -> Outcome {
-        let mut rt = Runtime::new(World::seeded(0), HelperSet::Conformance);
+        let mem = match self.is_unchecked {
+            // SAFETY: the promise of `unchecked`.
+            true => unsafe { Memory::native() },
+            false => Memory::default(),
+        };
+        let mut rt = Runtime::in_memory(mem, World::seeded(0), HelperSet::Conformance);
         let len = input.data.len() as u64;
         let region = Region::new(RegionKind::Input, Access::ReadWrite, input.data.clone());
         let memory = rt.mem.add(region);
@@ -40,10 +55,14 @@ impl RawInterp {
         let base = memory.filter(|_| len > 0).map_or(0, |id| rt.mem.addr(id, 0));
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
+        let mut thread = match self.is_unchecked {
+            // SAFETY: the promise of `unchecked`; the memory is native.
+            true => unsafe { Thread::unchecked(self.code.clone(), self.fuel, tracer) },
+            false => Thread::new(self.code.clone(), self.fuel, tracer),
+        };
         let start = Instant::now();
         for _ in 0..repeat {
             rt.start_run();
-            let mut thread = Thread::new(self.code.clone(), self.fuel, tracer);
             let result = thread.run(&mut rt, [base, len]);
             out.insns = thread.executed();
             match result {
@@ -62,7 +81,11 @@ impl RawInterp {
 
 impl Instance for RawInterp {
     fn engine(&self) -> &'static str {
-        "interp"
+        if self.is_unchecked {
+            "interp-unchecked"
+        } else {
+            "interp"
+        }
     }
 
     fn run(&mut self, input: &Input) -> Outcome {

@@ -74,7 +74,7 @@ impl Interp {
 
     /// As [`Interp::fill_slots`]; programs that are not trusted leave their slots empty.
     pub fn fill_trusted_slots(&mut self, slots: &[MapSlots], programs: &[Trusted<'_>]) {
-        fill(&mut self.rt, slots, |name| {
+        fill_map_slots(&mut self.rt, slots, |name| {
             programs.iter().find(|p| p.program().name == name).map(trusted_code)
         });
     }
@@ -186,7 +186,7 @@ pub fn make_runtime(mem: Memory, program: &Program, world: World) -> Result<Runt
 
 /// Fills map slots as the object says (see [`Interp::fill_slots`]).
 pub fn fill_slots(rt: &mut Runtime, object: &Object) {
-    fill(rt, &object.map_slots, |name| {
+    fill_map_slots(rt, &object.map_slots, |name| {
         let entry = object.programs.iter().find(|p| p.name == name)?;
         let program = entry.program.as_ref().ok()?;
         Some(Arc::new(Code::new(&program.insns)))
@@ -194,7 +194,11 @@ pub fn fill_slots(rt: &mut Runtime, object: &Object) {
 }
 
 /// Fills map slots; `program` gives the code of a name.
-fn fill(rt: &mut Runtime, slots: &[MapSlots], program: impl Fn(&str) -> Option<Arc<Code>>) {
+pub fn fill_map_slots(
+    rt: &mut Runtime,
+    slots: &[MapSlots],
+    program: impl Fn(&str) -> Option<Arc<Code>>,
+) {
     let mut codes: HashMap<&str, Option<Arc<Code>>> = HashMap::new();
     for (map, slots) in slots.iter().enumerate() {
         let Some(map) = rt.maps.get_mut(map) else { continue };

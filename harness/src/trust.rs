@@ -9,7 +9,10 @@ use std::fmt;
 
 use bpfassay_jit::Access;
 use bpfassay_object::model::Program;
+use bpfassay_object::Slot;
 use bpfassay_verifier::{verify, Config, Verdict};
+
+use crate::testrun::MapSlots;
 
 /// A program the verifier accepted, with what it found out about its accesses.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub enum Distrust {
     Rejected { errno: i32, message: String },
     /// The verifier cannot judge it.
     Unsupported(String),
+    /// Nobody asked the verifier.
+    NotAsked,
     /// Accepted only because the kernel's verifier errs, and ours with it.
     Quirk(&'static str),
 }
@@ -36,6 +41,7 @@ impl fmt::Display for Distrust {
                 write!(f, "the verifier rejects it with errno {errno}: {message}")
             }
             Distrust::Unsupported(what) => write!(f, "the verifier cannot judge it: {what}"),
+            Distrust::NotAsked => f.write_str("the program is not verified"),
             Distrust::Quirk(name) => write!(f, "accepted through the kernel quirk {name}"),
         }
     }
@@ -67,6 +73,7 @@ impl<'p> Trusted<'p> {
         Trusted { program, access: Vec::new() }
     }
 
+    /// The program as handed in.
     pub fn program(&self) -> &'p Program {
         self.program
     }
@@ -75,4 +82,26 @@ impl<'p> Trusted<'p> {
     pub fn access(&self) -> &[Access] {
         &self.access
     }
+}
+
+/// The verifier's word on a program and on all that its tail calls may reach.
+pub fn verify_all<'p>(
+    program: &'p Program,
+    others: &[&'p Program],
+    slots: &[MapSlots],
+    config: &Config<'_>,
+) -> Result<Vec<Trusted<'p>>, Distrust> {
+    let mut all = vec![Trusted::verify(program, config)?];
+    let names = slots.iter().flatten().filter_map(|(_, slot)| match slot {
+        Slot::Program(name) => Some(name),
+        Slot::Map(_) => None,
+    });
+    for name in names {
+        let target = others.iter().find(|p| p.name == *name);
+        let is_new = |t: &&&Program| !all.iter().any(|a| std::ptr::eq(a.program(), **t));
+        if let Some(target) = target.filter(is_new) {
+            all.push(Trusted::verify(target, config)?);
+        }
+    }
+    Ok(all)
 }

@@ -14,6 +14,8 @@ pub struct Kernel {
     loaded: Loaded,
     /// Types that run once, whatever is asked for, and refuse to be asked.
     runs_once: bool,
+    /// The context comes back.
+    shows_ctx: bool,
 }
 
 /// Why the kernel does not run it.
@@ -35,7 +37,8 @@ impl Kernel {
                     program.prog_type,
                     ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable
                 );
-                Ok(Kernel { loaded, runs_once })
+                let shows_ctx = !runs_once || program.prog_type == ProgType::Syscall;
+                Ok(Kernel { loaded, runs_once, shows_ctx })
             }
             _ => Err(LoadError::Rejected(outcome.errno.unwrap_or(0))),
         }
@@ -43,6 +46,18 @@ impl Kernel {
 }
 
 impl Kernel {
+    /// Puts an element into the map with this index; the error is an errno.  What the program
+    /// does not name was not created and needs no element.
+    pub fn update(
+        &mut self,
+        map: usize,
+        def: &MapDef,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), i32> {
+        self.loaded.map_update(map, def, key, value)
+    }
+
     /// See [`Loaded::elements`].
     pub fn elements(
         &self,
@@ -68,11 +83,18 @@ impl Instance for Kernel {
             takes_ctx_out: !self.runs_once,
             ..TestRun::default()
         };
-        match self.loaded.test_run(&run) {
+        let mut result = self.loaded.test_run(&run);
+        for _ in 1..input.repeat {
+            if !self.runs_once || result.is_err() {
+                break;
+            }
+            result = self.loaded.test_run(&run);
+        }
+        match result {
             Ok(r) => Outcome {
                 r0: u64::from(r.retval),
                 data_out: (!input.data.is_empty()).then_some(r.data_out),
-                ctx_out: (!input.ctx.is_empty()).then_some(r.ctx_out),
+                ctx_out: (!input.ctx.is_empty() && self.shows_ctx).then_some(r.ctx_out),
                 duration: r.duration,
                 ..Outcome::default()
             },

@@ -51,6 +51,30 @@ impl Loaded {
     }
 }
 
+impl Loaded {
+    /// Puts an element into the map with this index, for every CPU where each has its own; the error is an errno.
+    pub fn map_update(
+        &self,
+        index: usize,
+        def: &MapDef,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), i32> {
+        use MapType::*;
+        let Some(map) = self.maps.get(&index) else { return Ok(()) };
+        let is_percpu = matches!(def.map_type, PercpuArray | PercpuHash | LruPercpuHash);
+        let mut all = value.to_vec();
+        all.resize(def.value_size as usize, 0);
+        if is_percpu {
+            all.resize(all.len().next_multiple_of(8), 0);
+            all = all.repeat(sys::possible_cpus() as usize);
+        }
+        let mut own_key = key.to_vec();
+        own_key.resize(def.key_size as usize, 0);
+        sys::map_update(map.fd.as_raw_fd() as u32, &own_key, &all, 0)
+    }
+}
+
 /// Keeps the calling thread on its CPU and gives its number.
 pub fn stay_on_cpu() -> Result<u32, KernelError> {
     sys::stay_on_cpu().map_err(|errno| KernelError::Call { what: "sched_setaffinity", errno })

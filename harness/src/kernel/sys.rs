@@ -177,7 +177,7 @@ pub fn test_run(
     attr: &mut attr::TestRunAttr,
     data_in: &[u8],
     data_out: &mut [u8],
-    ctx_in: &[u8],
+    ctx_in: &mut [u8],
     ctx_out: &mut [u8],
 ) -> Result<(), i32> {
     let ptr = |s: &[u8]| if s.is_empty() { 0 } else { s.as_ptr() as u64 };
@@ -185,7 +185,7 @@ pub fn test_run(
     attr.data_size_in = data_in.len() as u32;
     attr.data_out = if data_out.is_empty() { 0 } else { data_out.as_mut_ptr() as u64 };
     attr.data_size_out = data_out.len() as u32;
-    attr.ctx_in = ptr(ctx_in);
+    attr.ctx_in = if ctx_in.is_empty() { 0 } else { ctx_in.as_mut_ptr() as u64 };
     attr.ctx_size_in = ctx_in.len() as u32;
     attr.ctx_out = if ctx_out.is_empty() { 0 } else { ctx_out.as_mut_ptr() as u64 };
     attr.ctx_size_out = ctx_out.len() as u32;

@@ -17,10 +17,15 @@ impl Loaded {
             cpu: input.cpu,
             ..Default::default()
         };
-        sys::test_run(&mut a, input.data, &mut data_out, input.ctx, &mut ctx_out)
+        let mut ctx = input.ctx.to_vec();
+        sys::test_run(&mut a, input.data, &mut data_out, &mut ctx, &mut ctx_out)
             .map_err(|errno| KernelError::Call { what: "BPF_PROG_TEST_RUN", errno })?;
         data_out.truncate(a.data_size_out as usize);
         ctx_out.truncate(a.ctx_size_out as usize);
+        if !input.takes_ctx_out {
+            // Syscall programs get theirs back where it was.
+            ctx_out = ctx;
+        }
         Ok(TestRunResult {
             retval: a.retval,
             duration: Duration::from_nanos(u64::from(a.duration)),

@@ -64,6 +64,16 @@ impl Loaded {
         match *self {}
     }
 
+    pub fn map_update(
+        &self,
+        _index: usize,
+        _def: &MapDef,
+        _key: &[u8],
+        _value: &[u8],
+    ) -> Result<(), i32> {
+        match *self {}
+    }
+
     pub fn elements(
         &self,
         _index: usize,

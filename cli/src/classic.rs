@@ -1,0 +1,41 @@
+//! Classic filters (`--cbpf`) as programs: what `run`, `check` and `disasm` take them for.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bpfassay_isa::classic;
+use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_spec::ProgType;
+
+use crate::exit::{fail, Outcome};
+
+/// The eBPF form of a classic filter, as a program that sees frames from their link header on.
+pub fn program(file: &Path) -> Result<Program, Outcome> {
+    let wrong =
+        |e: &dyn std::fmt::Display| fail(Outcome::NotJudged, format!("{}: {e}", file.display()));
+    let bytes = fs::read(file).map_err(|e| wrong(&e))?;
+    let filter = classic::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| wrong(&e))?;
+    let checked = classic::check(&filter)
+        .map_err(|e| fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display())))?;
+    let insns = classic::translate(&checked).map_err(|e| wrong(&e))?;
+    Ok(Program {
+        name: "classic".into(),
+        section: String::new(),
+        prog_type: ProgType::SchedCls,
+        expected_attach_type: None,
+        attach_target: None,
+        insns,
+        license: "GPL".into(),
+        maps: Arc::new(Vec::new()),
+        btf: None,
+        btfs: vec![KernelBtfRef::Vmlinux],
+        func_info: Vec::new(),
+        line_info: Vec::new(),
+        flags: ProgFlags::default(),
+        kern_version: 0,
+        subprogs: Vec::new(),
+        notes: Vec::new(),
+        missing: Vec::new(),
+    })
+}
