@@ -21,7 +21,7 @@ use bpfassay_harness::testrun::Interp;
 use bpfassay_isa::asm::{assemble, Resolve};
 use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
 use bpfassay_spec::helper::func_id;
-use bpfassay_spec::{MapType, ProgType};
+use bpfassay_spec::{AttachType, MapType, ProgType};
 
 struct Helpers;
 
@@ -95,7 +95,7 @@ fn case(text: &str) -> Case {
         name: "run".into(),
         section: String::new(),
         prog_type: ProgType::from_name(all("type")[0]).unwrap(),
-        expected_attach_type: None,
+        expected_attach_type: (all("type")[0] == "sk_lookup").then_some(AttachType::SkLookup),
         attach_target: None,
         insns: assemble(asm, &Helpers).unwrap(),
         license: "GPL".into(),
