@@ -187,7 +187,7 @@ pub fn judge(
     j.insn_processed = expectation.insn_processed.map(|n| (n, out.insns));
     let wants_run = options.run && j.ours == Some(true) && has_test_run(program.prog_type);
     if let (true, Some(retval)) = (wants_run, expectation.retval) {
-        j.run = Some(run(program, &expectation.data, retval));
+        j.run = Some(run(program, config, &expectation.data, retval));
     }
     out.judged
 }
@@ -294,8 +294,10 @@ fn has_test_run(t: ProgType) -> bool {
     )
 }
 
-fn run(program: &Program, data: &[u8], expected: i32) -> Run {
-    let mut engine = match Interp::load(program, World::seeded(1)) {
+fn run(program: &Program, config: &Config<'_>, data: &[u8], expected: i32) -> Run {
+    let mut world = World::seeded(1);
+    (world.kernel.vmlinux, world.kernel.modules) = (config.vmlinux.clone(), config.modules.clone());
+    let mut engine = match Interp::load(program, world) {
         Ok(engine) => engine,
         Err(e) => return Run::NotModelled(format!("{e:?}")),
     };
