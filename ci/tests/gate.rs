@@ -264,7 +264,7 @@ fn a_baseline_tells_news_from_known() {
         newly.iter().map(|f| f.id.as_deref()).collect::<Vec<_>>(),
         [Some("shapes.o:p_byte")]
     );
-    assert_eq!(newly[0].help.as_deref(), Some("accepted in the baseline of 2026-11-20"));
+    assert_eq!(newly[0].since.as_deref(), Some("accepted in the baseline of 2026-11-20"));
     assert_eq!(of(&news, K::NewlyAccepted).len(), 1);
     assert_eq!((news.verdict, news.exit_code), (GateVerdict::Fail, 1));
     let status = news.baseline.as_ref().expect("a status");

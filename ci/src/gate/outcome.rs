@@ -229,6 +229,8 @@ pub struct Finding {
     pub on: Vec<JudgedFor>,
     /// One line: what is wrong.
     pub message: String,
+    /// What the baseline says of the program, for new rejections: `accepted in the baseline of 2026-11-20`.
+    pub since: Option<String>,
     /// One line: what can be done; null where the message says all.
     pub help: Option<String>,
     /// Stable code of the kernel's message, for rejections.

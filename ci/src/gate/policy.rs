@@ -32,6 +32,7 @@ pub fn finding(kind: K, severity: Severity, message: impl Into<String>) -> Findi
         section: None,
         on: Vec::new(),
         message: message.into(),
+        since: None,
         help: None,
         code: None,
         kernel_words: Vec::new(),
@@ -97,7 +98,7 @@ impl Rules<'_> {
             (VerdictWord::Rejected, Some((baseline, row))) => {
                 let mut f = rejection(K::NewlyRejected, Severity::Error, r);
                 let day = baseline.taken.as_deref().unwrap_or("today");
-                f.help = Some(match row {
+                f.since = Some(match row {
                     Some(row) => format!("{} in the baseline of {day}", row.verdict.as_str()),
                     None => format!("not in the baseline of {day}"),
                 });

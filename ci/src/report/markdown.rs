@@ -42,6 +42,9 @@ fn findings(out: &mut String, open: &[&Finding], report: &GateReport, places: &P
         if let Some(on) = on(f, report) {
             let _ = write!(what, "<br>on {}", text(&on));
         }
+        if let Some(since) = &f.since {
+            let _ = write!(what, "<br>{}", text(since));
+        }
         if let Some(h) = help(f) {
             let _ = write!(what, "<br>*{}*", text(h));
         }

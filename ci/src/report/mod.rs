@@ -140,15 +140,19 @@ fn on(f: &Finding, report: &GateReport) -> Option<String> {
     Some(f.on.iter().map(on_one).collect::<Vec<_>>().join(", "))
 }
 
-/// `program `x` (section tc)`, or the object.
+/// `program `x` (section tc) in x.o, accepted in the baseline of 2026-11-20`, or the object.
 fn subject(f: &Finding) -> Option<String> {
-    match (&f.program, &f.section, &f.object) {
-        (Some(p), Some(s), Some(o)) => Some(format!("program `{p}` (section {s}) in {o}")),
-        (Some(p), None, Some(o)) => Some(format!("program `{p}` in {o}")),
-        (Some(p), _, None) => Some(format!("program `{p}`")),
-        (None, _, Some(o)) => Some(o.clone()),
-        (None, _, None) => None,
-    }
+    let what = match (&f.program, &f.section, &f.object) {
+        (Some(p), Some(s), Some(o)) => format!("program `{p}` (section {s}) in {o}"),
+        (Some(p), None, Some(o)) => format!("program `{p}` in {o}"),
+        (Some(p), _, None) => format!("program `{p}`"),
+        (None, _, Some(o)) => o.clone(),
+        (None, _, None) => return None,
+    };
+    Some(match &f.since {
+        Some(since) => format!("{what}, {since}"),
+        None => what,
+    })
 }
 
 /// One line for the whole: `FAIL: 2 errors, 1 warning; 30 programs in 12 objects: …`.

@@ -22,6 +22,7 @@ fn finding(kind: FindingKind, severity: Severity, message: &str) -> Finding {
         section: Some("tc".into()),
         on: vec![JudgedFor { kernel: "6.18".into(), variant: None }],
         message: message.into(),
+        since: None,
         help: None,
         code: None,
         kernel_words: vec!["first".into(), message.into()],
@@ -42,7 +43,7 @@ fn finding(kind: FindingKind, severity: Severity, message: &str) -> Finding {
 }
 
 fn report() -> GateReport {
-    let used = Used { used: 310_000, limit: 1_000_000 };
+    let used = Used { used: 310_000, limit: 1_000_000, budget: None };
     let source = Source { file: "src/a b.c".into(), line: 9, text: "for (;;)".into(), column: 1 };
     let mut rejected = finding(FindingKind::NewlyRejected, Severity::Error, NASTY);
     rejected.code = Some("register-maybe-null".into());
@@ -64,7 +65,7 @@ fn report() -> GateReport {
         status,
         headroom: Headroom {
             insns: used,
-            stack: Used { used: 64, limit: 512 },
+            stack: Used { used: 64, limit: 512, budget: None },
             lines: vec![LineCost { source: source.clone(), insns_processed: 200_000 }],
             branches: Vec::new(),
         },

@@ -128,12 +128,13 @@ fn headroom(out: &mut String, report: &GateReport, places: &Places) {
         let (insns, stack) = (r.headroom.insns, r.headroom.stack);
         let _ = writeln!(
             out,
-            "  {:width$}  {:>5.1} %  {:>7}   stack {:>3.0} %  {:>3}",
+            "  {:width$}  {:>5.1} %  {:>7}   stack {:>3.0} %  {:>3}{}",
             r.id,
             insns.percent(),
             insns.used,
             stack.percent(),
-            stack.used
+            stack.used,
+            of_budget(insns.percent_of_budget(), stack.percent_of_budget())
         );
     }
     // Where it goes is worth a word only where much goes.
@@ -147,6 +148,12 @@ fn headroom(out: &mut String, report: &GateReport, places: &Places) {
         }
     }
     out.push('\n');
+}
+
+/// The larger share of a budget, if the program has one.
+fn of_budget(insns: Option<f64>, stack: Option<f64>) -> String {
+    let most = [insns, stack].into_iter().flatten().reduce(f64::max);
+    most.map_or(String::new(), |share| format!("   {share:.0} % of the budget"))
 }
 
 fn baseline(out: &mut String, report: &GateReport) {
