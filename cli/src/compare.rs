@@ -36,6 +36,10 @@ pub struct Args {
     /// Time both, one program at a time.
     #[arg(long)]
     time: bool,
+    /// Print the most memory this process held while judging a program, one program at a time; the types of the
+    /// kernel and what earlier programs left are in it.
+    #[arg(long)]
+    memory: bool,
     /// Largest kernel log compared, MiB; 0 compares verdicts, messages and counters only.
     #[arg(long, value_name = "MIB", default_value_t = 16)]
     max_log: usize,
@@ -71,7 +75,7 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
             .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", dir.display())))?;
     }
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(if args.time { 1 } else { args.jobs })
+        .num_threads(if args.time || args.memory { 1 } else { args.jobs })
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let unreadable = Mutex::new(Vec::new());
@@ -147,6 +151,7 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
                 log_level: args.log_level,
                 max_log: args.max_log << 20,
                 time: args.time,
+                memory: args.memory,
             };
             let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 compare(p, &config, &mut session, options).map_err(|e| e.to_string())
@@ -273,6 +278,9 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
     if args.max_log != 0 {
         of("logs equal", logs.count());
     }
+    if args.memory {
+        print_memory(&compared);
+    }
     if args.time {
         print_times(&compared);
     }
@@ -290,6 +298,15 @@ fn print_difference(r: &Row, c: &Comparison) {
         println!("    kernel  {}", d.kernels.as_deref().unwrap_or("<end>"));
     } else if !c.stats_equal() {
         println!("    stats ours {:?}\n    kernel {:?}", c.our_stats, c.kernel_stats);
+    }
+}
+
+fn print_memory(compared: &[(&Row, &Comparison)]) {
+    let mut peaks: Vec<_> =
+        compared.iter().filter_map(|(r, c)| c.our_peak.map(|p| (p, r))).collect();
+    peaks.sort_by_key(|(p, _)| std::cmp::Reverse(*p));
+    for (peak, r) in peaks.iter().take(10) {
+        println!("  {:7} MiB  {} {}", peak >> 20, r.object, r.program);
     }
 }
 

@@ -239,7 +239,7 @@ fn main() {
         caps: Capabilities::ALL,
     };
     let mut session = Session::new();
-    let options = CompareOptions { log_level: 6, max_log: 1 << 24, time: false };
+    let options = CompareOptions { log_level: 6, max_log: 1 << 24, time: false, memory: false };
     let without_btf = Config { vmlinux: None, log_level: LogLevel(6), ..config.clone() };
     let (mut seen, mut recorded) = (BTreeSet::new(), String::new());
     let (mut same, mut different, mut unsupported, mut accepted) = (0, 0, 0, 0);

@@ -79,7 +79,7 @@ fn main() {
         return replay(dir.as_ref(), &config).expect("a readable folder");
     }
     let mut session = Session::new();
-    let options = CompareOptions { log_level: 6, max_log: 1 << 24, time: false };
+    let options = CompareOptions { log_level: 6, max_log: 1 << 24, time: false, memory: false };
     let (mut same, mut different, mut unsupported, mut accepted) = (0, 0, 0, 0);
     for seed in first..first + count {
         let p = program(seed, shape);

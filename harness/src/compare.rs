@@ -8,6 +8,7 @@ use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Verdict};
 
 use crate::kernel::{self, KernelError, LoadOptions, LoadOutcome, Session};
+use crate::peak;
 
 /// How verdicts relate; the order is from best to worst.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -74,6 +75,8 @@ pub struct Comparison {
     pub our_log: String,
     pub kernel_log: String,
     pub our_time: Duration,
+    /// Most memory resident while we judged, bytes; where asked for and known.
+    pub our_peak: Option<u64>,
     /// `verification time` of a quiet load.
     pub kernel_time: Option<Duration>,
 }
@@ -103,6 +106,8 @@ pub struct CompareOptions {
     pub max_log: usize,
     /// Time both on a quiet run as well.
     pub time: bool,
+    /// Measure the process's peak memory while we judge; of use only where one program is judged at a time.
+    pub memory: bool,
 }
 
 /// Judges `program` with both and compares the answers.
@@ -124,7 +129,11 @@ pub fn compare(
     let logs_compared = options.max_log != 0 && theirs.log_level == options.log_level;
     let our_level = LogLevel(theirs.log_level);
     let config = Config { log_level: our_level, log_limit: 0, ..config.clone() };
+    if options.memory {
+        peak::reset();
+    }
     let ours = verify(program, &config);
+    let our_peak = if options.memory { peak::resident() } else { None };
     let (our_time, kernel_time) =
         if options.time { times(program, &config, session)? } else { (Duration::ZERO, None) };
     let rejected = theirs.verdict == kernel::Verdict::Rejected;
@@ -158,6 +167,7 @@ pub fn compare(
         our_log: ours.log,
         kernel_log: theirs.log,
         our_time,
+        our_peak,
         kernel_time,
     })
 }

@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod native;
 pub mod oracle;
 pub mod pcap;
+pub mod peak;
 pub mod probe;
 pub mod profile;
 pub mod raw;

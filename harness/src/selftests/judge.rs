@@ -155,7 +155,12 @@ pub fn judge(
     let level = expectation.levels[1].max(1) | LOG_STATS;
     let not_asked = Err("not asked".to_string());
     let asked = session.map_or(not_asked, |s| {
-        let what = CompareOptions { log_level: level, max_log: options.max_log, time: false };
+        let what = CompareOptions {
+            log_level: level,
+            max_log: options.max_log,
+            time: false,
+            memory: false,
+        };
         compare(program, config, s, what).map_err(|e| e.to_string())
     });
     let mut out = match &asked {
