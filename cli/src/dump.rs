@@ -1,15 +1,17 @@
-//! `bpfassay dump cfg`: the control-flow graph of a program as DOT.
+//! `bpfassay dump`: the control-flow graph of a program as DOT, its machine code as text.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
 use bpfassay_isa::RawInsn;
+use bpfassay_object::model::Program;
 use bpfassay_verifier::cfg::blocks::{blocks, Block};
 use clap::Subcommand;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::Input;
+use crate::jited::{self, ProcessorName};
 use crate::setup::{self, KernelArgs};
 
 #[derive(clap::Args)]
@@ -22,6 +24,16 @@ pub struct Args {
 enum What {
     /// The control-flow graph in the DOT language, a cluster per subprogram.
     Cfg(CfgArgs),
+    /// The code of a JIT with BPF and source lines beside it; emitted here for either processor.
+    Jited(JitedArgs),
+}
+
+#[derive(clap::Args)]
+struct JitedArgs {
+    #[command(flatten)]
+    program: CfgArgs,
+    #[arg(long, value_enum)]
+    engine: ProcessorName,
 }
 
 #[derive(clap::Args)]
@@ -37,11 +49,24 @@ struct CfgArgs {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let What::Cfg(args) = args.what;
-    dump_cfg(&args).unwrap_or_else(|o| o)
+    let text = match &args.what {
+        What::Cfg(args) => with_program(args, |p| Ok(graph(p))),
+        What::Jited(args) => with_program(&args.program, |p| jited::listing(p, args.engine)),
+    };
+    text.and_then(|t| print(&t)).unwrap_or_else(|o| o)
 }
 
-fn dump_cfg(args: &CfgArgs) -> Result<Outcome, Outcome> {
+fn print(text: &str) -> Result<Outcome, Outcome> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(fail(Outcome::NotJudged, e)),
+        _ => Ok(Outcome::Ok),
+    }
+}
+
+fn with_program(
+    args: &CfgArgs,
+    show: impl FnOnce(&Program) -> Result<String, String>,
+) -> Result<String, Outcome> {
     let target = setup::target(&args.kernel)?;
     let input = if args.object.as_os_str() == "-" {
         Input::Stdin
@@ -55,6 +80,10 @@ fn dump_cfg(args: &CfgArgs) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
     let program = setup::choose(&entries, args.prog.as_deref())
         .map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))?;
+    show(program).map_err(|why| fail(Outcome::NotJudged, format!("{at}: {why}")))
+}
+
+fn graph(program: &Program) -> String {
     let mut out =
         format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
     for (i, s) in program.subprogs.iter().enumerate() {
@@ -71,10 +100,7 @@ fn dump_cfg(args: &CfgArgs) -> Result<Outcome, Outcome> {
         }
     }
     out.push_str("}\n");
-    match std::io::stdout().lock().write_all(out.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(fail(Outcome::NotJudged, e)),
-        _ => Ok(Outcome::Ok),
-    }
+    out
 }
 
 fn node(out: &mut String, insns: &[RawInsn], block: &Block) {

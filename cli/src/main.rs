@@ -14,6 +14,7 @@ mod exit;
 mod explain;
 mod gate;
 mod inputs;
+mod jited;
 mod record;
 mod render;
 mod run;
@@ -44,7 +45,7 @@ enum Command {
     Disasm(asm::DisasmArgs),
     /// Run a program on an input and print what it returns.
     Run(run::Args),
-    /// Print what is known of a program: its control-flow graph.
+    /// Print what is known of a program: its control-flow graph, its machine code.
     Dump(dump::Args),
     /// Judge the test programs of a kernel tree beside their annotations and the running kernel.
     Selftests(selftests::Args),

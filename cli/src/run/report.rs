@@ -31,6 +31,7 @@ pub fn print(
             }
             println!("{doc}");
         }
+        Format::Answer => println!("{}", json!(answers.first())),
         Format::Text => {
             for run in runs() {
                 print_run(run, program, args);
@@ -108,6 +109,7 @@ pub fn histogram(
                 json!({"packets": packets, "retvals": first, "engines": engines, "agree": agree});
             println!("{doc}");
         }
+        Format::Answer => println!("{}", json!(answers.first())),
         Format::Text => {
             println!("{packets} packets");
             for (engine, counts) in &counts {

@@ -4,6 +4,7 @@
 //! What is compiled here is trusted as far as the verifier trusts it; everything
 //! else belongs into a process of its own.
 
+pub mod emit;
 pub mod exec;
 pub mod fault;
 pub mod machine;

@@ -1,0 +1,111 @@
+//! `bpfassay dump jited`: the machine code of a program, BPF and source lines beside it.
+
+use std::fmt::Write as _;
+
+use bpfassay_harness::native::emit::{emit, Processor};
+use bpfassay_object::model::Program;
+use clap::ValueEnum;
+use iced_x86::Formatter as _;
+use yaxpeax_arch::{Decoder as _, U8Reader};
+
+/// Whose code.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProcessorName {
+    X86,
+    Arm64,
+}
+
+/// One machine instruction: offset, bytes, text.
+struct Line {
+    off: u32,
+    bytes: Vec<u8>,
+    text: String,
+}
+
+fn x86(code: &[u8], from: u32) -> Vec<Line> {
+    let mut decoder =
+        iced_x86::Decoder::with_ip(64, code, from.into(), iced_x86::DecoderOptions::NONE);
+    let mut formatter = iced_x86::IntelFormatter::new();
+    let mut out = Vec::new();
+    while decoder.can_decode() {
+        let at = decoder.position();
+        let insn = decoder.decode();
+        let mut text = String::new();
+        formatter.format(&insn, &mut text);
+        let bytes = code.get(at..decoder.position()).unwrap_or_default().to_vec();
+        out.push(Line { off: from + at as u32, bytes, text });
+    }
+    out
+}
+
+fn arm64(code: &[u8], from: u32) -> Vec<Line> {
+    let decoder = yaxpeax_arm::armv8::a64::InstDecoder::default();
+    code.chunks(4)
+        .enumerate()
+        .map(|(i, word)| {
+            let text = match decoder.decode(&mut U8Reader::new(word)) {
+                Ok(insn) => insn.to_string(),
+                Err(_) => ".word".to_string(),
+            };
+            Line { off: from + 4 * i as u32, bytes: word.to_vec(), text }
+        })
+        .collect()
+}
+
+/// The source line a slot begins, if the object says.
+fn source(program: &Program, slot: u32) -> Option<&str> {
+    let line = program.line_info.iter().find(|l| l.insn_off == slot)?;
+    let text = program.btf.as_ref()?.str(line.line_off).trim();
+    (!text.is_empty()).then_some(text)
+}
+
+/// The listing: entry code, then each slot with its code, then call stubs.
+pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, String> {
+    let which = match processor {
+        ProcessorName::X86 => Processor::X86,
+        ProcessorName::Arm64 => Processor::Arm64,
+    };
+    let compiled = emit(program, &[], which).map_err(|e| e.to_string())?;
+    let mut out = String::new();
+    let write = |out: &mut String, from: u32, to: u32| {
+        let code = compiled.code.get(from as usize..to as usize).unwrap_or_default();
+        let lines = match processor {
+            ProcessorName::X86 => x86(code, from),
+            ProcessorName::Arm64 => arm64(code, from),
+        };
+        for l in lines {
+            let bytes: String = l.bytes.iter().map(|b| format!("{b:02x}")).collect();
+            let _ = writeln!(out, "  {:6x}: {bytes:<20} {}", l.off, l.text);
+        }
+    };
+    let end = compiled.code.len() as u32;
+    let (body, body_end) = (compiled.body, compiled.body_end);
+    let _ = writeln!(
+        out,
+        "{}: {} slots, {} bytes of code, {end} with entry and stubs",
+        program.name,
+        program.insns.len(),
+        body_end - body
+    );
+    out.push_str("entry and exit:\n");
+    write(&mut out, 0, body);
+    for (slot, pair) in compiled.offsets.windows(2).enumerate() {
+        let [from, to] = *pair else { continue };
+        let slot = slot as u32;
+        if let Some(s) = program.subprogs.iter().find(|s| s.insn_off == slot) {
+            let _ = writeln!(out, "{}:", s.name);
+        }
+        if let Some(text) = source(program, slot) {
+            let _ = writeln!(out, "; {text}");
+        }
+        if let Some(text) = bpfassay_ci::judge::insn_text(&program.insns, slot) {
+            let _ = writeln!(out, "{slot}: {text}");
+        }
+        write(&mut out, from, to);
+    }
+    if body_end < end {
+        out.push_str("stubs:\n");
+        write(&mut out, body_end, end);
+    }
+    Ok(out)
+}
