@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bpfassay_object::model::{KernelBtfRef, MapDef, Program};
 use bpfassay_object::{Object, Slot};
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{AttachType, ProgType};
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::engines::code::Code;
@@ -19,6 +19,7 @@ use crate::engines::interp::{NoTrace, Thread, Tracer};
 use crate::raw::DEFAULT_FUEL;
 use crate::runtime::ctx::{self, Refusal};
 use crate::runtime::helpers::HelperSet;
+use crate::runtime::maps::errno::EINVAL;
 use crate::runtime::maps::{Map, Shape};
 use crate::runtime::memory::Memory;
 use crate::runtime::types::{Field, Types};
@@ -172,6 +173,10 @@ pub fn make_runtime(mem: Memory, program: &Program, world: World) -> Result<Runt
     rt.may_write_packet =
         matches!(program.prog_type, SchedCls | SchedAct | Xdp | LwtXmit | SkSkb | SkMsg);
     rt.exception_callback = exception_callback(program);
+    // Programs of redirect targets see frames that a test run cannot make.
+    if let Some(AttachType::XdpDevmap | AttachType::XdpCpumap) = program.expected_attach_type {
+        rt.refusal = Some(Refusal::Errno(EINVAL));
+    }
     for def in program.maps.iter() {
         let special = types.fields(def.btf_value_type_id);
         add_map(&mut rt, def, special)

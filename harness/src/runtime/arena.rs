@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use super::maps::errno::{EBUSY, EINVAL};
 
 pub const PAGE: u64 = 4096;
-/// Where an arena lies in user space unless its map says so.
-pub const DEFAULT_START: u64 = 0x7f00_0000_0000;
+/// Where an arena lies in user space unless its map says so, and how far into its 4 GiB
+/// where it fits, so that no page has the null pointer's low half.
+const DEFAULT_START: u64 = 0x7f00_0000_0000;
+const DEFAULT_OFFSET: u64 = 0x1000_0000;
 
 /// A run of free pages.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,12 @@ pub struct Arena {
 impl Arena {
     /// Of so many pages, at this address of user space; 0 for one of our choice.
     pub fn new(start: u64, count: u64) -> Arena {
-        let start = if start == 0 { DEFAULT_START } else { start };
+        let fits = count.saturating_mul(PAGE) <= (1 << 32) - DEFAULT_OFFSET;
+        let start = match start {
+            0 if fits => DEFAULT_START + DEFAULT_OFFSET,
+            0 => DEFAULT_START,
+            given => given,
+        };
         let free = BTreeMap::from([(0, Free { count, age: 0 })]);
         Arena { start, count, free, clock: 0, reserved: Vec::new(), pages: BTreeMap::new() }
     }

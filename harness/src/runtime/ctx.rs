@@ -118,6 +118,9 @@ pub(super) enum CtxShape {
 /// Builds context and packet in `rt`.
 pub fn prepare(rt: &mut Runtime, prog_type: ProgType, input: &Input) -> Result<Prepared, Refusal> {
     use ProgType::*;
+    if let Some(refusal) = rt.refusal.clone() {
+        return Err(refusal);
+    }
     match prog_type {
         SchedCls | SchedAct => prepare_skb(rt, input, true, true),
         LwtIn | LwtOut | LwtXmit | CgroupSkb => prepare_skb(rt, input, false, true),
@@ -300,7 +303,9 @@ fn add_sock(rt: &mut Runtime, view: &[u8]) -> Result<RegionId, Refusal> {
     }
     put(&mut sock, 72, &TCP_CLOSE.to_le_bytes());
     put(&mut sock, 76, &(-1i32).to_le_bytes());
-    add(rt, Region::new(RegionKind::Object, Access::ReadOnly, sock))
+    // Beyond what programs see of it lies the kernel's own socket.
+    let known = vec![(0, sock.len() as u32)];
+    add(rt, Region::new(RegionKind::Object, Access::ReadOnly, sock).with_known(known))
 }
 
 /// `convert___skb_to_skb`.

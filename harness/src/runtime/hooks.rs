@@ -25,6 +25,16 @@ pub(super) mod keys {
     pub const FLAGS: usize = 48;
 }
 
+/// Room before a packet: a program may compare the low half of its address with zero.
+const ROOM: u32 = 64;
+
+/// A region with the packet behind some room.
+fn packet_region(data: &[u8]) -> Region {
+    let mut bytes = vec![0; ROOM as usize];
+    bytes.extend_from_slice(data);
+    Region::new(RegionKind::Packet, Access::ReadWrite, bytes)
+}
+
 fn packet(buffer: Buffer, region: super::memory::RegionId, data: u32, end: u32) -> Packet {
     Packet {
         buffer,
@@ -56,7 +66,7 @@ pub fn prepare_flow(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal
         }
         flags = u32_at(g, keys::FLAGS);
     }
-    let region = Region::new(RegionKind::Packet, Access::ReadWrite, input.data.clone());
+    let region = packet_region(&input.data);
     let region = add(rt, region)?;
     let mut bytes = vec![0; keys::SIZE];
     put(&mut bytes, keys::NHOFF, &(ETH_HLEN as u16).to_le_bytes());
@@ -71,7 +81,7 @@ pub fn prepare_flow(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal
     let ctx = Region::new(RegionKind::Ctx, Access::ReadWrite, vec![0; SKB_SIZE]);
     let ctx = add(rt, ctx.with_pointers(vec![pointer]))?;
     rt.ctx = Some(ctx);
-    let p = packet(Buffer::Flow, region, 0, size as u32);
+    let p = packet(Buffer::Flow, region, ROOM, ROOM + size as u32);
     p.show(&mut rt.mem, rt.ctx);
     rt.packet = Some(p);
     Ok(Prepared { ctx: rt.address(ctx, 0), shape: CtxShape::Flow(flow), given })
@@ -172,9 +182,9 @@ pub fn prepare_netfilter(rt: &mut Runtime, input: &Input) -> Result<Prepared, Re
         }
         pulled = ETH_HLEN;
     }
-    let region = Region::new(RegionKind::Packet, Access::ReadWrite, input.data.clone());
+    let region = packet_region(&input.data);
     let region = add(rt, region)?;
-    let p = packet(Buffer::Bare, region, pulled, size as u32);
+    let p = packet(Buffer::Bare, region, ROOM + pulled, ROOM + size as u32);
     let protocol: u16 = if family == NF_IPV4 { 0x0800 } else { 0x86dd };
     let len = p.len();
     // Where a context was given, the kernel names loopback as the device the packet leaves by.

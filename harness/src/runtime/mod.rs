@@ -83,6 +83,8 @@ pub struct Runtime {
     pub asyncs: Asyncs,
     /// The program's type may write the packet directly (`may_access_direct_pkt_data`).
     pub may_write_packet: bool,
+    /// Why the kernel test-runs no program attached as this one is.
+    pub refusal: Option<ctx::Refusal>,
     /// Address of the current task's structure, once somebody asked.
     task: Option<u64>,
     /// What a cgroup hook returns so far (`bpf_set_retval`).
@@ -122,6 +124,7 @@ impl Runtime {
             objects: Objects::default(),
             asyncs: Asyncs::default(),
             may_write_packet: false,
+            refusal: None,
             task: None,
             hook_retval: 0,
             csum_level: None,
@@ -151,6 +154,10 @@ impl Runtime {
     pub fn forget_input(&mut self) {
         for id in std::mem::take(&mut self.inputs) {
             self.mem.release(id);
+        }
+        // A test run gives the program's cgroup new storage.
+        for map in &mut self.maps {
+            map.forget_run(&mut self.mem);
         }
         self.ctx = None;
         self.packet = None;

@@ -383,6 +383,14 @@ impl Map {
         }
     }
 
+    /// Gives back what lives for one input only.
+    pub fn forget_run(&mut self, mem: &mut Memory) {
+        use MapType::{CgroupStorage, PercpuCgroupStorage};
+        if matches!(self.shape.map_type, CgroupStorage | PercpuCgroupStorage) {
+            self.detach(mem, 0);
+        }
+    }
+
     /// True where packets can be redirected to this key.
     pub fn has_target(&self, key: &[u8]) -> bool {
         matches!(&self.kind, Kind::Targets(h) if h.contains(key))

@@ -22,6 +22,10 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
     ("bpf_res_spin_unlock", unlock),
     ("bpf_res_spin_lock_irqsave", lock),
     ("bpf_res_spin_unlock_irqrestore", unlock),
+    ("bpf_task_acquire", cast),
+    ("bpf_task_release", nothing),
+    ("bpf_task_from_pid", task_from_pid),
+    ("bpf_task_from_vpid", task_from_pid),
     ("bpf_throw", throw),
     ("bpf_rdonly_cast", cast),
     ("bpf_wq_init", wq_init),
@@ -62,6 +66,15 @@ fn throw(_: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
 /// The address itself; what stands there is looked at when it is read.
 fn cast(_: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     Ok(a[0])
+}
+
+/// The world has one task.
+fn task_from_pid(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
+    let own = c.rt.world.pid_tgid as u32;
+    match a[0] as u32 == own {
+        true => c.rt.current_task(),
+        false => Ok(0),
+    }
 }
 
 fn wq_init(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
