@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 mod asm;
 mod check;
@@ -15,6 +15,7 @@ mod explain;
 mod gate;
 mod inputs;
 mod jited;
+mod manual;
 mod record;
 mod render;
 mod run;
@@ -53,6 +54,12 @@ enum Command {
     Explain(explain::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
+    /// Print completions for a shell.
+    #[command(hide = true)]
+    Completions(manual::CompletionsArgs),
+    /// Write the man pages to a folder.
+    #[command(hide = true)]
+    Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -76,6 +83,8 @@ fn main() -> ExitCode {
         Command::Selftests(args) => selftests::run(args),
         Command::Explain(args) => explain::run(args),
         Command::DiffLog(args) => diff_log::run(args),
+        Command::Completions(args) => manual::completions(args, Cli::command()),
+        Command::Man(args) => manual::man(args, Cli::command()),
     };
     outcome.into()
 }
