@@ -164,9 +164,3 @@ pub fn insn_text(insns: &[RawInsn], idx: u32) -> Option<String> {
     let names = LogNames { btfs: &[], may_leak_pointers: true };
     Some(bpfassay_isa::disasm::Text { insn, next, names: &names }.to_string())
 }
-
-/// SHA-256 in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}

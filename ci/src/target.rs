@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoadError};
-use bpfassay_spec::profile::{BtfBlob, Profile};
+use bpfassay_spec::profile::{version_code, BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{Capabilities, Config};
@@ -53,7 +53,7 @@ impl Target {
             Target::of_profile(&profile, |file| Err(format!("{file} is not bundled")))?;
         // One bundled profile serves every named build: what differs between them is in the tables.
         target.profile = format!("bundled-{}", kernel.release);
-        target.version_code = version_code(&kernel.release);
+        target.version_code = version_code(&kernel.release).unwrap_or(0);
         target.kernel.release = kernel.release;
         target.kernel.features = kernel.features;
         // What the recorded machine refuses before it verifies is hardening of that machine.
@@ -177,13 +177,6 @@ impl Entry {
 
 pub(crate) fn error(e: LoadError) -> ObjectError {
     ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
-}
-
-/// `LINUX_VERSION_CODE` of a release such as `6.18.44`; the patch level stops at 255.
-fn version_code(release: &str) -> u32 {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|p| p.parse().unwrap_or(0));
-    let mut next = || parts.next().unwrap_or(0u32);
-    next() << 16 | (next() & 0xff) << 8 | next().min(255)
 }
 
 fn sorted(names: &[String]) -> Vec<String> {

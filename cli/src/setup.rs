@@ -8,6 +8,7 @@ use bpfassay_ci::gate::kernels::read_profile;
 pub use bpfassay_ci::target::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
+use bpfassay_spec::profile::sha256;
 use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
@@ -37,7 +38,7 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
             .map_err(|e| not_read(path, e))?;
         let btf = Arc::new(btf);
         if i == 0 {
-            target.btf_hash = Some(bpfassay_ci::judge::sha256(&bytes));
+            target.btf_hash = Some(sha256(&bytes));
             target.vmlinux = Some(btf);
             target.modules.clear();
             target.btf_complete = true;

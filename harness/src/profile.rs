@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_object::Opened;
-use bpfassay_spec::profile::{base64_encode, BtfBlob, Profile, RefusedType, Symbols, SCHEMA};
+use bpfassay_spec::profile::{
+    base64_encode, sha256, BtfBlob, Profile, RefusedType, Symbols, SCHEMA,
+};
 use bpfassay_spec::{Kernel, Kfunc};
 
 use crate::kernel::{Host, KernelError};
@@ -212,9 +214,4 @@ fn names_of(objects: &[Vec<u8>]) -> BTreeSet<String> {
         }
     }
     names
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

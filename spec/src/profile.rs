@@ -289,14 +289,26 @@ impl Profile {
 
     /// `LINUX_VERSION_CODE` of the release: patch at most 255; None if the release does not begin with numbers.
     pub fn version_code(&self) -> Option<u32> {
-        let mut parts = self.release.splitn(3, '.').map(|p| {
-            let digits = p.find(|c: char| !c.is_ascii_digit()).unwrap_or(p.len());
-            p.get(..digits).and_then(|d| d.parse::<u32>().ok())
-        });
-        let (major, minor) = (parts.next()??, parts.next()??);
-        let patch = parts.next().flatten().unwrap_or(0);
-        Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+        version_code(&self.release)
     }
+}
+
+/// `LINUX_VERSION_CODE` of `uname -r`: `6.18.44-x` is `6 << 16 | 18 << 8 | 44`, each at most 255; None if the text
+/// does not begin with two numbers.
+pub fn version_code(release: &str) -> Option<u32> {
+    let mut parts = release.splitn(3, '.').map(|p| {
+        let digits = p.find(|c: char| !c.is_ascii_digit()).unwrap_or(p.len());
+        p.get(..digits).and_then(|d| d.parse::<u32>().ok())
+    });
+    let (major, minor) = (parts.next()??, parts.next()??);
+    let patch = parts.next().flatten().unwrap_or(0);
+    Some(major.min(255) << 16 | minor.min(255) << 8 | patch.min(255))
+}
+
+/// SHA-256 in lower-case hexadecimal, as blobs are named by.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 impl BtfBlob {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bpfassay_spec::profile::{base64_encode, BtfBlob, RefusedType, SCHEMA};
+use bpfassay_spec::profile::{base64_encode, version_code, BtfBlob, RefusedType, SCHEMA};
 use bpfassay_spec::{
     AttachType, Kernel, Kfunc, Profile, ProfileError, ProgKind, ProgType, ProtoLookup,
 };
@@ -108,6 +108,10 @@ fn a_feature_that_is_not_listed_is_the_base_builds() {
 fn numbers_and_options_are_read() {
     let p = profile();
     assert_eq!(p.version_code(), Some(6 << 16 | 18 << 8 | 255));
+    assert_eq!(version_code("6.18.44-custom"), Some(0x06122c));
+    assert_eq!(version_code("5.10.262"), Some(0x050aff));
+    assert_eq!(version_code("7.3-rc1"), Some(0x070300));
+    assert_eq!(version_code("next"), None);
     assert_eq!(p.config_value("CONFIG_HZ"), Some("250"));
     assert_eq!(p.config_value("HZ_1000"), None);
 }

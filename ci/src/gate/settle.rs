@@ -1,5 +1,7 @@
 //! From findings to the verdict: equal findings merged, exceptions applied, everything counted.
 
+use bpfassay_spec::profile::sha256;
+
 use crate::contract::VerdictWord;
 use crate::gate::config::{Config, Exception};
 use crate::gate::date::Date;
@@ -9,7 +11,6 @@ use crate::gate::outcome::{
     RunStatus, Severity,
 };
 use crate::gate::policy::about_config;
-use crate::judge::sha256;
 
 /// Merges findings that differ only in kernel and variant; keeps the order of the first of each.
 pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {

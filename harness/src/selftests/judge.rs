@@ -42,7 +42,10 @@ impl Expectation {
     pub fn of_annotations(a: &Annotations, arch: &str) -> Expectation {
         let p: &Expected = &a.privileged;
         let skip = if !a.applies_to(arch) {
-            Some(format!("for {} only", a.arches.join(", ")))
+            Some(match a.arches.as_slice() {
+                [] => "for kernels without a JIT only".to_string(),
+                arches => format!("for {} only", arches.join(", ")),
+            })
         } else {
             a.btf_path.as_ref().map(|b| format!("resolved against {b}"))
         };
