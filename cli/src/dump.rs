@@ -1,4 +1,4 @@
-//! `bpfassay dump`: the control-flow graph of a program as DOT, its machine code as text.
+//! `bpfassay dump`: the control-flow graph of a program as DOT, its machine code as text or DOT.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -34,6 +34,15 @@ struct JitedArgs {
     program: CfgArgs,
     #[arg(long, value_enum)]
     engine: ProcessorName,
+    /// A listing, or the control-flow graph with the code in its blocks.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    Text,
+    Dot,
 }
 
 #[derive(clap::Args)]
@@ -51,7 +60,10 @@ struct CfgArgs {
 pub fn run(args: Args) -> Outcome {
     let text = match &args.what {
         What::Cfg(args) => with_program(args, |p| Ok(graph(p))),
-        What::Jited(args) => with_program(&args.program, |p| jited::listing(p, args.engine)),
+        What::Jited(args) => with_program(&args.program, |p| match args.format {
+            Format::Text => jited::listing(p, args.engine),
+            Format::Dot => jited::dot(p, args.engine),
+        }),
     };
     text.and_then(|t| print(&t)).unwrap_or_else(|o| o)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bpfassay_harness::native::emit::{emit, Processor};
 use bpfassay_object::model::Program;
+use bpfassay_verifier::cfg::blocks::blocks;
 use clap::ValueEnum;
 use iced_x86::Formatter as _;
 use yaxpeax_arch::{Decoder as _, U8Reader};
@@ -107,5 +108,50 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
         out.push_str("stubs:\n");
         write(&mut out, body_end, end);
     }
+    Ok(out)
+}
+
+/// The blocks of the program with their code, in the DOT language.
+pub fn dot(program: &Program, processor: ProcessorName) -> Result<String, String> {
+    let which = match processor {
+        ProcessorName::X86 => Processor::X86,
+        ProcessorName::Arm64 => Processor::Arm64,
+    };
+    let compiled = emit(program, &[], which).map_err(|e| e.to_string())?;
+    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut out =
+        format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
+    let all = blocks(&program.insns);
+    for (i, s) in program.subprogs.iter().enumerate() {
+        let _ = writeln!(out, "  subgraph cluster_{i} {{\n    label=\"{}\";", s.name);
+        let range = s.insn_off..s.insn_off + s.insn_cnt;
+        for b in all.iter().filter(|b| range.contains(&b.start)) {
+            let _ = write!(out, "    b{} [label=\"", b.start);
+            for slot in b.start..b.end {
+                // \l ends a left-aligned line in DOT.
+                if let Some(text) = bpfassay_ci::judge::insn_text(&program.insns, slot) {
+                    let _ = write!(out, "{slot}: {}\\l", escaped(&text));
+                }
+                let at = |s: u32| compiled.offsets.get(s as usize).copied().unwrap_or(0);
+                let (from, to) = (at(slot), at(slot + 1));
+                let code = compiled.code.get(from as usize..to as usize).unwrap_or_default();
+                let lines = match processor {
+                    ProcessorName::X86 => x86(code, from),
+                    ProcessorName::Arm64 => arm64(code, from),
+                };
+                for l in lines {
+                    let _ = write!(out, "      {}\\l", escaped(&l.text));
+                }
+            }
+            out.push_str("\"];\n");
+        }
+        out.push_str("  }\n");
+    }
+    for b in &all {
+        for to in &b.successors {
+            let _ = writeln!(out, "  b{} -> b{to};", b.start);
+        }
+    }
+    out.push_str("}\n");
     Ok(out)
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use bpfassay_jit::Access;
 use bpfassay_object::model::Program;
 use bpfassay_object::Slot;
-use bpfassay_verifier::{verify, Config, Verdict};
+use bpfassay_verifier::{verify, Config, MemoryUse, Verdict};
 
 use crate::testrun::MapSlots;
 
@@ -55,7 +55,14 @@ impl<'p> Trusted<'p> {
         }
         let report = verify(program, config);
         match (&report.verdict, report.quirk) {
-            (Verdict::Accepted, None) => Ok(Trusted { program, access: Vec::new() }),
+            (Verdict::Accepted, None) => {
+                let access = report.memory.iter().map(|m| match m {
+                    MemoryUse::Plain => Access::Plain,
+                    MemoryUse::Probe => Access::Probe,
+                    MemoryUse::Arena => Access::Arena,
+                });
+                Ok(Trusted { program, access: access.collect() })
+            }
             (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),
             (Verdict::Rejected(e), _) => Err(Distrust::Rejected {
                 errno: e.0,

@@ -57,6 +57,7 @@ fn field_name(field: Field) -> &'static str {
 }
 
 /// Decodes `raw`; `next` is the slot after it, looked at for LD_IMM64 only.
+#[inline]
 pub fn decode(raw: RawInsn, next: Option<RawInsn>) -> Result<Insn, DecodeError> {
     let code = raw.code;
     let Some(row) = opcode::row(raw) else {

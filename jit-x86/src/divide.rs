@@ -253,7 +253,6 @@ mod tests {
                     1,
                     by - 1,
                     by,
-                    by * 2 / 2,
                     u64::MAX,
                     u64::MAX - 1,
                     u64::MAX / by * by,

@@ -132,28 +132,28 @@ pub mod cc {
 }
 
 /// One instruction being put together.
+///
+/// Kept in a register: bytes put together in memory could not be read back at once.
 struct One {
-    b: [u8; 16],
+    b: u128,
     n: usize,
 }
 
 impl One {
     #[inline(always)]
     fn new() -> One {
-        One { b: [0; 16], n: 0 }
+        One { b: 0, n: 0 }
     }
 
     #[inline(always)]
     fn u8(&mut self, v: u8) {
-        self.b[self.n & 15] = v;
+        self.b |= (v as u128) << (self.n * 8 & 127);
         self.n += 1;
     }
 
     #[inline(always)]
     fn i32(&mut self, v: i32) {
-        for (i, byte) in v.to_le_bytes().into_iter().enumerate() {
-            self.b[(self.n + i) & 15] = byte;
-        }
+        self.b |= (v as u32 as u128) << (self.n * 8 & 127);
         self.n += 4;
     }
 
@@ -270,7 +270,7 @@ impl Asm {
             }
             Imm::I32(v) => one.i32(v),
         }
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     /// `op reg, rm`.
@@ -330,7 +330,7 @@ impl Asm {
                 let mut one = One::new();
                 one.u8(ext * 8 + 4);
                 one.u8(imm as u8);
-                return self.buf.put(one.b, one.n);
+                return self.buf.put(one.b.to_le_bytes(), one.n);
             }
             return self.group_byte(0x81, ext, rm, imm as i8);
         }
@@ -346,7 +346,7 @@ impl Asm {
             }
             one.u8(ext * 8 + 5);
             one.i32(imm);
-            self.buf.put(one.b, one.n);
+            self.buf.put(one.b.to_le_bytes(), one.n);
         } else {
             self.op(None, op(0x81), w, ext, rm, Imm::I32(imm));
         }
@@ -363,7 +363,7 @@ impl Asm {
         one.u8(code & !1);
         one.modrm(ext, rm);
         one.u8(imm as u8);
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     /// `test rm, imm` in its shortest form for these bits; the flag wanted is zero alone.
@@ -374,7 +374,7 @@ impl Asm {
                 let mut one = One::new();
                 one.u8(0xa8);
                 one.u8(imm as u8);
-                self.buf.put(one.b, one.n);
+                self.buf.put(one.b.to_le_bytes(), one.n);
             }
             _ if fits(8) || w == W::B => self.group_byte(0xf7, 0, rm, imm as i8),
             _ if w == W::H => self.op(None, GROUP3, W::H, 0, rm, Imm::I16(imm as i16)),
@@ -396,7 +396,7 @@ impl Asm {
             }
             one.u8(0xb8 | dst.0 & 7);
             one.i32(v as i32);
-            self.buf.put(one.b, one.n);
+            self.buf.put(one.b.to_le_bytes(), one.n);
         } else if v == u64::MAX {
             self.alu_imm(Group1::Or, W::Q, Rm::R(dst), -1);
         } else if let Ok(v) = i32::try_from(v as i64) {
@@ -412,7 +412,7 @@ impl Asm {
         one.u8(0xb8 | dst.0 & 7);
         one.i32(v as u32 as i32);
         one.i32((v >> 32) as u32 as i32);
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     pub fn shift_imm(&mut self, s: Shift, w: W, rm: Rm, n: u8) {
@@ -442,7 +442,7 @@ impl Asm {
         if let Imm::I8(v) = imm {
             one.u8(v as u8);
         }
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     /// SHLX, SHRX, SARX.
@@ -489,7 +489,7 @@ impl Asm {
         }
         one.u8(0x0f);
         one.u8(0xc8 | r.0 & 7);
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     /// An instruction without operands, of up to 16 bytes.
@@ -498,7 +498,7 @@ impl Asm {
         for v in b {
             one.u8(*v);
         }
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     pub fn push(&mut self, r: Gp) {
@@ -515,7 +515,7 @@ impl Asm {
             one.u8(0x41);
         }
         one.u8(code | r.0 & 7);
-        self.buf.put(one.b, one.n);
+        self.buf.put(one.b.to_le_bytes(), one.n);
     }
 
     pub fn ret(&mut self) {

@@ -36,8 +36,11 @@ impl Target for X86 {
         self.asm.ret();
     }
 
-    fn at_label(&mut self, _loop_head: bool) {
+    fn at_label(&mut self, loop_head: bool) {
         self.flags = Flags::Lost;
+        if loop_head {
+            self.asm.buf.align(16);
+        }
     }
 
     fn jump(&mut self, to: Label) {

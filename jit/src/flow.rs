@@ -2,8 +2,8 @@
 //!
 //! A set holds a bit for the lower half of each register and, 16 places higher, one for
 //! the upper half.  Operations whose lower half does not depend on the upper half of what goes in
-//! pass only what is asked of them.  Jumps backward count as reading everything on the
-//! first walk; a second one refines that.  Both answers are safe, the second is better.
+//! pass only what is asked of them.  With loops the walk is repeated until nothing changes; a
+//! program so tangled that this takes long gets the answer in which jumps backward read everything.
 
 use bpfassay_isa::{AluOp, Insn, Operand, Reg, Size, Width};
 
@@ -128,37 +128,57 @@ pub struct Flow {
 
 pub fn flow(scan: &Scan) -> Flow {
     let len = scan.insns.len();
-    // What is read at or after each slot.
-    let mut at = vec![ALL; len + 1];
+    // What is read at or after each slot; nothing is read that no walk has seen read.
+    let mut at = vec![0 as Set; len + 1];
     let mut after = vec![0 as Set; len];
-    let rounds = if scan.has_loop { 2 } else { 1 };
-    for _ in 0..rounds {
-        for slot in (0..len).rev() {
-            if scan.flags.get(slot).is_some_and(|f| f & TAIL != 0) {
-                // The second slot stands for what follows the instruction.
-                let next = at.get(slot + 1).copied().unwrap_or(ALL);
-                if let Some(a) = at.get_mut(slot) {
-                    *a = next;
-                }
-                continue;
-            }
-            let Some(insn) = scan.insns.get(slot) else { continue };
-            let next = at.get(slot + 1).copied().unwrap_or(ALL);
-            let there =
-                |off: i32| target(slot, off, len).and_then(|t| at.get(t).copied()).unwrap_or(ALL);
-            let out = match *insn {
-                Insn::Jump { off, .. } => there(off),
-                Insn::CondJump { off, .. } | Insn::MayGoto { off } => next | there(off as i32),
-                _ => next,
-            };
-            let read = before(insn, out);
-            if let (Some(a), Some(o)) = (at.get_mut(slot), after.get_mut(slot)) {
-                *a = read;
-                *o = out;
-            }
+    let mut settled = !scan.has_loop;
+    for _ in 0..MOST_ROUNDS {
+        let changed = round(scan, &mut at, &mut after);
+        settled |= !changed;
+        if settled {
+            break;
         }
     }
+    if !settled {
+        at.fill(ALL);
+        round(scan, &mut at, &mut after);
+    }
     Flow { after, funcs: funcs(scan) }
+}
+
+/// Walks repeated at most.
+const MOST_ROUNDS: u32 = 6;
+
+/// One walk; true if it changed anything.
+fn round(scan: &Scan, at: &mut [Set], after: &mut [Set]) -> bool {
+    let len = scan.insns.len();
+    let mut changed = false;
+    for slot in (0..len).rev() {
+        if scan.flags.get(slot).is_some_and(|f| f & TAIL != 0) {
+            // The second slot stands for what follows the instruction.
+            let next = at.get(slot + 1).copied().unwrap_or(ALL);
+            if let Some(a) = at.get_mut(slot) {
+                *a = next;
+            }
+            continue;
+        }
+        let Some(insn) = scan.insns.get(slot) else { continue };
+        let next = at.get(slot + 1).copied().unwrap_or(ALL);
+        let there =
+            |off: i32| target(slot, off, len).and_then(|t| at.get(t).copied()).unwrap_or(ALL);
+        let out = match *insn {
+            Insn::Jump { off, .. } => there(off),
+            Insn::CondJump { off, .. } | Insn::MayGoto { off } => next | there(off as i32),
+            _ => next,
+        };
+        let read = before(insn, out);
+        if let (Some(a), Some(o)) = (at.get_mut(slot), after.get_mut(slot)) {
+            changed |= *a != read || *o != out;
+            *a = read;
+            *o = out;
+        }
+    }
+    changed
 }
 
 const CALLEE_SAVED: u16 = 0x3c0;

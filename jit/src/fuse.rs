@@ -64,7 +64,14 @@ impl<T: Target> Walk<'_, T> {
                 .or_else(|| self.address(slot))
                 .or_else(|| self.extension(slot, 1, width, dst, a))
                 .or_else(|| self.copy_and_operate(slot, width, dst, a)),
-            Insn::Alu { op: AluOp::Add, width: Width::W64, .. } => self.address(slot),
+            Insn::Alu { op: AluOp::Add, width: Width::W64, dst, .. } => {
+                // Sums are frequent, and seldom addresses.
+                match self.scan.insns.get(slot + 1) {
+                    Some(Insn::Load { src, .. }) if *src == dst => self.address(slot),
+                    Some(Insn::Store { dst: base, .. }) if *base == dst => self.address(slot),
+                    _ => None,
+                }
+            }
             Insn::Alu { op: AluOp::Lsh, width: Width::W64, dst, src: Operand::Imm(n) } => match n {
                 32 => self.extension(slot, 0, Width::W64, dst, dst),
                 1..=3 => self.address(slot),

@@ -36,7 +36,7 @@ fn registers_exist(raw: RawInsn, insn: &Insn) -> bool {
     raw.dst <= 10 && (raw.src <= 10 || matches!(insn, Insn::LoadImm64 { .. } | Insn::Call { .. }))
 }
 
-pub fn scan(raw: &[RawInsn]) -> Result<Scan, JitError> {
+pub fn scan(raw: &[RawInsn], functions: &[u32]) -> Result<Scan, JitError> {
     let len = raw.len();
     let mut scan = Scan {
         insns: Vec::with_capacity(len),
@@ -46,6 +46,12 @@ pub fn scan(raw: &[RawInsn]) -> Result<Scan, JitError> {
     };
     if let Some(first) = scan.flags.first_mut() {
         *first = FUNC;
+    }
+    for slot in functions {
+        match scan.flags.get_mut(*slot as usize) {
+            Some(f) if (*slot as usize) < len => *f |= FUNC,
+            _ => return Err(JitError::Target { slot: *slot }),
+        }
     }
     let mut at = 0;
     while let Some(one) = raw.get(at) {

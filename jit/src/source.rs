@@ -27,12 +27,14 @@ pub struct Source<'a> {
     pub stacks: &'a [(u32, u32)],
     /// First slot and top address of functions with a private stack.
     pub private_stacks: &'a [(u32, u64)],
+    /// First slots of functions that no instruction names (exception callbacks).
+    pub functions: &'a [u32],
 }
 
 impl<'a> Source<'a> {
     /// Nothing known but the instructions.
     pub fn raw(insns: &'a [RawInsn]) -> Source<'a> {
-        Source { insns, access: &[], stacks: &[], private_stacks: &[] }
+        Source { insns, access: &[], stacks: &[], private_stacks: &[], functions: &[] }
     }
 }
 

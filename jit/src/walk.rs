@@ -24,7 +24,7 @@ pub fn compile<T: Target>(
     resolve: &mut dyn Resolve,
     make: impl FnOnce(CodeBuf) -> T,
 ) -> Result<(Compiled, T), JitError> {
-    let scan = scan(source.insns)?;
+    let scan = scan(source.insns, source.functions)?;
     let Flow { after, mut funcs } = flow(&scan);
     for f in &mut funcs {
         let known = |rows: &[(u32, u32)]| rows.iter().find(|r| r.0 == f.slot).map(|r| r.1);

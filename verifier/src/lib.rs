@@ -28,5 +28,5 @@ pub mod transfer;
 
 pub use config::{Capabilities, Config};
 pub use passes::verify;
-pub use report::{Report, Stats, Verdict};
+pub use report::{MemoryUse, Report, Stats, Verdict};
 pub use stop::{Check, Errno, Stop};

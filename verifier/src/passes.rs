@@ -3,16 +3,17 @@
 use bpfassay_diag::log::message_lines;
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
+use bpfassay_spec::{RegBase, TypeFlags};
 
 use crate::cfg::{live_regs, order, walk, Cfg};
 use crate::check::callinfo::CallTables;
 use crate::check::{btf_fields, btf_info};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
-use crate::env::{Env, InsnAux};
+use crate::env::{AuxUse, Env, InsnAux};
 use crate::explore::{backtrack, entry, liveness, Explorer};
 use crate::log::{Log, LogLevel};
-use crate::report::{Report, Stats, Verdict};
+use crate::report::{MemoryUse, Report, Stats, Verdict};
 use crate::stop::{Check, Stop};
 use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
 
@@ -176,7 +177,20 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
         stack_depths: env.subprogs.iter().map(|s| u32::from(s.stack_depth)).collect(),
         max_stack: env.max_stack,
         insn_visits: env.aux.iter().map(|a| a.visits).collect(),
+        memory: env.aux.iter().map(|a| memory_use(a.used)).collect(),
         log: env.log.into_text(),
+    }
+}
+
+fn memory_use(used: AuxUse) -> MemoryUse {
+    let AuxUse::Ptr(ty) = used else { return MemoryUse::Plain };
+    let untrusted = ty.flags().intersects(TypeFlags::PTR_UNTRUSTED);
+    match ty.base() {
+        RegBase::Arena => MemoryUse::Arena,
+        // Trusted pointers need no net, but one does no harm.
+        RegBase::BtfId => MemoryUse::Probe,
+        RegBase::Mem if untrusted => MemoryUse::Probe,
+        _ => MemoryUse::Plain,
     }
 }
 
@@ -204,6 +218,7 @@ fn bare_report(stop: Stop) -> Report {
         stack_depths: Vec::new(),
         max_stack: 0,
         insn_visits: Vec::new(),
+        memory: Vec::new(),
         log: String::new(),
     }
 }

@@ -21,6 +21,17 @@ pub struct Stats {
     pub mark_read: u32,
 }
 
+/// How an instruction reaches memory, where its bytes do not say (`convert_ctx_accesses` asks the same).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MemoryUse {
+    #[default]
+    Plain,
+    /// A load through a BTF pointer that may be gone: a fault reads as zero (`PROBE_MEM`).
+    Probe,
+    /// Through a 32-bit arena pointer (`PROBE_MEM32`).
+    Arena,
+}
+
 /// Result of [`crate::verify`].
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -39,6 +50,8 @@ pub struct Report {
     pub max_stack: u32,
     /// Times each instruction slot was processed; the sum is `insns_processed`.  Empty if the verifier did not start.
     pub insn_visits: Vec<u32>,
+    /// How each slot reaches memory, for engines that run the program.
+    pub memory: Vec<MemoryUse>,
     /// The log at the level asked for.
     pub log: String,
 }

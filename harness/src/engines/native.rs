@@ -20,6 +20,7 @@ use crate::runtime::memory::{Access, Memory, Region, RegionKind};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
 use crate::testrun::{fill_slots, make_runtime, LoadError};
+use crate::trust::Trusted;
 
 /// Bare instructions: r1 is memory, r2 its length.
 pub struct RawNative {
@@ -82,6 +83,17 @@ pub struct Native {
 }
 
 impl Native {
+    /// A program the verifier vouches for.
+    pub fn trusted(
+        program: &Trusted<'_>,
+        world: World,
+        blind: Option<u64>,
+    ) -> Result<Native, NativeLoadError> {
+        let facts = Facts { access: program.access().to_vec(), ..Facts::default() };
+        // SAFETY: trusted programs are accepted without a quirk.
+        unsafe { Native::load(program.program(), &facts, world, blind) }
+    }
+
     /// # Safety
     /// The verifier accepted the program without a quirk, or nobody minds what becomes of this process.
     pub unsafe fn load(
@@ -90,11 +102,13 @@ impl Native {
         world: World,
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
+        let mut facts = facts.clone();
         // SAFETY: the caller's promise.
         let mem = unsafe { Memory::native() };
         let rt = make_runtime(mem, program, world).map_err(NativeLoadError::Load)?;
+        facts.functions.extend(rt.exception_callback);
         let machine =
-            Machine::new(&program.insns, facts, &rt, blind).map_err(NativeLoadError::Native)?;
+            Machine::new(&program.insns, &facts, &rt, blind).map_err(NativeLoadError::Native)?;
         Ok(Native { machine, prog_type: program.prog_type, rt })
     }
 

@@ -20,7 +20,8 @@ use super::fault;
 use crate::engine::{Trap, TrapKind};
 use crate::engines::code::{Code, Slot};
 use crate::runtime::helpers::{Call, Helper};
-use crate::runtime::memory::{Fault, FaultKind};
+use crate::runtime::maps::Found;
+use crate::runtime::memory::{Fault, FaultKind, RegionKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
 
 /// `MAX_TAIL_CALL_CNT`.
@@ -40,6 +41,8 @@ pub enum NativeError {
     Memory(io::Error),
     /// There is no backend for this processor.
     Unavailable,
+    /// The runtime keeps arenas in a form code cannot reach.
+    Arena,
 }
 
 impl fmt::Display for NativeError {
@@ -47,6 +50,7 @@ impl fmt::Display for NativeError {
         match self {
             NativeError::Jit(e) => write!(f, "{e}"),
             NativeError::Memory(e) => write!(f, "no memory for code: {e}"),
+            NativeError::Arena => f.write_str("arenas are for the checking interpreter"),
             NativeError::Unavailable => f.write_str("no JIT for this processor"),
         }
     }
@@ -59,6 +63,8 @@ impl std::error::Error for NativeError {}
 pub struct Facts {
     pub access: Vec<Access>,
     pub stacks: Vec<(u32, u32)>,
+    /// Functions no instruction names.
+    pub functions: Vec<u32>,
 }
 
 /// The run context: the fields of [`bpfassay_jit::abi`].
@@ -90,6 +96,7 @@ enum Callee {
     /// To be looked up when called, so that an unknown one stops there.
     Number(i64),
     ByRegister,
+    MapLookup,
     TailCall {
         in_entry: bool,
     },
@@ -150,6 +157,9 @@ impl Machine {
         if !super::IS_AVAILABLE {
             return Err(NativeError::Unavailable);
         }
+        if rt.mem.arena.is_some() {
+            return Err(NativeError::Arena);
+        }
         let fields = UnsafeCell::new([0; abi::SIZE as usize / 8]);
         let context = Box::new(Context { fields });
         let mut machine = Machine {
@@ -181,7 +191,12 @@ impl Machine {
         rt: &Runtime,
         code: Option<Arc<Code>>,
     ) -> Result<usize, NativeError> {
-        let source = Source { access: &facts.access, stacks: &facts.stacks, ..Source::raw(insns) };
+        let source = Source {
+            access: &facts.access,
+            stacks: &facts.stacks,
+            functions: &facts.functions,
+            ..Source::raw(insns)
+        };
         let context = self.context.fields.get().expose_provenance() as u64;
         let options = Options { context, blind: self.blind };
         let compiled =
@@ -191,6 +206,9 @@ impl Machine {
             .sites
             .iter()
             .map(|site| match site.kind {
+                SiteKind::Call(CallTarget::Helper(MAP_LOOKUP)) if rt.helpers.is_linux() => {
+                    Callee::MapLookup
+                }
                 SiteKind::Call(CallTarget::Helper(id)) => match rt.helpers.resolve(id as i64) {
                     Ok((name, f)) => Callee::Helper(name, f),
                     Err(_) => Callee::Number(id as i64),
@@ -226,20 +244,29 @@ impl Machine {
         let before = ACTIVE.replace(self);
         let [r1, r2] = args;
         // SAFETY: the caller's promise.
-        let result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
+        let mut result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
+        if let (Err(Stop::Throw(cookie)), Some(slot)) = (&result, rt.exception_callback) {
+            let args = [*cookie, 0, 0, 0, 0];
+            if let Some(callback) = self.function_at(slot) {
+                // SAFETY: likewise; the callback takes a number.
+                result = unsafe { self.enter(rt, callback, args) };
+            }
+        }
         ACTIVE.set(before);
         match result {
             Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
             Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.caller() }),
-            Err(Stop::Throw(cookie)) if rt.exception_callback.is_none() => Ok(cookie),
-            Err(Stop::Throw(_)) => {
-                let kind = TrapKind::Unsupported("exception callback in this engine");
-                Err(Trap { kind, insn_idx: self.caller() })
-            }
+            Err(Stop::Throw(cookie)) => Ok(cookie),
             Err(Stop::TailCall(_)) => {
                 Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.caller() })
             }
         }
+    }
+
+    /// Address of the first program's function at this slot.
+    fn function_at(&self, slot: u32) -> Option<u64> {
+        let p = self.programs.first()?;
+        p.compiled.funcs.iter().find(|f| f.slot == slot).map(|f| p.at(f.start))
     }
 
     /// Slot of the instruction whose call ran last, or which faulted.
@@ -305,6 +332,10 @@ impl Machine {
                 let id = self.context.get(abi::CALL_REG) as i64;
                 rt.call_helper(id, args, self)
             }
+            Some(Callee::MapLookup) => match lookup(rt, args) {
+                Some(addr) => Ok(addr),
+                None => rt.call_helper(MAP_LOOKUP as i64, args, self),
+            },
             Some(Callee::Packet) => {
                 let size = match args[0] {
                     1 => Size::B,
@@ -336,7 +367,9 @@ impl Machine {
             Some(i) => i,
             None => {
                 let insns = slots(&code);
-                self.add(&insns, &Facts::default(), rt, Some(code))
+                let access = (0..insns.len()).map(|i| code.access(i)).collect();
+                let facts = Facts { access, ..Facts::default() };
+                self.add(&insns, &facts, rt, Some(code))
                     .map_err(|_| TrapKind::Unsupported("the program jumped to"))?
             }
         };
@@ -398,6 +431,21 @@ unsafe extern "C" fn dispatch(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64, site:
     }
 }
 
+/// `bpf_map_lookup_elem` on arrays and hashes, without a copy of the key; None where it is more than that.
+fn lookup(rt: &mut Runtime, args: [u64; 5]) -> Option<u64> {
+    let Some((RegionKind::Map(i), 0)) = rt.mem.kind_at(args[0]) else { return None };
+    let map = rt.maps.get_mut(i as usize).filter(|_| rt.mem.is_native())?;
+    let key = std::ptr::with_exposed_provenance::<u8>(args[1] as usize);
+    let len = map.shape().key_size as usize;
+    // SAFETY: the verifier has checked that the key can be read; lookups call nothing of the program.
+    let key = unsafe { std::slice::from_raw_parts(key, len) };
+    match map.lookup(&rt.mem, key, rt.world.cpu) {
+        Ok(Found::Value(addr)) => Some(addr),
+        Ok(Found::Nothing) => Some(0),
+        Ok(Found::Map(_)) | Err(_) => None,
+    }
+}
+
 /// A decoded program's slots again.
 fn slots(code: &Code) -> Vec<RawInsn> {
     let mut out = Vec::with_capacity(code.len());
@@ -432,7 +480,7 @@ impl Resolve for Facing<'_> {
             Imm64::MapValue { fd: i, off } | Imm64::MapIdxValue { idx: i, off } => {
                 self.rt.map_value_addr(i, off)
             }
-            Imm64::BtfId { .. } => return Err("kernel variable"),
+            Imm64::BtfId { id, btf_fd } => self.rt.kernel_variable(btf_fd, id),
             Imm64::Const(_) | Imm64::Func(_) => return Err("no address of a map"),
         };
         found.map_err(|_| "a map that has no such address")

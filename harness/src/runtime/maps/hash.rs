@@ -7,9 +7,46 @@
 //! goes, and only when the map is full.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::array::write_value;
 use super::*;
+
+/// Keys are short and lookups are what programs spend their time on: a multiplication for eight bytes.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl KeyHasher {
+    fn add(&mut self, v: u64) {
+        self.0 = (self.0.rotate_left(23) ^ v).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+impl Hasher for KeyHasher {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) {
+        let words = bytes.chunks_exact(8);
+        let rest = words.remainder();
+        for word in words.filter_map(|w| w.try_into().ok()) {
+            self.add(u64::from_le_bytes(word));
+        }
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            self.add(u64::from_le_bytes(last));
+        }
+    }
+
+    /// The length before a key; keys of one map have one length.
+    #[inline]
+    fn write_usize(&mut self, _: usize) {}
+
+    #[inline]
+    fn finish(&self) -> u64 {
+        // The table takes its index from the low bits, which a product mixes least.
+        self.0 ^ self.0 >> 32
+    }
+}
 
 /// A key's element.
 #[derive(Clone, Copy)]
@@ -21,7 +58,7 @@ struct Element {
 
 pub struct Hash {
     values: RegionId,
-    elements: HashMap<Box<[u8]>, Element>,
+    elements: HashMap<Box<[u8]>, Element, BuildHasherDefault<KeyHasher>>,
     /// Slots given back, reused from the back where preallocated and from the front where not.
     free: VecDeque<u32>,
     /// Slots never used begin here.
@@ -46,7 +83,7 @@ impl Hash {
         let values = shape.values(mem, index, slots as u64 * cpus as u64).ok_or(errno::ENOMEM)?;
         Ok(Hash {
             values,
-            elements: HashMap::new(),
+            elements: HashMap::default(),
             free: VecDeque::new(),
             fresh: 0,
             slots,
