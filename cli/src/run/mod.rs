@@ -56,7 +56,8 @@ pub struct Args {
     repeat: u32,
     #[arg(long, value_enum, default_value_t = EngineName::Interp)]
     engine: EngineName,
-    /// Elements put into a map before the run: a JSON list of objects with `key` and `value`.
+    /// Elements put into a map before the run: a JSON list of objects with `key` and `value`,
+    /// shaped by their types or hexadecimal; names where the map holds programs or maps.
     #[arg(long, value_name = "NAME=FILE", value_parser = parse_map, conflicts_with = "raw")]
     map: Vec<(String, PathBuf)>,
     /// Print what the maps hold afterwards, as JSON shaped by their types.
@@ -305,9 +306,25 @@ fn load(args: &Args, target: &Target) -> Result<Loaded, Outcome> {
     Ok(Loaded { programs, chosen, slots: object.map_slots })
 }
 
+/// The elements of `--map`; those that name maps and programs go into the slots.
+fn preload(args: &Args, loaded: &mut Loaded) -> Result<Vec<maps::Preload>, Outcome> {
+    let Some(program) = loaded.programs.get(loaded.chosen) else { return Ok(Vec::new()) };
+    let names: Vec<&str> = loaded.programs.iter().map(|p| p.name.as_str()).collect();
+    let mut all = Vec::new();
+    for (name, file) in &args.map {
+        let text = String::from_utf8_lossy(&read(file)?).into_owned();
+        let mut some = maps::parse(program, name, &text).map_err(|e| not_read(file, e))?;
+        maps::take_slots(program, &names, &mut some, &mut loaded.slots)
+            .map_err(|e| not_read(file, e))?;
+        all.extend(some);
+    }
+    Ok(all)
+}
+
 fn run_program(args: &Args) -> Result<Outcome, Outcome> {
     let target = setup::target(&args.kernel)?;
-    let loaded = load(args, &target)?;
+    let mut loaded = load(args, &target)?;
+    let preload = preload(args, &mut loaded)?;
     let Some(program) = loaded.programs.get(loaded.chosen) else {
         return Err(fail(Outcome::NotJudged, "no program"));
     };
@@ -330,10 +347,7 @@ fn run_program(args: &Args) -> Result<Outcome, Outcome> {
     (world.kernel.vmlinux, world.kernel.modules) = (target.vmlinux.clone(), target.modules.clone());
     let subject = Subject::Program { program, others, slots: &loaded.slots };
     let mut job = job(args, subject, inputs, world);
-    for (name, file) in &args.map {
-        let text = String::from_utf8_lossy(&read(file)?).into_owned();
-        job.preload.extend(maps::parse(program, name, &text).map_err(|e| not_read(file, e))?);
-    }
+    job.preload = preload;
     let (answers, is_split) = answers(&job, trusted.as_deref(), args)?;
     match args.pcap.is_some() {
         true => report::histogram(&answers, job.inputs.len(), is_split, args),

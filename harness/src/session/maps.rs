@@ -2,12 +2,14 @@
 
 use bpfassay_object::btf::Type;
 use bpfassay_object::model::{MapDef, Program};
+use bpfassay_object::Slot;
 use bpfassay_spec::MapType;
 use serde_json::{json, Value};
 
 use super::values;
 use crate::runtime::maps::{Map, ANY};
 use crate::runtime::Runtime;
+use crate::testrun::MapSlots;
 
 /// An element as the person wrote it, with the index of its map.
 #[derive(Clone, PartialEq, Debug)]
@@ -16,6 +18,46 @@ pub struct Preload {
     /// None for queues and stacks.
     pub key: Option<Value>,
     pub value: Value,
+}
+
+/// Moves the elements whose values name maps or programs into the slots of their maps.
+///
+/// `programs` are the names of the object's.
+pub fn take_slots(
+    program: &Program,
+    programs: &[&str],
+    preload: &mut Vec<Preload>,
+    slots: &mut Vec<MapSlots>,
+) -> Result<(), String> {
+    let mut rest = Vec::new();
+    for p in std::mem::take(preload) {
+        let Some(def) = program.maps.get(p.map) else { continue };
+        let wrong = |what: &str| format!("map {}: {what}", def.source_name);
+        let is_program = def.map_type == MapType::ProgArray;
+        if !is_program && !matches!(def.map_type, MapType::ArrayOfMaps | MapType::HashOfMaps) {
+            rest.push(p);
+            continue;
+        }
+        let key = p.key.as_ref().and_then(Value::as_u64).and_then(|k| u32::try_from(k).ok());
+        let key = key.ok_or_else(|| wrong("its keys are numbers"))?;
+        let name = p.value.as_str().ok_or_else(|| wrong("its values are names"))?;
+        let slot = if is_program {
+            let known = programs.contains(&name);
+            Slot::Program(known.then(|| name.to_string()).ok_or_else(|| {
+                wrong(&format!("no program `{name}`"))
+            })?)
+        } else {
+            let inner = program.maps.iter().position(|m| m.source_name == name);
+            Slot::Map(inner.ok_or_else(|| wrong(&format!("no map `{name}`")))?)
+        };
+        slots.resize(slots.len().max(program.maps.len()), Vec::new());
+        if let Some(of_map) = slots.get_mut(p.map) {
+            of_map.retain(|(k, _)| *k != key);
+            of_map.push((key, slot));
+        }
+    }
+    *preload = rest;
+    Ok(())
 }
 
 /// Reads a file of `--map NAME=FILE`: a list of objects with `key` and `value`.

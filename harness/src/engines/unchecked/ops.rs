@@ -182,35 +182,36 @@ macro_rules! kinds {
              |$to:ident| $jump:expr, |$kind:ident| $other:expr) => {{
                 use bpfassay_isa::semantics::{alu, cond, movsx, neg, sign_extend, swap};
                 use bpfassay_isa::{AluOp, Cond, Size, SwapKind, SxFrom, Width};
+                use $crate::engines::ops::whole;
                 use $crate::engines::unchecked::ops::{low, high, pick, Kind};
                 let o = $o;
                 macro_rules! next { ($count:literal) => {{ let $n = $count; $next }}; }
                 macro_rules! branch { ($count:literal, $taken:expr) => {{
                     if $taken { let $to = o.target; $jump } else { next!($count) }
                 }}; }
-                macro_rules! mov { ($w:ident) => { alu(AluOp::Mov, Width::$w, 0, $regs[o.src]) }; }
+                macro_rules! mov { ($w:ident) => { alu(AluOp::Mov, Width::$w, 0, whole(&$regs[o.src])) }; }
                 macro_rules! add { ($w:ident) => {
-                    $regs[o.dst] = alu(AluOp::Add, Width::$w, $regs[o.dst], low(o.imm))
+                    $regs[o.dst] = alu(AluOp::Add, Width::$w, whole(&$regs[o.dst]), low(o.imm))
                 }; }
                 match o.kind {
                     $(Kind::$ar64 => {
-                        $regs[o.dst] = alu(AluOp::$op, Width::W64, $regs[o.dst], $regs[o.src]);
+                        $regs[o.dst] = alu(AluOp::$op, Width::W64, whole(&$regs[o.dst]), whole(&$regs[o.src]));
                         next!(1)
                     }
                     Kind::$ak64 => {
-                        $regs[o.dst] = alu(AluOp::$op, Width::W64, $regs[o.dst], o.imm);
+                        $regs[o.dst] = alu(AluOp::$op, Width::W64, whole(&$regs[o.dst]), o.imm);
                         next!(1)
                     }
                     Kind::$ar32 => {
-                        $regs[o.dst] = alu(AluOp::$op, Width::W32, $regs[o.dst], $regs[o.src]);
+                        $regs[o.dst] = alu(AluOp::$op, Width::W32, whole(&$regs[o.dst]), whole(&$regs[o.src]));
                         next!(1)
                     }
                     Kind::$ak32 => {
-                        $regs[o.dst] = alu(AluOp::$op, Width::W32, $regs[o.dst], o.imm);
+                        $regs[o.dst] = alu(AluOp::$op, Width::W32, whole(&$regs[o.dst]), o.imm);
                         next!(1)
                     }
                     Kind::$mr64 => {
-                        let by = $regs[o.target as u8];
+                        let by = whole(&$regs[o.target as u8]);
                         $regs[o.dst] = alu(AluOp::$op, Width::W64, mov!(W64), by);
                         next!(2)
                     }
@@ -219,7 +220,7 @@ macro_rules! kinds {
                         next!(2)
                     }
                     Kind::$mr32 => {
-                        let by = $regs[o.target as u8];
+                        let by = whole(&$regs[o.target as u8]);
                         $regs[o.dst] = alu(AluOp::$op, Width::W32, mov!(W32), by);
                         next!(2)
                     }
@@ -245,79 +246,79 @@ macro_rules! kinds {
                     }
                     Kind::MovMov => {
                         $regs[o.dst] = mov!(W64);
-                        let from = $regs[pick(o.imm, 1)];
+                        let from = whole(&$regs[pick(o.imm, 1)]);
                         $regs[pick(o.imm, 0)] = alu(AluOp::Mov, Width::W64, 0, from);
                         next!(2)
                     }
                     $(Kind::$cr64 => {
-                        branch!(1, cond(Cond::$cond, Width::W64, $regs[o.dst], $regs[o.src]))
+                        branch!(1, cond(Cond::$cond, Width::W64, whole(&$regs[o.dst]), whole(&$regs[o.src])))
                     }
-                    Kind::$ck64 => branch!(1, cond(Cond::$cond, Width::W64, $regs[o.dst], o.imm)),
+                    Kind::$ck64 => branch!(1, cond(Cond::$cond, Width::W64, whole(&$regs[o.dst]), o.imm)),
                     Kind::$cr32 => {
-                        branch!(1, cond(Cond::$cond, Width::W32, $regs[o.dst], $regs[o.src]))
+                        branch!(1, cond(Cond::$cond, Width::W32, whole(&$regs[o.dst]), whole(&$regs[o.src])))
                     }
-                    Kind::$ck32 => branch!(1, cond(Cond::$cond, Width::W32, $regs[o.dst], o.imm)),
+                    Kind::$ck32 => branch!(1, cond(Cond::$cond, Width::W32, whole(&$regs[o.dst]), o.imm)),
                     Kind::$dr64 => {
                         add!(W64);
-                        let (a, b) = ($regs[o.src & 15], $regs[o.src >> 4]);
+                        let (a, b) = (whole(&$regs[o.src & 15]), whole(&$regs[o.src >> 4]));
                         branch!(2, cond(Cond::$cond, Width::W64, a, b))
                     }
                     Kind::$dk64 => {
                         add!(W64);
-                        branch!(2, cond(Cond::$cond, Width::W64, $regs[o.src], high(o.imm)))
+                        branch!(2, cond(Cond::$cond, Width::W64, whole(&$regs[o.src]), high(o.imm)))
                     }
                     Kind::$dr32 => {
                         add!(W32);
-                        let (a, b) = ($regs[o.src & 15], $regs[o.src >> 4]);
+                        let (a, b) = (whole(&$regs[o.src & 15]), whole(&$regs[o.src >> 4]));
                         branch!(2, cond(Cond::$cond, Width::W32, a, b))
                     }
                     Kind::$dk32 => {
                         add!(W32);
-                        branch!(2, cond(Cond::$cond, Width::W32, $regs[o.src], high(o.imm)))
+                        branch!(2, cond(Cond::$cond, Width::W32, whole(&$regs[o.src]), high(o.imm)))
                     })*
                     $(Kind::$load => {
-                        $regs[o.dst] = $rd($regs[o.src].wrapping_add(o.off()), Size::$size);
+                        $regs[o.dst] = $rd(whole(&$regs[o.src]).wrapping_add(o.off()), Size::$size);
                         next!(1)
                     }
                     Kind::$loadsx => {
-                        let v = $rd($regs[o.src].wrapping_add(o.off()), Size::$size);
+                        let v = $rd(whole(&$regs[o.src]).wrapping_add(o.off()), Size::$size);
                         $regs[o.dst] = sign_extend(Size::$size, v);
                         next!(1)
                     }
                     Kind::$store => {
-                        $wr($regs[o.dst].wrapping_add(o.off()), Size::$size, $regs[o.src]);
+                        $wr(whole(&$regs[o.dst]).wrapping_add(o.off()), Size::$size, whole(&$regs[o.src]));
                         next!(1)
                     }
                     Kind::$storek => {
-                        $wr($regs[o.dst].wrapping_add(o.off()), Size::$size, o.imm);
+                        $wr(whole(&$regs[o.dst]).wrapping_add(o.off()), Size::$size, o.imm);
                         next!(1)
                     }
                     Kind::$at_load => {
-                        let base = alu(AluOp::Add, Width::W64, mov!(W64), $regs[pick(o.imm, 0)]);
+                        let base = alu(AluOp::Add, Width::W64, mov!(W64), whole(&$regs[pick(o.imm, 0)]));
                         $regs[o.dst] = base;
                         $regs[pick(o.imm, 1)] = $rd(base.wrapping_add(o.off()), Size::$size);
                         next!(3)
                     }
                     Kind::$at_store => {
-                        let base = alu(AluOp::Add, Width::W64, mov!(W64), $regs[pick(o.imm, 0)]);
+                        let base = alu(AluOp::Add, Width::W64, mov!(W64), whole(&$regs[pick(o.imm, 0)]));
                         $regs[o.dst] = base;
-                        $wr(base.wrapping_add(o.off()), Size::$size, $regs[pick(o.imm, 1)]);
+                        $wr(base.wrapping_add(o.off()), Size::$size, whole(&$regs[pick(o.imm, 1)]));
                         next!(3)
                     }
                     Kind::$sum_load => {
-                        let base = alu(AluOp::Add, Width::W64, $regs[o.dst], $regs[o.src]);
+                        let base = alu(AluOp::Add, Width::W64, whole(&$regs[o.dst]), whole(&$regs[o.src]));
                         $regs[o.dst] = base;
                         $regs[o.imm as u8] = $rd(base.wrapping_add(o.off()), Size::$size);
                         next!(2)
                     }
                     Kind::$sum_store => {
-                        let base = alu(AluOp::Add, Width::W64, $regs[o.dst], $regs[o.src]);
+                        let base = alu(AluOp::Add, Width::W64, whole(&$regs[o.dst]), whole(&$regs[o.src]));
                         $regs[o.dst] = base;
-                        $wr(base.wrapping_add(o.off()), Size::$size, $regs[o.imm as u8]);
+                        $wr(base.wrapping_add(o.off()), Size::$size, whole(&$regs[o.imm as u8]));
                         next!(2)
                     })*
                     $(Kind::$pair => {
-                        let v = alu(AluOp::$pair_first, Width::$pair_w1, $regs[o.dst], low(o.imm));
+                        let v = alu(AluOp::$pair_first, Width::$pair_w1, whole(&$regs[o.dst]), low(o.imm));
                         $regs[o.dst] = alu(AluOp::$pair_then, Width::$pair_w2, v, high(o.imm));
                         next!(2)
                     }
@@ -329,7 +330,7 @@ macro_rules! kinds {
                     $(Kind::$rot => {
                         let v = mov!($rot_width);
                         let right = alu(AluOp::Rsh, Width::$rot_width, v, low(o.imm));
-                        let left = alu(AluOp::Lsh, Width::$rot_width, $regs[o.src], high(o.imm));
+                        let left = alu(AluOp::Lsh, Width::$rot_width, whole(&$regs[o.src]), high(o.imm));
                         $regs[o.dst] = right;
                         $regs[o.src] = alu(AluOp::Or, Width::$rot_width, left, right);
                         next!(4)
@@ -343,30 +344,30 @@ macro_rules! kinds {
                         next!(5)
                     })*
                     $(Kind::$two => {
-                        let v = alu(AluOp::$first, Width::$two_width, $regs[o.dst], o.imm);
-                        $regs[o.dst] = alu(AluOp::$then, Width::$two_width, v, $regs[o.src]);
+                        let v = alu(AluOp::$first, Width::$two_width, whole(&$regs[o.dst]), o.imm);
+                        $regs[o.dst] = alu(AluOp::$then, Width::$two_width, v, whole(&$regs[o.src]));
                         next!(2)
                     }
                     Kind::$mov_two => {
                         let v = alu(AluOp::$first, Width::$two_width, mov!($two_width), o.imm);
-                        let by = $regs[o.target as u8];
+                        let by = whole(&$regs[o.target as u8]);
                         $regs[o.dst] = alu(AluOp::$then, Width::$two_width, v, by);
                         next!(3)
                     })*
                     $(Kind::$sx => {
-                        $regs[o.dst] = movsx(Width::$sx_width, SxFrom::$from, $regs[o.src]);
+                        $regs[o.dst] = movsx(Width::$sx_width, SxFrom::$from, whole(&$regs[o.src]));
                         next!(1)
                     })*
                     $(Kind::$swap => {
-                        $regs[o.dst] = swap(SwapKind::$swap_kind, $bits, $regs[o.dst]);
+                        $regs[o.dst] = swap(SwapKind::$swap_kind, $bits, whole(&$regs[o.dst]));
                         next!(1)
                     })*
                     Kind::Neg64 => {
-                        $regs[o.dst] = neg(Width::W64, $regs[o.dst]);
+                        $regs[o.dst] = neg(Width::W64, whole(&$regs[o.dst]));
                         next!(1)
                     }
                     Kind::Neg32 => {
-                        $regs[o.dst] = neg(Width::W32, $regs[o.dst]);
+                        $regs[o.dst] = neg(Width::W32, whole(&$regs[o.dst]));
                         next!(1)
                     }
                     Kind::Wide => {
