@@ -108,7 +108,7 @@ fn disasm(args: &DisasmArgs) -> Result<Outcome, Outcome> {
     let mut out = String::new();
     let mut found = false;
     if args.cbpf {
-        print_insns(&mut out, &classic::program(&args.file)?.insns, None);
+        print_insns(&mut out, &classic::translation(&args.file)?, None);
         return print(&out);
     }
     for input in &inputs {

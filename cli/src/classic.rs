@@ -4,21 +4,37 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use bpfassay_isa::classic;
+use bpfassay_isa::{classic, decode, encode, AluOp, Insn, Operand, RawInsn};
 use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
 use crate::exit::{fail, Outcome};
 
-/// The eBPF form of a classic filter, as a program that sees frames from their link header on.
-pub fn program(file: &Path) -> Result<Program, Outcome> {
+/// The eBPF form of a classic filter, as the kernel translates it.
+pub fn translation(file: &Path) -> Result<Vec<RawInsn>, Outcome> {
     let wrong =
         |e: &dyn std::fmt::Display| fail(Outcome::NotJudged, format!("{}: {e}", file.display()));
     let bytes = fs::read(file).map_err(|e| wrong(&e))?;
     let filter = classic::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| wrong(&e))?;
     let checked = classic::check(&filter)
         .map_err(|e| fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display())))?;
-    let insns = classic::translate(&checked).map_err(|e| wrong(&e))?;
+    classic::translate(&checked).map_err(|e| wrong(&e))
+}
+
+/// The kernel clears a register by `xor` with itself and does not verify what it translated;
+/// a verifier wants a value there first.
+fn cleared(insn: &RawInsn) -> RawInsn {
+    match decode(*insn, None) {
+        Ok(Insn::Alu { op: AluOp::Xor, width, dst, src: Operand::Reg(src) }) if dst == src => {
+            encode(&Insn::Alu { op: AluOp::Mov, width, dst, src: Operand::Imm(0) }).0
+        }
+        _ => *insn,
+    }
+}
+
+/// The filter as a program that may be verified and sees frames from their link header on.
+pub fn program(file: &Path) -> Result<Program, Outcome> {
+    let insns = translation(file)?.iter().map(cleared).collect();
     Ok(Program {
         name: "classic".into(),
         section: String::new(),

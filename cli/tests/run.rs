@@ -137,16 +137,17 @@ fn the_json_contract_is_exact() {
     assert_eq!(run["data_out"].as_str().map(str::len), Some(3000));
 }
 
-/// `*(u64 *)(r0 + 0) = r0` with r0 = 0.
-const NULL_STORE: [u8; 24] =
-    [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x7b, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+/// `*(u64 *)(r0 + 0) = r0` with r0 = 16.
+const WILD_STORE: [u8; 24] =
+    [0xb7, 0, 0, 0, 16, 0, 0, 0, 0x7b, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 
 #[cfg(unix)]
 #[test]
 fn a_crash_in_the_child_is_a_result() {
     let folder = Folder::new("crash");
-    let raw = folder.file("raw", NULL_STORE);
-    let trap = |engine: &str| run_json(&["--raw", &raw, "--engine", engine])["runs"][0]["trap"].clone();
+    let raw = folder.file("raw", WILD_STORE);
+    let trap =
+        |engine: &str| run_json(&["--raw", &raw, "--engine", engine])["runs"][0]["trap"].clone();
     let checked = trap("interp");
     assert_eq!((&checked["kind"], &checked["insn_idx"]), (&json!("memory"), &json!(1)));
     let crash = trap("interp-unchecked");

@@ -276,6 +276,10 @@ impl<'t, T: Tracer> Thread<'t, T> {
         insn: Insn,
         base: usize,
     ) -> Result<Flow, Stop> {
+        if self.is_unchecked && self.code().access(pc) == Access::Arena {
+            // Its 32-bit addresses are none of this process.
+            return Err(Stop::Trap(TrapKind::Unsupported("arena access")));
+        }
         match insn {
             Insn::Alu { op, width, dst, src } => {
                 let b = operand(regs, src);

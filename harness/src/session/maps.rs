@@ -43,9 +43,11 @@ pub fn take_slots(
         let name = p.value.as_str().ok_or_else(|| wrong("its values are names"))?;
         let slot = if is_program {
             let known = programs.contains(&name);
-            Slot::Program(known.then(|| name.to_string()).ok_or_else(|| {
-                wrong(&format!("no program `{name}`"))
-            })?)
+            Slot::Program(
+                known
+                    .then(|| name.to_string())
+                    .ok_or_else(|| wrong(&format!("no program `{name}`")))?,
+            )
         } else {
             let inner = program.maps.iter().position(|m| m.source_name == name);
             Slot::Map(inner.ok_or_else(|| wrong(&format!("no map `{name}`")))?)
