@@ -70,6 +70,7 @@ fn cast(_: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
 
 /// The world has one task.
 fn task_from_pid(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
+    c.rt.world.consulted = true;
     let own = c.rt.world.pid_tgid as u32;
     match a[0] as u32 == own {
         true => c.rt.current_task(),
