@@ -188,32 +188,36 @@ pub enum Field {
 
 impl Form {
     /// True when `field` is an operand of the form.
-    pub fn has_operand(self, field: Field) -> bool {
+    #[inline]
+    pub const fn has_operand(self, field: Field) -> bool {
         use Field::*;
-        let second = |s| match s {
-            Second::Imm => Imm,
-            Second::Reg => Src,
+        let (dst, src, off, imm) =
+            (1u8 << Dst as u8, 1 << Src as u8, 1 << Off as u8, 1 << Imm as u8);
+        let second = match self {
+            Form::Alu(_, _, s) | Form::Store(_, s) | Form::CondJump(_, _, s) => match s {
+                Second::Imm => imm,
+                Second::Reg => src,
+            },
+            _ => 0,
         };
-        match self {
-            Form::Alu(_, _, s) => field == Dst || field == second(s),
-            Form::MovSx(..) => matches!(field, Dst | Src),
-            Form::AddrSpaceCast => matches!(field, Dst | Src | Imm),
-            Form::Neg(_) | Form::Swap(..) => field == Dst,
-            Form::LoadImm64(_) => matches!(field, Dst | Imm),
+        let operands = match self {
+            Form::Alu(..) => dst | second,
+            Form::MovSx(..) => dst | src,
+            Form::AddrSpaceCast => dst | src | imm,
+            Form::Neg(_) | Form::Swap(..) | Form::CallReg => dst,
+            Form::LoadImm64(_) => dst | imm,
             Form::Load(..) | Form::LoadAcquire(_) | Form::StoreRelease(_) | Form::Atomic(..) => {
-                matches!(field, Dst | Src | Off)
+                dst | src | off
             }
-            Form::LoadPacket(_, Packet::Abs) => field == Imm,
-            Form::LoadPacket(_, Packet::Ind) => matches!(field, Src | Imm),
-            Form::Store(_, s) => matches!(field, Dst | Off) || field == second(s),
-            Form::Jump(Reach::Short) | Form::MayGoto => field == Off,
-            Form::Jump(Reach::Long) => field == Imm,
-            Form::CondJump(_, _, s) => matches!(field, Dst | Off) || field == second(s),
-            Form::Call(Callee::Kfunc) => matches!(field, Imm | Off),
-            Form::Call(_) => field == Imm,
-            Form::CallReg => field == Dst,
-            Form::Exit => false,
-        }
+            Form::LoadPacket(_, Packet::Abs) | Form::Jump(Reach::Long) => imm,
+            Form::LoadPacket(_, Packet::Ind) => src | imm,
+            Form::Store(..) | Form::CondJump(..) => dst | off | second,
+            Form::Jump(Reach::Short) | Form::MayGoto => off,
+            Form::Call(Callee::Kfunc) => imm | off,
+            Form::Call(_) => imm,
+            Form::Exit => 0,
+        };
+        operands >> field as u8 & 1 == 1
     }
 }
 
@@ -294,6 +298,70 @@ const fn index() -> [(u16, u16); 256] {
 }
 
 static INDEX: [(u16, u16); 256] = index();
+
+/// The form of a code's first row, and the bits that are zero in whatever it fits.
+#[derive(Clone, Copy)]
+struct First {
+    form: Form,
+    dst: u8,
+    src: u8,
+    off: i16,
+    imm: i32,
+}
+
+/// Bits of the fields that are no operand of the first row; for codes with no row, or whose first row wants
+/// a selector other than 0, nothing fits: the code itself is in the way.
+const fn firsts() -> [Option<First>; 256] {
+    let mut out = [None; 256];
+    let index = index();
+    let mut code = 0;
+    while code < 256 {
+        let (start, end) = index[code];
+        if start < end {
+            let row = TABLE[start as usize];
+            let free = match row.select {
+                Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0) => true,
+                _ => false,
+            };
+            let f = row.form;
+            if free {
+                out[code] = Some(First {
+                    form: f,
+                    dst: if f.has_operand(Field::Dst) { 0 } else { !0 },
+                    src: if f.has_operand(Field::Src) && !matches!(row.select, Select::Src(_)) {
+                        0
+                    } else {
+                        !0
+                    },
+                    off: if f.has_operand(Field::Off) && !matches!(row.select, Select::Off(_)) {
+                        0
+                    } else {
+                        !0
+                    },
+                    imm: if f.has_operand(Field::Imm) && !matches!(row.select, Select::Imm(_)) {
+                        0
+                    } else {
+                        !0
+                    },
+                });
+            }
+        }
+        code += 1;
+    }
+    out
+}
+
+static FIRST: [Option<First>; 256] = firsts();
+
+/// The form of an instruction whose fields are as the most frequent encoding of its code has them; None means
+/// that [`row`] and [`Row::reserved`] must tell.
+#[inline]
+pub(crate) fn plain(raw: &RawInsn) -> Option<Form> {
+    let f = FIRST[raw.code as usize].as_ref()?;
+    let registers = (raw.dst & f.dst) | (raw.src & f.src);
+    let rest = (raw.off & f.off) as i32 | (raw.imm & f.imm);
+    (registers as i32 | rest == 0).then_some(f.form)
+}
 
 use rows::TABLE;
 

@@ -131,30 +131,54 @@ pub mod cc {
     pub const G: u8 = 15;
 }
 
-/// One instruction being put together.
+/// One instruction being put together: up to eight bytes of prefixes, opcode, ModRM and SIB, and
+/// up to eight of displacement and immediate.
 ///
-/// Kept in a register: bytes put together in memory could not be read back at once.
+/// Kept in registers: bytes put together in memory could not be read back at once.
 struct One {
-    b: u128,
-    n: usize,
+    head: u64,
+    /// Bits of `head`.
+    h: u32,
+    tail: u64,
+    /// Bits of `tail`.
+    t: u32,
 }
 
 impl One {
     #[inline(always)]
     fn new() -> One {
-        One { b: 0, n: 0 }
+        One { head: 0, h: 0, tail: 0, t: 0 }
+    }
+
+    /// A byte up to the SIB.
+    #[inline(always)]
+    fn u8(&mut self, v: u8) {
+        self.head |= (v as u64) << (self.h & 63);
+        self.h += 8;
+    }
+
+    /// A byte of displacement or immediate.
+    #[inline(always)]
+    fn i8(&mut self, v: i8) {
+        self.tail |= (v as u8 as u64) << (self.t & 63);
+        self.t += 8;
     }
 
     #[inline(always)]
-    fn u8(&mut self, v: u8) {
-        self.b |= (v as u128) << (self.n * 8 & 127);
-        self.n += 1;
+    fn i16(&mut self, v: i16) {
+        self.tail |= (v as u16 as u64) << (self.t & 63);
+        self.t += 16;
     }
 
     #[inline(always)]
     fn i32(&mut self, v: i32) {
-        self.b |= (v as u32 as u128) << (self.n * 8 & 127);
-        self.n += 4;
+        self.tail |= (v as u32 as u64) << (self.t & 63);
+        self.t += 32;
+    }
+
+    #[inline(always)]
+    fn put(self, buf: &mut CodeBuf) {
+        buf.put_two(self.head, self.h as usize / 8, self.tail, self.t as usize / 8);
     }
 
     /// ModRM, SIB and displacement.
@@ -196,7 +220,7 @@ impl One {
         }
         match mode {
             0 => {}
-            0x40 => self.u8(m.disp as u8),
+            0x40 => self.i8(m.disp as i8),
             _ => self.i32(m.disp),
         }
     }
@@ -263,14 +287,11 @@ impl Asm {
         one.modrm(reg, rm);
         match imm {
             Imm::None => {}
-            Imm::I8(v) => one.u8(v as u8),
-            Imm::I16(v) => {
-                one.u8(v as u8);
-                one.u8((v >> 8) as u8);
-            }
+            Imm::I8(v) => one.i8(v),
+            Imm::I16(v) => one.i16(v),
             Imm::I32(v) => one.i32(v),
         }
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
     /// `op reg, rm`.
@@ -329,8 +350,8 @@ impl Asm {
             if rm == Rm::R(RAX) {
                 let mut one = One::new();
                 one.u8(ext * 8 + 4);
-                one.u8(imm as u8);
-                return self.buf.put(one.b.to_le_bytes(), one.n);
+                one.i8(imm as i8);
+                return one.put(&mut self.buf);
             }
             return self.group_byte(0x81, ext, rm, imm as i8);
         }
@@ -346,7 +367,7 @@ impl Asm {
             }
             one.u8(ext * 8 + 5);
             one.i32(imm);
-            self.buf.put(one.b.to_le_bytes(), one.n);
+            one.put(&mut self.buf);
         } else {
             self.op(None, op(0x81), w, ext, rm, Imm::I32(imm));
         }
@@ -362,8 +383,8 @@ impl Asm {
         }
         one.u8(code & !1);
         one.modrm(ext, rm);
-        one.u8(imm as u8);
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.i8(imm as i8);
+        one.put(&mut self.buf);
     }
 
     /// `test rm, imm` in its shortest form for these bits; the flag wanted is zero alone.
@@ -373,8 +394,8 @@ impl Asm {
             Rm::R(RAX) if fits(8) => {
                 let mut one = One::new();
                 one.u8(0xa8);
-                one.u8(imm as u8);
-                self.buf.put(one.b.to_le_bytes(), one.n);
+                one.i8(imm as i8);
+                one.put(&mut self.buf);
             }
             _ if fits(8) || w == W::B => self.group_byte(0xf7, 0, rm, imm as i8),
             _ if w == W::H => self.op(None, GROUP3, W::H, 0, rm, Imm::I16(imm as i16)),
@@ -396,7 +417,7 @@ impl Asm {
             }
             one.u8(0xb8 | dst.0 & 7);
             one.i32(v as i32);
-            self.buf.put(one.b.to_le_bytes(), one.n);
+            one.put(&mut self.buf);
         } else if v == u64::MAX {
             self.alu_imm(Group1::Or, W::Q, Rm::R(dst), -1);
         } else if let Ok(v) = i32::try_from(v as i64) {
@@ -412,7 +433,7 @@ impl Asm {
         one.u8(0xb8 | dst.0 & 7);
         one.i32(v as u32 as i32);
         one.i32((v >> 32) as u32 as i32);
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
     pub fn shift_imm(&mut self, s: Shift, w: W, rm: Rm, n: u8) {
@@ -440,9 +461,9 @@ impl Asm {
         one.u8(code);
         one.modrm(reg.0, rm);
         if let Imm::I8(v) = imm {
-            one.u8(v as u8);
+            one.i8(v);
         }
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
     /// SHLX, SHRX, SARX.
@@ -489,16 +510,16 @@ impl Asm {
         }
         one.u8(0x0f);
         one.u8(0xc8 | r.0 & 7);
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
-    /// An instruction without operands, of up to 16 bytes.
+    /// An instruction without operands, of up to 8 bytes.
     pub fn bytes(&mut self, b: &[u8]) {
         let mut one = One::new();
         for v in b {
             one.u8(*v);
         }
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
     pub fn push(&mut self, r: Gp) {
@@ -515,7 +536,7 @@ impl Asm {
             one.u8(0x41);
         }
         one.u8(code | r.0 & 7);
-        self.buf.put(one.b.to_le_bytes(), one.n);
+        one.put(&mut self.buf);
     }
 
     pub fn ret(&mut self) {

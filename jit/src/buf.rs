@@ -82,6 +82,21 @@ impl CodeBuf {
         self.pos += len.min(CHUNK);
     }
 
+    /// Appends the first `n` bytes of `head` and the first `m` of `tail`, lowest first; up to eight each.
+    #[inline(always)]
+    pub fn put_two(&mut self, head: u64, n: usize, tail: u64, m: usize) {
+        let n = n.min(8);
+        if self.pos + CHUNK > self.bytes.len() {
+            self.grow();
+        }
+        let room = self.bytes.get_mut(self.pos..).and_then(|b| b.first_chunk_mut::<CHUNK>());
+        if let Some(to) = room {
+            to[..8].copy_from_slice(&head.to_le_bytes());
+            to[n..n + 8].copy_from_slice(&tail.to_le_bytes());
+        }
+        self.pos += n + m.min(8);
+    }
+
     #[inline]
     pub fn put_u32(&mut self, word: u32) {
         if self.pos + CHUNK > self.bytes.len() {
@@ -260,6 +275,18 @@ pub struct Placed {
 impl Placed {
     pub fn label(&self, l: Label) -> Option<u32> {
         self.labels.get(l.0 as usize).filter(|m| **m != UNBOUND).and_then(|m| self.mark(*m))
+    }
+
+    /// Where the first `n` labels went.
+    pub fn first(&self, n: usize) -> Option<Vec<u32>> {
+        let mut whole = true;
+        let off = |m: &Mark| {
+            let shift = self.shift.get(m.fixups as usize).copied();
+            whole &= *m != UNBOUND && shift.is_some();
+            m.off.wrapping_add(shift.unwrap_or(0))
+        };
+        let out: Vec<u32> = self.labels.get(..n)?.iter().map(off).collect();
+        whole.then_some(out)
     }
 
     pub fn mark(&self, m: Mark) -> Option<u32> {

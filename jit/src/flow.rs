@@ -50,7 +50,7 @@ const ARGS: Set = 0x003e_003e;
 const CALLER_SAVED: Set = 0x003f_003f;
 
 /// What is read at or after an instruction, given what is read after it.
-#[inline]
+#[inline(always)]
 fn before(insn: &Insn, out: Set) -> Set {
     match *insn {
         Insn::Alu { op, width, dst, src } => {
@@ -131,51 +131,78 @@ pub fn flow(scan: &Scan) -> Flow {
     // What is read at or after each slot; nothing is read that no walk has seen read.
     let mut at = vec![0 as Set; len + 1];
     let mut after = vec![0 as Set; len];
+    let mut funcs = Vec::new();
+    round::<true>(scan, &mut at, &mut after, &mut funcs);
+    funcs.reverse();
     let mut settled = !scan.has_loop;
-    for _ in 0..MOST_ROUNDS {
-        let changed = round(scan, &mut at, &mut after);
-        settled |= !changed;
+    for _ in 1..MOST_ROUNDS {
         if settled {
             break;
         }
+        settled = !round::<false>(scan, &mut at, &mut after, &mut funcs);
     }
     if !settled {
         at.fill(ALL);
-        round(scan, &mut at, &mut after);
+        round::<false>(scan, &mut at, &mut after, &mut funcs);
     }
-    Flow { after, funcs: funcs(scan) }
+    Flow { after, funcs }
 }
 
 /// Walks repeated at most.
 const MOST_ROUNDS: u32 = 6;
 
-/// One walk; true if it changed anything.
-fn round(scan: &Scan, at: &mut [Set], after: &mut [Set]) -> bool {
+/// One walk; true if it changed anything.  The first notes the functions too, last one first.
+fn round<const FIRST: bool>(
+    scan: &Scan,
+    at: &mut [Set],
+    after: &mut [Set],
+    funcs: &mut Vec<FuncFacts>,
+) -> bool {
     let len = scan.insns.len();
+    let mut f = FuncFacts::default();
     let mut changed = false;
+    // What the slot after reads: that of the end is nothing.
+    let mut next = 0;
     for slot in (0..len).rev() {
-        if scan.flags.get(slot).is_some_and(|f| f & TAIL != 0) {
+        let (Some(insn), Some(flags)) = (scan.insns.get(slot), scan.flags.get(slot)) else {
+            continue;
+        };
+        if flags & TAIL != 0 {
             // The second slot stands for what follows the instruction.
-            let next = at.get(slot + 1).copied().unwrap_or(ALL);
             if let Some(a) = at.get_mut(slot) {
                 *a = next;
             }
             continue;
         }
-        let Some(insn) = scan.insns.get(slot) else { continue };
-        let next = at.get(slot + 1).copied().unwrap_or(ALL);
-        let there =
-            |off: i32| target(slot, off, len).and_then(|t| at.get(t).copied()).unwrap_or(ALL);
-        let out = match *insn {
-            Insn::Jump { off, .. } => there(off),
-            Insn::CondJump { off, .. } | Insn::MayGoto { off } => next | there(off as i32),
-            _ => next,
+        let jump = match *insn {
+            Insn::Jump { off, .. } => Some((off, 0)),
+            Insn::CondJump { off, .. } | Insn::MayGoto { off } => Some((off as i32, next)),
+            _ => None,
+        };
+        let out = match jump {
+            None => next,
+            Some((off, falls)) => {
+                let there = target(slot, off, len).and_then(|t| at.get(t).copied());
+                falls | there.unwrap_or(ALL)
+            }
         };
         let read = before(insn, out);
         if let (Some(a), Some(o)) = (at.get_mut(slot), after.get_mut(slot)) {
             changed |= *a != read || *o != out;
             *a = read;
             *o = out;
+        }
+        next = read;
+        if FIRST {
+            let (written, fp, calls) = touches(insn);
+            f.writes |= written & CALLEE_SAVED;
+            f.uses_fp |= fp;
+            f.calls |= calls;
+            if flags & FUNC != 0 {
+                f.slot = slot as u32;
+                f.is_entry = slot == 0 && !scan.calls_first;
+                funcs.push(std::mem::take(&mut f));
+            }
         }
     }
     changed
@@ -184,7 +211,7 @@ fn round(scan: &Scan, at: &mut [Set], after: &mut [Set]) -> bool {
 const CALLEE_SAVED: u16 = 0x3c0;
 
 /// The register an instruction writes, and whether it reads r10 or calls.
-#[inline]
+#[inline(always)]
 fn touches(insn: &Insn) -> (u16, bool, bool) {
     const FP: Reg = Reg::R10;
     let bit = |r: Reg| 1u16 << (r.0 & 15);
@@ -209,23 +236,4 @@ fn touches(insn: &Insn) -> (u16, bool, bool) {
         Insn::CallReg { target } => (0, target == FP, true),
         Insn::Jump { .. } | Insn::MayGoto { .. } | Insn::Exit => (0, false, false),
     }
-}
-
-fn funcs(scan: &Scan) -> Vec<FuncFacts> {
-    let mut out: Vec<FuncFacts> = Vec::new();
-    for (slot, (insn, flags)) in scan.insns.iter().zip(&scan.flags).enumerate() {
-        if flags & FUNC != 0 {
-            out.push(FuncFacts {
-                slot: slot as u32,
-                is_entry: slot == 0 && !scan.calls_first,
-                ..FuncFacts::default()
-            });
-        }
-        let Some(f) = out.last_mut() else { continue };
-        let (written, fp, calls) = touches(insn);
-        f.writes |= written & CALLEE_SAVED;
-        f.uses_fp |= fp;
-        f.calls |= calls;
-    }
-    out
 }

@@ -62,10 +62,7 @@ pub fn compile<T: Target>(
     let buf = std::mem::take(t.buf());
     let placed = buf.finish::<T>().map_err(|_| JitError::TooLarge)?;
     let at = |l: Label| placed.label(l).ok_or(JitError::TooLarge);
-    let mut offsets = Vec::with_capacity(len + 1);
-    for slot in 0..len as u32 {
-        offsets.push(at(Label(slot))?);
-    }
+    let mut offsets = placed.first(len).ok_or(JitError::TooLarge)?;
     let body_end = at(end)?;
     offsets.push(body_end);
     let func = |f: &FuncFacts| Some(Func { slot: f.slot, start: *offsets.get(f.slot as usize)? });
