@@ -1,5 +1,7 @@
 //! Compiled code on this processor: against the interpreter on random programs, and what happens on faults.
 #![allow(unsafe_code)]
+// Most of it is about faults, which are caught on Linux only.
+#![cfg_attr(not(target_os = "linux"), allow(unused_imports))]
 
 use bpfassay_harness::engine::{Input, Instance, TrapKind};
 use bpfassay_harness::engines::native::RawNative;

@@ -100,8 +100,9 @@ enum EngineName {
     Interp,
     /// Faster: checks nothing.
     InterpUnchecked,
-    /// Machine code of this processor.
+    /// Machine code, on an x86-64 processor.
     X86,
+    /// Machine code, on an arm64 processor or under qemu-user.
     Arm64,
     /// The running kernel.
     Kernel,

@@ -2,8 +2,13 @@
 //!
 //! On Linux a signal handler, set once, looks up the instruction in the map of the code
 //! that runs on its thread and changes where the thread goes on; what faulted elsewhere is left to whoever handled
-//! it before.  On other systems nothing is caught, and such programs belong into a child.
+//! it before.  On other systems nothing is caught, and code the verifier lets read
+//! anywhere is not run ([`IS_CAUGHT`]).
 #![allow(unsafe_code)]
+
+/// True where faults are caught.
+pub const IS_CAUGHT: bool =
+    cfg!(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")));
 
 /// Where to go on after a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

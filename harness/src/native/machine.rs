@@ -43,6 +43,8 @@ pub enum NativeError {
     Unavailable,
     /// The runtime keeps arenas in a form code cannot reach.
     Arena,
+    /// The program reads where the kernel catches faults, and nobody does here.
+    Probe,
 }
 
 impl fmt::Display for NativeError {
@@ -51,6 +53,9 @@ impl fmt::Display for NativeError {
             NativeError::Jit(e) => write!(f, "{e}"),
             NativeError::Memory(e) => write!(f, "no memory for code: {e}"),
             NativeError::Arena => f.write_str("arenas are for the checking interpreter"),
+            NativeError::Probe => f.write_str(
+                "programs that follow kernel pointers need Linux, where faults are caught",
+            ),
             NativeError::Unavailable => f.write_str("no JIT for this processor"),
         }
     }
@@ -139,6 +144,7 @@ thread_local! {
 }
 
 /// The machine whose code runs on this thread, if any.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(super) fn active() -> *const Machine {
     ACTIVE.try_with(Cell::get).unwrap_or(null_mut())
 }
@@ -191,6 +197,9 @@ impl Machine {
         rt: &Runtime,
         code: Option<Arc<Code>>,
     ) -> Result<usize, NativeError> {
+        if !fault::IS_CAUGHT && facts.access.contains(&Access::Probe) {
+            return Err(NativeError::Probe);
+        }
         let source = Source {
             access: &facts.access,
             stacks: &facts.stacks,
@@ -381,6 +390,7 @@ impl Machine {
     /// What to do about a fault at `pc`: where to go on, and a machine register to clear.
     ///
     /// Called in a signal handler: looks at what does not change while code runs.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(super) fn on_fault(&self, pc: u64, addr: Option<u64>) -> Option<fault::Resume> {
         let p = self.programs.iter().find(|p| p.holds(pc))?;
         let off = (pc - p.exec.address()) as u32;
