@@ -345,6 +345,8 @@ fn run_program(args: &Args) -> Result<Outcome, Outcome> {
         None => vec![input(data(args, &args.data_in)?)],
     };
     let mut world = World::seeded(args.seed);
+    world.takes_any_frame =
+        args.cbpf.is_some() && !matches!(args.engine, EngineName::Kernel | EngineName::All);
     (world.kernel.vmlinux, world.kernel.modules) = (target.vmlinux.clone(), target.modules.clone());
     let subject = Subject::Program { program, others, slots: &loaded.slots };
     let mut job = job(args, subject, inputs, world);

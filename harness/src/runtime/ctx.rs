@@ -38,6 +38,8 @@ const XDP_HEADROOM: u32 = 256;
 const XDP_FRAME: u32 = 40;
 /// `MAX_SKB_FRAGS` pages.
 const XDP_FRAGS_MAX: usize = 17 * PAGE as usize;
+/// Longest frame a capture holds (`MAXIMUM_SNAPLEN` of libpcap).
+const SNAPLEN: u32 = 262_144;
 const ETH_HLEN: u32 = 14;
 const ETH_P_IP: u16 = 0x0800;
 const ETH_P_IPV6: u16 = 0x86dd;
@@ -184,12 +186,18 @@ fn prepare_skb(
     is_direct: bool,
 ) -> Result<Prepared, Refusal> {
     let size = u32::try_from(input.data.len()).map_err(|_| Refusal::Errno(EINVAL))?;
-    if !(ETH_HLEN..=PAGE - SKB_HEADROOM - SHARED_INFO).contains(&size) {
+    let longest = match rt.world.takes_any_frame {
+        true => SNAPLEN,
+        false => PAGE - SKB_HEADROOM - SHARED_INFO,
+    };
+    if !(ETH_HLEN..=longest).contains(&size) {
         return Err(Refusal::Errno(EINVAL));
     }
     let given = given_ctx(input, SKB_SIZE)?;
-    check_ip_header(&input.data)?;
-    let mut bytes = vec![0; (SKB_ROOM + SKB_LIMIT) as usize];
+    if !rt.world.takes_any_frame {
+        check_ip_header(&input.data)?;
+    }
+    let mut bytes = vec![0; (SKB_ROOM + SKB_LIMIT.max(size)) as usize];
     put(&mut bytes, SKB_ROOM as usize, &input.data);
     let region = add(rt, Region::new(RegionKind::Packet, Access::ReadWrite, bytes))?;
     let network = SKB_ROOM + ETH_HLEN;

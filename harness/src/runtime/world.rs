@@ -50,6 +50,9 @@ pub struct World {
     pub traced_args: Option<u32>,
     /// Set when a helper answered from here: another world may answer otherwise.
     pub consulted: bool,
+    /// Frames of any length a capture may hold, complete headers or not, as a socket's filter sees
+    /// them; a test run refuses those beyond one page and those that end within the IP header.
+    pub takes_any_frame: bool,
     /// Text of `bpf_trace_printk`.
     pub printed: Vec<String>,
     /// Text of the program's streams: standard output and standard error.
@@ -80,6 +83,7 @@ impl World {
             attach_cookie: 0,
             traced_args: None,
             consulted: false,
+            takes_any_frame: false,
             printed: Vec::new(),
             streams: [Vec::new(), Vec::new()],
             perf_output: Vec::new(),
