@@ -24,6 +24,15 @@ impl Caps {
     pub const NONE: Caps = Caps { bpf: false, perfmon: false, net_admin: false, sys_admin: false };
 }
 
+/// Licences with which GPL-only helpers and kfuncs may be called (`license_is_gpl_compatible`).
+const GPL_COMPATIBLE: [&str; 6] =
+    ["GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"];
+
+/// Whether a program under this licence may call GPL-only functions.
+pub fn is_gpl_compatible(license: &str) -> bool {
+    GPL_COMPATIBLE.contains(&license)
+}
+
 /// A program as the tables see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProgKind<'a> {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind, Type};
 use bpfassay_object::model::{AttachTarget, KernelBtfRef};
+use bpfassay_spec::prog::is_gpl_compatible;
 use bpfassay_spec::{tracing, AttachType, ProgType, RegBase, RegType, TypeFlags};
 
-use crate::check::btf_access::is_gpl_compatible;
 use crate::check::refs::acquire_reference;
 use crate::domain::reg::BtfObj;
 use crate::env::Env;

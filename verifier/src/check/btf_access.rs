@@ -3,6 +3,7 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::{Btf, BtfKind};
+use bpfassay_spec::prog::is_gpl_compatible;
 use bpfassay_spec::{MapType, RegBase, TypeFlags};
 
 use super::btf_walk::BtfLoad;
@@ -17,19 +18,6 @@ use crate::domain::reg::{BtfObj, RegState};
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
-
-/// Licences that may call GPL-only code (`license_is_gpl_compatible`).
-pub fn is_gpl_compatible(license: &str) -> bool {
-    matches!(
-        license,
-        "GPL"
-            | "GPL v2"
-            | "GPL and additional rights"
-            | "Dual BSD/GPL"
-            | "Dual MIT/GPL"
-            | "Dual MPL/GPL"
-    )
-}
 
 /// Access of `size` bytes; `off` includes the register's fixed offset.
 pub(super) fn check_ptr_to_btf_access(

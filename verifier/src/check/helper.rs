@@ -5,6 +5,7 @@
 
 use bpfassay_isa::{Reg, Size};
 use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::prog::is_gpl_compatible;
 use bpfassay_spec::{func, ArgBase, HelperProto, MapType, ProtoLookup, RegBase, TypeFlags};
 
 use super::args::check_func_arg;
@@ -111,7 +112,7 @@ fn helper_proto(env: &mut Env<'_>, func_id: i32) -> Check<&'static HelperProto> 
 }
 
 fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check {
-    if proto.gpl_only && !helper_rules::is_gpl_compatible(&env.prog.license) {
+    if proto.gpl_only && !is_gpl_compatible(&env.prog.license) {
         verbose!(env, "cannot call GPL-restricted function from non-GPL compatible program\n");
         return Err(Errno::EINVAL.into());
     }

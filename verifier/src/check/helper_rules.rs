@@ -209,16 +209,3 @@ pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
     }
     Err(Errno::ENOTSUPP.into())
 }
-
-/// Licences that may use GPL-only helpers (`license_is_gpl_compatible`).
-pub fn is_gpl_compatible(license: &str) -> bool {
-    matches!(
-        license,
-        "GPL"
-            | "GPL v2"
-            | "GPL and additional rights"
-            | "Dual BSD/GPL"
-            | "Dual MIT/GPL"
-            | "Dual MPL/GPL"
-    )
-}

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::{Btf, BtfKind, Type};
+use bpfassay_spec::prog::is_gpl_compatible;
 
 use super::callinfo::{KfuncMeta, Special};
-use super::helper_rules::is_gpl_compatible;
 use super::summary::with_prog_kind;
 use crate::domain::reg::{BtfObj, DynptrType};
 use crate::env::Env;
