@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bpfassay_ci::target::{Entry, Target};
 use bpfassay_object::btf::Btf;
-use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
+use bpfassay_verifier::{verify, Verdict};
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -27,14 +27,7 @@ fn main() {
         let bytes = std::fs::read(object).expect("object can be read");
         let Ok(entries) = target.load(&bytes, object) else { continue };
         for program in entries.iter().filter_map(Entry::ok) {
-            let config = Config {
-                kernel: &target.kernel,
-                vmlinux: target.vmlinux.clone(),
-                modules: target.modules.clone(),
-                log_level: Default::default(),
-                log_limit: 0,
-                caps: Capabilities::ALL,
-            };
+            let config = target.config();
             let once = || {
                 let start = Instant::now();
                 let report = verify(program, &config);

@@ -8,7 +8,7 @@ use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
+use bpfassay_verifier::{verify, Config, Verdict};
 
 use crate::contract::{Detail, ProgramReport, ProgramStats, Source, VerdictWord};
 use crate::target::Target;
@@ -29,14 +29,7 @@ const LOG_LIMIT: usize = 256 << 20;
 /// Judges one program.
 pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramReport {
     let program = &with_options(program, options);
-    let config = Config {
-        kernel: &target.kernel,
-        vmlinux: target.vmlinux.clone(),
-        modules: target.modules.clone(),
-        log_level: options.log_level,
-        log_limit: LOG_LIMIT,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: options.log_level, log_limit: LOG_LIMIT, ..target.config() };
     if let Some(what) = program.missing.first() {
         return unsupported(program, format!("profile {} lacks {what}", target.profile));
     }

@@ -10,8 +10,7 @@ use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoadError};
 use bpfassay_spec::profile::{version_code, BtfBlob, Profile};
 use bpfassay_spec::Kernel;
-use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{Capabilities, Config};
+use bpfassay_verifier::Config;
 
 use crate::contract::ObjectError;
 use crate::symbols::SymbolTable;
@@ -64,12 +63,9 @@ impl Target {
     /// The verifier's configuration: quiet, all capabilities.
     pub fn config(&self) -> Config<'_> {
         Config {
-            kernel: &self.kernel,
             vmlinux: self.vmlinux.clone(),
             modules: self.modules.clone(),
-            log_level: LogLevel::default(),
-            log_limit: 0,
-            caps: Capabilities::ALL,
+            ..Config::new(&self.kernel)
         }
     }
 

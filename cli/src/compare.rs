@@ -8,7 +8,6 @@ use std::sync::Mutex;
 use bpfassay_harness::compare::{compare, Agreement, CompareOptions, Comparison};
 use bpfassay_harness::kernel::{release, symbols, Session};
 use bpfassay_object::model::Program;
-use bpfassay_verifier::{Capabilities, Config};
 use rayon::prelude::*;
 
 use crate::exit::{fail, Outcome};
@@ -139,14 +138,7 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
         .filter(wanted)
         .filter_map(Entry::ok)
         .map(|p| {
-            let config = Config {
-                kernel: &target.kernel,
-                vmlinux: target.vmlinux.clone(),
-                modules: target.modules.clone(),
-                log_level: Default::default(),
-                log_limit: 0,
-                caps: Capabilities::ALL,
-            };
+            let config = target.config();
             let options = CompareOptions {
                 log_level: args.log_level,
                 max_log: args.max_log << 20,

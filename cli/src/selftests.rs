@@ -12,7 +12,6 @@ use bpfassay_harness::selftests::tally::{Outcome as Found, Row, Tally};
 use bpfassay_harness::selftests::tree::{Tools, Tree};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_verifier::{Capabilities, Config};
 use rayon::prelude::*;
 use serde_json::{json, Value};
 
@@ -199,14 +198,7 @@ fn one(
     target: &setup::Target,
     args: &Args,
 ) -> Found {
-    let config = Config {
-        kernel: &target.kernel,
-        vmlinux: target.vmlinux.clone(),
-        modules: target.modules.clone(),
-        log_level: Default::default(),
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = target.config();
     let mut program = program.clone();
     program.flags = with_flag_bits(program.flags, expectation.flags);
     let options = Options { run: args.run, max_log: args.max_log << 20 };

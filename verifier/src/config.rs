@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bpfassay_object::btf::Btf;
-use bpfassay_spec::Kernel;
+use bpfassay_spec::{Caps, Kernel};
 
 use crate::log::LogLevel;
 
@@ -19,21 +19,20 @@ pub struct Config<'a> {
     pub log_level: LogLevel,
     /// Most bytes of log kept; 0 for no limit.
     pub log_limit: usize,
-    /// Capabilities of the loader.
-    pub caps: Capabilities,
+    /// Capabilities of the loading process.
+    pub caps: Caps,
 }
 
-/// What the loading process may do (`bpf_capable`, `perfmon_capable`, `CAP_NET_ADMIN`, `CAP_SYS_ADMIN`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Capabilities {
-    pub bpf: bool,
-    pub perfmon: bool,
-    pub net_admin: bool,
-    pub sys_admin: bool,
-}
-
-impl Capabilities {
-    /// What root has.
-    pub const ALL: Capabilities =
-        Capabilities { bpf: true, perfmon: true, net_admin: true, sys_admin: true };
+impl<'a> Config<'a> {
+    /// Without BTF; quiet, no limit to the log, all capabilities.
+    pub fn new(kernel: &'a Kernel) -> Config<'a> {
+        Config {
+            kernel,
+            vmlinux: None,
+            modules: Vec::new(),
+            log_level: LogLevel::default(),
+            log_limit: 0,
+            caps: Caps::ALL,
+        }
+    }
 }

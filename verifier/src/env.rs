@@ -248,10 +248,9 @@ impl<'a> Env<'a> {
         &self.maps[id.0 as usize]
     }
 
-    /// Capabilities of the loader, as the tables of `spec` ask for them.
+    /// Capabilities of the loading process.
     pub fn caps(&self) -> Caps {
-        let c = self.config.caps;
-        Caps { bpf: c.bpf, perfmon: c.perfmon, net_admin: c.net_admin, sys_admin: c.sys_admin }
+        self.config.caps
     }
 
     /// The BTF behind a [`BtfObj`], if the profile has it.

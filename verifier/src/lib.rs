@@ -26,7 +26,7 @@ pub mod stack_depth;
 pub mod subprogs;
 pub mod transfer;
 
-pub use config::{Capabilities, Config};
+pub use config::Config;
 pub use passes::verify;
 pub use report::{MemoryUse, Report, Stats, Verdict};
 pub use stop::{Check, Errno, Stop};
