@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use bpfassay_isa::{classic, decode, encode, AluOp, Insn, Operand, RawInsn};
-use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::ProgType;
 
 use crate::exit::{fail, Outcome};
@@ -35,23 +34,5 @@ fn cleared(insn: &RawInsn) -> RawInsn {
 /// The filter as a program that may be verified and sees frames from their link header on.
 pub fn program(file: &Path) -> Result<Program, Outcome> {
     let insns = translation(file)?.iter().map(cleared).collect();
-    Ok(Program {
-        name: "classic".into(),
-        section: String::new(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns,
-        license: "GPL".into(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    })
+    Ok(Program::bare("classic", ProgType::SchedCls, insns))
 }

@@ -13,10 +13,10 @@ use bpfassay_harness::compare::{compare, Agreement, CompareOptions};
 use bpfassay_harness::kernel::Session;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, ProgFlags, Program};
 use bpfassay_spec::{helper, ArgBase, AttachType, HelperProto, Kernel, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{Capabilities, Config};
+use bpfassay_verifier::Config;
 
 const KINDS: &[(ProgType, Option<AttachType>, bool)] = &[
     (ProgType::Xdp, None, false),
@@ -58,20 +58,10 @@ const MAPS: &[(MapType, u32, u32, u32)] = &[
 fn map(i: usize) -> MapDef {
     let (map_type, key_size, value_size, max_entries) = MAPS[i];
     MapDef {
-        name: format!("m{i}"),
-        source_name: format!("m{i}"),
-        map_type,
         key_size,
         value_size,
         max_entries,
-        map_flags: 0,
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
+        ..MapDef::bare(&format!("m{i}"), &format!("m{i}"), map_type)
     }
 }
 
@@ -181,23 +171,12 @@ fn program(kind: (ProgType, Option<AttachType>, bool), id: i32, seed: u64) -> Pr
     }
     c.extend([insn(0xb7, 0, 0, 0, 0), insn(0x95, 0, 0, 0, 0)]);
     Program {
-        name: "helper".into(),
         section: "x".into(),
-        prog_type: kind.0,
         expected_attach_type: kind.1,
-        attach_target: None,
-        insns: c,
         license: if rng.below(8) == 0 { "none" } else { "GPL" }.into(),
         maps: Arc::new((0..MAPS.len()).map(map).collect()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
         flags: ProgFlags { sleepable: kind.2, ..ProgFlags::default() },
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
+        ..Program::bare("helper", kind.0, c)
     }
 }
 
@@ -231,12 +210,9 @@ fn main() {
     let kernel = Kernel::by_name("6.18").expect("a known build");
     let bytes = std::fs::read("/sys/kernel/btf/vmlinux").expect("the kernel's BTF");
     let config = Config {
-        kernel: &kernel,
         vmlinux: Some(Arc::new(Btf::parse(&bytes, None).expect("valid BTF"))),
-        modules: Vec::new(),
         log_level: LogLevel::LEVEL2,
-        log_limit: 0,
-        caps: Capabilities::ALL,
+        ..Config::new(&kernel)
     };
     let mut session = Session::new();
     let options = CompareOptions { log_level: 6, max_log: 1 << 24, time: false, memory: false };

@@ -14,7 +14,7 @@ use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config};
+use bpfassay_verifier::{verify, Config};
 
 /// One slot per line in hexadecimal, an empty line, the kernel's log.
 fn record(dir: &Path, seed: u64, p: &Program, log: &str) -> std::io::Result<()> {
@@ -67,14 +67,7 @@ fn main() {
     let verbose = std::env::var_os("SHOW").is_some();
     let release = std::env::var("KERNEL").unwrap_or_else(|_| "6.18".into());
     let kernel = Kernel::by_name(&release).expect("a known build");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: Vec::new(),
-        log_level: LogLevel(6),
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     if let Some(dir) = std::env::var_os("REPLAY") {
         return replay(dir.as_ref(), &config).expect("a readable folder");
     }

@@ -4,11 +4,10 @@
 //! Loads and closes; attaches and pins nothing.  Where the kernel contradicts the tables, a note says so.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bpfassay_isa::asm::{assemble, NoNames};
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::profile::RefusedType;
 use bpfassay_spec::{AttachType, FeatureProbe, Kernel, ProgInfo, ProgKind, ProgType, ProtoLookup};
@@ -55,25 +54,7 @@ fn judge(
 
 /// A program of nothing but instructions.
 pub fn bare(prog_type: ProgType, attach: Option<AttachType>, insns: Vec<RawInsn>) -> Program {
-    Program {
-        name: "probe".to_string(),
-        section: String::new(),
-        prog_type,
-        expected_attach_type: attach,
-        attach_target: None,
-        insns,
-        license: "GPL".to_string(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: Vec::new(),
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    }
+    Program { expected_attach_type: attach, ..Program::bare("probe", prog_type, insns) }
 }
 
 /// Features by their probes.

@@ -1,36 +1,20 @@
 //! What a capture holds beside what a test run takes.
 
-use std::sync::Arc;
-
 use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::runtime::ctx::Refusal;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_isa::asm::{assemble, NoNames};
-use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::ProgType;
 
 /// A program that returns the frame's length.
 fn length() -> Program {
-    Program {
-        name: "length".into(),
-        section: String::new(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns: assemble("r0 = *(u32 *)(r1 +0)\nexit", &NoNames).unwrap(),
-        license: "GPL".into(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    }
+    Program::bare(
+        "length",
+        ProgType::SchedCls,
+        assemble("r0 = *(u32 *)(r1 +0)\nexit", &NoNames).unwrap(),
+    )
 }
 
 #[test]

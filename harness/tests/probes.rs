@@ -3,32 +3,16 @@
 use bpfassay_harness::kernel::KernelError;
 use bpfassay_harness::probe;
 use bpfassay_isa::asm::{assemble, NoNames};
-use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::{FeatureProbe, Kernel};
-use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
-use std::sync::Arc;
+use bpfassay_verifier::{verify, Config, Verdict};
 
 fn probe_program(probe: &FeatureProbe) -> Program {
-    Program {
-        name: "probe".to_string(),
-        section: String::new(),
-        prog_type: probe.prog_type,
-        expected_attach_type: None,
-        attach_target: None,
-        insns: assemble(probe.text, &NoNames).unwrap_or_else(|e| panic!("{}: {e}", probe.feature)),
-        license: "GPL".to_string(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: Vec::new(),
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    }
+    Program::bare(
+        "probe",
+        probe.prog_type,
+        assemble(probe.text, &NoNames).unwrap_or_else(|e| panic!("{}: {e}", probe.feature)),
+    )
 }
 
 /// The probes were measured on both builds: our verifier must follow the feature rows.
@@ -40,14 +24,7 @@ fn our_verdict_on_a_probe_is_the_feature() {
         let features = kernel.features.list();
         for probe in FeatureProbe::all() {
             let wanted = features.iter().find(|(n, _)| *n == probe.feature).expect("a feature").1;
-            let config = Config {
-                kernel: &kernel,
-                vmlinux: None,
-                modules: Vec::new(),
-                log_level: LogLevel::QUIET,
-                log_limit: 0,
-                caps: Capabilities::ALL,
-            };
+            let config = Config::new(&kernel);
             let report = verify(&probe_program(probe), &config);
             assert_eq!(
                 report.verdict == Verdict::Accepted,

@@ -19,7 +19,7 @@ use bpfassay_harness::runtime::ctx::Refusal;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_isa::asm::{assemble, Resolve};
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, ProgFlags, Program};
 use bpfassay_spec::helper::func_id;
 use bpfassay_spec::{AttachType, MapType, ProgType};
 
@@ -56,20 +56,11 @@ fn map(text: &str, i: usize) -> MapDef {
     let w: Vec<&str> = text.split_whitespace().collect();
     let n = |i: usize| w.get(i).map_or(0, |v| v.parse().unwrap());
     MapDef {
-        name: format!("m{i}"),
-        source_name: format!("m{i}"),
-        map_type: MapType::from_name(w[0]).unwrap(),
         key_size: n(1),
         value_size: n(2),
         max_entries: n(3),
         map_flags: n(4),
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
+        ..MapDef::bare(&format!("m{i}"), &format!("m{i}"), MapType::from_name(w[0]).unwrap())
     }
 }
 
@@ -92,23 +83,14 @@ fn case(text: &str) -> Case {
     let ctx = all("ctx").first().map_or(Vec::new(), |c| hex(c));
     let input = |d: &&str| Input { data: hex(d), ctx: ctx.clone(), repeat: 1 };
     let program = Program {
-        name: "run".into(),
-        section: String::new(),
-        prog_type: ProgType::from_name(all("type")[0]).unwrap(),
         expected_attach_type: (all("type")[0] == "sk_lookup").then_some(AttachType::SkLookup),
-        attach_target: None,
-        insns: assemble(asm, &Helpers).unwrap(),
-        license: "GPL".into(),
         maps: Arc::new(maps),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: vec![],
-        line_info: vec![],
         flags: ProgFlags { sleepable: all("type")[0] == "syscall", ..ProgFlags::default() },
-        kern_version: 0,
-        subprogs: vec![],
-        notes: vec![],
-        missing: vec![],
+        ..Program::bare(
+            "run",
+            ProgType::from_name(all("type")[0]).unwrap(),
+            assemble(asm, &Helpers).unwrap(),
+        )
     };
     Case { program, inputs: all("data").iter().map(input).collect() }
 }

@@ -70,25 +70,6 @@ pub(crate) struct MapSource {
     pub struct_ops: Option<StructOps>,
 }
 
-pub(crate) fn blank(name: &str, source_name: &str, map_type: MapType) -> MapDef {
-    MapDef {
-        name: name.to_string(),
-        source_name: source_name.to_string(),
-        map_type,
-        key_size: 0,
-        value_size: 0,
-        max_entries: 0,
-        map_flags: 0,
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
-    }
-}
-
 /// The first 15 bytes, as the kernel keeps them.
 pub(crate) fn kernel_name(name: &str) -> String {
     let mut end = name.len().min(NAME_MAX);
@@ -161,7 +142,7 @@ fn section_map(
     data: Vec<u8>,
     btf: Option<&Btf>,
 ) -> MapSource {
-    let mut def = blank(&section_map_name(object, section), section, MapType::Array);
+    let mut def = MapDef::bare(&section_map_name(object, section), section, MapType::Array);
     def.key_size = 4;
     def.value_size = size;
     def.max_entries = 1;
@@ -270,7 +251,7 @@ struct DefParser<'a> {
 
 impl DefParser<'_> {
     fn parse(&mut self, def: Type<'_>) -> Result<MapDef, String> {
-        let mut out = blank(&kernel_name(&self.name), &self.name, MapType::Unspec);
+        let mut out = MapDef::bare(&kernel_name(&self.name), &self.name, MapType::Unspec);
         let mut map_type = 0;
         let last = def.vlen().saturating_sub(1);
         for (i, m) in def.members().enumerate() {

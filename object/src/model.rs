@@ -52,6 +52,31 @@ pub struct Program {
     pub missing: Vec<String>,
 }
 
+impl Program {
+    /// A GPL program of nothing but instructions: no section, map, BTF, flag or note.
+    pub fn bare(name: impl Into<String>, prog_type: ProgType, insns: Vec<RawInsn>) -> Program {
+        Program {
+            name: name.into(),
+            section: String::new(),
+            prog_type,
+            expected_attach_type: None,
+            attach_target: None,
+            insns,
+            license: "GPL".to_string(),
+            maps: Arc::new(Vec::new()),
+            btf: None,
+            btfs: vec![KernelBtfRef::Vmlinux],
+            func_info: Vec::new(),
+            line_info: Vec::new(),
+            flags: ProgFlags::default(),
+            kern_version: 0,
+            subprogs: Vec::new(),
+            notes: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
 /// `prog_flags` of BPF_PROG_LOAD.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ProgFlags {
@@ -156,6 +181,26 @@ pub struct MapDef {
 }
 
 impl MapDef {
+    /// A map without sizes, flags, types or contents.
+    pub fn bare(name: &str, source_name: &str, map_type: MapType) -> MapDef {
+        MapDef {
+            name: name.to_string(),
+            source_name: source_name.to_string(),
+            map_type,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 0,
+            map_flags: 0,
+            map_extra: 0,
+            btf_key_type_id: 0,
+            btf_value_type_id: 0,
+            btf_vmlinux_value_type_id: 0,
+            inner: None,
+            initial: None,
+            frozen: false,
+        }
+    }
+
     /// `BPF_F_RDONLY_PROG`.
     pub const F_RDONLY_PROG: u32 = 1 << 7;
     /// `BPF_F_WRONLY_PROG`.

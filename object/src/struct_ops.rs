@@ -9,6 +9,7 @@ use crate::btf::{essential_len, Btf, BtfKind};
 use crate::elf::{sym, Elf, Section};
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::maps::{self, MapKind, MapSource, F_LINK};
+use crate::model::MapDef;
 use crate::open::{find_func, Func, Layout, SectionUse, INSN_LEN};
 use crate::reloc::symbol_of;
 use crate::target::{KernelTypes, Place};
@@ -45,7 +46,7 @@ pub(crate) fn collect(
             let bytes = data.get(v.offset as usize..end);
             let bytes =
                 bytes.ok_or_else(|| fail(format!("'{name}' is beyond the section's end")))?;
-            let mut def = maps::blank(&maps::kernel_name(name), name, MapType::StructOps);
+            let mut def = MapDef::bare(&maps::kernel_name(name), name, MapType::StructOps);
             def.key_size = 4;
             def.value_size = t.size();
             def.max_entries = 1;

@@ -4,28 +4,18 @@ use std::sync::Arc;
 
 use bpfassay_isa::encode::encode;
 use bpfassay_isa::{AluOp, Imm64, Insn, Operand, Reg, Width};
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::{Kernel, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config, Errno, Report, Verdict};
+use bpfassay_verifier::{verify, Config, Errno, Report, Verdict};
 
 fn arena() -> MapDef {
     MapDef {
-        name: "arena".into(),
-        source_name: "arena".into(),
-        map_type: MapType::Arena,
-        key_size: 0,
-        value_size: 0,
         max_entries: 1,
         // BPF_F_MMAPABLE
         map_flags: 1 << 10,
         map_extra: 1 << 44,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
+        ..MapDef::bare("arena", "arena", MapType::Arena)
     }
 }
 
@@ -56,36 +46,15 @@ fn program() -> Program {
         insns.extend(second);
     }
     Program {
-        name: "arena_alu".into(),
         section: "tc".into(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns,
-        license: "GPL".into(),
         maps: Arc::new(vec![arena()]),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
+        ..Program::bare("arena_alu", ProgType::SchedCls, insns)
     }
 }
 
 fn judge(release: &str) -> Report {
     let kernel = Kernel::by_name(release).expect("a known build");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: Vec::new(),
-        log_level: LogLevel::LEVEL2,
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     verify(&program(), &config)
 }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, ProgFlags, Program};
 use bpfassay_spec::{AttachType, Kernel, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config};
+use bpfassay_verifier::{verify, Config};
 
 /// Type, key size, value size, entries; instructions name them by index.
 const MAPS: &[(MapType, u32, u32, u32)] = &[
@@ -36,20 +36,10 @@ const MAPS: &[(MapType, u32, u32, u32)] = &[
 fn map(i: usize) -> MapDef {
     let (map_type, key_size, value_size, max_entries) = MAPS[i];
     MapDef {
-        name: format!("m{i}"),
-        source_name: format!("m{i}"),
-        map_type,
         key_size,
         value_size,
         max_entries,
-        map_flags: 0,
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
+        ..MapDef::bare(&format!("m{i}"), &format!("m{i}"), map_type)
     }
 }
 
@@ -61,37 +51,23 @@ fn program(head: &str, code: &str) -> Program {
         RawInsn::from_le_bytes(v.to_be_bytes())
     };
     Program {
-        name: "helper".into(),
         section: "x".into(),
-        prog_type: ProgType::from_number(number(0)).expect("a program type"),
         expected_attach_type: AttachType::from_number(number(1)).filter(|_| number(1) != 0),
-        attach_target: None,
-        insns: code.lines().map(slot).collect(),
         license: words[3].to_string(),
         maps: Arc::new((0..MAPS.len()).map(map).collect()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
         flags: ProgFlags { sleepable: number(2) != 0, ..ProgFlags::default() },
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
+        ..Program::bare(
+            "helper",
+            ProgType::from_number(number(0)).expect("a program type"),
+            code.lines().map(slot).collect(),
+        )
     }
 }
 
 #[test]
 fn logs_are_the_running_kernels() {
     let kernel = Kernel::by_name("6.18.44").expect("a known build");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: Vec::new(),
-        log_level: LogLevel(6),
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     let recorded = include_str!("helper_logs.txt");
     let mut count = 0;
     for case in recorded.split("=== ").skip(1) {

@@ -4,50 +4,32 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use bpfassay_isa::asm::{assemble, NoNames};
-use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::{Kernel, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config, Verdict};
+use bpfassay_verifier::{verify, Config, Verdict};
 
 fn program(head: &str, text: &str) -> Program {
     Program {
-        name: "recorded".into(),
         section: "tc".into(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns: assemble(text, &NoNames).expect("program text"),
-        license: "GPL".into(),
-        maps: Arc::new(vec![]),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: vec![],
-        line_info: vec![],
         flags: ProgFlags {
             test_state_freq: head.contains("test_state_freq"),
             ..ProgFlags::default()
         },
-        kern_version: 0,
-        subprogs: vec![],
-        notes: vec![],
-        missing: vec![],
+        ..Program::bare(
+            "recorded",
+            ProgType::SchedCls,
+            assemble(text, &NoNames).expect("program text"),
+        )
     }
 }
 
 #[test]
 fn logs_are_the_kernels() {
     let kernel = Kernel::by_name("6.18").expect("known kernel");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: vec![],
-        log_level: LogLevel::LEVEL2,
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth");
     let mut files: Vec<_> =
         fs::read_dir(dir).expect("truth").map(|e| e.expect("entry").path()).collect();

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, ProgFlags, Program};
 use bpfassay_spec::{AttachType, Kernel, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config, Errno, Verdict};
+use bpfassay_verifier::{verify, Config, Errno, Verdict};
 
 struct Case {
     name: String,
@@ -34,47 +34,26 @@ fn number(word: &str) -> u32 {
 fn map(words: &[&str]) -> MapDef {
     let contents = words[6];
     MapDef {
-        name: String::new(),
-        source_name: String::new(),
-        map_type: MapType::from_name(words[0]).expect("a map type"),
         key_size: number(words[1]),
         value_size: number(words[2]),
         max_entries: number(words[3]),
         map_flags: number(words[4]),
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
         initial: (contents != "-").then(|| Arc::new(bytes(contents))),
         frozen: words[5] == "1",
+        ..MapDef::bare("", "", MapType::from_name(words[0]).expect("a map type"))
     }
 }
 
 fn program(prog_type: &str, attach: u32, flags: u32) -> Program {
     Program {
-        name: String::new(),
-        section: String::new(),
-        prog_type: ProgType::from_name(prog_type).expect("a program type"),
         expected_attach_type: AttachType::from_number(attach),
-        attach_target: None,
-        insns: Vec::new(),
-        license: "GPL".into(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
         flags: ProgFlags {
             strict_alignment: flags & 1 != 0,
             any_alignment: flags & 2 != 0,
             sleepable: flags & 16 != 0,
             ..ProgFlags::default()
         },
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
+        ..Program::bare("", ProgType::from_name(prog_type).expect("a program type"), Vec::new())
     }
 }
 
@@ -125,14 +104,7 @@ fn cases(file: &str) -> Vec<Case> {
 
 fn check(file: &str) {
     let kernel = Kernel::by_name("6.18.44").expect("a known build");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: Vec::new(),
-        log_level: LogLevel::LEVEL2,
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     for c in cases(file) {
         let report = verify(&c.prog, &config);
         let want = match c.errno {

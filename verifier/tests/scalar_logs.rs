@@ -4,48 +4,22 @@
 //! and the log.  They were made by the `scalars` example of the harness.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::{Kernel, ProgType};
 use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{verify, Capabilities, Config};
+use bpfassay_verifier::{verify, Config};
 
 fn program(name: &str, insns: Vec<RawInsn>) -> Program {
-    Program {
-        name: name.to_string(),
-        section: "tc".into(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns,
-        license: "GPL".into(),
-        maps: Arc::new(Vec::new()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    }
+    Program { section: "tc".into(), ..Program::bare(name.to_string(), ProgType::SchedCls, insns) }
 }
 
 fn our_log(program: &Program, release: &str) -> String {
     let kernel = Kernel::by_name(release).expect("a known build");
-    let config = Config {
-        kernel: &kernel,
-        vmlinux: None,
-        modules: Vec::new(),
-        // Instructions and states of every path, and statistics.
-        log_level: LogLevel(6),
-        log_limit: 0,
-        caps: Capabilities::ALL,
-    };
+    // Instructions and states of every path, and statistics.
+    let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     verify(program, &config).log
 }
 

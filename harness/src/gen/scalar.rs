@@ -5,13 +5,11 @@
 //! and nothing outside the program is named.  What is unknown comes from subtracting
 //! the context pointer from itself; stack pointers appear only to demand precision.
 
-use std::sync::Arc;
-
 use bpfassay_isa::encode::encode;
 use bpfassay_isa::{
     AluOp, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind, SxFrom, Width,
 };
-use bpfassay_object::model::{KernelBtfRef, ProgFlags, Program};
+use bpfassay_object::model::Program;
 use bpfassay_spec::ProgType;
 
 use super::rng::Rng;
@@ -304,23 +302,8 @@ impl Gen {
             insns.extend(second);
         }
         Program {
-            name: format!("scalar_{seed}"),
             section: "tc".into(),
-            prog_type: ProgType::SchedCls,
-            expected_attach_type: None,
-            attach_target: None,
-            insns,
-            license: "GPL".into(),
-            maps: Arc::new(Vec::new()),
-            btf: None,
-            btfs: vec![KernelBtfRef::Vmlinux],
-            func_info: Vec::new(),
-            line_info: Vec::new(),
-            flags: ProgFlags::default(),
-            kern_version: 0,
-            subprogs: Vec::new(),
-            notes: Vec::new(),
-            missing: Vec::new(),
+            ..Program::bare(format!("scalar_{seed}"), ProgType::SchedCls, insns)
         }
     }
 }

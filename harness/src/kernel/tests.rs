@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bpfassay_isa::RawInsn;
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::{MapType, ProgType};
 
 use super::{KernelError, LoadOptions, Session, TestRun, Verdict};
@@ -14,42 +14,21 @@ fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> RawInsn {
 
 fn program(insns: Vec<RawInsn>, maps: Vec<MapDef>) -> Program {
     Program {
-        name: "hand_made".into(),
         section: "tc".into(),
-        prog_type: ProgType::SchedCls,
-        expected_attach_type: None,
-        attach_target: None,
-        insns,
-        license: "GPL".into(),
         maps: Arc::new(maps),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: vec![],
-        line_info: vec![],
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: vec![],
-        notes: vec![],
-        missing: vec![],
+        ..Program::bare("hand_made", ProgType::SchedCls, insns)
     }
 }
 
 fn frozen_rodata(value: Vec<u8>) -> MapDef {
     MapDef {
-        name: "t.rodata".into(),
-        source_name: ".rodata".into(),
-        map_type: MapType::Array,
         key_size: 4,
         value_size: 8,
         max_entries: 1,
         map_flags: MapDef::F_RDONLY_PROG,
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
         initial: Some(Arc::new(value)),
         frozen: true,
+        ..MapDef::bare("t.rodata", ".rodata", MapType::Array)
     }
 }
 
