@@ -1,45 +1,99 @@
-//! How long the code of both JITs is, program by program and in the sum.
+//! How long our JITs' code is beside the kernel's, program by program and in the sum.
 //!
-//!     cargo run -p bpfassay-harness --example jit_lengths -- [--batch FILE] FILE.o…
+//!     cargo run -p bpfassay-harness --example jit_lengths -- [OPTIONS] FILE.o|FOLDER…
 //!
-//! Lengths are of a program's own code: functions with their frames, and call
-//! stubs.  Left out is what all programs share: the code between C and BPF, which the
-//! kernel has outside its programs too.  The second figure is the instructions alone.  `--batch` writes the
-//! programs as JSON (instructions, maps, BTF), for asking a kernel in a virtual
-//! machine how long its own code is.  Kernel types are those of this machine.
+//!     --arch x86|arm64      which of our backends (default x86)
+//!     --kernel-lengths FILE lengths of another kernel's code, `NAME<TAB>BYTES` a line, where the
+//!                           running one has another processor (default: ask the running kernel, as
+//!                           root; programs are loaded, never attached)
+//!     --batch FILE          writes the programs as JSON (instructions, maps, BTF) for asking that kernel
+//!     --worst N             how many of the programs furthest behind to name (default 10)
+//!     --disassemble FOLDER  writes both codes of every program as NAME.ours and NAME.kernel
+//!
+//! Counted are programs that our verifier and the kernel accept.  *Ours* is all bytes a program adds:
+//! functions with their prologues and the stubs of their calls; *with entry* adds the code between C
+//! and BPF, which a kernel has outside its programs.  The kernel's is `jited_prog_len`: all functions
+//! with their prologues (`endbr64`, the trampoline's five bytes), of the instructions as the verifier
+//! rewrote them.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
+use bpfassay_harness::kernel::{Host, LoadOptions, Session};
 use bpfassay_harness::native::emit::{emit, Processor};
-use bpfassay_jit::{Compiled, JitError};
-use bpfassay_object::btf::Btf;
+use bpfassay_harness::trust::Trusted;
+use bpfassay_object::load;
 use bpfassay_object::model::Program;
-use bpfassay_object::{load, Target};
+use bpfassay_spec::Kernel;
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{Capabilities, Config};
 
-/// Own code with call stubs, and instructions alone.
-type Lengths = (usize, u32);
-
-fn lengths(compiled: Result<Compiled, JitError>) -> Result<Lengths, String> {
-    compiled
-        .map(|c| (c.code.len() - c.body as usize, c.body_end - c.body))
-        .map_err(|e| e.to_string())
+struct Args {
+    processor: Processor,
+    kernel_lengths: Option<BTreeMap<String, usize>>,
+    batch: Option<String>,
+    worst: usize,
+    disassemble: Option<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
-fn compile(program: &Program) -> Result<[Lengths; 2], String> {
-    Ok([
-        lengths(emit(program, &[], Processor::X86))?,
-        lengths(emit(program, &[], Processor::Arm64))?,
-    ])
+fn objects(path: &Path, into: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(path) else { return into.push(path.to_path_buf()) };
+    let mut inner: Vec<_> = entries.flatten().map(|e| e.path()).collect();
+    inner.sort();
+    for p in inner {
+        if p.is_dir() || p.extension().is_some_and(|e| e == "o") {
+            objects(&p, into);
+        }
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
+fn arguments() -> Result<Args, String> {
+    let mut args = Args {
+        processor: Processor::X86,
+        kernel_lengths: None,
+        batch: None,
+        worst: 10,
+        disassemble: None,
+        files: Vec::new(),
+    };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or(format!("{word} needs a value"));
+        match word.as_str() {
+            "--arch" => {
+                args.processor = match value()?.as_str() {
+                    "x86" => Processor::X86,
+                    "arm64" => Processor::Arm64,
+                    other => return Err(format!("no backend for {other}")),
+                }
+            }
+            "--kernel-lengths" => {
+                let text = fs::read_to_string(value()?).map_err(|e| e.to_string())?;
+                let rows = text.lines().filter_map(|l| {
+                    let (name, bytes) = l.rsplit_once('\t')?;
+                    Some((name.to_string(), bytes.trim().parse().ok()?))
+                });
+                args.kernel_lengths = Some(rows.collect());
+            }
+            "--batch" => args.batch = Some(value()?),
+            "--worst" => args.worst = value()?.parse().map_err(|_| "--worst needs a number")?,
+            "--disassemble" => args.disassemble = Some(PathBuf::from(value()?)),
+            path => objects(Path::new(path), &mut args.files),
+        }
+    }
+    Ok(args)
+}
+
+struct Row {
+    name: String,
+    slots: usize,
+    /// What the program adds; instructions alone; with the entry.
+    ours: [usize; 3],
+    kernel: usize,
 }
 
 /// One program for the batch; maps are numbered as used.
@@ -101,57 +155,138 @@ fn json(program: &Program, name: &str) -> String {
     )
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut s, b| {
+        let _ = write!(s, "{b:02x}");
+        s
+    })
+}
+
+/// Why a program is not counted.
+fn row(
+    program: &Program,
+    name: &str,
+    args: &Args,
+    config: &Config<'_>,
+    session: &mut Session,
+) -> Result<Row, String> {
+    let trusted = Trusted::verify(program, config).map_err(|e| e.to_string())?;
+    let ours = emit(program, trusted.access(), args.processor).map_err(|e| e.to_string())?;
+    let theirs = match &args.kernel_lengths {
+        Some(lengths) => {
+            let len = lengths.get(name).ok_or("the kernel's length is not known")?;
+            (*len, Vec::new())
+        }
+        None => {
+            let options = LoadOptions { log_level: 0, ..LoadOptions::default() };
+            let (outcome, loaded) = session.load(program, &options).map_err(|e| e.to_string())?;
+            let errno = outcome.errno.unwrap_or(0);
+            let loaded = loaded.ok_or(format!("the kernel answers errno {errno}"))?;
+            let image = loaded.jited().map_err(|e| e.to_string())?;
+            (image.len(), image)
+        }
+    };
+    if theirs.0 == 0 {
+        return Err("the kernel gives no machine code".to_string());
+    }
+    if let Some(folder) = &args.disassemble {
+        let file = name.replace(['/', ':'], "_");
+        let own = ours.code.get(ours.body as usize..).unwrap_or(&[]);
+        for (kind, bytes) in [("ours", own), ("kernel", &theirs.1)] {
+            fs::write(folder.join(format!("{file}.{kind}")), bytes).map_err(|e| e.to_string())?;
+        }
+    }
+    let len = ours.code.len();
+    let added = len - ours.body as usize;
+    let body = (ours.body_end - ours.body) as usize;
+    let slots = program.insns.len();
+    Ok(Row { name: name.to_string(), slots, ours: [added, body, len], kernel: theirs.0 })
+}
+
+fn table(rows: &mut [Row], worst: usize) -> bool {
+    let behind = |r: &Row| r.ours[0] as f64 / r.kernel as f64;
+    rows.sort_by(|a, b| behind(b).total_cmp(&behind(a)));
+    for r in rows.iter().take(worst) {
+        let ([added, body, all], k) = (r.ours, r.kernel);
+        let ratio = behind(r);
+        println!(
+            "{ratio:.2}  ours {added} ({body} without stubs, {all} with entry)  kernel {k}  {} slots  {}",
+            r.slots, r.name
+        );
+    }
+    let sum = |f: fn(&Row) -> usize| rows.iter().map(f).sum::<usize>();
+    let kernel = sum(|r| r.kernel);
+    let longer = rows.iter().filter(|r| r.ours[0] > r.kernel).count();
+    println!(
+        "{} programs, {} slots; {longer} longer than the kernel's",
+        rows.len(),
+        sum(|r| r.slots)
+    );
+    println!("kernel             {kernel:>9} bytes");
+    let figures: [(&str, fn(&Row) -> usize); 3] = [
+        ("ours", |r| r.ours[0]),
+        ("  without stubs", |r| r.ours[1]),
+        ("  with entry", |r| r.ours[2]),
+    ];
+    for (name, f) in figures {
+        let n = sum(f);
+        println!("{name:<18} {n:>9} bytes  {:.3} of the kernel's", n as f64 / kernel as f64);
+    }
+    sum(|r| r.ours[0]) <= kernel
+}
+
 fn main() -> ExitCode {
-    let mut args: Vec<String> = std::env::args().skip(1).collect();
-    let batch = args.iter().position(|a| a == "--batch").map(|i| {
-        let file = args.get(i + 1).cloned().unwrap_or_default();
-        args.drain(i..(i + 2).min(args.len()));
-        file
-    });
-    let vmlinux = std::fs::read("/sys/kernel/btf/vmlinux").expect("kernel BTF");
-    let btf = Arc::new(Btf::parse(&vmlinux, None).expect("kernel BTF"));
-    let target = Target::of_btf(&btf, 6 << 16 | 18 << 8 | 44);
-    let mut sums = [(0, 0); 2];
-    let (mut programs, mut slots, mut failed) = (0, 0, 0);
+    let args = match arguments() {
+        Ok(args) => args,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(2);
+        }
+    };
+    let host = Host::read().expect("a kernel with BTF");
+    let name = host.release.split('.').take(2).collect::<Vec<_>>().join(".");
+    let kernel = Kernel::by_name(&name).expect("a known release");
+    let config = Config {
+        kernel: &kernel,
+        vmlinux: Some(host.btf().clone()),
+        modules: host.modules().to_vec(),
+        log_level: LogLevel::QUIET,
+        log_limit: 0,
+        caps: Capabilities::ALL,
+    };
+    let mut session = Session::new();
     let mut rows = Vec::new();
-    for path in args {
-        let Ok(object) = load(&std::fs::read(&path).expect("readable"), &path, &target) else {
-            continue;
-        };
+    let mut batch = Vec::new();
+    let mut left_out: BTreeMap<String, usize> = BTreeMap::new();
+    for path in &args.files {
+        let shown = path.display().to_string();
+        let bytes = fs::read(path).expect("readable");
+        let Ok(object) = host.with_target(|t| load(&bytes, &shown, t)) else { continue };
         for entry in &object.programs {
             let Ok(program) = &entry.program else { continue };
-            let name = format!("{path}:{}", entry.name);
-            match compile(program) {
-                Ok(both) => {
-                    programs += 1;
-                    slots += program.insns.len();
-                    for (sum, one) in sums.iter_mut().zip(both) {
-                        *sum = (sum.0 + one.0, sum.1 + one.1);
-                    }
-                    let [x, a] = both;
-                    let n = program.insns.len();
-                    println!("{name}\t{n}\t{}\t{}\t{}\t{}", x.0, x.1, a.0, a.1);
-                    if batch.is_some() {
-                        rows.push(json(program, &name));
-                    }
-                }
-                Err(why) => {
-                    failed += 1;
-                    println!("{name}\t{why}");
-                }
+            let name = format!("{shown}:{}", entry.name);
+            if args.batch.is_some() {
+                batch.push(json(program, &name));
+                continue;
+            }
+            match row(program, &name, &args, &config, &mut session) {
+                Ok(row) => rows.push(row),
+                Err(why) => *left_out.entry(why.chars().take(70).collect()).or_default() += 1,
             }
         }
     }
-    if let Some(file) = batch {
-        std::fs::write(file, format!("[{}]", rows.join(",\n"))).expect("writable");
+    if let Some(file) = &args.batch {
+        fs::write(file, format!("[{}]", batch.join(",\n"))).expect("writable");
+        println!("{} programs written", batch.len());
+        return ExitCode::SUCCESS;
     }
-    println!("{programs} programs, {slots} slots, {failed} not compiled");
-    for (name, (all, body)) in ["x86", "arm64"].iter().zip(sums) {
-        println!("{name}: {all} bytes, instructions alone {body}");
+    let is_shorter = table(&mut rows, args.worst);
+    let total: usize = left_out.values().sum();
+    println!("not counted: {total}");
+    let mut reasons: Vec<_> = left_out.into_iter().collect();
+    reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
+    for (why, n) in reasons.iter().take(args.worst) {
+        println!("{n:>6}  {why}");
     }
-    if failed > 0 {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    }
+    ExitCode::from(u8::from(!is_shorter))
 }

@@ -146,3 +146,16 @@ pub struct BtfInfo {
     pub name_len: u32,
     pub kernel_btf: u32,
 }
+
+/// `struct bpf_prog_info` as far as machine code goes.
+#[derive(Default)]
+#[repr(C)]
+pub struct ProgInfo {
+    pub prog_type: u32,
+    pub id: u32,
+    pub tag: [u8; 8],
+    pub jited_prog_len: u32,
+    pub xlated_prog_len: u32,
+    pub jited_prog_insns: u64,
+    pub xlated_prog_insns: u64,
+}

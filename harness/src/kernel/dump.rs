@@ -1,4 +1,4 @@
-//! What a loaded program's maps hold.
+//! What a loaded program's maps hold, and the machine code the kernel made of it.
 
 use std::os::fd::AsRawFd;
 
@@ -72,6 +72,21 @@ impl Loaded {
         let mut own_key = key.to_vec();
         own_key.resize(def.key_size as usize, 0);
         sys::map_update(map.fd.as_raw_fd() as u32, &own_key, &all, 0)
+    }
+}
+
+impl Loaded {
+    /// The kernel's machine code: all functions, one behind the other, without what lies between
+    /// them in memory.  Empty where the kernel interprets, or hides addresses from this user.
+    pub fn jited(&self) -> Result<Vec<u8>, KernelError> {
+        let fd = self.prog.as_raw_fd() as u32;
+        let failed = |errno| KernelError::Call { what: "reading machine code", errno };
+        let len = sys::jited(fd, &mut []).map_err(failed)?;
+        let mut image = vec![0; len as usize];
+        if len > 0 {
+            sys::jited(fd, &mut image).map_err(failed)?;
+        }
+        Ok(image)
     }
 }
 

@@ -229,6 +229,23 @@ pub fn btf_name(fd: u32) -> Result<(String, bool), i32> {
     Ok((String::from_utf8_lossy(&name[..end]).into_owned(), info.kernel_btf != 0))
 }
 
+/// Writes as much of the program's machine code as `image` holds; gives the length of all of it.
+pub fn jited(fd: u32, image: &mut [u8]) -> Result<u32, i32> {
+    let mut info = attr::ProgInfo {
+        jited_prog_len: image.len() as u32,
+        jited_prog_insns: if image.is_empty() { 0 } else { image.as_mut_ptr() as u64 },
+        ..Default::default()
+    };
+    let mut a = attr::InfoByFd {
+        fd,
+        info_len: size_of::<attr::ProgInfo>() as u32,
+        info: &mut info as *mut attr::ProgInfo as u64,
+    };
+    // SAFETY: `info` and `image` are live and have the stated sizes.
+    unsafe { bpf(Cmd::ObjGetInfoByFd, &mut a)? };
+    Ok(info.jited_prog_len)
+}
+
 /// A shared mapping of an arena map, which gives the arena its user address; undone on drop.
 #[derive(Debug)]
 pub struct ArenaMapping {

@@ -74,6 +74,10 @@ impl Loaded {
         match *self {}
     }
 
+    pub fn jited(&self) -> Result<Vec<u8>, KernelError> {
+        match *self {}
+    }
+
     pub fn elements(
         &self,
         _index: usize,
