@@ -16,6 +16,7 @@ use bpfassay_spec::{AttachType, ProgType};
 use crate::engine::{Input, Instance, Outcome};
 use crate::engines::code::Code;
 use crate::engines::interp::{NoTrace, Thread, Tracer};
+use crate::kernel::Element;
 use crate::raw::DEFAULT_FUEL;
 use crate::runtime::ctx::{self, Refusal};
 use crate::runtime::helpers::HelperSet;
@@ -80,20 +81,9 @@ impl Interp {
         });
     }
 
-    /// Elements of a map in the order of their keys, special fields as zeroes; this CPU's values.
-    pub fn elements(&self, map: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let Some(map) = self.rt.maps.get(map) else { return Vec::new() };
-        let shape = map.shape();
-        let value = |(key, addr): (Vec<u8>, u64)| {
-            let mut out = vec![0; shape.value_size as usize];
-            let bytes = self.rt.mem.probe(addr, shape.value_size);
-            shape.copy_value(&mut out, bytes.unwrap_or(&[]));
-            (key, out)
-        };
-        let mut all: Vec<_> =
-            map.entries(&self.rt.mem, self.rt.world.cpu).into_iter().map(value).collect();
-        all.sort();
-        all
+    /// As [`elements`].
+    pub fn elements(&self, map: usize) -> Vec<Element> {
+        elements(&self.rt, map)
     }
 
     /// The decoded program, to put into another's prog array.
@@ -156,6 +146,21 @@ impl Instance for Interp {
     fn run(&mut self, input: &Input) -> Outcome {
         self.run_traced(input, &mut NoTrace)
     }
+}
+
+/// Elements of a map in the order of their keys, special fields as zeroes; this CPU's values.
+pub fn elements(rt: &Runtime, map: usize) -> Vec<Element> {
+    let Some(map) = rt.maps.get(map) else { return Vec::new() };
+    let shape = map.shape();
+    let value = |(key, addr): (Vec<u8>, u64)| {
+        let mut out = vec![0; shape.value_size as usize];
+        let bytes = rt.mem.probe(addr, shape.value_size);
+        shape.copy_value(&mut out, bytes.unwrap_or(&[]));
+        (key, out)
+    };
+    let mut all: Vec<_> = map.entries(&rt.mem, rt.world.cpu).into_iter().map(value).collect();
+    all.sort();
+    all
 }
 
 /// What an object says of one map's slots.

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         }),
         ["test-arm64", ..] => test_arm64::main(args.get(1..).unwrap_or_default()),
         _ => {
-            Err("usage: xtask gen [--check] | test-arm64 [--install] [ARGS of cargo test]"
+            Err("usage: xtask gen [--check] | test-arm64 [--install] [--build | --conformance DIR | --differ [FIRST [COUNT]] | ARGS of cargo test]"
                 .to_string())
         }
     };

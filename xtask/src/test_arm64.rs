@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LINKER: &str = "aarch64-linux-gnu-gcc";
@@ -130,19 +130,54 @@ fn configured(subcommand: &str) -> Result<Command, String> {
     Ok(cargo)
 }
 
+fn take_flag(args: &mut Vec<&String>, flag: &str) -> bool {
+    let before = args.len();
+    args.retain(|a| *a != flag);
+    before != args.len()
+}
+
+/// Random programs in two processes: the arm64 one writes what its code says, the one of this host
+/// compares that with its interpreter and its own code, program by program.
+fn differ(range: &[&String]) -> Result<(), String> {
+    const EXAMPLE: [&str; 5] = ["--release", "-p", "bpfassay-harness", "--example", "differ"];
+    let started = |mut c: Command| c.spawn().map_err(|e| format!("{c:?}: {e}"));
+    let mut build = native_or_configured("build")?;
+    build.args(EXAMPLE);
+    run(build)?;
+    let mut arm = native_or_configured("run")?;
+    arm.arg("--quiet").args(EXAMPLE).args(["--", "--digests"]).args(range);
+    let mut build = cargo();
+    build.arg("build").args(EXAMPLE);
+    run(build)?;
+    let mut arm = started({
+        arm.stdout(Stdio::piped());
+        arm
+    })?;
+    let digests = arm.stdout.take().ok_or("no output")?;
+    let mut here = cargo();
+    here.args(["run", "--quiet"]).args(EXAMPLE).args(["--", "--against", "-"]).args(range);
+    here.stdin(digests);
+    let compared = run(here);
+    // Where the comparison gave up, nobody reads any more and the other ends by itself.
+    let end = arm.wait().map_err(|e| e.to_string())?;
+    compared?;
+    if end.success() {
+        Ok(())
+    } else {
+        Err(format!("the arm64 process: {end}"))
+    }
+}
+
 /// Runs `cargo test --workspace` (or what `args` say instead) for arm64.
 ///
 /// Arguments: `--install` gets what is missing first; `--build` builds the
 /// `bpfassay` program for `bpfassay run --engine arm64`; `--conformance DIR` runs
-/// the public conformance suite on the JIT; all others go to `cargo test`.
+/// the public conformance suite on the JIT; `--differ [FIRST [COUNT]]` compares random programs on
+/// the interpreter, this host's JIT and the arm64 JIT; all others go to `cargo test`.
 pub fn main(args: &[String]) -> Result<(), String> {
     let mut rest: Vec<&String> = args.iter().collect();
-    let mut take = |flag: &str| {
-        let before = rest.len();
-        rest.retain(|a| *a != flag);
-        before != rest.len()
-    };
-    let (wants_install, wants_build) = (take("--install"), take("--build"));
+    let wants_install = take_flag(&mut rest, "--install");
+    let wants_build = take_flag(&mut rest, "--build");
     if wants_install {
         install()?;
     }
@@ -156,6 +191,9 @@ pub fn main(args: &[String]) -> Result<(), String> {
         let mut cargo = native_or_configured("run")?;
         cargo.args(["-p", "bpfassay-harness", "--example", "conformance", "--", dir.as_str()]);
         return run(cargo);
+    }
+    if take_flag(&mut rest, "--differ") {
+        return differ(&rest);
     }
     let mut cargo = native_or_configured("test")?;
     if rest.iter().all(|a| !a.starts_with("-p")) {

@@ -11,17 +11,19 @@ use bpfassay_isa::{
     Width,
 };
 
+use super::loaded::Around;
 use super::rng::Rng;
 
 /// Bytes of memory the program may touch.
 pub const MEMORY: usize = 128;
 /// Registers that hold numbers.
-const NUMBERS: [Reg; 8] = [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5, Reg::R6, Reg::R7];
-const BASE: Reg = Reg::R9;
+pub(super) const NUMBERS: [Reg; 8] =
+    [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5, Reg::R6, Reg::R7];
+pub(super) const BASE: Reg = Reg::R9;
 const COUNT: Reg = Reg::R8;
-const FP: Reg = Reg::R10;
+pub(super) const FP: Reg = Reg::R10;
 /// Bytes of stack in use.
-const STACK: i16 = 64;
+pub(super) const STACK: i16 = 64;
 
 const EDGES: [i32; 22] = [
     0,
@@ -48,32 +50,54 @@ const EDGES: [i32; 22] = [
     -3,
 ];
 
-/// A jump whose distance is in instructions until the end.
-struct Gen {
-    rng: Rng,
-    out: Vec<Insn>,
+/// What a function is entered with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// Memory or a context in r1.
+    Entry,
+    /// Called by the program: numbers, and in a loaded program the context in r1.
+    Callee,
+    /// Called by `bpf_loop`: a number and the caller's stack.
+    LoopBody,
+    /// Called by `bpf_for_each_map_elem`: map, key, value, the caller's stack.
+    EachBody,
+}
+
+/// A program being written; distances of jumps are in instructions until the end.
+pub(super) struct Gen {
+    pub(super) rng: Rng,
+    pub(super) out: Vec<Insn>,
     /// First instructions of functions; calls hold indices until the end.
-    functions: Vec<usize>,
+    pub(super) functions: Vec<usize>,
+    /// What is around the program, unless it is bare.
+    pub(super) around: Option<Around>,
+    /// Registers that may be read and written now.
+    pub(super) pool: &'static [Reg],
 }
 
 /// The program of a seed, of about `len` instructions.
 pub fn program(seed: u64, len: u32) -> Vec<RawInsn> {
-    let mut g = Gen { rng: Rng::new(seed), out: Vec::new(), functions: Vec::new() };
+    let mut g = Gen::new(seed, None);
     let functions = g.rng.below(3);
-    g.function(len, functions, true);
+    g.function(len, functions, Role::Entry);
     for i in 0..functions {
         // A function calls only those behind it.
-        g.function(len / 3, functions - 1 - i, false);
+        g.function(len / 3, functions - 1 - i, Role::Callee);
     }
     g.finish()
 }
 
 impl Gen {
-    fn reg(&mut self) -> Reg {
-        self.rng.pick(&NUMBERS)
+    pub(super) fn new(seed: u64, around: Option<Around>) -> Gen {
+        let rng = Rng::new(seed);
+        Gen { rng, out: Vec::new(), functions: Vec::new(), around, pool: &NUMBERS }
     }
 
-    fn imm(&mut self) -> i32 {
+    pub(super) fn reg(&mut self) -> Reg {
+        self.rng.pick(self.pool)
+    }
+
+    pub(super) fn imm(&mut self) -> i32 {
         match self.rng.below(6) {
             0 => self.rng.next_u64() as i32,
             1 => 1i32.wrapping_shl(self.rng.below(32)).wrapping_sub(self.rng.below(2) as i32),
@@ -85,19 +109,19 @@ impl Gen {
         self.rng.pick(&[Width::W64, Width::W64, Width::W32])
     }
 
-    fn size(&mut self) -> Size {
+    pub(super) fn size(&mut self) -> Size {
         self.rng.pick(&[Size::B, Size::H, Size::W, Size::Dw])
     }
 
-    fn mov(&mut self, dst: Reg, src: Operand) {
+    pub(super) fn mov(&mut self, dst: Reg, src: Operand) {
         self.out.push(Insn::Alu { op: AluOp::Mov, width: Width::W64, dst, src });
     }
 
-    fn alu(&mut self, op: AluOp, dst: Reg, src: Operand) {
+    pub(super) fn alu(&mut self, op: AluOp, dst: Reg, src: Operand) {
         self.out.push(Insn::Alu { op, width: Width::W64, dst, src });
     }
 
-    fn number(&mut self, dst: Reg) {
+    pub(super) fn number(&mut self, dst: Reg) {
         if self.rng.percent(50) {
             let v = self.rng.next_u64() >> self.rng.below(64);
             self.out.push(Insn::LoadImm64 { dst, value: Imm64::Const(v) });
@@ -107,14 +131,11 @@ impl Gen {
         }
     }
 
-    fn function(&mut self, len: u32, callees: u32, entry: bool) {
+    pub(super) fn function(&mut self, len: u32, callees: u32, role: Role) {
         self.functions.push(self.out.len());
-        if entry {
-            self.mov(BASE, Operand::Reg(Reg::R1));
-        }
-        let keep_args = !entry;
+        let kept = self.take_arguments(role);
         for dst in NUMBERS {
-            if keep_args && (1..6).contains(&dst.0) {
+            if kept.contains(&dst.0) {
                 continue;
             }
             self.number(dst);
@@ -134,7 +155,7 @@ impl Gen {
             }
             let from = self.out.len();
             for _ in 0..block {
-                self.step(callees, entry);
+                self.step(callees, role);
             }
             self.confine(from);
             if loops {
@@ -150,7 +171,25 @@ impl Gen {
             self.alu(AluOp::Mul, Reg::R0, Operand::Imm(0x0101_0101));
             self.alu(AluOp::Xor, Reg::R0, Operand::Reg(r));
         }
+        if matches!(role, Role::LoopBody | Role::EachBody) {
+            // Go on, or not.
+            let mask = self.rng.below(2) as i32;
+            self.alu(AluOp::And, Reg::R0, Operand::Imm(mask));
+        }
         self.out.push(Insn::Exit);
+    }
+
+    /// Puts the address it was handed away; gives the numbers of the argument registers that hold numbers.
+    fn take_arguments(&mut self, role: Role) -> std::ops::Range<u8> {
+        let (from, kept) = match (role, self.around.is_some()) {
+            (Role::Entry, _) => (Reg::R1, 0..0),
+            (Role::Callee, false) => return 1..6,
+            (Role::Callee, true) => (Reg::R1, 2..6),
+            (Role::LoopBody, _) => (Reg::R2, 1..2),
+            (Role::EachBody, _) => (Reg::R3, 0..0),
+        };
+        self.mov(BASE, Operand::Reg(from));
+        kept
     }
 
     /// Keeps the jumps written since `from` before the end.
@@ -169,12 +208,14 @@ impl Gen {
     }
 
     /// Steps that are one unit end with nothing to jump into: callers see them whole or not.
-    fn step(&mut self, callees: u32, entry: bool) {
+    fn step(&mut self, callees: u32, role: Role) {
         match self.rng.below(100) {
+            30..=54 if self.around.is_some() => self.outside(role),
             0..=54 => self.arithmetic(),
             55..=66 => self.branch(),
             67..=76 => self.stack(),
-            77..=92 if entry => self.memory(),
+            77..=92 if self.around.is_some() => self.outside(role),
+            77..=92 if role == Role::Entry => self.memory(),
             93..=95 if callees > 0 => self.call(callees),
             96 => self.helper(),
             97 => self.idiom(),
@@ -237,7 +278,7 @@ impl Gen {
         self.out.push(insn);
     }
 
-    fn place(&mut self, size: Size, limit: i16) -> i16 {
+    pub(super) fn place(&mut self, size: Size, limit: i16) -> i16 {
         let bytes = size.bytes() as i16;
         self.rng.below((limit / bytes) as u32) as i16 * bytes
     }
@@ -249,7 +290,7 @@ impl Gen {
         self.out.push(insn);
     }
 
-    fn access(&mut self, size: Size, base: Reg, off: i16) -> Insn {
+    pub(super) fn access(&mut self, size: Size, base: Reg, off: i16) -> Insn {
         match self.rng.below(12) {
             0..=3 => Insn::Store { size, dst: base, off, src: self.operand() },
             4 | 5 if matches!(size, Size::W | Size::Dw) => {
@@ -267,7 +308,7 @@ impl Gen {
         }
     }
 
-    fn memory(&mut self) {
+    pub(super) fn memory(&mut self) {
         let size = self.size();
         let off = self.place(size, MEMORY as i16);
         if self.rng.percent(60) {
@@ -316,7 +357,7 @@ impl Gen {
     }
 
     /// Makes earlier jumps that would land behind `start` land at the end instead.
-    fn unbroken(&mut self, start: usize) {
+    pub(super) fn unbroken(&mut self, start: usize) {
         let end = self.out.len();
         for (i, insn) in self.out.iter_mut().enumerate().take(start) {
             let beyond = |off: usize| i + 1 + off > start && i + 1 + off < end;
@@ -334,7 +375,7 @@ impl Gen {
         }
     }
 
-    fn refresh(&mut self) {
+    pub(super) fn refresh(&mut self) {
         for r in [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
             if self.rng.percent(50) {
                 self.mov(r, Operand::Reg(Reg::R0));
@@ -347,6 +388,9 @@ impl Gen {
     fn call(&mut self, callees: u32) {
         let start = self.out.len();
         let callee = self.functions.len() as i32 + self.rng.below(callees) as i32;
+        if self.around.is_some() {
+            self.mov(Reg::R1, Operand::Reg(BASE));
+        }
         // An index until `finish`.
         self.out.push(Insn::Call { target: CallTarget::Subprog(callee) });
         self.refresh();
@@ -431,7 +475,7 @@ impl Gen {
     }
 
     /// Encodes; distances become slots.
-    fn finish(self) -> Vec<RawInsn> {
+    pub(super) fn finish(self) -> Vec<RawInsn> {
         let mut start = Vec::with_capacity(self.out.len() + 1);
         let mut slot = 0i64;
         for insn in &self.out {
@@ -450,6 +494,9 @@ impl Gen {
                 Insn::Jump { off, .. } => *off = distance(i as i64 + 1 + *off as i64) as i32,
                 Insn::Call { target: CallTarget::Subprog(callee) } => {
                     *callee = distance(self.functions[*callee as usize] as i64) as i32;
+                }
+                Insn::LoadImm64 { value: Imm64::Func(f), .. } => {
+                    *f = distance(self.functions[*f as usize] as i64) as i32;
                 }
                 _ => {}
             }
