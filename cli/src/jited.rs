@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use bpfassay_harness::native::emit::{emit, Processor};
+use bpfassay_harness::native::emit::{emit, Compiled, Processor};
+
 use bpfassay_object::model::Program;
 use bpfassay_verifier::cfg::blocks::blocks;
 use clap::ValueEnum;
@@ -53,6 +54,21 @@ fn arm64(code: &[u8], from: u32) -> Vec<Line> {
         .collect()
 }
 
+fn lines(processor: ProcessorName, code: &[u8], from: u32) -> Vec<Line> {
+    match processor {
+        ProcessorName::X86 => x86(code, from),
+        ProcessorName::Arm64 => arm64(code, from),
+    }
+}
+
+fn compiled(program: &Program, processor: ProcessorName) -> Result<Compiled, String> {
+    let which = match processor {
+        ProcessorName::X86 => Processor::X86,
+        ProcessorName::Arm64 => Processor::Arm64,
+    };
+    emit(program, &[], which).map_err(|e| e.to_string())
+}
+
 /// The source line a slot begins, if the object says.
 fn source(program: &Program, slot: u32) -> Option<&str> {
     let line = program.line_info.iter().find(|l| l.insn_off == slot)?;
@@ -60,21 +76,13 @@ fn source(program: &Program, slot: u32) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The listing: entry code, then each slot with its code, then call stubs.
+/// The listing: each slot with its code, then what is not of the program: entry, exit and call stubs.
 pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, String> {
-    let which = match processor {
-        ProcessorName::X86 => Processor::X86,
-        ProcessorName::Arm64 => Processor::Arm64,
-    };
-    let compiled = emit(program, &[], which).map_err(|e| e.to_string())?;
+    let compiled = compiled(program, processor)?;
     let mut out = String::new();
     let write = |out: &mut String, from: u32, to: u32| {
         let code = compiled.code.get(from as usize..to as usize).unwrap_or_default();
-        let lines = match processor {
-            ProcessorName::X86 => x86(code, from),
-            ProcessorName::Arm64 => arm64(code, from),
-        };
-        for l in lines {
+        for l in lines(processor, code, from) {
             let bytes: String = l.bytes.iter().map(|b| format!("{b:02x}")).collect();
             let _ = writeln!(out, "  {:6x}: {bytes:<20} {}", l.off, l.text);
         }
@@ -88,8 +96,6 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
         program.insns.len(),
         body_end - body
     );
-    out.push_str("entry and exit:\n");
-    write(&mut out, 0, body);
     for (slot, pair) in compiled.offsets.windows(2).enumerate() {
         let [from, to] = *pair else { continue };
         let slot = slot as u32;
@@ -104,20 +110,15 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
         }
         write(&mut out, from, to);
     }
-    if body_end < end {
-        out.push_str("stubs:\n");
-        write(&mut out, body_end, end);
-    }
+    out.push_str("entry, exit and stubs:\n");
+    write(&mut out, 0, body);
+    write(&mut out, body_end, end);
     Ok(out)
 }
 
 /// The blocks of the program with their code, in the DOT language.
 pub fn dot(program: &Program, processor: ProcessorName) -> Result<String, String> {
-    let which = match processor {
-        ProcessorName::X86 => Processor::X86,
-        ProcessorName::Arm64 => Processor::Arm64,
-    };
-    let compiled = emit(program, &[], which).map_err(|e| e.to_string())?;
+    let compiled = compiled(program, processor)?;
     let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
     let mut out =
         format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
@@ -135,11 +136,7 @@ pub fn dot(program: &Program, processor: ProcessorName) -> Result<String, String
                 let at = |s: u32| compiled.offsets.get(s as usize).copied().unwrap_or(0);
                 let (from, to) = (at(slot), at(slot + 1));
                 let code = compiled.code.get(from as usize..to as usize).unwrap_or_default();
-                let lines = match processor {
-                    ProcessorName::X86 => x86(code, from),
-                    ProcessorName::Arm64 => arm64(code, from),
-                };
-                for l in lines {
+                for l in lines(processor, code, from) {
                     let _ = write!(out, "      {}\\l", escaped(&l.text));
                 }
             }

@@ -183,3 +183,19 @@ fn classic_filters_are_judged_shown_and_run() {
     let broken = folder.file("broken", "{ 0x15, 9, 9, 0x800 },\n{ 0x6, 0, 0, 0 },\n");
     assert!(refused(&["check", "--cbpf", &broken]).contains("EINVAL"));
 }
+
+/// Every length the help names is the last or first that is taken, and the next one is refused.
+#[test]
+fn a_refused_input_says_what_is_asked() {
+    let folder = Folder::new("asks");
+    let object = object("tc/pacing.o");
+    let run = |bytes: usize| {
+        let file = folder.file("frame", vec![0u8; bytes]);
+        let out = bpfassay(&["run", &object, "--data-in", &file]);
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    for (bytes, is_taken) in [(13, false), (14, true), (3712, true), (3713, false)] {
+        let text = run(bytes);
+        assert_eq!(!text.contains("help: a sched_cls program takes"), is_taken, "{bytes}: {text}");
+    }
+}

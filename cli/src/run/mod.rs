@@ -23,6 +23,7 @@ use crate::exit::{fail, Outcome};
 use crate::inputs::Input;
 use crate::setup::{self, KernelArgs};
 
+mod asks;
 mod emulated;
 mod report;
 

@@ -8,7 +8,7 @@ use bpfassay_harness::session::{agree, Answer, Run};
 use bpfassay_object::model::Program;
 use serde_json::{json, Value};
 
-use super::{not_read, Args, Format};
+use super::{asks, not_read, Args, Format};
 use crate::exit::Outcome;
 
 /// One run per engine.
@@ -35,6 +35,13 @@ pub fn print(
         Format::Text => {
             for run in runs() {
                 print_run(run, program, args);
+            }
+            let is_refused =
+                |r: &Run| r.trap.as_ref().is_some_and(|t| t.kind == "input" && t.is_comparable);
+            let asks =
+                program.filter(|_| runs().any(is_refused)).and_then(|p| asks::of(p.prog_type));
+            if let Some(asks) = asks {
+                println!("help: {asks}");
             }
             if let Some(maps) = maps {
                 println!("{maps:#}");

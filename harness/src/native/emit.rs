@@ -5,7 +5,8 @@
 
 use bpfassay_isa::{CallTarget, Imm64};
 use bpfassay_jit::source::ArrayPlan;
-use bpfassay_jit::{Access, CallPlan, Compiled, JitError, Options, Resolve, Source};
+pub use bpfassay_jit::Compiled;
+use bpfassay_jit::{Access, CallPlan, JitError, Options, Resolve, Source};
 use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::MapType;
 
