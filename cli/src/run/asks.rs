@@ -2,6 +2,8 @@
 //!
 //! The rules themselves are those of `net/bpf/test_run.c` (6.18.44) and live in the harness.
 
+use bpfassay_object::model::Program;
+use bpfassay_spec::AttachType;
 use bpfassay_spec::ProgType::{self, *};
 
 struct Row {
@@ -52,7 +54,13 @@ const ROWS: &[Row] = &[
 ];
 
 /// One sentence; None for types that take any context.
-pub fn of(prog_type: ProgType) -> Option<String> {
+pub fn of(program: &Program) -> Option<String> {
+    let prog_type = program.prog_type;
+    if let (Xdp, Some(at @ (AttachType::XdpDevmap | AttachType::XdpCpumap))) =
+        (prog_type, program.expected_attach_type)
+    {
+        return Some(format!("BPF_PROG_RUN takes no program of attach type {at}"));
+    }
     let row = ROWS.iter().find(|r| r.types.contains(&prog_type))?;
     Some(format!("a {prog_type} program takes {}", row.asks))
 }

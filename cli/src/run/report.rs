@@ -38,8 +38,7 @@ pub fn print(
             }
             let is_refused =
                 |r: &Run| r.trap.as_ref().is_some_and(|t| t.kind == "input" && t.is_comparable);
-            let asks =
-                program.filter(|_| runs().any(is_refused)).and_then(|p| asks::of(p.prog_type));
+            let asks = program.filter(|_| runs().any(is_refused)).and_then(asks::of);
             if let Some(asks) = asks {
                 println!("help: {asks}");
             }
