@@ -28,8 +28,7 @@ use bpfassay_harness::trust::Trusted;
 use bpfassay_object::load;
 use bpfassay_object::model::Program;
 use bpfassay_spec::Kernel;
-use bpfassay_verifier::log::LogLevel;
-use bpfassay_verifier::{Capabilities, Config};
+use bpfassay_verifier::Config;
 
 struct Args {
     processor: Processor,
@@ -247,12 +246,9 @@ fn main() -> ExitCode {
     let name = host.release.split('.').take(2).collect::<Vec<_>>().join(".");
     let kernel = Kernel::by_name(&name).expect("a known release");
     let config = Config {
-        kernel: &kernel,
         vmlinux: Some(host.btf().clone()),
         modules: host.modules().to_vec(),
-        log_level: LogLevel::QUIET,
-        log_limit: 0,
-        caps: Capabilities::ALL,
+        ..Config::new(&kernel)
     };
     let mut session = Session::new();
     let mut rows = Vec::new();
