@@ -59,6 +59,13 @@ fn engines() -> Vec<&'static str> {
     all
 }
 
+/// The running kernel, where it lets this user load.
+fn kernel() -> Option<&'static str> {
+    let object = object("tc/pacing.o");
+    let run = bpfassay(&["run", &object, "--hex", &"00".repeat(14), "--engine", "kernel"]);
+    run.status.success().then_some("kernel")
+}
+
 /// A TCP segment over IPv4, 1,500 bytes.
 fn tcp() -> Vec<u8> {
     let mut frame = vec![0; 1500];
@@ -112,7 +119,7 @@ fn tail_calls_go_where_the_map_says() {
     let object = object("xdp/tail_dispatch.o");
     const XDP_DROP: u32 = 1;
     const XDP_PASS: u32 = 2;
-    for engine in engines() {
+    for engine in engines().into_iter().chain(kernel()) {
         let args = [&object, "--prog", "dispatch", "--engine", engine, "--data-in", &packet];
         assert_eq!(run_json(&args)["runs"][0]["retval"], XDP_PASS, "{engine}");
         let map = format!("stages={stages}");

@@ -8,6 +8,7 @@ use bpfassay_spec::ProgType;
 use crate::engine::{Input, Instance, Outcome};
 use crate::kernel::{Element, KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
 use crate::runtime::ctx::Refusal;
+use crate::testrun::MapSlots;
 
 /// A program the kernel has accepted.
 pub struct Kernel {
@@ -28,9 +29,19 @@ pub enum LoadError {
 
 impl Kernel {
     pub fn load(program: &Program) -> Result<Kernel, LoadError> {
+        Kernel::load_linked(program, &[], &[])
+    }
+
+    /// With inner maps and programs in the slots of its maps (see [`Session::load_linked`]).
+    pub fn load_linked(
+        program: &Program,
+        others: &[&Program],
+        slots: &[MapSlots],
+    ) -> Result<Kernel, LoadError> {
         let options = LoadOptions { log_level: 0, ..LoadOptions::default() };
-        let (outcome, loaded) =
-            Session::new().load(program, &options).map_err(LoadError::Kernel)?;
+        let (outcome, loaded) = Session::new()
+            .load_linked(program, others, slots, &options)
+            .map_err(LoadError::Kernel)?;
         match (outcome.verdict, loaded) {
             (Verdict::Accepted, Some(loaded)) => {
                 let runs_once = matches!(

@@ -1,6 +1,5 @@
 //! BPF_PROG_LOAD: from a [`Program`] to verdict and log.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_spec::ProgType;
 
-use super::maps::{CreatedMap, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use super::maps::{CreatedMaps, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use super::{
     attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, LOG_LEVEL1, LOG_LEVEL2,
     LOG_STATS,
@@ -25,7 +24,7 @@ const PSEUDO_BTF_ID: u8 = 3;
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) prog: OwnedFd,
-    pub(super) maps: BTreeMap<usize, CreatedMap>,
+    pub(super) maps: CreatedMaps,
 }
 
 /// `uname -r` of the kernel that judges.
@@ -62,25 +61,37 @@ impl Session {
         program: &Program,
         options: &LoadOptions,
     ) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
+        let mut maps = CreatedMaps::new();
+        let (outcome, prog) = self.load_on(program, options, &mut maps)?;
+        Ok((outcome, prog.map(|prog| Loaded { prog, maps })))
+    }
+
+    /// On maps that exist already, and those it needs beside them.
+    pub(super) fn load_on(
+        &mut self,
+        program: &Program,
+        options: &LoadOptions,
+        maps: &mut CreatedMaps,
+    ) -> Result<(LoadOutcome, Option<OwnedFd>), KernelError> {
         let btf_fd = self.btf_fd(program)?;
         let kernel_btfs = btf::kernel_btfs(&program.btfs)?;
-        let maps = maps::create_used(program, btf_fd)?;
-        let mut request = Request::new(program, btf_fd, &kernel_btfs, &maps)?;
+        maps::create_used(program, btf_fd, maps)?;
+        let mut request = Request::new(program, btf_fd, &kernel_btfs, maps)?;
         let (result, log, log_level) = request.ask(options);
         let log = String::from_utf8_lossy(&log).into_owned();
         let stats = Stats::parse(&log);
-        let (verdict, errno, loaded) = match result {
-            Ok(prog) => (Verdict::Accepted, None, Some(Loaded { prog, maps })),
+        let (verdict, errno, prog) = match result {
+            Ok(prog) => (Verdict::Accepted, None, Some(prog)),
             Err(libc::EPERM) if log.is_empty() && !may_load() => {
                 return Err(KernelError::NotPermitted)
             }
             Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
             Err(e) => (Verdict::Rejected, Some(e), None),
         };
-        Ok((LoadOutcome { verdict, errno, log, log_level, stats }, loaded))
+        Ok((LoadOutcome { verdict, errno, log, log_level, stats }, prog))
     }
 
-    fn btf_fd(&mut self, program: &Program) -> Result<Option<&OwnedFd>, KernelError> {
+    pub(super) fn btf_fd(&mut self, program: &Program) -> Result<Option<&OwnedFd>, KernelError> {
         let Some(wanted) = &program.btf else { return Ok(None) };
         if !self.btf.as_ref().is_some_and(|(have, _)| Arc::ptr_eq(have, wanted)) {
             self.btf = None;
@@ -121,7 +132,7 @@ impl Request {
         program: &Program,
         btf_fd: Option<&OwnedFd>,
         kernel_btfs: &[Option<OwnedFd>],
-        maps: &BTreeMap<usize, CreatedMap>,
+        maps: &CreatedMaps,
     ) -> Result<Request, KernelError> {
         let mut request = Request {
             attr: attributes(program, btf_fd, kernel_btfs)?,
@@ -229,7 +240,7 @@ fn attributes(
 /// Instruction bytes with descriptors in place of indices.
 fn encode(
     program: &Program,
-    maps: &BTreeMap<usize, CreatedMap>,
+    maps: &CreatedMaps,
     kernel_btfs: &[Option<OwnedFd>],
 ) -> Result<Vec<u8>, KernelError> {
     let mut out = Vec::with_capacity(program.insns.len() * 8);

@@ -1,6 +1,6 @@
 //! Creates the maps a program refers to, as libbpf does (`bpf_object__create_map`).
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use bpfassay_object::model::{MapDef, Program};
@@ -19,12 +19,15 @@ pub struct CreatedMap {
     _arena: Option<sys::ArenaMapping>,
 }
 
-/// Creates the maps the instructions name, keyed by index into [`Program::maps`].
+/// Maps by index into [`Program::maps`].
+pub type CreatedMaps = BTreeMap<usize, CreatedMap>;
+
+/// Creates the maps the instructions name, those left out that `out` has.
 pub fn create_used(
     program: &Program,
     btf_fd: Option<&OwnedFd>,
-) -> Result<BTreeMap<usize, CreatedMap>, KernelError> {
-    let mut out = BTreeMap::new();
+    out: &mut CreatedMaps,
+) -> Result<(), KernelError> {
     let mut slots = program.insns.iter();
     while let Some(insn) = slots.next() {
         if !insn.is_ld_imm64() {
@@ -34,15 +37,28 @@ pub fn create_used(
         if insn.src != PSEUDO_MAP_FD && insn.src != PSEUDO_MAP_VALUE {
             continue;
         }
-        let def = usize::try_from(insn.imm).ok().and_then(|i| program.maps.get(i).map(|d| (i, d)));
-        let Some((index, def)) = def else {
-            return Err(KernelError::Program(format!("no map with index {}", insn.imm)));
-        };
-        if let std::collections::btree_map::Entry::Vacant(slot) = out.entry(index) {
-            slot.insert(create(def, btf_fd)?);
-        }
+        let index = usize::try_from(insn.imm).unwrap_or(usize::MAX);
+        create_one(program, index, btf_fd, out)?;
     }
-    Ok(out)
+    Ok(())
+}
+
+/// Creates one map, if `out` lacks it.
+pub fn create_one(
+    program: &Program,
+    index: usize,
+    btf_fd: Option<&OwnedFd>,
+    out: &mut CreatedMaps,
+) -> Result<(), KernelError> {
+    let def = program.maps.get(index).ok_or_else(|| no_map(index))?;
+    if let Entry::Vacant(slot) = out.entry(index) {
+        slot.insert(create(def, btf_fd)?);
+    }
+    Ok(())
+}
+
+pub fn no_map(index: usize) -> KernelError {
+    KernelError::Program(format!("no map with index {index}"))
 }
 
 fn refused(def: &MapDef, errno: i32) -> KernelError {

@@ -7,6 +7,8 @@ use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, Program};
 use bpfassay_object::Target;
 
+use crate::testrun::MapSlots;
+
 use super::{Element, KernelError, LoadOptions, LoadOutcome, TestRun, TestRunResult};
 
 /// Never built here: there is no kernel to read.
@@ -102,6 +104,16 @@ impl Session {
         _program: &Program,
         _options: &LoadOptions,
     ) -> Result<LoadOutcome, KernelError> {
+        Err(KernelError::Unavailable)
+    }
+
+    pub fn load_linked(
+        &mut self,
+        _program: &Program,
+        _others: &[&Program],
+        _slots: &[MapSlots],
+        _options: &LoadOptions,
+    ) -> Result<(LoadOutcome, Option<Loaded>), KernelError> {
         Err(KernelError::Unavailable)
     }
 

@@ -21,6 +21,9 @@ use crate::runtime::Runtime;
 use crate::testrun::{fill_map_slots, Interp, LoadError};
 use crate::trust::{Distrust, Trusted};
 
+/// What a kernel answers that does not look at a program, or a user who may not load.
+const EPERM: i32 = 1;
+
 /// Prints one line per instruction to standard error.
 struct Trace;
 
@@ -64,15 +67,16 @@ fn native_error(e: NativeLoadError) -> Failed {
 
 impl Ready {
     pub fn kernel(job: &Job<'_>) -> Result<Ready, Failed> {
-        let Subject::Program { program, slots, .. } = &job.subject else {
+        let Subject::Program { program, others, slots } = &job.subject else {
             let why = "the kernel runs no bare instructions".to_string();
             return Err(Failed::Unavailable(why));
         };
-        if slots.iter().any(|s| !s.is_empty()) {
-            let why = "maps of maps and of programs are not filled in the kernel".to_string();
-            return Err(Failed::Unavailable(why));
-        }
-        let mut kernel = Kernel::load(program).map_err(|e| match e {
+        let mut kernel = Kernel::load_linked(program, others, slots).map_err(|e| match e {
+            // For who may load at all this is no verdict: the kernel does not verify such programs.
+            kernel::LoadError::Rejected(EPERM) => {
+                let why = "this kernel refuses the program unseen (EPERM)".to_string();
+                Failed::Unavailable(why)
+            }
             kernel::LoadError::Rejected(errno) => Failed::Rejected(errno),
             kernel::LoadError::Kernel(e) => Failed::Unavailable(e.to_string()),
         })?;
