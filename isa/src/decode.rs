@@ -77,65 +77,61 @@ fn special(raw: RawInsn) -> Result<Form, DecodeError> {
     }
 }
 
+/// The number in [`opcode::table`] of the encoding of `raw`, whose fields are found to be in order;
+/// `next` is the slot after it, looked at for LD_IMM64 only.
+///
+/// For who goes by tables of his own and needs no [`Insn`].
+pub fn number(raw: &RawInsn, next: Option<&RawInsn>) -> Result<u8, DecodeError> {
+    decode(*raw, next.copied())?;
+    opcode::number(*raw).ok_or(DecodeError::UnknownOpcode { code: raw.code })
+}
+
 /// Decodes `raw`; `next` is the slot after it, looked at for LD_IMM64 only.
 #[inline]
 pub fn decode(raw: RawInsn, next: Option<RawInsn>) -> Result<Insn, DecodeError> {
-    let mut insn = Insn::Exit;
-    decode_into(&raw, next.as_ref(), &mut insn)?;
-    Ok(insn)
+    decode_as(form_of(&raw)?, raw, next)
 }
 
-/// As [`decode`], written in place (left alone on an error); gives the form, for who asks at once.
-///
-/// An instruction handed back by value is written field by field and copied whole, which a
-/// processor that forwards stores to loads of the same size only must wait for.
+/// Decodes what is known to have this form.
 #[inline]
-pub fn decode_into(
-    raw: &RawInsn,
-    next: Option<&RawInsn>,
-    out: &mut Insn,
-) -> Result<Form, DecodeError> {
-    let form = form_of(raw)?;
+pub fn decode_as(form: Form, raw: RawInsn, next: Option<RawInsn>) -> Result<Insn, DecodeError> {
     let (dst, src) = (Reg(raw.dst), Reg(raw.src));
     let (off, imm) = (raw.off, raw.imm);
     let second = |s| match s {
         Second::Imm => Operand::Imm(imm),
         Second::Reg => Operand::Reg(src),
     };
-    match form {
-        Form::Alu(op, width, s) => *out = Insn::Alu { op, width, dst, src: second(s) },
-        Form::MovSx(width, from) => *out = Insn::MovSx { width, from, dst, src },
-        Form::AddrSpaceCast => *out = Insn::AddrSpaceCast { dst, src, imm },
-        Form::Neg(width) => *out = Insn::Neg { width, dst },
-        Form::Swap(kind, bits) => *out = Insn::Swap { kind, bits, dst },
-        Form::LoadImm64(wide) => *out = Insn::LoadImm64 { dst, value: imm64(wide, raw, next)? },
+    Ok(match form {
+        Form::Alu(op, width, s) => Insn::Alu { op, width, dst, src: second(s) },
+        Form::MovSx(width, from) => Insn::MovSx { width, from, dst, src },
+        Form::AddrSpaceCast => Insn::AddrSpaceCast { dst, src, imm },
+        Form::Neg(width) => Insn::Neg { width, dst },
+        Form::Swap(kind, bits) => Insn::Swap { kind, bits, dst },
+        Form::LoadImm64(wide) => Insn::LoadImm64 { dst, value: imm64(wide, &raw, next.as_ref())? },
         Form::Load(size, extend) => {
-            *out = Insn::Load { size, sign_extend: extend == Extend::Sext, dst, src, off };
+            Insn::Load { size, sign_extend: extend == Extend::Sext, dst, src, off }
         }
         Form::LoadPacket(size, mode) => {
-            *out = Insn::LoadPacket { size, index: (mode == Packet::Ind).then_some(src), imm };
+            Insn::LoadPacket { size, index: (mode == Packet::Ind).then_some(src), imm }
         }
-        Form::Store(size, s) => *out = Insn::Store { size, dst, off, src: second(s) },
+        Form::Store(size, s) => Insn::Store { size, dst, off, src: second(s) },
         Form::Atomic(op, size, fetch) => {
-            *out = Insn::Atomic { op, fetch: fetch == Fetch::Fetch, size, dst, src, off };
+            Insn::Atomic { op, fetch: fetch == Fetch::Fetch, size, dst, src, off }
         }
-        Form::LoadAcquire(size) => *out = Insn::LoadAcquire { size, dst, src, off },
-        Form::StoreRelease(size) => *out = Insn::StoreRelease { size, dst, src, off },
-        Form::Jump(Reach::Short) => *out = Insn::Jump { off: off as i32, long: false },
-        Form::Jump(Reach::Long) => *out = Insn::Jump { off: imm, long: true },
-        Form::MayGoto => *out = Insn::MayGoto { off },
-        Form::CondJump(cond, width, s) => {
-            *out = Insn::CondJump { cond, width, dst, src: second(s), off };
-        }
-        Form::Call(Callee::Helper) => *out = Insn::Call { target: CallTarget::Helper(imm) },
-        Form::Call(Callee::Subprog) => *out = Insn::Call { target: CallTarget::Subprog(imm) },
+        Form::LoadAcquire(size) => Insn::LoadAcquire { size, dst, src, off },
+        Form::StoreRelease(size) => Insn::StoreRelease { size, dst, src, off },
+        Form::Jump(Reach::Short) => Insn::Jump { off: off as i32, long: false },
+        Form::Jump(Reach::Long) => Insn::Jump { off: imm, long: true },
+        Form::MayGoto => Insn::MayGoto { off },
+        Form::CondJump(cond, width, s) => Insn::CondJump { cond, width, dst, src: second(s), off },
+        Form::Call(Callee::Helper) => Insn::Call { target: CallTarget::Helper(imm) },
+        Form::Call(Callee::Subprog) => Insn::Call { target: CallTarget::Subprog(imm) },
         Form::Call(Callee::Kfunc) => {
-            *out = Insn::Call { target: CallTarget::Kfunc { btf_id: imm, fd_idx: off } };
+            Insn::Call { target: CallTarget::Kfunc { btf_id: imm, fd_idx: off } }
         }
-        Form::CallReg => *out = Insn::CallReg { target: dst },
-        Form::Exit => *out = Insn::Exit,
-    }
-    Ok(form)
+        Form::CallReg => Insn::CallReg { target: dst },
+        Form::Exit => Insn::Exit,
+    })
 }
 
 /// Says why no row fits: the code, or the field that selects among its rows.

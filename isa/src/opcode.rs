@@ -272,7 +272,7 @@ pub fn row_of(form: Form) -> Option<&'static Row> {
 }
 
 /// The whole table, ascending by code.
-pub fn table() -> &'static [Row] {
+pub const fn table() -> &'static [Row] {
     &TABLE
 }
 
@@ -299,19 +299,28 @@ const fn index() -> [(u16, u16); 256] {
 
 static INDEX: [(u16, u16); 256] = index();
 
-/// The form of a code's first row, and the bits that are zero in whatever it fits.
+/// A code's first row, and the bits that are zero in whatever it fits.
 #[derive(Clone, Copy)]
 struct First {
     form: Form,
+    row: u8,
     dst: u8,
     src: u8,
     off: i16,
     imm: i32,
 }
 
-/// Bits of the fields that are no operand of the first row; for codes with no row, or whose first row wants
-/// a selector other than 0, nothing fits: the code itself is in the way.
+/// Bits of the fields that are no operand of the first row; None for codes with no row, or whose first row wants
+/// a selector other than 0.
 const fn firsts() -> [Option<First>; 256] {
+    /// No bit where the field is an operand, all where it is none or selects.
+    const fn zero(row: Row, field: Field, selects: bool) -> i32 {
+        if row.form.has_operand(field) && !selects {
+            0
+        } else {
+            !0
+        }
+    }
     let mut out = [None; 256];
     let index = index();
     let mut code = 0;
@@ -323,26 +332,14 @@ const fn firsts() -> [Option<First>; 256] {
                 Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0) => true,
                 _ => false,
             };
-            let f = row.form;
             if free {
                 out[code] = Some(First {
-                    form: f,
-                    dst: if f.has_operand(Field::Dst) { 0 } else { !0 },
-                    src: if f.has_operand(Field::Src) && !matches!(row.select, Select::Src(_)) {
-                        0
-                    } else {
-                        !0
-                    },
-                    off: if f.has_operand(Field::Off) && !matches!(row.select, Select::Off(_)) {
-                        0
-                    } else {
-                        !0
-                    },
-                    imm: if f.has_operand(Field::Imm) && !matches!(row.select, Select::Imm(_)) {
-                        0
-                    } else {
-                        !0
-                    },
+                    form: row.form,
+                    row: start as u8,
+                    dst: zero(row, Field::Dst, false) as u8,
+                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u8,
+                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))) as i16,
+                    imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),
                 });
             }
         }
@@ -353,14 +350,35 @@ const fn firsts() -> [Option<First>; 256] {
 
 static FIRST: [Option<First>; 256] = firsts();
 
+/// Row numbers fit a byte.
+const _: () = assert!(TABLE.len() <= 256);
+
+#[inline(always)]
+fn first(raw: &RawInsn) -> Option<&'static First> {
+    let f = FIRST[raw.code as usize].as_ref()?;
+    let registers = (raw.dst & f.dst) | (raw.src & f.src);
+    let rest = (raw.off & f.off) as i32 | (raw.imm & f.imm);
+    (registers as i32 | rest == 0).then_some(f)
+}
+
 /// The form of an instruction whose fields are as the most frequent encoding of its code has them; None means
 /// that [`row`] and [`Row::reserved`] must tell.
 #[inline]
 pub(crate) fn plain(raw: &RawInsn) -> Option<Form> {
-    let f = FIRST[raw.code as usize].as_ref()?;
-    let registers = (raw.dst & f.dst) | (raw.src & f.src);
-    let rest = (raw.off & f.off) as i32 | (raw.imm & f.imm);
-    (registers as i32 | rest == 0).then_some(f.form)
+    first(raw).map(|f| f.form)
+}
+
+/// The row's number in [`table`] of an instruction as the most frequent encoding of its code; None means that
+/// [`crate::decode::number`] must tell.  The second slot of LD_IMM64 is not looked at.
+#[inline(always)]
+pub fn plain_number(raw: &RawInsn) -> Option<u8> {
+    first(raw).map(|f| f.row)
+}
+
+/// Number in [`table`] of an instruction's row.
+pub(crate) fn number(raw: RawInsn) -> Option<u8> {
+    let at = rows(raw.code).iter().position(|r| r.selects(raw))?;
+    Some(INDEX[raw.code as usize].0 as u8 + at as u8)
 }
 
 use rows::TABLE;

@@ -39,7 +39,7 @@ impl Target for X86 {
     fn at_label(&mut self, loop_head: bool) {
         self.flags = Flags::Lost;
         if loop_head {
-            self.asm.buf.align(16);
+            self.asm.buf.align::<X86>(16);
         }
     }
 

@@ -2,7 +2,9 @@
 //!
 //! Every jump is first written as if short.  [`CodeBuf::finish`] finds those that do
 //! not reach, moves the code apart, and has the backend write each jump for the distance it got.  On a
-//! processor whose jumps have one length, short and long are the same.
+//! processor whose jumps have one length, short and long are the same.  Where every jump
+//! reaches, and padding was wanted only where the jumps before were known to, nothing moves and the
+//! code is finished in place.
 
 /// A place in the code, bound once: slots of the program first, others after them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +34,14 @@ pub struct Fixup {
     reach: i32,
 }
 
+impl Fixup {
+    /// `distance` counts from the end of the short form.
+    #[inline]
+    fn reaches(&self, distance: i32) -> bool {
+        distance <= self.reach && distance >= -self.reach - 1
+    }
+}
+
 /// `kind` of padding.
 const PAD: u8 = u8::MAX;
 
@@ -45,6 +55,10 @@ pub struct CodeBuf {
     pos: usize,
     labels: Vec<Mark>,
     fixups: Vec<Fixup>,
+    /// Fixups from the first on that reach their targets as long as nothing moves.
+    reaching: usize,
+    /// A jump does not reach, or there is padding of a length not known yet: code will move.
+    moves: bool,
     /// BPF registers that are read after the instruction being lowered, a bit each.
     pub live: u16,
 }
@@ -60,6 +74,8 @@ impl CodeBuf {
             pos: 0,
             labels: vec![UNBOUND; slots + 1],
             fixups: Vec::with_capacity(slots / 2 + 16),
+            reaching: 0,
+            moves: false,
             live: u16::MAX,
         }
     }
@@ -70,40 +86,39 @@ impl CodeBuf {
         self.pos
     }
 
-    /// Appends the first `len` of 16 bytes.
-    #[inline]
-    pub fn put(&mut self, chunk: [u8; CHUNK], len: usize) {
+    /// The next bytes, so many that one instruction fits.
+    #[inline(always)]
+    fn room(&mut self) -> Option<&mut [u8; CHUNK]> {
         if self.pos + CHUNK > self.bytes.len() {
             self.grow();
         }
-        if let Some(to) = self.bytes.get_mut(self.pos..self.pos + CHUNK) {
-            to.copy_from_slice(&chunk);
+        self.bytes.get_mut(self.pos..).and_then(|b| b.first_chunk_mut::<CHUNK>())
+    }
+
+    /// Appends the first `n` of up to eight bytes, lowest first.
+    #[inline(always)]
+    pub fn put(&mut self, bytes: u64, n: usize) {
+        if let Some(to) = self.room() {
+            to[..8].copy_from_slice(&bytes.to_le_bytes());
         }
-        self.pos += len.min(CHUNK);
+        self.pos += n.min(8);
     }
 
     /// Appends the first `n` bytes of `head` and the first `m` of `tail`, lowest first; up to eight each.
     #[inline(always)]
     pub fn put_two(&mut self, head: u64, n: usize, tail: u64, m: usize) {
         let n = n.min(8);
-        if self.pos + CHUNK > self.bytes.len() {
-            self.grow();
-        }
-        let room = self.bytes.get_mut(self.pos..).and_then(|b| b.first_chunk_mut::<CHUNK>());
-        if let Some(to) = room {
+        if let Some(to) = self.room() {
             to[..8].copy_from_slice(&head.to_le_bytes());
             to[n..n + 8].copy_from_slice(&tail.to_le_bytes());
         }
         self.pos += n + m.min(8);
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn put_u32(&mut self, word: u32) {
-        if self.pos + CHUNK > self.bytes.len() {
-            self.grow();
-        }
-        if let Some(to) = self.bytes.get_mut(self.pos..self.pos + 4) {
-            to.copy_from_slice(&word.to_le_bytes());
+        if let Some(to) = self.room() {
+            to[..4].copy_from_slice(&word.to_le_bytes());
         }
         self.pos += 4;
     }
@@ -143,7 +158,8 @@ impl CodeBuf {
     #[inline]
     pub fn fixup(&mut self, kind: u8, to: Label, short: u8, long: u8, reach: i32) {
         let at = self.pos as u32;
-        self.put([0; CHUNK], short as usize);
+        self.room();
+        self.pos += short.min(CHUNK as u8) as usize;
         self.fixups.push(Fixup { at, to, kind, short, long, is_long: short == long, reach });
     }
 
@@ -165,12 +181,22 @@ impl CodeBuf {
     }
 
     /// Makes the next position a multiple of `to`, a power of two up to 128.
-    pub fn align(&mut self, to: u8) {
-        let at = self.pos as u32;
-        let label = Label(u32::MAX);
+    pub fn align<P: Patch>(&mut self, to: u8) {
+        let at = self.pos;
+        if self.all_reach() {
+            // Nothing before this moves any more.
+            let end = at + (at.wrapping_neg() & (to as usize - 1));
+            while end + CHUNK > self.bytes.len() {
+                self.grow();
+            }
+            P::pad(self.bytes.get_mut(at..end).unwrap_or_default());
+            self.pos = end;
+            return;
+        }
+        self.moves = true;
         self.fixups.push(Fixup {
-            at,
-            to: label,
+            at: at as u32,
+            to: Label(u32::MAX),
             kind: PAD,
             short: 0,
             long: to,
@@ -179,42 +205,75 @@ impl CodeBuf {
         });
     }
 
+    /// True when every jump so far reaches a place known already, so that all of it stays where it is.
+    fn all_reach(&mut self) -> bool {
+        if self.moves {
+            return false;
+        }
+        for f in self.fixups.get(self.reaching..).unwrap_or_default() {
+            if !f.is_long {
+                let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
+                if to == UNBOUND {
+                    return false;
+                }
+                if !f.reaches(to.off as i32 - (f.at + f.short as u32) as i32) {
+                    self.moves = true;
+                    return false;
+                }
+            }
+            self.reaching += 1;
+        }
+        true
+    }
+
     /// Chooses lengths and writes everything: the code, and where labels and marks went.
     pub fn finish<P: Patch>(mut self) -> Result<Placed, Unbound> {
+        if self.pos > i32::MAX as usize {
+            return Err(Unbound);
+        }
+        if !self.all_reach() {
+            return self.finish_apart::<P>();
+        }
+        self.bytes.truncate(self.pos);
+        for f in &self.fixups {
+            let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
+            let range = f.at as usize..f.at as usize + f.short as usize;
+            let at = self.bytes.get_mut(range).ok_or(Unbound)?;
+            P::patch(f.kind, at, to.off.wrapping_sub(f.at) as i32);
+        }
+        Ok(Placed { code: self.bytes, labels: self.labels, shift: Vec::new() })
+    }
+
+    /// As [`CodeBuf::finish`], where code moves.
+    fn finish_apart<P: Patch>(mut self) -> Result<Placed, Unbound> {
         let mut shift = vec![0u32; self.fixups.len() + 1];
         while self.lengthen(&mut shift)? {}
-        let mut out = vec![0u8; 0];
-        out.reserve(self.pos + shift.last().copied().unwrap_or(0) as usize + CHUNK);
+        let room = self.pos + shift.last().copied().unwrap_or(0) as usize;
+        let mut out = Vec::with_capacity(room + CHUNK);
         let mut from = 0usize;
         // Padding as it is, not as it might be.
         let mut real = 0u32;
-        let mut pads = Vec::new();
-        for (i, f) in self.fixups.iter().enumerate() {
-            let at = f.at as usize;
-            out.extend_from_slice(self.bytes.get(from..at).ok_or(Unbound)?);
-            from = at + f.short as usize;
-            if let Some(s) = shift.get_mut(i) {
-                *s = real;
-            }
+        for (f, s) in self.fixups.iter().zip(shift.iter_mut()) {
+            *s = real;
+            let grown = match f.kind {
+                PAD => (f.at + real).wrapping_neg() & (f.long as u32 - 1),
+                _ if f.is_long => (f.long - f.short) as u32,
+                _ => continue,
+            };
+            // Up to the end of the short form, and zeros for the rest.
+            let to = f.at as usize + f.short as usize;
+            out.extend_from_slice(self.bytes.get(from..to).ok_or(Unbound)?);
             let start = out.len();
+            out.resize(start + grown as usize, 0);
             if f.kind == PAD {
-                let pad = start.wrapping_neg() & (f.long as usize - 1);
-                out.resize(start + pad, 0);
-                pads.push((start, pad));
-                real += pad as u32;
-            } else {
-                let len = if f.is_long { f.long } else { f.short };
-                out.extend_from_slice(self.bytes.get(at..from).ok_or(Unbound)?);
-                out.resize(start + len as usize, 0);
-                real += (len - f.short) as u32;
+                P::pad(out.get_mut(start..).unwrap_or_default());
             }
+            from = to;
+            real += grown;
         }
         out.extend_from_slice(self.bytes.get(from..self.pos).ok_or(Unbound)?);
         if let Some(s) = shift.last_mut() {
             *s = real;
-        }
-        for (start, pad) in pads {
-            P::pad(out.get_mut(start..start + pad).unwrap_or_default());
         }
         let mut placed = Placed { code: out, labels: self.labels, shift };
         for (i, f) in self.fixups.iter().enumerate().filter(|(_, f)| f.kind != PAD) {
@@ -255,7 +314,7 @@ impl CodeBuf {
             let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
             let target = to.off + shift.get(to.fixups as usize).copied().ok_or(Unbound)?;
             let distance = target as i32 - (f.at + s + f.short as u32) as i32;
-            if distance > f.reach || distance < -f.reach - 1 {
+            if !f.reaches(distance) {
                 f.is_long = true;
                 again = true;
             }
@@ -269,6 +328,7 @@ impl CodeBuf {
 pub struct Placed {
     pub code: Vec<u8>,
     labels: Vec<Mark>,
+    /// How far what lies before each fixup moved, and what lies behind all; empty where nothing moved.
     shift: Vec<u32>,
 }
 
@@ -279,17 +339,23 @@ impl Placed {
 
     /// Where the first `n` labels went.
     pub fn first(&self, n: usize) -> Option<Vec<u32>> {
-        let mut whole = true;
-        let off = |m: &Mark| {
-            let shift = self.shift.get(m.fixups as usize).copied();
-            whole &= *m != UNBOUND && shift.is_some();
-            m.off.wrapping_add(shift.unwrap_or(0))
-        };
-        let out: Vec<u32> = self.labels.get(..n)?.iter().map(off).collect();
-        whole.then_some(out)
+        let labels = self.labels.get(..n)?;
+        if labels.contains(&UNBOUND) {
+            return None;
+        }
+        let mut out = Vec::with_capacity(n + 1);
+        if self.shift.is_empty() {
+            out.extend(labels.iter().map(|m| m.off));
+        } else {
+            out.extend(labels.iter().map_while(|m| self.mark(*m)));
+        }
+        (out.len() == n).then_some(out)
     }
 
     pub fn mark(&self, m: Mark) -> Option<u32> {
+        if self.shift.is_empty() {
+            return Some(m.off);
+        }
         Some(m.off + self.shift.get(m.fixups as usize)?)
     }
 }

@@ -2,23 +2,39 @@
 //!
 //! Everything here looks at instructions that follow each other without a jump target between them,
 //! and leaves out a register's value only where nobody reads it later.  What the backend declines
-//! is written instruction by instruction.
+//! is written instruction by instruction.  Which pairs are worth a look is in the table of [`crate::facts`];
+//! a form added here needs its first two instructions there.
 
-use bpfassay_isa::{AluOp, Cond, Insn, Operand, Reg, Size, SwapKind, SxFrom, Width};
+use bpfassay_isa::opcode::{Extend, Form, Second};
+use bpfassay_isa::{AluOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
 
-use crate::buf::Label;
-use crate::flow::both;
-use crate::scan::target;
+use crate::facts::both;
 use crate::source::Access;
 use crate::target::{Addr, Space, Target};
-use crate::walk::Walk;
+use crate::walk::{One, Walk};
 
-/// A register copied, or one that is changed: `dst = a op imm`.
+/// A shift by a constant.
 struct Shifted {
     op: AluOp,
     width: Width,
     dst: Reg,
     n: u32,
+}
+
+/// A value in memory on its way to a register.
+#[derive(Clone, Copy)]
+struct Loaded {
+    size: Size,
+    sign_extend: bool,
+    to: Reg,
+    addr: Addr,
+}
+
+/// A register that is a sum, and the slots that make it one.
+struct Sum {
+    t: Reg,
+    addr: Addr,
+    slots: usize,
 }
 
 fn bits(w: Width) -> u32 {
@@ -28,59 +44,52 @@ fn bits(w: Width) -> u32 {
     }
 }
 
-fn shifted(insn: Insn) -> Option<Shifted> {
-    match insn {
-        Insn::Alu { op: op @ (AluOp::Lsh | AluOp::Rsh), width, dst, src: Operand::Imm(n) } => {
-            Some(Shifted { op, width, dst, n: n as u32 & (bits(width) - 1) })
+fn shifted(one: One<'_>) -> Option<Shifted> {
+    match one.form() {
+        Form::Alu(op @ (AluOp::Lsh | AluOp::Rsh), width, Second::Imm) => {
+            let n = one.raw.imm as u32 & (bits(width) - 1);
+            Some(Shifted { op, width, dst: one.dst(), n })
         }
         _ => None,
     }
 }
 
 impl<T: Target> Walk<'_, T> {
-    /// The instruction `n` slots on, if control comes there only through those between.
-    #[inline]
-    fn ahead(&self, slot: usize, n: usize) -> Option<Insn> {
-        let at = slot + n;
-        (n == 0 || self.falls_in(at)).then(|| self.scan.insns.get(at).copied()).flatten()
-    }
-
     #[inline]
     fn is_dead_after(&self, slot: usize, r: Reg) -> bool {
-        self.read_later(slot) & both(r) == 0
+        self.read_later(slot) & both(r.0) == 0
     }
 
-    fn set_live(&mut self, slot: usize) {
-        let after = self.read_later(slot);
-        self.t.buf().live = (after | after >> 16) as u16;
+    /// Notes what is read after the slot that is written last.
+    fn ends_at(&mut self, slot: usize) {
+        self.set_live(self.read_later(slot));
     }
 
     /// Slots written as one, or None.
-    #[inline]
-    pub(crate) fn fuse(&mut self, slot: usize, insn: Insn) -> Option<usize> {
-        match insn {
-            Insn::Alu { op: AluOp::Mov, width, dst, src: Operand::Reg(a) } if a != dst => self
-                .rotation(slot, width, dst, a)
-                .or_else(|| self.address(slot))
-                .or_else(|| self.extension(slot, 1, width, dst, a))
-                .or_else(|| self.copy_and_operate(slot, width, dst, a)),
-            Insn::Alu { op: AluOp::Add, width: Width::W64, dst, .. } => {
-                // Sums are frequent, and seldom addresses.
-                match self.scan.insns.get(slot + 1) {
-                    Some(Insn::Load { src, .. }) if *src == dst => self.address(slot),
-                    Some(Insn::Store { dst: base, .. }) if *base == dst => self.address(slot),
-                    _ => None,
-                }
+    pub(crate) fn fuse(&mut self, slot: usize) -> Option<usize> {
+        let (first, then) = (self.ahead(slot, 0)?, self.ahead(slot, 1)?);
+        if !first.facts.fuses(first.raw, then.facts, then.raw) {
+            return None;
+        }
+        let (dst, src) = (first.dst(), first.src());
+        match first.form() {
+            Form::Alu(AluOp::Mov, width, _) if src != dst => {
+                self.copied(slot, width, dst, src, then)
             }
-            Insn::Alu { op: AluOp::Lsh, width: Width::W64, dst, src: Operand::Imm(n) } => match n {
+            Form::Alu(AluOp::Add, ..) => self.address(slot),
+            Form::Alu(AluOp::Lsh, ..) => match first.raw.imm {
                 32 => self.extension(slot, 0, Width::W64, dst, dst),
                 1..=3 => self.address(slot),
                 _ => None,
             },
-            Insn::Load { size, sign_extend, dst, src, off } if self.is_plain(slot) => {
-                let addr = self.addr(slot, src, off);
-                self.change_in_place(slot, size, dst, addr)
-                    .or_else(|| self.loaded(slot, size, sign_extend, dst, addr))
+            Form::Load(size, extend) if self.is_plain(slot) => {
+                let addr = self.addr(slot, src, first.raw.off);
+                let sign_extend = extend == Extend::Sext;
+                let loaded = Loaded { size, sign_extend, to: dst, addr };
+                match self.change_in_place(slot, loaded, then) {
+                    Some(used) => Some(used),
+                    None => self.loaded_then(slot, loaded, dst, then),
+                }
             }
             _ => None,
         }
@@ -90,6 +99,26 @@ impl<T: Target> Walk<'_, T> {
         self.access(slot) == Access::Plain
     }
 
+    /// A copy `d = a`, and an operation on it.
+    fn copied(
+        &mut self,
+        slot: usize,
+        width: Width,
+        d: Reg,
+        a: Reg,
+        then: One<'_>,
+    ) -> Option<usize> {
+        let used = match then.form() {
+            Form::Alu(AluOp::Lsh | AluOp::Rsh, _, Second::Imm) => self
+                .rotation(slot, width, d, a)
+                .or_else(|| self.address(slot))
+                .or_else(|| self.extension(slot, 1, width, d, a)),
+            Form::Alu(AluOp::Add, Width::W64, _) => self.address(slot),
+            _ => None,
+        };
+        used.or_else(|| self.copy_and_operate(slot, width, d, a, then))
+    }
+
     /// `t = a; t >>= n - c; d = a; d <<= c; d |= t`, in either order, `d` and `a` one or two registers.
     fn rotation(&mut self, slot: usize, copied: Width, t: Reg, a: Reg) -> Option<usize> {
         let first = shifted(self.ahead(slot, 1)?).filter(|s| s.dst == t)?;
@@ -97,11 +126,15 @@ impl<T: Target> Walk<'_, T> {
         if copied == Width::W32 && width == Width::W64 {
             return None;
         }
-        let (d, next) = match self.ahead(slot, 2)? {
-            Insn::Alu { op: AluOp::Mov, width: w, dst, src: Operand::Reg(s) }
-                if s == a && dst != t && dst != a && (w == Width::W64 || width == Width::W32) =>
+        let second = self.ahead(slot, 2)?;
+        let (d, next) = match second.form() {
+            Form::Alu(AluOp::Mov, w, Second::Reg)
+                if second.src() == a
+                    && second.dst() != t
+                    && second.dst() != a
+                    && (w == Width::W64 || width == Width::W32) =>
             {
-                (dst, 3)
+                (second.dst(), 3)
             }
             _ => (a, 2),
         };
@@ -111,11 +144,9 @@ impl<T: Target> Walk<'_, T> {
             return None;
         }
         let last = slot + next + 1;
-        let Insn::Alu { op: AluOp::Or, width: w, dst, src: Operand::Reg(s) } =
-            self.ahead(slot, next + 1)?
-        else {
-            return None;
-        };
+        let both = self.ahead(slot, next + 1)?;
+        let Form::Alu(AluOp::Or, w, Second::Reg) = both.form() else { return None };
+        let (dst, s) = (both.dst(), both.src());
         let other = if (dst, s) == (d, t) {
             t
         } else if (dst, s) == (t, d) {
@@ -127,11 +158,11 @@ impl<T: Target> Walk<'_, T> {
             return None;
         }
         let left = if first.op == AluOp::Lsh { first.n } else { second.n };
-        self.set_live(last);
+        self.ends_at(last);
         if !self.t.try_rotate(width, dst, a, left as u8) {
             return None;
         }
-        self.wrote(dst, width == Width::W32);
+        self.set_upper(dst, width == Width::W32);
         Some(next + 2)
     }
 
@@ -152,19 +183,20 @@ impl<T: Target> Walk<'_, T> {
             return None;
         }
         let last = slot + skip + 1;
-        match self.ahead(slot, skip + 1)? {
-            Insn::Alu { op: AluOp::Rsh, width: Width::W64, dst: d, src: Operand::Imm(32) }
-                if d == dst =>
-            {
-                self.set_live(last);
-                self.alu(last, AluOp::Mov, Width::W32, dst, dst, Operand::Reg(a));
+        let down = self.ahead(slot, skip + 1)?;
+        if down.dst() != dst || down.raw.imm != 32 {
+            return None;
+        }
+        match down.form() {
+            Form::Alu(AluOp::Rsh, Width::W64, Second::Imm) => {
+                let after = self.read_later(last);
+                self.set_live(after);
+                self.alu(after, AluOp::Mov, Width::W32, dst, dst, Operand::Reg(a));
             }
-            Insn::Alu { op: AluOp::Arsh, width: Width::W64, dst: d, src: Operand::Imm(32) }
-                if d == dst =>
-            {
-                self.set_live(last);
+            Form::Alu(AluOp::Arsh, Width::W64, Second::Imm) => {
+                self.ends_at(last);
                 self.t.movsx(Width::W64, SxFrom::W, dst, a);
-                self.wrote(dst, false);
+                self.set_upper(dst, false);
             }
             _ => return None,
         }
@@ -172,206 +204,195 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// `d = a; d op= b` as three operands.
-    fn copy_and_operate(&mut self, slot: usize, copied: Width, d: Reg, a: Reg) -> Option<usize> {
+    fn copy_and_operate(
+        &mut self,
+        slot: usize,
+        copied: Width,
+        d: Reg,
+        a: Reg,
+        then: One<'_>,
+    ) -> Option<usize> {
         use AluOp::*;
-        let Insn::Alu { op, width, dst, src } = self.ahead(slot, 1)? else { return None };
-        if dst != d || matches!(op, Mov | Div | Mod | SDiv | SMod) {
+        let Form::Alu(op, width, s) = then.form() else { return None };
+        if then.dst() != d || matches!(op, Mov | Div | Mod | SDiv | SMod) {
             return None;
         }
         let cut = copied == Width::W32 && width == Width::W64;
         if cut && !self.is_upper_zero(Operand::Reg(a)) {
             return None;
         }
+        let src = then.second(s);
         let b = if src == Operand::Reg(d) { Operand::Reg(a) } else { src };
-        self.set_live(slot + 1);
-        self.alu(slot + 1, op, width, d, a, b);
+        let after = self.read_later(slot + 1);
+        self.set_live(after);
+        self.alu(after, op, width, d, a, b);
         Some(2)
     }
 
     /// A sum that is only there to be an address, and the access.
     fn address(&mut self, slot: usize) -> Option<usize> {
-        let (t, addr, n) = self.sum(slot)?;
-        let last = slot + n;
-        match self.ahead(slot, n)? {
-            Insn::Load { size, sign_extend, dst, src, off } if src == t && self.is_plain(last) => {
+        let Sum { t, addr, slots } = self.sum(slot)?;
+        let last = slot + slots;
+        let access = self.ahead(slot, slots)?;
+        let (dst, src) = (access.dst(), access.src());
+        let offset = addr.off.checked_add(access.raw.off as i32);
+        match access.form() {
+            Form::Load(size, extend) if src == t && self.is_plain(last) => {
                 if dst != t && !self.is_dead_after(last, t) {
-                    return self.scaled(slot);
+                    return self.scaled(slot, t, addr, slots);
                 }
-                let addr = Addr { off: addr.off.checked_add(off as i32)?, ..addr };
+                let addr = Addr { off: offset?, ..addr };
+                let sign_extend = extend == Extend::Sext;
                 // A register the address needs may be gone if the load is joined with what follows.
-                if let Some(used) = self.loaded_then(last, size, sign_extend, dst, addr, t) {
-                    return Some(n + used);
+                if let Some(then) = self.ahead(last, 1) {
+                    let loaded = Loaded { size, sign_extend, to: dst, addr };
+                    if let Some(used) = self.loaded_then(last, loaded, t, then) {
+                        return Some(slots + used);
+                    }
                 }
-                self.set_live(last);
+                self.ends_at(last);
                 if !self.t.try_load(size, sign_extend, dst, addr) {
                     return None;
                 }
-                self.wrote(dst, size != Size::Dw && !sign_extend);
-                Some(n + 1)
+                self.set_upper(dst, size != Size::Dw && !sign_extend);
+                Some(slots + 1)
             }
-            Insn::Store { size, dst, off, src }
-                if dst == t && src != Operand::Reg(t) && self.is_plain(last) =>
-            {
-                if !self.is_dead_after(last, t) {
-                    return self.scaled(slot);
+            Form::Store(size, s) if dst == t && self.is_plain(last) => {
+                let value = access.second(s);
+                if value == Operand::Reg(t) || !self.is_dead_after(last, t) {
+                    return self.scaled(slot, t, addr, slots);
                 }
-                let addr = Addr { off: addr.off.checked_add(off as i32)?, ..addr };
-                self.set_live(last);
-                self.t.try_store(size, addr, src).then_some(n + 1)
+                let addr = Addr { off: offset?, ..addr };
+                self.ends_at(last);
+                self.t.try_store(size, addr, value).then_some(slots + 1)
             }
-            _ => self.scaled(slot),
+            _ => self.scaled(slot, t, addr, slots),
         }
     }
 
     /// A scaled sum without an access.
-    fn scaled(&mut self, slot: usize) -> Option<usize> {
-        let (t, addr, n) = self.sum(slot)?;
+    fn scaled(&mut self, slot: usize, t: Reg, addr: Addr, slots: usize) -> Option<usize> {
         let index = addr.index.filter(|(_, scale)| *scale > 0)?;
-        self.set_live(slot + n - 1);
+        self.ends_at(slot + slots - 1);
         if !self.t.try_lea(Width::W64, t, addr.base, Some(index), addr.off) {
             return None;
         }
-        self.wrote(t, false);
-        Some(n)
+        self.set_upper(t, false);
+        Some(slots)
     }
 
-    /// The sum that begins here: the register it ends up in, its parts, its slots.
-    fn sum(&self, slot: usize) -> Option<(Reg, Addr, usize)> {
-        let plain = |base, index, off| Addr { base, index, off, space: Space::Plain };
-        let (t, a, n) = match self.ahead(slot, 0)? {
-            Insn::Alu { op: AluOp::Mov, width: Width::W64, dst, src: Operand::Reg(a) } => {
-                (dst, a, 1)
-            }
-            Insn::Alu { dst, .. } => (dst, dst, 0),
+    /// The sum that begins here.
+    fn sum(&self, slot: usize) -> Option<Sum> {
+        let first = self.ahead(slot, 0)?;
+        let t = first.dst();
+        let (a, n) = match first.form() {
+            Form::Alu(AluOp::Mov, Width::W64, Second::Reg) => (first.src(), 1),
+            Form::Alu(..) => (t, 0),
             _ => return None,
         };
-        let (scale, n) = match self.ahead(slot, n)? {
-            Insn::Alu { op: AluOp::Lsh, width: Width::W64, dst, src: Operand::Imm(k @ 1..=3) }
-                if dst == t =>
-            {
-                (k as u8, n + 1)
+        let mut one = self.ahead(slot, n)?;
+        let mut slots = n + 1;
+        let scale = match (one.form(), one.raw.imm) {
+            (Form::Alu(AluOp::Lsh, Width::W64, Second::Imm), k @ 1..=3) if one.dst() == t => {
+                one = self.ahead(slot, slots)?;
+                slots += 1;
+                k as u8
             }
-            _ => (0, n),
+            _ => 0,
         };
-        let Insn::Alu { op: AluOp::Add, width: Width::W64, dst, src } = self.ahead(slot, n)? else {
-            return None;
-        };
-        if dst != t {
+        let Form::Alu(AluOp::Add, Width::W64, s) = one.form() else { return None };
+        let b = one.src();
+        if one.dst() != t {
             return None;
         }
-        match (src, scale) {
-            (Operand::Reg(b), _) if b == t => None,
-            (Operand::Reg(b), 0) => Some((t, plain(a, Some((b, 0)), 0), n + 1)),
-            (Operand::Reg(b), _) => Some((t, plain(b, Some((a, scale)), 0), n + 1)),
-            (Operand::Imm(v), 0) => Some((t, plain(a, None, v), n + 1)),
-            (Operand::Imm(_), _) => None,
-        }
+        let (base, index, off) = match (s, scale) {
+            (Second::Reg, _) if b == t => return None,
+            (Second::Reg, 0) => (a, Some((b, 0)), 0),
+            (Second::Reg, _) => (b, Some((a, scale)), 0),
+            (Second::Imm, 0) => (a, None, one.raw.imm),
+            (Second::Imm, _) => return None,
+        };
+        Some(Sum { t, addr: Addr { base, index, off, space: Space::Plain }, slots })
     }
 
     /// `x = load; x op= y; store x` to one place.
-    fn change_in_place(&mut self, slot: usize, size: Size, x: Reg, addr: Addr) -> Option<usize> {
-        if addr.base == x {
-            return None;
-        }
-        let Insn::Alu { op, width, dst, src } = self.ahead(slot, 1)? else { return None };
+    fn change_in_place(&mut self, slot: usize, loaded: Loaded, then: One<'_>) -> Option<usize> {
+        let Loaded { size, to: x, addr, .. } = loaded;
+        let Form::Alu(op, width, s) = then.form() else { return None };
         // 32-bit arithmetic would clear what the place holds above.
-        if size == Size::Dw && width == Width::W32 {
+        if addr.base == x || then.dst() != x || (size == Size::Dw && width == Width::W32) {
             return None;
         }
-        let Insn::Store { size: s, dst: base, off, src: Operand::Reg(stored) } =
-            self.ahead(slot, 2)?
-        else {
+        let store = self.ahead(slot, 2)?;
+        let Form::Store(stored, Second::Reg) = store.form() else { return None };
+        let same = store.dst() == addr.base && store.raw.off as i32 == addr.off;
+        if !same || stored != size || store.src() != x {
             return None;
-        };
-        let same = s == size && base == addr.base && off as i32 == addr.off && stored == x;
+        }
         let last = slot + 2;
-        if dst != x || src == Operand::Reg(x) || !same || !self.is_dead_after(last, x) {
+        let src = then.second(s);
+        if src == Operand::Reg(x) || !self.is_dead_after(last, x) || !self.is_plain(last) {
             return None;
         }
-        if !self.is_plain(last) {
-            return None;
-        }
-        self.set_live(last);
+        self.ends_at(last);
         self.t.try_alu_store(op, size, addr, src).then_some(3)
     }
 
-    fn loaded(
-        &mut self,
-        slot: usize,
-        size: Size,
-        sign_extend: bool,
-        x: Reg,
-        addr: Addr,
-    ) -> Option<usize> {
-        self.loaded_then(slot, size, sign_extend, x, addr, x)
-    }
-
     /// A load and the one instruction its value is for; `t` may have been left out already.
-    fn loaded_then(
-        &mut self,
-        slot: usize,
-        size: Size,
-        sign_extend: bool,
-        x: Reg,
-        addr: Addr,
-        t: Reg,
-    ) -> Option<usize> {
+    fn loaded_then(&mut self, slot: usize, loaded: Loaded, t: Reg, then: One<'_>) -> Option<usize> {
+        let Loaded { size, sign_extend, to: x, addr } = loaded;
         let last = slot + 1;
-        match self.ahead(slot, 1)? {
-            Insn::Swap { kind: SwapKind::ToBe | SwapKind::Bswap, bits, dst }
-                if dst == x && bits as u32 == size.bytes() * 8 && !sign_extend =>
+        let (dst, src) = (then.dst(), then.src());
+        if sign_extend {
+            return None;
+        }
+        match then.form() {
+            Form::Swap(SwapKind::ToBe | SwapKind::Bswap, bits)
+                if dst == x && bits as u32 == size.bytes() * 8 =>
             {
-                self.set_live(last);
+                self.ends_at(last);
                 if !self.t.try_load_swapped(size, x, addr) {
                     return None;
                 }
-                self.wrote(x, size != Size::Dw);
+                self.set_upper(x, size != Size::Dw);
             }
-            Insn::CondJump { cond, width, dst, src, off }
-                if dst == x && src != Operand::Reg(x) && !sign_extend =>
-            {
-                let by_t = t != x && src == Operand::Reg(t);
-                if by_t || !self.is_dead_after(last, x) || !compares(cond, width, size, src) {
+            Form::CondJump(cond, width, s) if dst == x => {
+                let with = then.second(s);
+                let by_t = with == Operand::Reg(x) || with == Operand::Reg(t);
+                if by_t || !self.is_dead_after(last, x) || !compares(cond, width, size, s) {
                     return None;
                 }
-                let to = target(last, off as i32, self.scan.insns.len())?;
-                self.set_live(last);
-                if !self.t.try_cond_jump_load(cond, size, addr, src, Label(to as u32)) {
+                let to = self.label(last, then.raw.off as i32);
+                self.ends_at(last);
+                if !self.t.try_cond_jump_load(cond, size, addr, with, to) {
                     return None;
                 }
             }
-            Insn::Alu { op, width, dst, src: Operand::Reg(s) }
-                if s == x && dst != x && dst != t && !sign_extend =>
-            {
+            Form::Alu(op, width, Second::Reg) if src == x && dst != x && dst != t => {
                 let fits = size == Size::Dw || (size, width) == (Size::W, Width::W32);
                 if !fits || !self.is_dead_after(last, x) || op == AluOp::Mov {
                     return None;
                 }
-                self.set_live(last);
+                self.ends_at(last);
                 if !self.t.try_alu_load(op, width, dst, addr) {
                     return None;
                 }
-                self.wrote(dst, width == Width::W32);
+                self.set_upper(dst, width == Width::W32);
             }
             _ => return None,
         }
         Some(2)
     }
-
-    /// Notes what a register holds now.
-    fn wrote(&mut self, r: Reg, upper_zero: bool) {
-        self.set_upper(r, upper_zero);
-    }
 }
 
 /// Whether comparing the zero-extended value at 64 bits gives what the instruction asks.
-fn compares(cond: Cond, width: Width, size: Size, src: Operand) -> bool {
+fn compares(cond: Cond, width: Width, size: Size, with: Second) -> bool {
     use Cond::*;
     let signed = matches!(cond, Sgt | Sge | Slt | Sle);
     match (width, size) {
         (Width::W64, _) => true,
         (Width::W32, Size::Dw) => false,
-        (Width::W32, _) if matches!(src, Operand::Reg(_)) => false,
+        (Width::W32, _) if with == Second::Reg => false,
         (Width::W32, Size::W) => !signed,
         (Width::W32, _) => true,
     }

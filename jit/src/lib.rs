@@ -9,10 +9,10 @@
 
 pub mod abi;
 pub mod buf;
-mod flow;
+mod facts;
 mod fuse;
-mod scan;
 pub mod source;
+mod survey;
 pub mod target;
 mod walk;
 

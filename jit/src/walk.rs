@@ -1,15 +1,17 @@
 //! The walk over the instructions, calling the backend.
 
+use bpfassay_isa::opcode::{Callee, Extend, Fetch, Form, Packet, Reach, Second, Wide};
 use bpfassay_isa::{
-    semantics, AluOp, CallTarget, Imm64, Insn, Operand, Reg, Size, SwapKind, Width,
+    decode, semantics, AluOp, AtomicOp, CallTarget, Imm64, Insn, Operand, RawInsn, Reg, Size,
+    SwapKind, Width,
 };
 
 use crate::buf::{CodeBuf, Label, Mark};
-use crate::flow::{both, flow, low_by_low, Flow, Set, LOW};
-use crate::scan::{scan, target, Scan, FUNC, LOOP, TAIL, TARGET};
+use crate::facts::{both, low_by_low, Facts, Set, LOW};
 use crate::source::{
     Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site, SiteKind, Source,
 };
+use crate::survey::{survey, target, Slot, FUNC, FUSE, LOOP, TAIL, TARGET};
 use crate::target::{Addr, FuncFacts, Space, Target, AX};
 
 /// `MAX_BPF_STACK`.
@@ -24,20 +26,19 @@ pub fn compile<T: Target>(
     resolve: &mut dyn Resolve,
     make: impl FnOnce(CodeBuf) -> T,
 ) -> Result<(Compiled, T), JitError> {
-    let scan = scan(source.insns, source.functions)?;
-    let Flow { after, mut funcs } = flow(&scan);
+    let (slots, mut funcs) = survey(source.insns, source.functions)?;
     for f in &mut funcs {
         let known = |rows: &[(u32, u32)]| rows.iter().find(|r| r.0 == f.slot).map(|r| r.1);
         f.stack = if f.uses_fp { known(source.stacks).unwrap_or(STACK) } else { 0 };
         f.stack = f.stack.next_multiple_of(8);
         f.private_stack = source.private_stacks.iter().find(|r| r.0 == f.slot).map(|r| r.1);
     }
-    let len = scan.insns.len();
+    let len = slots.len();
     let buf = CodeBuf::new(len, len * BYTES_PER_SLOT + 1024);
     let mut walk = Walk {
         t: make(buf),
-        scan: &scan,
-        after: &after,
+        raw: source.insns,
+        slots: &slots,
         funcs: &funcs,
         access: source.access,
         resolve,
@@ -47,14 +48,18 @@ pub fn compile<T: Target>(
         sites: Vec::new(),
         faults: Vec::new(),
         blind: options.blind.map(|s| s | 1),
+        wrong: None,
     };
     let main = walk.t.buf().new_label();
     let [entry, unwind, keeping, end] = [(); 4].map(|()| walk.t.buf().new_label());
     walk.t.stubs(entry, unwind, keeping, main);
-    walk.t.buf().align(16);
+    walk.t.buf().align::<T>(16);
     let body = walk.t.buf().mark();
     walk.t.buf().bind(main);
-    walk.run()?;
+    walk.run();
+    if let Some(why) = walk.wrong {
+        return Err(why);
+    }
     walk.t.unreachable();
     walk.t.buf().bind(end);
     walk.t.finish();
@@ -87,8 +92,8 @@ pub fn compile<T: Target>(
 
 pub(crate) struct Walk<'a, T> {
     pub t: T,
-    pub scan: &'a Scan,
-    pub after: &'a [Set],
+    raw: &'a [RawInsn],
+    slots: &'a [Slot],
     funcs: &'a [FuncFacts],
     access: &'a [Access],
     resolve: &'a mut dyn Resolve,
@@ -101,15 +106,48 @@ pub(crate) struct Walk<'a, T> {
     faults: Vec<(Mark, Mark, u8)>,
     /// State of the generator of blinding numbers.
     blind: Option<u64>,
+    /// What `resolve` refused first.
+    wrong: Option<JitError>,
 }
 
-impl<T: Target> Walk<'_, T> {
-    fn run(&mut self) -> Result<(), JitError> {
-        let len = self.scan.insns.len();
+/// An instruction: its fields, and what its encoding is.
+#[derive(Clone, Copy)]
+pub(crate) struct One<'a> {
+    pub raw: &'a RawInsn,
+    pub facts: &'static Facts,
+}
+
+impl One<'_> {
+    #[inline(always)]
+    pub fn form(&self) -> Form {
+        self.facts.form
+    }
+
+    #[inline(always)]
+    pub fn dst(&self) -> Reg {
+        Reg(self.raw.dst)
+    }
+
+    #[inline(always)]
+    pub fn src(&self) -> Reg {
+        Reg(self.raw.src)
+    }
+
+    #[inline(always)]
+    pub fn second(&self, s: Second) -> Operand {
+        match s {
+            Second::Imm => Operand::Imm(self.raw.imm),
+            Second::Reg => Operand::Reg(self.src()),
+        }
+    }
+}
+
+impl<'a, T: Target> Walk<'a, T> {
+    fn run(&mut self) {
         let mut next_func = 0;
         let mut slot = 0;
-        while slot < len {
-            let flags = self.scan.flags.get(slot).copied().unwrap_or(0);
+        while let (Some(raw), Some(known)) = (self.raw.get(slot), self.slots.get(slot)) {
+            let flags = known.flags;
             if flags & (TARGET | FUNC) != 0 {
                 self.upper_zero = 0;
                 self.r1_map = None;
@@ -123,16 +161,36 @@ impl<T: Target> Walk<'_, T> {
                     self.f = *f;
                 }
                 next_func += 1;
-                let f = self.f;
-                self.t.prologue(&f);
+                self.t.prologue(&self.f);
             }
-            let used = self.insn(slot)?;
-            for s in slot + 1..slot + used {
-                self.t.buf().bind(Label(s as u32));
+            if flags & FUSE != 0 && self.blind.is_none() {
+                if let Some(used) = self.fuse(slot) {
+                    for s in slot + 1..slot + used {
+                        self.t.buf().bind(Label(s as u32));
+                    }
+                    slot += used;
+                    continue;
+                }
             }
-            slot += used;
+            let form = Facts::of(known.row).form;
+            self.insn(slot, raw, form, known.after);
+            slot += 1;
+            if matches!(form, Form::LoadImm64(_)) {
+                self.t.buf().bind(Label(slot as u32));
+                slot += 1;
+            }
         }
-        Ok(())
+    }
+
+    /// The instruction `n` slots on, if control comes there only through those between.
+    #[inline]
+    pub fn ahead(&self, slot: usize, n: usize) -> Option<One<'a>> {
+        let at = slot + n;
+        let (raw, known) = (self.raw.get(at)?, self.slots.get(at)?);
+        if n > 0 && known.flags & (TARGET | FUNC | TAIL) != 0 {
+            return None;
+        }
+        Some(One { raw, facts: Facts::of(known.row) })
     }
 
     /// Access of an instruction, as the verifier said.
@@ -159,9 +217,9 @@ impl<T: Target> Walk<'_, T> {
         self.faults.push((at, resume, dst.map_or(u8::MAX, T::native)));
     }
 
-    fn label(&self, slot: usize, off: i32) -> Result<Label, JitError> {
-        let to = target(slot, off, self.scan.insns.len());
-        to.map(|t| Label(t as u32)).ok_or(JitError::Target { slot: slot as u32 })
+    pub fn label(&self, slot: usize, off: i32) -> Label {
+        // The survey has seen that the program has the slot.
+        target(slot, off, self.slots.len()).map_or(Label(u32::MAX), |to| Label(to as u32))
     }
 
     fn site(&mut self, kind: SiteKind) -> u32 {
@@ -175,14 +233,14 @@ impl<T: Target> Walk<'_, T> {
         i as u32
     }
 
-    /// True when the slot is reached only from the one before it.
-    pub fn falls_in(&self, slot: usize) -> bool {
-        self.scan.flags.get(slot).is_some_and(|f| f & (TARGET | FUNC | TAIL) == 0)
+    #[inline]
+    pub fn read_later(&self, slot: usize) -> Set {
+        self.slots.get(slot).map_or(Set::MAX, |s| s.after)
     }
 
     #[inline]
-    pub fn read_later(&self, slot: usize) -> Set {
-        self.after.get(slot).copied().unwrap_or(Set::MAX)
+    pub fn set_live(&mut self, after: Set) {
+        self.t.buf().live = (after | after >> 16) as u16;
     }
 
     pub fn set_upper(&mut self, r: Reg, zero: bool) {
@@ -219,95 +277,97 @@ impl<T: Target> Walk<'_, T> {
         Operand::Reg(AX)
     }
 
-    /// Writes one instruction, or several that belong together; gives the slots used.
-    fn insn(&mut self, slot: usize) -> Result<usize, JitError> {
-        let Some(insn) = self.scan.insns.get(slot) else { return Ok(1) };
-        if self.blind.is_none() {
-            if let Some(used) = self.fuse(slot, *insn) {
-                return Ok(used);
-            }
-        }
-        let after = self.read_later(slot);
-        self.t.buf().live = (after | after >> 16) as u16;
-        match *insn {
-            Insn::Alu { op, width, dst, src } => self.alu(slot, op, width, dst, dst, src),
-            Insn::MovSx { width, from, dst, src } => {
+    /// Writes one instruction.
+    fn insn(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
+        let (dst, src) = (Reg(raw.dst), Reg(raw.src));
+        let (off, imm) = (raw.off, raw.imm);
+        let second = |s| match s {
+            Second::Imm => Operand::Imm(imm),
+            Second::Reg => Operand::Reg(src),
+        };
+        self.set_live(after);
+        match form {
+            Form::Alu(op, width, s) => self.alu(after, op, width, dst, dst, second(s)),
+            Form::MovSx(width, from) => {
                 self.t.movsx(width, from, dst, src);
                 self.set_upper(dst, width == Width::W32);
             }
-            Insn::Neg { width, dst } => {
-                let width = if after & both(dst) & !LOW == 0 { Width::W32 } else { width };
+            Form::Neg(width) => {
+                let width = if after & both(dst.0) & !LOW == 0 { Width::W32 } else { width };
                 self.t.neg(width, dst, dst);
                 self.set_upper(dst, width == Width::W32);
             }
-            Insn::Swap { kind, bits, dst } => self.swap(kind, bits, dst),
-            Insn::LoadImm64 { dst, value } => self.wide(slot, dst, value)?,
-            Insn::Load { size, sign_extend, dst, src, off } => {
+            Form::Swap(kind, bits) => self.swap(kind, bits, dst),
+            Form::LoadImm64(wide) => self.wide(slot, raw, wide),
+            Form::Load(size, extend) => {
+                let sign_extend = extend == Extend::Sext;
                 let addr = self.addr(slot, src, off);
                 self.faulting(slot, Some(dst), |t| t.load(size, sign_extend, dst, addr));
                 self.set_upper(dst, size != Size::Dw && !sign_extend);
             }
-            Insn::Store { size, dst, off, src } => {
-                let src = self.blinded(Width::W64, src);
+            Form::Store(size, s) => {
+                let src = self.blinded(Width::W64, second(s));
                 let addr = self.addr(slot, dst, off);
                 self.faulting(slot, None, |t| t.store(size, addr, src));
             }
-            Insn::Atomic { op, fetch, size, dst, src, off } => {
+            Form::Atomic(op, size, fetch) => {
+                let fetch = fetch == Fetch::Fetch;
                 let addr = self.addr(slot, dst, off);
                 self.faulting(slot, None, |t| t.atomic(op, fetch, size, addr, src));
                 if fetch {
-                    let to = if op == bpfassay_isa::AtomicOp::Cmpxchg { Reg::R0 } else { src };
+                    let to = if op == AtomicOp::Cmpxchg { Reg::R0 } else { src };
                     self.set_upper(to, size == Size::W);
                 }
             }
-            Insn::LoadAcquire { size, dst, src, off } => {
+            Form::LoadAcquire(size) => {
                 let addr = self.addr(slot, src, off);
                 self.faulting(slot, Some(dst), |t| t.load_acquire(size, dst, addr));
                 self.set_upper(dst, size != Size::Dw);
             }
-            Insn::StoreRelease { size, dst, src, off } => {
+            Form::StoreRelease(size) => {
                 let addr = self.addr(slot, dst, off);
                 self.faulting(slot, None, |t| t.store_release(size, addr, src));
             }
-            Insn::AddrSpaceCast { dst, src, imm } => {
+            Form::AddrSpaceCast => {
                 // 1 << 16 makes a pointer for user space; 1 makes one for the program.
                 let to_user = imm == 1 << 16;
                 self.t.addr_space_cast(dst, src, to_user);
                 self.set_upper(dst, !to_user);
             }
-            Insn::Jump { off, .. } => {
-                let to = self.label(slot, off)?;
+            Form::Jump(reach) => {
+                let off = if reach == Reach::Long { imm } else { off as i32 };
                 if off != 0 {
-                    self.t.jump(to);
+                    self.t.jump(self.label(slot, off));
                 }
             }
-            Insn::CondJump { cond, width, dst, src, off } => {
-                let to = self.label(slot, off as i32)?;
-                let (cond, width) = self.compare_width(cond, width, dst, src);
-                let src = self.blinded(width, src);
-                self.t.cond_jump(cond, width, dst, src, to);
+            Form::CondJump(cond, width, s) => {
+                let to = self.label(slot, off as i32);
+                let (cond, width) = self.compare_width(cond, width, dst, second(s));
+                let b = self.blinded(width, second(s));
+                self.t.cond_jump(cond, width, dst, b, to);
             }
-            Insn::MayGoto { off } => {
-                let to = self.label(slot, off as i32)?;
-                self.t.may_goto(to);
-            }
-            Insn::LoadPacket { size, index, imm } => {
-                let (f, site) = (self.f, self.site(SiteKind::PacketLoad));
-                self.t.load_packet(&f, size, index, imm, site);
+            Form::MayGoto => self.t.may_goto(self.label(slot, off as i32)),
+            Form::LoadPacket(size, mode) => {
+                let index = (mode == Packet::Ind).then_some(src);
+                let site = self.site(SiteKind::PacketLoad);
+                self.t.load_packet(&self.f, size, index, imm, site);
                 self.called();
             }
-            Insn::Call { target } => self.call(slot, target)?,
-            Insn::CallReg { target } => {
+            Form::Call(Callee::Subprog) => {
+                self.t.call_function(self.label(slot, imm));
+                self.called();
+            }
+            Form::Call(Callee::Helper) => self.call(slot, CallTarget::Helper(imm)),
+            Form::Call(Callee::Kfunc) => {
+                self.call(slot, CallTarget::Kfunc { btf_id: imm, fd_idx: off });
+            }
+            Form::CallReg => {
                 let site = self.site(SiteKind::CallReg);
-                self.t.call_reg(target, site);
+                self.t.call_reg(dst, site);
                 self.called();
             }
-            Insn::Exit => {
-                let f = self.f;
-                self.t.exit(&f);
-            }
+            Form::Exit => self.t.exit(&self.f),
         }
-        Ok(insn.slots())
     }
 
     fn swap(&mut self, kind: SwapKind, bits: u8, dst: Reg) {
@@ -326,15 +386,14 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// `dst = a op b`, as narrow as what is read of it allows.
-    pub fn alu(&mut self, slot: usize, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand) {
+    pub fn alu(&mut self, after: Set, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand) {
         use AluOp::*;
-        let after = self.read_later(slot);
-        if after & both(dst) == 0 {
+        if after & both(dst.0) == 0 {
             return;
         }
         let mut w = width;
         if w == Width::W64 {
-            let upper_unread = after & both(dst) & !LOW == 0;
+            let upper_unread = after & both(dst.0) & !LOW == 0;
             let (a0, b0) = (self.is_upper_zero(Operand::Reg(a)), self.is_upper_zero(b));
             let same = match op {
                 Mov => b0,
@@ -355,7 +414,7 @@ impl<T: Target> Walk<'_, T> {
                 w == Width::W64
                     || width == Width::W64
                     || self.is_upper_zero(b)
-                    || after & both(dst) & !LOW == 0
+                    || after & both(dst.0) & !LOW == 0
             }
             _ => false,
         };
@@ -389,19 +448,29 @@ impl<T: Target> Walk<'_, T> {
         (unsigned, Width::W32)
     }
 
-    fn wide(&mut self, slot: usize, dst: Reg, value: Imm64) -> Result<(), JitError> {
+    fn wide(&mut self, slot: usize, raw: &RawInsn, wide: Wide) {
         let at = slot as u32;
+        let next = self.raw.get(slot + 1).copied();
+        // The survey has decoded it once.
+        let Ok(Insn::LoadImm64 { dst, value }) =
+            decode::decode_as(Form::LoadImm64(wide), *raw, next)
+        else {
+            return;
+        };
         let v = match value {
             Imm64::Const(v) => v,
             Imm64::Func(off) => {
-                let to = self.label(slot, off)?;
-                self.t.function_address(dst, to);
+                self.t.function_address(dst, self.label(slot, off));
                 self.set_upper(dst, false);
-                return Ok(());
+                return;
             }
-            other => {
-                self.resolve.wide(at, other).map_err(|why| JitError::Wide { slot: at, why })?
-            }
+            other => match self.resolve.wide(at, other) {
+                Ok(v) => v,
+                Err(why) => {
+                    self.wrong.get_or_insert(JitError::Wide { slot: at, why });
+                    return;
+                }
+            },
         };
         match (value, self.blinding()) {
             (Imm64::Const(_), Some(n)) => {
@@ -416,7 +485,6 @@ impl<T: Target> Walk<'_, T> {
         if dst == Reg::R1 && !matches!(value, Imm64::Const(_)) {
             self.r1_map = Some(value);
         }
-        Ok(())
     }
 
     /// After a call r0 to r5 hold nothing known.
@@ -425,24 +493,18 @@ impl<T: Target> Walk<'_, T> {
         self.r1_map = None;
     }
 
-    fn call(&mut self, slot: usize, target: CallTarget) -> Result<(), JitError> {
-        if let CallTarget::Subprog(off) = target {
-            let to = self.label(slot, off)?;
-            self.t.call_function(to);
-        } else {
-            match self.resolve.call(slot as u32, target, self.r1_map) {
-                CallPlan::Host => {
-                    let site = self.site(SiteKind::Call(target));
-                    self.t.call_host(site);
-                }
-                CallPlan::TailCall => {
-                    let (f, site) = (self.f, self.site(SiteKind::TailCall));
-                    self.t.tail_call(&f, site);
-                }
-                CallPlan::Array(plan) => self.t.array_lookup(&plan),
+    fn call(&mut self, slot: usize, target: CallTarget) {
+        match self.resolve.call(slot as u32, target, self.r1_map) {
+            CallPlan::Host => {
+                let site = self.site(SiteKind::Call(target));
+                self.t.call_host(site);
             }
+            CallPlan::TailCall => {
+                let site = self.site(SiteKind::TailCall);
+                self.t.tail_call(&self.f, site);
+            }
+            CallPlan::Array(plan) => self.t.array_lookup(&plan),
         }
         self.called();
-        Ok(())
     }
 }

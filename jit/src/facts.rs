@@ -1,0 +1,253 @@
+//! What the lowering asks of each encoding, in one table by row of the opcode table.
+//!
+//! The walks go over raw slots and row numbers: an instruction is looked up, never built.
+//! Sets of registers are for register 0 and are shifted to the one the instruction names.
+
+use bpfassay_isa::opcode::{self, Callee, Fetch, Form, Packet, Second};
+use bpfassay_isa::{AluOp, Operand, RawInsn, Size, SwapKind, Width};
+
+/// Registers: lower halves in the low 16 bits, upper halves in the high ones.
+pub type Set = u32;
+
+pub const LOW: Set = 0xffff;
+/// Of every register.
+const NONE: Set = 0;
+const WHOLE: Set = 0xffff_ffff;
+
+/// Both halves of each register; a load is cheaper than a shift by a variable.
+static BOTH: [Set; 16] = {
+    let mut out = [0; 16];
+    let mut r = 0;
+    while r < 16 {
+        out[r] = 0x1_0001 << r;
+        r += 1;
+    }
+    out
+};
+
+#[inline(always)]
+pub fn both(r: u8) -> Set {
+    BOTH[(r & 15) as usize]
+}
+
+/// Names another slot: jumps, calls of functions, wide immediates.
+pub const REFERS: u16 = 1;
+/// What is read takes more than the sets here (see [`crate::survey`]).
+pub const SPECIAL: u16 = 2;
+/// Leaves the function for some time.
+pub const CALLS: u16 = 4;
+/// The lower half of the result needs lower halves only, if the immediate is below 32.
+pub const LOW_IF_SHORT: u16 = 8;
+/// `src` is written.
+pub const FETCHES: u16 = 16;
+
+/// Kinds of instructions that may become one with those that follow ([`crate::fuse`]).
+mod pair {
+    /// A register is copied, and the copy worked on.
+    pub const COPY: u8 = 1;
+    /// A sum that is an address.
+    pub const SUM: u8 = 2;
+    /// A shift to the left that scales or extends.
+    pub const SHIFT: u8 = 4;
+    /// A value loaded for what follows.
+    pub const LOAD: u8 = 8;
+}
+
+/// Halves are sets of all registers, for those an instruction names to be picked from.
+#[derive(Clone, Copy)]
+#[repr(align(32))]
+pub struct Facts {
+    pub form: Form,
+    pub flags: u16,
+    /// What it may begin with what it leaves in `dst`, and what it may go on with: four bits
+    /// if that is its `dst`, four if it is its `src`.
+    opens: u8,
+    closes: u8,
+    /// Halves read of `dst` and of `src`, and written of `dst`.
+    read_dst: Set,
+    read_src: Set,
+    writes: Set,
+    /// Which of those read count where nothing but the lower half of the result is wanted, and where nothing is.
+    if_low: Set,
+    if_dead: Set,
+}
+
+/// By [`opcode::table`]'s row numbers.
+static FACTS: [Facts; 256] = all();
+
+impl Facts {
+    #[inline(always)]
+    pub fn of(row: u8) -> &'static Facts {
+        &FACTS[row as usize]
+    }
+
+    #[inline(always)]
+    pub fn reads(&self, raw: &RawInsn) -> Set {
+        self.read_dst & both(raw.dst) | self.read_src & both(raw.src)
+    }
+
+    /// Both halves of the register written.
+    #[inline(always)]
+    pub fn writes(&self, raw: &RawInsn) -> Set {
+        self.writes & both(raw.dst)
+    }
+
+    /// What is read at or after the instruction, given what is read after it; not for [`SPECIAL`] ones.
+    #[inline(always)]
+    pub fn before(&self, raw: &RawInsn, after: Set) -> Set {
+        let writes = self.writes(raw);
+        let wanted = after & writes;
+        let mask = if wanted > LOW { WHOLE } else { self.if_low };
+        let mask = if wanted == 0 { self.if_dead } else { mask };
+        (after & !writes) | (self.reads(raw) & mask)
+    }
+
+    /// Whether it and what follows are of kinds that may become one.
+    #[inline(always)]
+    pub fn may_fuse(&self, then: u8) -> bool {
+        self.opens & then != 0
+    }
+
+    /// For [`Facts::may_fuse`] of the instruction before.
+    #[inline(always)]
+    pub fn closes(&self) -> u8 {
+        self.closes
+    }
+
+    /// Whether `then` works on what `first` leaves in its `dst`, where [`Facts::may_fuse`].
+    #[inline]
+    pub fn fuses(&self, first: &RawInsn, then: &Facts, next: &RawInsn) -> bool {
+        let kinds = self.opens & then.closes;
+        (kinds & 15 != 0 && next.dst == first.dst) || (kinds >> 4 != 0 && next.src == first.dst)
+    }
+}
+
+/// Whether the lower half of the result needs lower halves only.
+#[inline]
+pub fn low_by_low(op: AluOp, b: Operand) -> bool {
+    use AluOp::*;
+    match op {
+        Add | Sub | Mul | And | Or | Xor | Mov => true,
+        Lsh => matches!(b, Operand::Imm(n) if n & 63 < 32),
+        _ => false,
+    }
+}
+
+const fn halves(w: Width) -> Set {
+    match w {
+        Width::W32 => LOW,
+        Width::W64 => WHOLE,
+    }
+}
+
+const fn stored(size: Size) -> Set {
+    match size {
+        Size::Dw => WHOLE,
+        _ => LOW,
+    }
+}
+
+const fn second(s: Second, set: Set) -> Set {
+    match s {
+        Second::Imm => NONE,
+        Second::Reg => set,
+    }
+}
+
+/// Halves read of `dst` and `src`, and written of `dst`.
+const fn halves_of(form: Form) -> (Set, Set, Set) {
+    match form {
+        Form::Alu(AluOp::Mov, w, s) => (NONE, second(s, halves(w)), WHOLE),
+        Form::Alu(_, w, s) => (halves(w), second(s, halves(w)), WHOLE),
+        Form::MovSx(..) => (NONE, LOW, WHOLE),
+        Form::Neg(w) => (halves(w), NONE, WHOLE),
+        Form::Swap(_, 64) => (WHOLE, NONE, WHOLE),
+        Form::Swap(..) => (LOW, NONE, WHOLE),
+        Form::AddrSpaceCast | Form::Load(..) | Form::LoadAcquire(_) => (NONE, WHOLE, WHOLE),
+        Form::LoadImm64(_) => (NONE, NONE, WHOLE),
+        Form::Store(size, s) => (WHOLE, second(s, stored(size)), NONE),
+        Form::StoreRelease(size) | Form::Atomic(_, size, _) => (WHOLE, stored(size), NONE),
+        Form::CondJump(_, w, s) => (halves(w), second(s, halves(w)), NONE),
+        Form::LoadPacket(_, Packet::Ind) => (NONE, LOW, NONE),
+        Form::CallReg => (WHOLE, NONE, NONE),
+        Form::LoadPacket(_, Packet::Abs) | Form::Call(_) => (NONE, NONE, NONE),
+        Form::Jump(_) | Form::MayGoto | Form::Exit => (NONE, NONE, NONE),
+    }
+}
+
+const fn flags(form: Form) -> u16 {
+    match form {
+        Form::Alu(AluOp::Lsh, _, Second::Imm) => LOW_IF_SHORT | SPECIAL,
+        Form::Atomic(_, _, Fetch::Fetch) => SPECIAL | FETCHES,
+        Form::Exit => SPECIAL,
+        Form::Call(Callee::Subprog) => SPECIAL | CALLS | REFERS,
+        Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
+        Form::LoadImm64(_) | Form::Jump(_) | Form::MayGoto | Form::CondJump(..) => REFERS,
+        _ => 0,
+    }
+}
+
+/// What counts of the halves read where only the lower one of the result is wanted, and where none is.
+const fn wanted(form: Form) -> (Set, Set) {
+    use AluOp::*;
+    match form {
+        Form::Alu(Add | Sub | Mul | And | Or | Xor | Mov, ..) | Form::Neg(_) => (LOW, NONE),
+        Form::Alu(..) | Form::MovSx(..) => (WHOLE, NONE),
+        _ => (WHOLE, WHOLE),
+    }
+}
+
+/// What a form may begin, and what it may go on with by `dst` and by `src`.
+const fn pairs(form: Form) -> (u8, u8, u8) {
+    use pair::*;
+    use AluOp::{Add, Arsh, Div, Lsh, Mod, Mov, Rsh, SDiv, SMod};
+    match form {
+        Form::Alu(Mov, _, Second::Reg) => (COPY, LOAD, 0),
+        Form::Alu(Mov | Div | Mod | SDiv | SMod, _, s) => (0, LOAD, by_src(s)),
+        Form::Alu(Add, Width::W64, Second::Reg) => (SUM, COPY | SHIFT | LOAD, LOAD),
+        Form::Alu(Add, Width::W64, Second::Imm) => (SUM, COPY | LOAD, 0),
+        Form::Alu(Lsh, Width::W64, Second::Imm) => (SHIFT, COPY | LOAD, 0),
+        Form::Alu(Rsh | Arsh, Width::W64, Second::Imm) => (0, COPY | SHIFT | LOAD, 0),
+        Form::Alu(_, _, s) => (0, COPY | LOAD, by_src(s)),
+        Form::Load(..) => (LOAD, 0, SUM),
+        Form::Store(..) => (0, SUM, 0),
+        Form::Swap(SwapKind::ToBe | SwapKind::Bswap, _) | Form::CondJump(..) => (0, LOAD, 0),
+        _ => (0, 0, 0),
+    }
+}
+
+/// An operation on a loaded value.
+const fn by_src(s: Second) -> u8 {
+    match s {
+        Second::Imm => 0,
+        Second::Reg => pair::LOAD,
+    }
+}
+
+const fn facts(form: Form) -> Facts {
+    let (read_dst, read_src, writes) = halves_of(form);
+    let (if_low, if_dead) = wanted(form);
+    let (opens, by_dst, by_src) = pairs(form);
+    Facts {
+        form,
+        flags: flags(form),
+        opens: opens | opens << 4,
+        closes: by_dst | by_src << 4,
+        read_dst,
+        read_src,
+        writes,
+        if_low,
+        if_dead,
+    }
+}
+
+const fn all() -> [Facts; 256] {
+    let table = opcode::table();
+    let mut out = [facts(Form::Exit); 256];
+    let mut row = 0;
+    while row < table.len() {
+        out[row] = facts(table[row].form);
+        row += 1;
+    }
+    out
+}
