@@ -12,7 +12,7 @@
 //!
 //! Counted are programs that our verifier and the kernel accept.  *Ours* is all bytes a program adds:
 //! functions with their prologues and the stubs of their calls; *with entry* adds the code between C
-//! and BPF, which a kernel has outside its programs.  The kernel's is `jited_prog_len`: all functions
+//! and BPF, which a kernel has outside its programs, and the arm64 backend once for all programs of a run.  The kernel's is `jited_prog_len`: all functions
 //! with their prologues (`endbr64`, the trampoline's five bytes), of the instructions as the verifier
 //! rewrote them.
 

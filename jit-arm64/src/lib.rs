@@ -9,7 +9,7 @@ mod masm;
 mod regs;
 mod target;
 
-use bpfassay_jit::{Compiled, JitError, Options, Resolve, Source};
+use bpfassay_jit::{CodeBuf, Compiled, Glue, JitError, Options, Resolve, Source};
 
 pub use masm::{Arm64, Config};
 
@@ -27,4 +27,14 @@ pub fn compile(
 ) -> Result<Compiled, JitError> {
     let config = Config { context: options.context, lse };
     bpfassay_jit::compile(source, options, resolve, |buf| Arm64::new(buf, config)).map(|(c, _)| c)
+}
+
+/// Code that all programs of a run context share.
+///
+/// # Errors
+///
+/// None that happens: the code has one size.
+pub fn glue(context: u64) -> Result<Glue, JitError> {
+    let config = Config { context, lse: false };
+    Arm64::new(CodeBuf::new(0, 512), config).glue().ok_or(JitError::TooLarge)
 }

@@ -64,8 +64,11 @@ impl Target for Arm64 {
         map(r).0
     }
 
-    fn stubs(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label) {
-        self.stubs_op(entry, unwind, keeping, main);
+    /// None: all of it is in [`bpfassay_jit::Glue`].
+    fn stubs(&mut self, entry: Label, unwind: Label, keeping: Label, _main: Label) {
+        for l in [entry, unwind, keeping] {
+            self.buf.bind(l);
+        }
     }
 
     fn finish(&mut self) {

@@ -18,6 +18,10 @@
 //! *Packet loads* pass the size in bytes and the offset; a set bit 63 in the answer leaves
 //! the function with 0.
 //!
+//! All this is code that programs may share: where a backend has [`crate::Glue`], it is made once
+//! for a run context, the host puts the addresses of its parts into the context, and programs hold none
+//! of it.
+//!
 //! The run context is memory of the host whose address is a number in the code; these are
 //! the offsets of its 64-bit fields.
 
@@ -39,8 +43,16 @@ pub const CALL_REG: i32 = 48;
 pub const ARENA: i32 = 56;
 /// Upper half of user-space arena pointers, lower half zero.
 pub const ARENA_USER: i32 = 64;
+/// Addresses of code that the programs of a run context share ([`crate::Glue`]); not looked at by
+/// programs that bring it themselves.
+pub const LEAVE: i32 = 72;
+pub const CALL_OUT: i32 = 80;
+pub const TAIL_FROM_ENTRY: i32 = 88;
+pub const TAIL: i32 = 96;
+/// First function of the program jumped to, for [`crate::Glue::keeping_entry`].
+pub const TAIL_TARGET: i32 = 104;
 /// Bytes of the fields above; the host may keep its own behind them.
-pub const SIZE: i32 = 72;
+pub const SIZE: i32 = 112;
 
 /// C convention of the host on x86-64; arm64 has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,7 +17,7 @@ pub mod target;
 mod walk;
 
 pub use buf::{CodeBuf, Fixup, Label};
-pub use source::{Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site};
-pub use source::{SiteKind, Source};
+pub use source::{Access, CallPlan, Compiled, FaultRow, Func, Glue, JitError, Options, Resolve};
+pub use source::{Site, SiteKind, Source};
 pub use target::{Addr, FuncFacts, Space, Target};
 pub use walk::compile;

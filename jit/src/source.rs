@@ -98,7 +98,7 @@ pub struct Func {
     pub start: u32,
 }
 
-/// Machine code, fit for any address.
+/// Machine code, fit for any address.  Where the backend has [`Glue`], the offsets of entries mean nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compiled {
     pub code: Vec<u8>,
@@ -118,6 +118,24 @@ pub struct Compiled {
     pub funcs: Vec<Func>,
     pub sites: Vec<Site>,
     pub faults: Vec<FaultRow>,
+}
+
+/// Code between C and BPF that all programs of a run context share, fit for any address.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Glue {
+    pub code: Vec<u8>,
+    /// Offset of the C function that enters.
+    pub entry: u32,
+    /// Offset of the code that leaves the latest entry at once.
+    pub unwind: u32,
+    /// Offset of the code that enters [`crate::abi::TAIL_TARGET`] for callers that do not keep r6 to r9.
+    pub keeping_entry: u32,
+    /// Offsets of what [`crate::abi::LEAVE`], [`crate::abi::CALL_OUT`],
+    /// [`crate::abi::TAIL_FROM_ENTRY`] and [`crate::abi::TAIL`] are to hold the addresses of.
+    pub leave: u32,
+    pub call_out: u32,
+    pub tail_from_entry: u32,
+    pub tail: u32,
 }
 
 impl Compiled {

@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use bpfassay_isa::encode::encode;
 use bpfassay_isa::{CallTarget, Imm64, RawInsn, Size};
-use bpfassay_jit::{abi, Access, CallPlan, Compiled, JitError, Options, Resolve, SiteKind, Source};
+use bpfassay_jit::{
+    abi, Access, CallPlan, Compiled, Glue, JitError, Options, Resolve, SiteKind, Source,
+};
 use bpfassay_spec::MapType;
 
 use super::exec::Exec;
@@ -112,23 +114,35 @@ enum Callee {
 struct Loaded {
     compiled: Compiled,
     exec: Exec,
+    /// Bytes of shared code before the program's.
+    skip: u32,
     callees: Vec<Callee>,
     code: Option<Arc<Code>>,
 }
 
 impl Loaded {
     fn at(&self, off: u32) -> u64 {
-        self.exec.address() + off as u64
+        self.exec.address() + u64::from(self.skip) + u64::from(off)
     }
 
     fn holds(&self, addr: u64) -> bool {
-        (self.exec.address()..self.at(self.compiled.code.len() as u32)).contains(&addr)
+        (self.at(0)..self.at(self.compiled.code.len() as u32)).contains(&addr)
     }
+}
+
+/// Addresses of code between C and BPF that all programs use.
+#[derive(Clone, Copy)]
+struct Entries {
+    entry: u64,
+    unwind: u64,
+    keeping: u64,
 }
 
 /// Programs ready to run.
 pub struct Machine {
     context: Box<Context>,
+    /// None where every program has its own.
+    shared: Option<Entries>,
     programs: Vec<Loaded>,
     blind: Option<u64>,
     stop: Option<Stop>,
@@ -170,6 +184,7 @@ impl Machine {
         let context = Box::new(Context { fields });
         let mut machine = Machine {
             context,
+            shared: None,
             programs: Vec::new(),
             blind,
             stop: None,
@@ -195,7 +210,7 @@ impl Machine {
         insns: &[RawInsn],
         facts: &Facts,
         rt: &Runtime,
-        code: Option<Arc<Code>>,
+        decoded: Option<Arc<Code>>,
     ) -> Result<usize, NativeError> {
         if !fault::IS_CAUGHT && facts.access.contains(&Access::Probe) {
             return Err(NativeError::Probe);
@@ -210,7 +225,16 @@ impl Machine {
         let options = Options { context, blind: self.blind };
         let compiled =
             super::compile(&source, &options, &mut Facing { rt }).map_err(NativeError::Jit)?;
-        let exec = Exec::new(&compiled.code).map_err(NativeError::Memory)?;
+        let glue = if self.programs.is_empty() { super::glue(context) } else { Ok(None) };
+        let glue = glue.map_err(NativeError::Jit)?;
+        let mut code = glue.as_ref().map_or(Vec::new(), |g| g.code.clone());
+        code.resize(code.len().next_multiple_of(16), 0);
+        let skip = code.len() as u32;
+        code.extend_from_slice(&compiled.code);
+        let exec = Exec::new(&code).map_err(NativeError::Memory)?;
+        if let Some(glue) = glue {
+            self.share(&glue, exec.address());
+        }
         let callees = compiled
             .sites
             .iter()
@@ -230,8 +254,28 @@ impl Machine {
                 SiteKind::PacketLoad => Callee::Packet,
             })
             .collect();
-        self.programs.push(Loaded { compiled, exec, callees, code });
+        self.programs.push(Loaded { compiled, exec, skip, callees, code: decoded });
         Ok(self.programs.len() - 1)
+    }
+
+    /// Notes where shared code stands.
+    fn share(&mut self, glue: &Glue, base: u64) {
+        let at = |off: u32| base + u64::from(off);
+        self.context.set(abi::LEAVE, at(glue.leave));
+        self.context.set(abi::CALL_OUT, at(glue.call_out));
+        self.context.set(abi::TAIL_FROM_ENTRY, at(glue.tail_from_entry));
+        self.context.set(abi::TAIL, at(glue.tail));
+        let (entry, unwind, keeping) = (at(glue.entry), at(glue.unwind), at(glue.keeping_entry));
+        self.shared = Some(Entries { entry, unwind, keeping });
+    }
+
+    /// The code between C and BPF for this program.
+    fn entries(&self, p: &Loaded) -> Entries {
+        self.shared.unwrap_or_else(|| Entries {
+            entry: p.at(p.compiled.entry),
+            unwind: p.at(p.compiled.unwind),
+            keeping: p.at(p.compiled.keeping_entry),
+        })
     }
 
     /// Runs the first program with these arguments in r1 and r2; gives r0.
@@ -282,7 +326,7 @@ impl Machine {
     fn caller(&self) -> usize {
         let addr = self.context.get(abi::CALLER).wrapping_sub(1);
         let program = self.programs.iter().find(|p| p.holds(addr));
-        let slot = program.and_then(|p| p.compiled.slot_at((addr - p.exec.address()) as u32));
+        let slot = program.and_then(|p| p.compiled.slot_at((addr - p.at(0)) as u32));
         slot.unwrap_or(0) as usize
     }
 
@@ -292,7 +336,7 @@ impl Machine {
         let Some(first) = self.programs.first() else {
             return Err(Stop::Trap(TrapKind::OutOfProgram));
         };
-        let code = std::ptr::with_exposed_provenance::<()>(first.at(first.compiled.entry) as usize);
+        let code = std::ptr::with_exposed_provenance::<()>(self.entries(first).entry as usize);
         let before = std::mem::replace(&mut self.rt, rt);
         // SAFETY: `code` is the entry stub that the backend wrote for the C convention of this host.
         let enter = unsafe { std::mem::transmute::<*const (), Enter>(code) };
@@ -384,7 +428,9 @@ impl Machine {
         };
         self.context.set(abi::TAIL_CTX, args[0]);
         let Some(p) = self.programs.get(i) else { return Ok(0) };
-        Ok(p.at(if in_entry { p.compiled.main } else { p.compiled.keeping_entry }))
+        let main = p.at(p.compiled.main);
+        self.context.set(abi::TAIL_TARGET, main);
+        Ok(if in_entry { main } else { self.entries(p).keeping })
     }
 
     /// What to do about a fault at `pc`: where to go on, and a machine register to clear.
@@ -393,7 +439,7 @@ impl Machine {
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     pub(super) fn on_fault(&self, pc: u64, addr: Option<u64>) -> Option<fault::Resume> {
         let p = self.programs.iter().find(|p| p.holds(pc))?;
-        let off = (pc - p.exec.address()) as u32;
+        let off = (pc - p.at(0)) as u32;
         let after = p.compiled.faults.partition_point(|row| row.at <= off);
         let row = after.checked_sub(1).and_then(|i| p.compiled.faults.get(i));
         if let Some(row) = row.filter(|row| off < row.resume) {
@@ -406,7 +452,7 @@ impl Machine {
         self.fault.set(addr);
         self.context.set(abi::CALLER, pc + 1);
         self.context.set(abi::STOP, 1);
-        Some(fault::Resume { pc: p.at(p.compiled.unwind), clear: None })
+        Some(fault::Resume { pc: self.entries(p).unwind, clear: None })
     }
 }
 

@@ -9,7 +9,7 @@ pub mod exec;
 pub mod fault;
 pub mod machine;
 
-use bpfassay_jit::{Compiled, JitError, Options, Resolve, Source};
+use bpfassay_jit::{Compiled, Glue, JitError, Options, Resolve, Source};
 
 /// True where code can be run: there is a backend for this processor and memory for its code.
 pub const IS_AVAILABLE: bool = cfg!(all(
@@ -55,5 +55,16 @@ pub fn compile(
     {
         let _ = (source, options, resolve);
         Err(JitError::Wide { slot: 0, why: "no backend for this processor" })
+    }
+}
+
+/// Code that the programs of a run context share, where the backend has such.
+pub fn glue(context: u64) -> Result<Option<Glue>, JitError> {
+    #[cfg(target_arch = "aarch64")]
+    return bpfassay_jit_arm64::glue(context).map(Some);
+    #[cfg(not(target_arch = "aarch64"))]
+    {
+        let _ = context;
+        Ok(None)
     }
 }

@@ -285,8 +285,7 @@ impl Arm64 {
     pub(crate) fn exit_op(&mut self, f: &FuncFacts) {
         self.forget();
         if f.is_entry {
-            let leave = self.leave();
-            return self.jump_op(leave);
+            return self.leave();
         }
         self.take_down();
         self.put(branch::ret(LR));

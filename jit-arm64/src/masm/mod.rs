@@ -59,7 +59,6 @@ pub(crate) enum Last {
 #[derive(Default)]
 struct Stubs {
     leave: Option<Label>,
-    unwind: Option<Label>,
     /// By site.
     host: Vec<Option<Label>>,
     tail_from_entry: Option<Label>,

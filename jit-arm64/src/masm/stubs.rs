@@ -1,4 +1,5 @@
-//! Code that programs share: entering, leaving, calling out ([`bpfassay_jit::abi`]).
+//! Code that programs share: entering, leaving, calling out ([`bpfassay_jit::Glue`]), and a
+//! program's ways to it, at addresses the run context holds.
 //!
 //! Entering saves every register the C convention keeps, in a frame whose
 //! address is in x29 as long as the first function runs:
@@ -10,7 +11,7 @@
 //! ```
 
 use bpfassay_isa::{Size, Width};
-use bpfassay_jit::{abi, Label};
+use bpfassay_jit::{abi, Glue, Label};
 
 use crate::enc::mem::{self, Access};
 use crate::enc::{arith, branch, logic, FP, LR, R, SP};
@@ -29,6 +30,16 @@ const SAVED: [(R, R, i32); 5] = [
 ];
 /// Scratch that the argument registers do not overlap.
 const X16: R = R(16);
+
+struct GlueLabels {
+    entry: Label,
+    unwind: Label,
+    keeping: Label,
+    leave: Label,
+    call_out: Label,
+    tail_from_entry: Label,
+    tail: Label,
+}
 
 impl Arm64 {
     fn field(&mut self, access: Access, rt: R, base: R, off: i32) {
@@ -57,9 +68,15 @@ impl Arm64 {
         self.put(logic::mov(Width::W64, BPF_FP, FP));
     }
 
-    pub(crate) fn stubs_op(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label) {
-        let leave = self.leave();
-        self.buf.bind(entry);
+    /// Goes on at an address the run context holds.
+    fn go(&mut self, field: i32) {
+        self.context_load(T0, field);
+        self.put(branch::br(T0));
+    }
+
+    /// Entering, and where entries end.
+    fn enter(&mut self, labels: &GlueLabels) {
+        self.buf.bind(labels.entry);
         self.save_frame(true);
         self.context_store(FP, abi::SAVED_SP);
         self.context_load(ARENA, abi::ARENA);
@@ -72,17 +89,18 @@ impl Arm64 {
             self.constant(r, 0);
         }
         self.put(branch::blr(X16));
-        self.jump_op(leave);
+        self.jump_op(labels.leave);
 
-        self.buf.bind(keeping);
+        self.buf.bind(labels.keeping);
         self.save_frame(false);
-        self.branch_link(main);
-        self.jump_op(leave);
+        self.context_load(T0, abi::TAIL_TARGET);
+        self.put(branch::blr(T0));
+        self.jump_op(labels.leave);
 
-        self.buf.bind(unwind);
+        self.buf.bind(labels.unwind);
         self.constant(CTX, self.config.context);
         self.context_load(FP, abi::SAVED_SP);
-        self.buf.bind(leave);
+        self.buf.bind(labels.leave);
         self.move_sp(SP, FP);
         self.field(Access::Load, T0, SP, PREVIOUS);
         self.context_store(T0, abi::SAVED_SP);
@@ -92,7 +110,54 @@ impl Arm64 {
         self.put(logic::mov(Width::W64, R(0), RET));
         self.put(mem::ldp_post(FP, LR, SP, FRAME));
         self.put(branch::ret(LR));
-        self.stubs.unwind = Some(unwind);
+    }
+
+    /// Calls the dispatch function with the arguments in place, and leaves if it says so.
+    fn call_dispatch(&mut self, labels: &GlueLabels) {
+        self.buf.bind(labels.call_out);
+        self.put(mem::str_pre(LR, SP, -16));
+        self.context_store(LR, abi::CALLER);
+        self.context_load(T0, abi::DISPATCH);
+        self.put(branch::blr(T0));
+        self.put(logic::mov(Width::W64, RET, R(0)));
+        self.context_load(T0, abi::STOP);
+        self.put(mem::ldr_post(LR, SP, 16));
+        self.branch_if_not_zero(Width::W64, T0, labels.unwind);
+        self.put(branch::ret(LR));
+    }
+
+    /// Goes on in another program, whose address is in r0.
+    fn go_to_program(&mut self, labels: &GlueLabels) {
+        self.buf.bind(labels.tail_from_entry);
+        self.move_sp(SP, FP);
+        self.put(logic::mov(Width::W64, BPF_FP, FP));
+        // A first function that is also called returns as others do.
+        self.buf.fixup_u32(fix::ADDRESS, branch::adr(LR, 0), labels.leave, 16, (1 << 20) - 8);
+        self.buf.bind(labels.tail);
+        self.context_load(R(0), abi::TAIL_CTX);
+        self.context_load(ARENA, abi::ARENA);
+        self.put(branch::br(RET));
+    }
+
+    /// All of it; None where it does not fit, which it does.
+    pub(crate) fn glue(mut self) -> Option<Glue> {
+        let [entry, unwind, keeping, leave, call_out, tail_from_entry, tail] =
+            [(); 7].map(|()| self.buf.new_label());
+        let labels = GlueLabels { entry, unwind, keeping, leave, call_out, tail_from_entry, tail };
+        self.enter(&labels);
+        self.call_dispatch(&labels);
+        self.go_to_program(&labels);
+        let placed = std::mem::take(&mut self.buf).finish::<Arm64>().ok()?;
+        Some(Glue {
+            entry: placed.label(entry)?,
+            unwind: placed.label(unwind)?,
+            keeping_entry: placed.label(keeping)?,
+            leave: placed.label(leave)?,
+            call_out: placed.label(call_out)?,
+            tail_from_entry: placed.label(tail_from_entry)?,
+            tail: placed.label(tail)?,
+            code: placed.code,
+        })
     }
 
     pub(crate) fn finish_op(&mut self) {
@@ -111,56 +176,41 @@ impl Arm64 {
         }
         if !used.is_empty() {
             self.buf.bind(host);
-            self.call_dispatch();
+            self.go(abi::CALL_OUT);
         }
         if let Some(l) = self.stubs.tail_from_entry.take() {
             self.buf.bind(l);
-            self.move_sp(SP, FP);
-            self.put(logic::mov(Width::W64, BPF_FP, FP));
-            // A first function that is also called returns as others do.
-            let leave = self.leave();
-            self.buf.fixup_u32(fix::ADDRESS, branch::adr(LR, 0), leave, 16, (1 << 20) - 8);
-            // Falls through: whoever asks for this stub asks for the next.
+            self.go(abi::TAIL_FROM_ENTRY);
         }
         if let Some(l) = self.stubs.tail.take() {
             self.buf.bind(l);
-            self.context_load(R(0), abi::TAIL_CTX);
-            self.context_load(ARENA, abi::ARENA);
-            self.put(branch::br(RET));
+            self.go(abi::TAIL);
         }
         if let Some(l) = self.stubs.return_zero.take() {
             self.buf.bind(l);
             self.constant(RET, 0);
-            let leave = self.leave();
-            self.jump_op(leave);
+            self.leave();
         }
     }
 
-    /// Calls the dispatch function with the arguments in place, and leaves if it says so.
-    fn call_dispatch(&mut self) {
-        self.put(mem::str_pre(LR, SP, -16));
-        self.context_store(LR, abi::CALLER);
-        self.context_load(T0, abi::DISPATCH);
-        self.put(branch::blr(T0));
-        self.put(logic::mov(Width::W64, RET, R(0)));
-        self.context_load(T0, abi::STOP);
-        self.put(mem::ldr_post(LR, SP, 16));
-        if let Some(unwind) = self.stubs.unwind {
-            self.branch_if_not_zero(Width::W64, T0, unwind);
+    /// Ends the first function.
+    pub(crate) fn leave(&mut self) {
+        match self.stubs.leave {
+            Some(l) => self.jump_op(l),
+            None => {
+                let l = self.buf.new_label();
+                self.buf.bind(l);
+                self.stubs.leave = Some(l);
+                self.go(abi::LEAVE);
+            }
         }
-        self.put(branch::ret(LR));
     }
 
     fn stub(at: &mut Option<Label>, buf: &mut bpfassay_jit::CodeBuf) -> Label {
         *at.get_or_insert_with(|| buf.new_label())
     }
 
-    pub(crate) fn leave(&mut self) -> Label {
-        Self::stub(&mut self.stubs.leave, &mut self.buf)
-    }
-
     pub(crate) fn tail_from_entry(&mut self) -> Label {
-        Self::stub(&mut self.stubs.tail, &mut self.buf);
         Self::stub(&mut self.stubs.tail_from_entry, &mut self.buf)
     }
 
