@@ -9,6 +9,7 @@ pub mod gen;
 pub mod kernel;
 pub mod native;
 pub mod oracle;
+pub mod pages;
 pub mod pcap;
 pub mod peak;
 pub mod probe;

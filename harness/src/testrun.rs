@@ -58,7 +58,8 @@ impl Interp {
     /// The interpreter that looks at no access.
     pub fn unchecked(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
         // SAFETY: the verifier has checked every access and every argument of a helper.
-        let mem = unsafe { Memory::native() };
+        let mut mem = unsafe { Memory::native() };
+        mem.shows_maps = program.reads_maps();
         let rt = make_runtime(mem, program.program(), world)?;
         let prog_type = program.program().prog_type;
         let code = trusted_code(program);
@@ -237,7 +238,11 @@ fn types(program: &Program, world: &World) -> Types {
             kernel.modules.iter().find(|(n, _)| n == name).map(|(_, b)| b.clone())
         }
     };
-    Types { program: program.btf.clone(), kernel: program.btfs.iter().map(of).collect() }
+    let mut all: Vec<_> = program.btfs.iter().map(of).collect();
+    if all.is_empty() {
+        all.push(kernel.vmlinux.clone());
+    }
+    Types { program: program.btf.clone(), kernel: all }
 }
 
 /// Slot of the function the program's declaration tag names (`btf_find_exception_callback...`).

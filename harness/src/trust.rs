@@ -19,6 +19,7 @@ use crate::testrun::MapSlots;
 pub struct Trusted<'p> {
     program: &'p Program,
     access: Vec<Access>,
+    reads_maps: bool,
 }
 
 /// Why a program is not trusted.
@@ -57,11 +58,13 @@ impl<'p> Trusted<'p> {
         match (&report.verdict, report.quirk) {
             (Verdict::Accepted, None) => {
                 let access = report.memory.iter().map(|m| match m {
-                    MemoryUse::Plain => Access::Plain,
+                    MemoryUse::Plain | MemoryUse::MapField => Access::Plain,
                     MemoryUse::Probe => Access::Probe,
                     MemoryUse::Arena => Access::Arena,
                 });
-                Ok(Trusted { program, access: access.collect() })
+                let access = access.collect();
+                let reads_maps = report.memory.contains(&MemoryUse::MapField);
+                Ok(Trusted { program, access, reads_maps })
             }
             (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),
             (Verdict::Rejected(e), _) => Err(Distrust::Rejected {
@@ -77,12 +80,17 @@ impl<'p> Trusted<'p> {
     /// # Safety
     /// This process exists to run it, and holds nothing that a wild access could harm.
     pub unsafe fn assume(program: &'p Program) -> Trusted<'p> {
-        Trusted { program, access: Vec::new() }
+        Trusted { program, access: Vec::new(), reads_maps: true }
     }
 
     /// The program as handed in.
     pub fn program(&self) -> &'p Program {
         self.program
+    }
+
+    /// It reads fields of the kernel's structures of its maps.
+    pub fn reads_maps(&self) -> bool {
+        self.reads_maps
     }
 
     /// How each slot reaches memory.

@@ -9,6 +9,7 @@ use bpfassay_harness::gen::loaded;
 use bpfassay_harness::native::machine::{Facts, Machine};
 use bpfassay_harness::native::IS_AVAILABLE;
 use bpfassay_harness::oracle::native::{self, Case};
+use bpfassay_harness::raw::RawInterp;
 use bpfassay_harness::runtime::helpers::HelperSet;
 use bpfassay_harness::runtime::memory::Memory;
 use bpfassay_harness::runtime::world::World;
@@ -92,4 +93,39 @@ fn a_load_that_may_fault_reads_as_zero() {
     // SAFETY: the loads fault, which is what is tried.
     let r0 = unsafe { machine.run(&mut rt, [0, 0]) }.expect("no trap");
     assert_eq!(r0, 7);
+}
+
+/// What this host's code and the interpreter give for bare instructions.
+fn both(text: &str) -> (u64, u64) {
+    let insns = asm(text);
+    let checked = RawInterp::new(&insns).run(&Input::default());
+    assert_eq!(checked.trap, None, "{text}");
+    // SAFETY: the checking interpreter has run the same instructions to the end.
+    let mut native = unsafe { RawNative::new(&insns, None) }.expect("compiles");
+    let out = native.run(&Input::default());
+    assert_eq!(out.trap, None, "{text}");
+    (checked.r0, out.r0)
+}
+
+#[test]
+fn a_jump_to_a_functions_first_instruction_enters_it_once() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    // Were the prologue run again, the caller's r6 and frame would be lost.
+    let text = "r6 = 100\nr1 = 5\ncall pc+2\nr0 += r6\nexit\n\
+                r1 += -1\nr6 = r1\n*(u64 *)(r10 -8) = r1\nif r1 != 0 goto pc-4\nr0 = 7\nexit";
+    assert_eq!(both(text), (107, 107));
+}
+
+#[test]
+fn every_function_has_a_may_goto_budget_of_its_own() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    // Both loops go until the budget ends; the caller's is not what the callee left over.
+    let text = "r6 = 0\ncall pc+5\nr6 += 1\nmay_goto pc+1\ngoto pc-3\nr0 += r6\nexit\n\
+                r0 = 0\nr0 += 1\nmay_goto pc+1\ngoto pc-3\nexit";
+    let each = 8 * 1024 * 1024 + 1;
+    assert_eq!(both(text), (2 * each, 2 * each));
 }

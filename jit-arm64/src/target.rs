@@ -95,8 +95,8 @@ impl Target for Arm64 {
         self.cond_jump_op(cond, width, a, b, to);
     }
 
-    fn may_goto(&mut self, to: Label) {
-        self.may_goto_op(to);
+    fn may_goto(&mut self, counter: i32, to: Label) {
+        self.may_goto_op(counter, to);
     }
 
     fn call_function(&mut self, to: Label) {

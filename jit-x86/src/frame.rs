@@ -283,9 +283,9 @@ impl X86 {
         }
     }
 
-    pub(crate) fn count_down(&mut self, to: Label) {
+    pub(crate) fn count_down(&mut self, counter: i32, to: Label) {
         self.context(enc::R11);
-        self.asm.alu_imm(Group1::Sub, W::Q, Rm::M(Mem::at(enc::R11, abi::MAY_GOTO)), 1);
+        self.asm.alu_imm(Group1::Sub, W::Q, Rm::M(Mem::at(enc::R11, counter)), 1);
         self.local_jump(cc::S, to);
         self.flags = Flags::Lost;
     }

@@ -51,8 +51,8 @@ impl Target for X86 {
         self.branch(cond, w, a, b, to);
     }
 
-    fn may_goto(&mut self, to: Label) {
-        self.count_down(to);
+    fn may_goto(&mut self, counter: i32, to: Label) {
+        self.count_down(counter, to);
     }
 
     fn call_function(&mut self, to: Label) {

@@ -31,8 +31,8 @@ pub const SAVED_SP: i32 = 0;
 pub const DISPATCH: i32 = 8;
 /// Not zero: leave.
 pub const STOP: i32 = 16;
-/// Times `may_goto` may still go on, a signed number.
-pub const MAY_GOTO: i32 = 24;
+/// First function of the program jumped to, for [`crate::Glue::keeping_entry`].
+pub const TAIL_TARGET: i32 = 24;
 /// r1 of the program jumped to.
 pub const TAIL_CTX: i32 = 32;
 /// Return address in the code of the call that is running, to tell the instruction.
@@ -49,10 +49,15 @@ pub const LEAVE: i32 = 72;
 pub const CALL_OUT: i32 = 80;
 pub const TAIL_FROM_ENTRY: i32 = 88;
 pub const TAIL: i32 = 96;
-/// First function of the program jumped to, for [`crate::Glue::keeping_entry`].
-pub const TAIL_TARGET: i32 = 104;
+/// Times `may_goto` may still go on, a signed number for each function in the order of their slots:
+/// no function is active twice.  A function sets its own when it is entered.
+pub const MAY_GOTO: i32 = 104;
+/// `BPF_MAX_SUBPROGS`; functions beyond share the last number.
+pub const MAY_GOTO_COUNT: i32 = 256;
+/// What a function's number is when it is entered (`BPF_MAX_LOOPS`).
+pub const MAY_GOTO_BUDGET: i32 = 8 * 1024 * 1024;
 /// Bytes of the fields above; the host may keep its own behind them.
-pub const SIZE: i32 = 112;
+pub const SIZE: i32 = MAY_GOTO + 8 * MAY_GOTO_COUNT;
 
 /// C convention of the host on x86-64; arm64 has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -40,6 +40,8 @@ pub const CALLS: u16 = 4;
 pub const LOW_IF_SHORT: u16 = 8;
 /// `src` is written.
 pub const FETCHES: u16 = 16;
+/// Counts how often it goes on.
+pub const COUNTS: u16 = 32;
 
 /// Kinds of instructions that may become one with those that follow ([`crate::fuse`]).
 mod pair {
@@ -182,7 +184,8 @@ const fn flags(form: Form) -> u16 {
         Form::Exit => SPECIAL,
         Form::Call(Callee::Subprog) => SPECIAL | CALLS | REFERS,
         Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
-        Form::LoadImm64(_) | Form::Jump(_) | Form::MayGoto | Form::CondJump(..) => REFERS,
+        Form::MayGoto => REFERS | COUNTS,
+        Form::LoadImm64(_) | Form::Jump(_) | Form::CondJump(..) => REFERS,
         _ => 0,
     }
 }

@@ -362,7 +362,7 @@ impl<T: Target> Walk<'_, T> {
                 if by_t || !self.is_dead_after(last, x) || !compares(cond, width, size, s) {
                     return None;
                 }
-                let to = self.label(last, then.raw.off as i32);
+                let to = self.jump_label(last, then.raw.off as i32);
                 self.ends_at(last);
                 if !self.t.try_cond_jump_load(cond, size, addr, with, to) {
                     return None;

@@ -10,7 +10,7 @@
 use bpfassay_isa::opcode::{self, Callee, Form, Reach, Wide};
 use bpfassay_isa::{decode, AtomicOp, RawInsn, Reg};
 
-use crate::facts::{both, Facts, Set, CALLS, FETCHES, LOW, LOW_IF_SHORT, REFERS, SPECIAL};
+use crate::facts::{both, Facts, Set, CALLS, COUNTS, FETCHES, LOW, LOW_IF_SHORT, REFERS, SPECIAL};
 use crate::source::JitError;
 use crate::target::FuncFacts;
 
@@ -332,6 +332,7 @@ impl Look<'_> {
             writes: touched.written as u16 & CALLEE_SAVED,
             uses_fp: read & both(Reg::R10.0) != 0,
             calls: touched.flags & CALLS != 0,
+            counts: touched.flags & COUNTS != 0,
             ..FuncFacts::default()
         }
     }

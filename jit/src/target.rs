@@ -51,6 +51,10 @@ pub struct FuncFacts {
     pub stack: u32,
     /// Calls something, so that on some processors the return address must be kept.
     pub calls: bool,
+    /// Has a `may_goto`.
+    pub counts: bool,
+    /// Where in the run context its number of them is.
+    pub counter: i32,
     /// Address of the top of a private stack to be used instead of the machine's.
     pub private_stack: Option<u64>,
 }
@@ -81,8 +85,8 @@ pub trait Target: Patch {
 
     fn jump(&mut self, to: Label);
     fn cond_jump(&mut self, cond: Cond, width: Width, a: Reg, b: Operand, to: Label);
-    /// Counts [`crate::abi::MAY_GOTO`] down; below zero it goes to `to`.
-    fn may_goto(&mut self, to: Label);
+    /// Counts the field of the run context at `counter` down; below zero it goes to `to`.
+    fn may_goto(&mut self, counter: i32, to: Label);
     fn call_function(&mut self, to: Label);
     /// Calls the dispatch function for this site; r0 is the answer, r1 to r5 are lost.
     fn call_host(&mut self, site: u32);

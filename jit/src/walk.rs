@@ -6,6 +6,7 @@ use bpfassay_isa::{
     SwapKind, Width,
 };
 
+use crate::abi;
 use crate::buf::{CodeBuf, Label, Mark};
 use crate::facts::{both, low_by_low, Facts, Set, LOW};
 use crate::source::{
@@ -27,7 +28,9 @@ pub fn compile<T: Target>(
     make: impl FnOnce(CodeBuf) -> T,
 ) -> Result<(Compiled, T), JitError> {
     let (slots, mut funcs) = survey(source.insns, source.functions)?;
-    for f in &mut funcs {
+    for (i, f) in funcs.iter_mut().enumerate() {
+        let last = abi::MAY_GOTO_COUNT - 1;
+        f.counter = abi::MAY_GOTO + 8 * i32::try_from(i).map_or(last, |i| i.min(last));
         let known = |rows: &[(u32, u32)]| rows.iter().find(|r| r.0 == f.slot).map(|r| r.1);
         f.stack = if f.uses_fp { known(source.stacks).unwrap_or(STACK) } else { 0 };
         f.stack = f.stack.next_multiple_of(8);
@@ -45,6 +48,8 @@ pub fn compile<T: Target>(
         f: FuncFacts::default(),
         upper_zero: 0,
         r1_map: None,
+        context: options.context,
+        firsts: Vec::new(),
         sites: Vec::new(),
         faults: Vec::new(),
         blind: options.blind.map(|s| s | 1),
@@ -102,6 +107,10 @@ pub(crate) struct Walk<'a, T> {
     pub upper_zero: u16,
     /// The map whose address is in r1.
     r1_map: Option<Imm64>,
+    /// Address of the run context.
+    context: u64,
+    /// Functions whose first instruction is jumped to, and where it is.
+    firsts: Vec<(usize, Label)>,
     sites: Vec<Site>,
     faults: Vec<(Mark, Mark, u8)>,
     /// State of the generator of blinding numbers.
@@ -151,7 +160,7 @@ impl<'a, T: Target> Walk<'a, T> {
             if flags & (TARGET | FUNC) != 0 {
                 self.upper_zero = 0;
                 self.r1_map = None;
-                if flags & TARGET != 0 {
+                if flags & TARGET != 0 && flags & FUNC == 0 {
                     self.t.at_label(flags & LOOP != 0);
                 }
             }
@@ -162,6 +171,16 @@ impl<'a, T: Target> Walk<'a, T> {
                 }
                 next_func += 1;
                 self.t.prologue(&self.f);
+                if self.f.counts {
+                    self.t.imm64(AX, self.context.wrapping_add(self.f.counter as u64));
+                    let at = Addr { base: AX, index: None, off: 0, space: Space::Plain };
+                    self.t.store(Size::Dw, at, Operand::Imm(abi::MAY_GOTO_BUDGET));
+                }
+                if flags & TARGET != 0 {
+                    self.t.at_label(flags & LOOP != 0);
+                    let first = self.first(slot);
+                    self.t.buf().bind(first);
+                }
             }
             if flags & FUSE != 0 && self.blind.is_none() {
                 if let Some(used) = self.fuse(slot) {
@@ -220,6 +239,26 @@ impl<'a, T: Target> Walk<'a, T> {
     pub fn label(&self, slot: usize, off: i32) -> Label {
         // The survey has seen that the program has the slot.
         target(slot, off, self.slots.len()).map_or(Label(u32::MAX), |to| Label(to as u32))
+    }
+
+    /// Where a jump goes: a function's prologue is for calls only.
+    pub fn jump_label(&mut self, slot: usize, off: i32) -> Label {
+        let to = self.label(slot, off);
+        let is_first = self.slots.get(to.0 as usize).is_some_and(|s| s.flags & FUNC != 0);
+        if is_first {
+            return self.first(to.0 as usize);
+        }
+        to
+    }
+
+    /// Behind the prologue of the function at this slot.
+    fn first(&mut self, slot: usize) -> Label {
+        let known = self.firsts.iter().find(|(s, _)| *s == slot);
+        known.map(|(_, l)| *l).unwrap_or_else(|| {
+            let label = self.t.buf().new_label();
+            self.firsts.push((slot, label));
+            label
+        })
     }
 
     fn site(&mut self, kind: SiteKind) -> u32 {
@@ -321,7 +360,8 @@ impl<'a, T: Target> Walk<'a, T> {
             }
             Form::LoadAcquire(size) => {
                 let addr = self.addr(slot, src, off);
-                self.faulting(slot, Some(dst), |t| t.load_acquire(size, dst, addr));
+                // As in the kernel, whose fault handling clears the register of a plain load only.
+                self.faulting(slot, None, |t| t.load_acquire(size, dst, addr));
                 self.set_upper(dst, size != Size::Dw);
             }
             Form::StoreRelease(size) => {
@@ -337,16 +377,20 @@ impl<'a, T: Target> Walk<'a, T> {
             Form::Jump(reach) => {
                 let off = if reach == Reach::Long { imm } else { off as i32 };
                 if off != 0 {
-                    self.t.jump(self.label(slot, off));
+                    let to = self.jump_label(slot, off);
+                    self.t.jump(to);
                 }
             }
             Form::CondJump(cond, width, s) => {
-                let to = self.label(slot, off as i32);
+                let to = self.jump_label(slot, off as i32);
                 let (cond, width) = self.compare_width(cond, width, dst, second(s));
                 let b = self.blinded(width, second(s));
                 self.t.cond_jump(cond, width, dst, b, to);
             }
-            Form::MayGoto => self.t.may_goto(self.label(slot, off as i32)),
+            Form::MayGoto => {
+                let to = self.jump_label(slot, off as i32);
+                self.t.may_goto(self.f.counter, to);
+            }
             Form::LoadPacket(size, mode) => {
                 let index = (mode == Packet::Ind).then_some(src);
                 let site = self.site(SiteKind::PacketLoad);

@@ -187,6 +187,7 @@ fn memory_use(used: AuxUse) -> MemoryUse {
     let untrusted = ty.flags().intersects(TypeFlags::PTR_UNTRUSTED);
     match ty.base() {
         RegBase::Arena => MemoryUse::Arena,
+        RegBase::ConstMapPtr => MemoryUse::MapField,
         // Trusted pointers need no net, but one does no harm.
         RegBase::BtfId => MemoryUse::Probe,
         RegBase::Mem if untrusted => MemoryUse::Probe,

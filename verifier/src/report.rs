@@ -30,6 +30,8 @@ pub enum MemoryUse {
     Probe,
     /// Through a 32-bit arena pointer (`PROBE_MEM32`).
     Arena,
+    /// A load of a field of the kernel's own structure of a map.
+    MapField,
 }
 
 /// Result of [`crate::verify`].

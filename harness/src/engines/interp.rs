@@ -278,7 +278,7 @@ impl<'t, T: Tracer> Thread<'t, T> {
     ) -> Result<Flow, Stop> {
         if self.is_unchecked && self.code().access(pc) == Access::Arena {
             // Its 32-bit addresses are none of this process.
-            return Err(Stop::Trap(TrapKind::Unsupported("arena access")));
+            return arena_access(rt, regs, insn).map(|()| Flow::Next);
         }
         match insn {
             Insn::Alu { op, width, dst, src } => {
@@ -310,7 +310,10 @@ impl<'t, T: Tracer> Thread<'t, T> {
                 atomic(rt, regs, op, fetch, size, offset(regs[at(dst)], off), src)?;
             }
             Insn::LoadAcquire { size, dst, src, off } => {
-                regs[at(dst)] = rt.mem.load(offset(regs[at(src)], off), size)?;
+                let addr = offset(regs[at(src)], off);
+                if !rt.mem.misses_arena(addr, size) {
+                    regs[at(dst)] = rt.mem.load(addr, size)?;
+                }
             }
             Insn::StoreRelease { size, dst, src, off } => {
                 rt.mem.store(offset(regs[at(dst)], off), size, regs[at(src)])?;
@@ -371,12 +374,11 @@ impl<'t, T: Tracer> Thread<'t, T> {
     /// A load as the verifier has marked it: kernel memory that may be gone reads as zero.
     fn load(&self, rt: &Runtime, pc: usize, addr: u64, size: Size) -> Result<u64, Stop> {
         match self.code().access(pc) {
-            Access::Plain => Ok(rt.mem.load(addr, size)?),
+            Access::Plain | Access::Arena => Ok(rt.mem.load(addr, size)?),
             Access::Probe => {
                 let bytes = rt.mem.probe(addr, size.bytes()).unwrap_or(&[]);
                 Ok(bytes.iter().rev().fold(0, |v, b| v << 8 | *b as u64))
             }
-            Access::Arena => Err(Stop::Trap(TrapKind::Unsupported("arena access"))),
         }
     }
 
@@ -520,6 +522,47 @@ fn target(pc: usize, off: i32) -> Result<Flow, Stop> {
     }
 }
 
+/// An instruction that goes to the arena, in native memory.
+///
+/// Where there is no page a load gives 0, and nothing else has an effect.
+fn arena_access(rt: &mut Runtime, regs: &mut Regs, insn: Insn) -> Result<(), Stop> {
+    let arena = rt.mem.arena.as_mut().ok_or(TrapKind::Unsupported("arena access"))?;
+    match insn {
+        Insn::Load { size, sign_extend, dst, src, off } => {
+            let v = arena.load(offset(regs[at(src)], off), size.bytes());
+            regs[at(dst)] = if sign_extend { semantics::sign_extend(size, v) } else { v };
+        }
+        Insn::Store { size, dst, off, src } => {
+            arena.store(offset(regs[at(dst)], off), size.bytes(), operand(regs, src));
+        }
+        Insn::LoadAcquire { size, dst, src, off } => {
+            let addr = offset(regs[at(src)], off);
+            if arena.is_open(addr, size.bytes()) {
+                regs[at(dst)] = arena.load(addr, size.bytes());
+            }
+        }
+        Insn::StoreRelease { size, dst, src, off } => {
+            arena.store(offset(regs[at(dst)], off), size.bytes(), regs[at(src)]);
+        }
+        Insn::Atomic { op, fetch, size, dst, src, off } => {
+            let addr = offset(regs[at(dst)], off);
+            if !arena.is_open(addr, size.bytes()) {
+                return Ok(());
+            }
+            let old = arena.load(addr, size.bytes());
+            if let Some(new) = semantics::atomic(op, size, old, regs[at(src)], regs[0]) {
+                arena.store(addr, size.bytes(), new);
+            }
+            if fetch {
+                let result = if op == AtomicOp::Cmpxchg { Reg::R0 } else { src };
+                regs[at(result)] = old;
+            }
+        }
+        _ => return Err(Stop::Trap(TrapKind::Unsupported("arena access"))),
+    }
+    Ok(())
+}
+
 fn atomic(
     rt: &mut Runtime,
     regs: &mut Regs,
@@ -529,6 +572,9 @@ fn atomic(
     addr: u64,
     src: Reg,
 ) -> Result<(), Stop> {
+    if rt.mem.misses_arena(addr, size) {
+        return Ok(());
+    }
     let old = rt.mem.load(addr, size)?;
     let new = semantics::atomic(op, size, old, regs[at(src)], regs[0]);
     // Written back unchanged where the comparison failed, so that a read-only place still traps.

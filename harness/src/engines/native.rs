@@ -89,9 +89,8 @@ impl Native {
         world: World,
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
-        let facts = Facts { access: program.access().to_vec(), ..Facts::default() };
         // SAFETY: trusted programs are accepted without a quirk.
-        unsafe { Native::load(program.program(), &facts, world, blind) }
+        unsafe { Native::load(program.program(), &Facts::of(program), world, blind) }
     }
 
     /// # Safety
@@ -104,7 +103,8 @@ impl Native {
     ) -> Result<Native, NativeLoadError> {
         let mut facts = facts.clone();
         // SAFETY: the caller's promise.
-        let mem = unsafe { Memory::native() };
+        let mut mem = unsafe { Memory::native() };
+        mem.shows_maps = facts.reads_maps;
         let rt = make_runtime(mem, program, world).map_err(NativeLoadError::Load)?;
         facts.functions.extend(rt.exception_callback);
         let machine =

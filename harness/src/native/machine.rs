@@ -25,11 +25,10 @@ use crate::runtime::helpers::{Call, Helper};
 use crate::runtime::maps::Found;
 use crate::runtime::memory::{Fault, FaultKind, RegionKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
+use crate::trust::Trusted;
 
 /// `MAX_TAIL_CALL_CNT`.
 const MAX_TAIL_CALLS: u32 = 33;
-/// `BPF_MAX_LOOPS`, the budget of `may_goto`.
-const MAY_GOTO_BUDGET: u64 = 8 * 1024 * 1024;
 /// Helpers by number, as far as code is written for them.
 const MAP_LOOKUP: i32 = 1;
 const TAIL_CALL: i32 = 12;
@@ -43,7 +42,7 @@ pub enum NativeError {
     Memory(io::Error),
     /// There is no backend for this processor.
     Unavailable,
-    /// The runtime keeps arenas in a form code cannot reach.
+    /// This host has no addresses for an arena, or does not catch faults in it.
     Arena,
     /// The program reads where the kernel catches faults, and nobody does here.
     Probe,
@@ -54,7 +53,9 @@ impl fmt::Display for NativeError {
         match self {
             NativeError::Jit(e) => write!(f, "{e}"),
             NativeError::Memory(e) => write!(f, "no memory for code: {e}"),
-            NativeError::Arena => f.write_str("arenas are for the checking interpreter"),
+            NativeError::Arena => {
+                f.write_str("programs with an arena need Linux, where faults are caught")
+            }
             NativeError::Probe => f.write_str(
                 "programs that follow kernel pointers need Linux, where faults are caught",
             ),
@@ -70,8 +71,17 @@ impl std::error::Error for NativeError {}
 pub struct Facts {
     pub access: Vec<Access>,
     pub stacks: Vec<(u32, u32)>,
+    /// It reads fields of the kernel's structures of its maps.
+    pub reads_maps: bool,
     /// Functions no instruction names.
     pub functions: Vec<u32>,
+}
+
+impl Facts {
+    pub fn of(program: &Trusted<'_>) -> Facts {
+        let access = program.access().to_vec();
+        Facts { access, reads_maps: program.reads_maps(), ..Facts::default() }
+    }
 }
 
 /// The run context: the fields of [`bpfassay_jit::abi`].
@@ -177,11 +187,13 @@ impl Machine {
         if !super::IS_AVAILABLE {
             return Err(NativeError::Unavailable);
         }
-        if rt.mem.arena.is_some() {
-            return Err(NativeError::Arena);
-        }
         let fields = UnsafeCell::new([0; abi::SIZE as usize / 8]);
         let context = Box::new(Context { fields });
+        if let Some(arena) = &rt.mem.arena {
+            let base = arena.base().filter(|_| fault::IS_CAUGHT).ok_or(NativeError::Arena)?;
+            context.set(abi::ARENA, base);
+            context.set(abi::ARENA_USER, arena.user_half());
+        }
         let mut machine = Machine {
             context,
             shared: None,
@@ -287,7 +299,6 @@ impl Machine {
     pub unsafe fn run(&mut self, rt: &mut Runtime, args: [u64; 2]) -> Result<u64, Trap> {
         self.context.set(abi::DISPATCH, (dispatch as *const ()).expose_provenance() as u64);
         self.context.set(abi::STOP, 0);
-        self.context.set(abi::MAY_GOTO, MAY_GOTO_BUDGET);
         self.tail_calls = 0;
         self.stop = None;
         let Some(first) = self.programs.first() else {
@@ -337,6 +348,8 @@ impl Machine {
             return Err(Stop::Trap(TrapKind::OutOfProgram));
         };
         let code = std::ptr::with_exposed_provenance::<()>(self.entries(first).entry as usize);
+        let end = here(&first);
+        rt.mem.enter_frames(end);
         let before = std::mem::replace(&mut self.rt, rt);
         // SAFETY: `code` is the entry stub that the backend wrote for the C convention of this host.
         let enter = unsafe { std::mem::transmute::<*const (), Enter>(code) };
@@ -344,6 +357,8 @@ impl Machine {
         // SAFETY: the caller's promise; the machine and the runtime are reached through raw
         // pointers until the code comes back.
         let r0 = unsafe { enter(&args, target) };
+        // SAFETY: the code came back, and nobody else uses the runtime.
+        unsafe { (*self.rt).mem.leave_frames() };
         self.rt = before;
         if self.context.get(abi::STOP) == 0 {
             return Ok(r0);
@@ -481,10 +496,17 @@ unsafe extern "C" fn dispatch(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64, site:
     let machine = unsafe { &mut *ACTIVE.get() };
     // SAFETY: likewise for the runtime, which `enter` was handed by exclusive reference.
     let rt = unsafe { &mut *machine.rt };
+    rt.mem.note_frames(here(&site));
     match machine.call(rt, [r1, r2, r3, r4, r5], site) {
         Ok(r0) => r0,
         Err(stop) => machine.leave(stop),
     }
+}
+
+/// Address of a variable of the calling function's frame.
+#[inline(always)]
+fn here<T>(variable: &T) -> u64 {
+    std::ptr::from_ref(variable).addr() as u64
 }
 
 /// `bpf_map_lookup_elem` on arrays and hashes, without a copy of the key; None where it is more than that.

@@ -3,16 +3,36 @@
 //! A page that was not allocated reads as zeroes and swallows what is written,
 //! as the kernel's handled faults do.  Free ranges are searched best fit, among
 //! equals the one freed last.  Mirrors kernel/bpf/arena.c and range_tree.c.
+//!
+//! In native memory the 4 GiB are addresses of this process, of which allocated pages
+//! are open: compiled code adds a pointer's low half to [`Arena::base`], and what it finds closed
+//! faults.  Elsewhere pages are found by number.
+#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 
 use super::maps::errno::{EBUSY, EINVAL};
+use crate::pages::Pages;
 
 pub const PAGE: u64 = 4096;
 /// Where an arena lies in user space unless its map says so, and how far into its 4 GiB
 /// where it fits, so that no page has the null pointer's low half.
 const DEFAULT_START: u64 = 0x7f00_0000_0000;
 const DEFAULT_OFFSET: u64 = 0x1000_0000;
+
+/// All that a pointer's low half can reach.
+const SPACE: usize = 1 << 32;
+/// Half of `GUARD_SZ`: as far as an instruction's offset reaches beside it.
+const GUARD: usize = 1 << 15;
+
+/// Where the bytes of allocated pages are.
+#[derive(Debug)]
+enum Bytes {
+    /// Found by page number; none until it is touched.
+    Paged(BTreeMap<u64, Box<[u8; PAGE as usize]>>),
+    /// At the low half of their address behind a guard.
+    Mapped(Pages),
+}
 
 /// A run of free pages.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +51,19 @@ pub struct Arena {
     clock: u64,
     /// Runs (start, end) that are taken without memory behind them.
     reserved: Vec<(u64, u64)>,
-    pages: BTreeMap<u64, Box<[u8; PAGE as usize]>>,
+    bytes: Bytes,
 }
 
 impl Arena {
     /// Of so many pages, at this address of user space; 0 for one of our choice.
-    pub fn new(start: u64, count: u64) -> Arena {
+    ///
+    /// In native memory its bytes can be reached by address, where this host has addresses to give.
+    pub fn new(start: u64, count: u64, is_native: bool) -> Arena {
+        let mapped = is_native.then(|| Pages::reserved(SPACE + 2 * GUARD));
+        let bytes = match mapped {
+            Some(Ok(pages)) => Bytes::Mapped(pages),
+            _ => Bytes::Paged(BTreeMap::new()),
+        };
         let fits = count.saturating_mul(PAGE) <= (1 << 32) - DEFAULT_OFFSET;
         let start = match start {
             0 if fits => DEFAULT_START + DEFAULT_OFFSET,
@@ -44,16 +71,29 @@ impl Arena {
             given => given,
         };
         let free = BTreeMap::from([(0, Free { count, age: 0 })]);
-        Arena { start, count, free, clock: 0, reserved: Vec::new(), pages: BTreeMap::new() }
+        Arena { start, count, free, clock: 0, reserved: Vec::new(), bytes }
     }
 
     pub fn start(&self) -> u64 {
         self.start
     }
 
+    /// Address in this process of the byte whose address has the low half 0, where there is one.
+    pub fn base(&self) -> Option<u64> {
+        match &self.bytes {
+            Bytes::Paged(_) => None,
+            Bytes::Mapped(pages) => Some(pages.address() + GUARD as u64),
+        }
+    }
+
+    /// Upper half of the addresses user space knows.
+    pub fn user_half(&self) -> u64 {
+        self.start & !0xffff_ffff
+    }
+
     /// Page number within the arena of an address, of which only the low half counts.
     fn page(&self, addr: u64) -> u64 {
-        u64::from((addr as u32).wrapping_sub(self.start as u32)) / PAGE
+        page_of(self.start, addr)
     }
 
     fn is_free(&self, page: u64, count: u64) -> bool {
@@ -113,11 +153,30 @@ impl Arena {
         };
         let Some(page) = page else { return 0 };
         self.take(page, count);
-        // A page comes into being when it is touched; until then only its number is taken.
-        for p in page..page + count {
-            self.pages.remove(&p);
+        if !self.make(page, count) {
+            self.put(page, count);
+            return 0;
         }
         self.start + page * PAGE
+    }
+
+    /// Where pages begin in the mapping.
+    fn place(&self, page: u64) -> usize {
+        GUARD + (self.start + page * PAGE) as u32 as usize
+    }
+
+    /// Makes pages zero bytes; false where there is no memory.
+    fn make(&mut self, page: u64, count: u64) -> bool {
+        let at = self.place(page);
+        match &mut self.bytes {
+            Bytes::Paged(pages) => {
+                for p in page..page + count {
+                    pages.remove(&p);
+                }
+                true
+            }
+            Bytes::Mapped(pages) => pages.open(at, (count * PAGE) as usize).is_ok(),
+        }
     }
 
     pub fn release(&mut self, addr: u64, count: u32) {
@@ -129,7 +188,14 @@ impl Arena {
         self.put(page, end - page);
         let cut = |(a, b): &(u64, u64)| [(*a, (*b).min(page)), ((*a).max(end), *b)];
         self.reserved = self.reserved.iter().flat_map(cut).filter(|(a, b)| a < b).collect();
-        self.pages.retain(|p, _| *p < page || *p >= end);
+        let at = self.place(page);
+        match &mut self.bytes {
+            Bytes::Paged(pages) => pages.retain(|p, _| *p < page || *p >= end),
+            // Closing fails where the system has no room to note it: then the pages keep their bytes.
+            Bytes::Mapped(pages) => {
+                let _ = pages.close(at, ((end - page) * PAGE) as usize);
+            }
+        }
     }
 
     /// Keeps pages from being allocated; 0 or a negative error number.
@@ -156,9 +222,11 @@ impl Arena {
             return;
         }
         self.take(0, count);
-        for (i, chunk) in bytes.chunks(PAGE as usize).enumerate() {
-            let page = self.pages.entry(i as u64).or_insert_with(|| Box::new([0; PAGE as usize]));
-            page[..chunk.len()].copy_from_slice(chunk);
+        if self.make(0, count) {
+            let start = u64::from(self.start as u32);
+            for (at, b) in (start..start + count * PAGE).zip(bytes) {
+                self.store(at, 1, u64::from(*b));
+            }
         }
     }
 
@@ -168,24 +236,62 @@ impl Arena {
         page < self.count && !is_reserved && !self.is_free(page, 1)
     }
 
-    fn byte(&self, addr: u64) -> u8 {
-        let page = self.pages.get(&self.page(addr));
-        page.map_or(0, |p| p[(addr % PAGE) as usize])
+    /// True where all bytes at this 32-bit address are of allocated pages: other accesses fault
+    /// as a whole.
+    pub fn is_open(&self, addr: u64, len: u32) -> bool {
+        let last = addr.saturating_add(u64::from(len.max(1) - 1));
+        if last >= SPACE as u64 {
+            return false;
+        }
+        let (first, last) = (self.page(addr), self.page(last));
+        self.is_mapped(first) && (first == last || self.is_mapped(last))
     }
 
-    /// Reads an integer at an address whose low half counts.
+    /// Reads an integer at a 32-bit address; 0 where it faults.
     pub fn load(&self, addr: u64, len: u32) -> u64 {
-        (0..u64::from(len)).rev().fold(0, |v, i| v << 8 | u64::from(self.byte(addr + i)))
+        let mut out = [0; 8];
+        if let Some(to) = out.get_mut(..len as usize).filter(|_| self.is_open(addr, len)) {
+            match &self.bytes {
+                Bytes::Paged(pages) => {
+                    for (i, b) in to.iter_mut().enumerate() {
+                        let at = addr.wrapping_add(i as u64);
+                        let page = pages.get(&self.page(at));
+                        *b = page.map_or(0, |p| p[(at % PAGE) as usize]);
+                    }
+                }
+                Bytes::Mapped(pages) => {
+                    // SAFETY: the bytes lie in open pages of the mapping (`is_open`).
+                    unsafe {
+                        let from = pages.start().as_ptr().add(GUARD + addr as u32 as usize);
+                        std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len());
+                    }
+                }
+            }
+        }
+        u64::from_le_bytes(out)
     }
 
     /// Writes the low bytes of an integer; what hits no page is lost.
     pub fn store(&mut self, addr: u64, len: u32, value: u64) {
-        for (i, b) in value.to_le_bytes().into_iter().take(len as usize).enumerate() {
-            let addr = addr.wrapping_add(i as u64);
-            let page = self.page(addr);
-            if self.is_mapped(page) {
-                let bytes = self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE as usize]));
-                bytes[(addr % PAGE) as usize] = b;
+        let bytes = value.to_le_bytes();
+        let Some(from) = bytes.get(..len as usize).filter(|_| self.is_open(addr, len)) else {
+            return;
+        };
+        let start = self.start;
+        match &mut self.bytes {
+            Bytes::Paged(pages) => {
+                for (i, b) in from.iter().enumerate() {
+                    let at = addr.wrapping_add(i as u64);
+                    let page = pages.entry(page_of(start, at));
+                    page.or_insert_with(|| Box::new([0; PAGE as usize]))[(at % PAGE) as usize] = *b;
+                }
+            }
+            Bytes::Mapped(pages) => {
+                // SAFETY: as in `load`; no reference to these bytes is ever made.
+                unsafe {
+                    let to = pages.start().as_ptr().add(GUARD + addr as u32 as usize);
+                    std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
+                }
             }
         }
     }
@@ -194,7 +300,11 @@ impl Arena {
     pub fn user(&self, addr: u64) -> u64 {
         match addr as u32 {
             0 => 0,
-            low => (self.start & !0xffff_ffff) | u64::from(low),
+            low => self.user_half() | u64::from(low),
         }
     }
+}
+
+fn page_of(start: u64, addr: u64) -> u64 {
+    u64::from((addr as u32).wrapping_sub(start as u32)) / PAGE
 }

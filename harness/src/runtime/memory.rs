@@ -309,6 +309,11 @@ pub struct Memory {
     free: Vec<u16>,
     /// In native mode, the number of the region that begins at an address.
     native: Option<BTreeMap<u64, u16>>,
+    /// In native mode, what stands for a map can be read: it then takes a search to tell which map
+    /// an address is that of.
+    pub shows_maps: bool,
+    /// In native mode, the parts (lowest address and end) of the machine's stack that hold the program's frames.
+    frames: Vec<(u64, u64)>,
 }
 
 impl Memory {
@@ -372,6 +377,45 @@ impl Memory {
 
     pub fn region_mut(&mut self, id: RegionId) -> Option<&mut Region> {
         self.regions.get_mut(id.0 as usize)?.as_mut()
+    }
+
+    /// Moves a region from its tagged address to its own.
+    pub fn show(&mut self, id: RegionId) {
+        let Some(index) = self.native.as_mut().filter(|_| self.shows_maps) else { return };
+        let region = self.regions.get_mut(id.0 as usize).and_then(Option::as_mut);
+        if let Some(region) = region.filter(|r| !r.is_native) {
+            if region.become_native() {
+                index.insert(region.bytes.address(), id.0);
+            }
+        }
+    }
+
+    /// The program's code is entered: its frames will lie below this address of the machine's stack.
+    pub fn enter_frames(&mut self, end: u64) {
+        self.frames.push((end, end));
+    }
+
+    /// It has called us: its frames lie above this address.
+    #[inline]
+    pub fn note_frames(&mut self, low: u64) {
+        if let Some(last) = self.frames.last_mut() {
+            last.0 = low;
+        }
+    }
+
+    /// It is left again.
+    pub fn leave_frames(&mut self) {
+        self.frames.pop();
+    }
+
+    /// Bytes of the frames on the machine's stack, from `addr` on.
+    fn on_stack(&self, addr: u64) -> Option<&[u8]> {
+        let (_, end) = self.frames.iter().rev().find(|(low, end)| (*low..*end).contains(&addr))?;
+        let at = std::ptr::with_exposed_provenance(addr as usize);
+        let len = usize::try_from(end - addr).ok()?;
+        // SAFETY: between the code that entered the program and what the program called lie frames
+        // of the program alone, which stay there until both return, and Rust holds nothing in them.
+        Some(unsafe { std::slice::from_raw_parts(at, len) })
     }
 
     /// Address of an offset in a region, as the program sees it.
@@ -446,6 +490,11 @@ impl Memory {
         self.arena.as_ref().filter(|_| is_near && self.native.is_none())
     }
 
+    /// True where an access to the arena faults, so that the program goes on without its effect.
+    pub fn misses_arena(&self, addr: u64, size: Size) -> bool {
+        self.arena_at(addr).is_some_and(|a| !a.is_open(addr, size.bytes()))
+    }
+
     #[inline(never)]
     fn load_slowly(&self, addr: u64, size: Size) -> Result<u64, Fault> {
         let len = size.bytes();
@@ -514,6 +563,7 @@ impl Memory {
     pub fn probe(&self, addr: u64, len: u32) -> Result<&[u8], Fault> {
         self.find(addr, len)
             .and_then(|(r, off)| r.bytes.get(off as usize..off as usize + len as usize))
+            .or_else(|| self.on_stack(addr)?.get(..len as usize))
             .ok_or_else(|| self.fault(addr, len, false))
     }
 
@@ -535,7 +585,9 @@ impl Memory {
 
     /// Bytes from `addr` to the end of what may be read there; empty where nothing may.
     pub fn readable(&self, addr: u64) -> &[u8] {
-        let Some((r, off)) = self.find(addr, 0) else { return &[] };
+        let Some((r, off)) = self.find(addr, 0) else {
+            return self.on_stack(addr).unwrap_or(&[]);
+        };
         let end = match r.stride {
             0 => r.high,
             stride => (off - off % stride + r.element).min(r.high),

@@ -114,10 +114,7 @@ impl Ready {
                 Ready { engine: Engine::Interp(Box::new(interp)), compile_ns: None }
             }
             _ => {
-                let facts = Facts { access: own.access().to_vec(), ..Facts::default() };
-                // SAFETY: a `Trusted` was accepted by the verifier, without a quirk.
-                let native = unsafe { Native::load(program, &facts, job.world.clone(), None) };
-                let native = native.map_err(native_error)?;
+                let native = Native::trusted(own, job.world.clone(), None).map_err(native_error)?;
                 Ready { engine: Engine::Native(Box::new(native)), compile_ns: Some(nanos(start)) }
             }
         };
@@ -168,8 +165,8 @@ impl Ready {
             }
             (_, Subject::Program { program, .. }) => {
                 // SAFETY: as above.
-                let native =
-                    unsafe { Native::load(program, &Facts::default(), job.world.clone(), None) };
+                let facts = Facts { reads_maps: true, ..Facts::default() };
+                let native = unsafe { Native::load(program, &facts, job.world.clone(), None) };
                 (Engine::Native(Box::new(native.map_err(native_error)?)), Some(*program))
             }
         };

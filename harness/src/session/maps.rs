@@ -20,6 +20,15 @@ pub struct Preload {
     pub value: Value,
 }
 
+/// Indices of the maps that instructions name; others are not created in the kernel.
+pub fn used(program: &Program) -> Vec<usize> {
+    let maps = program.insns.iter().filter(|i| i.is_ld_imm64() && matches!(i.src, 1 | 2));
+    let mut all: Vec<usize> = maps.filter_map(|i| usize::try_from(i.imm).ok()).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 /// Moves the elements whose values name maps or programs into the slots of their maps.
 ///
 /// `programs` are the names of the object's.

@@ -186,12 +186,12 @@ impl Arm64 {
         self.put(arith::cmp(w, rn, T0));
     }
 
-    pub(crate) fn may_goto_op(&mut self, to: Label) {
-        self.context_load(T0, abi::MAY_GOTO);
+    pub(crate) fn may_goto_op(&mut self, counter: i32, to: Label) {
+        self.context_load(T0, counter);
         if let Some(one) = AddImm::new(1) {
             self.put(arith::sub_imm(Width::W64, T0, T0, one));
         }
-        self.context_store(T0, abi::MAY_GOTO);
+        self.context_store(T0, counter);
         self.branch_on_bit(T0, 63, true, to);
     }
 

@@ -232,6 +232,8 @@ impl Map {
         let end = start + u64::from(shape.max_entries) * 4096;
         let word = |v: u32| v.to_le_bytes().to_vec();
         let mut fields = vec![
+            // Of a map that nobody has asked for its hash.
+            ("bpf_map", "sha", vec![0; 32]),
             ("bpf_map", "map_type", word(shape.map_type.number())),
             ("bpf_map", "key_size", word(shape.key_size)),
             ("bpf_map", "value_size", word(shape.value_size)),
@@ -260,6 +262,7 @@ impl Map {
         }
         if let Some(r) = mem.region_mut(self.handle).filter(|_| !known.is_empty()) {
             *r = Region::new(r.kind, Access::ReadOnly, bytes).with_known(known);
+            mem.show(self.handle);
         }
     }
 
@@ -506,7 +509,8 @@ fn new_arena(mem: &mut Memory, shape: &Shape) -> Result<Kind, i64> {
     if last.is_none_or(|l| l >> 32 != shape.extra >> 32) {
         return Err(errno::ERANGE);
     }
-    mem.arena = Some(Arena::new(shape.extra, u64::from(shape.max_entries)));
+    let is_native = mem.is_native();
+    mem.arena = Some(Arena::new(shape.extra, u64::from(shape.max_entries), is_native));
     Ok(Kind::Arena)
 }
 
