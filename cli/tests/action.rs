@@ -1,6 +1,8 @@
 //! The GitHub action's script as a job runs it, with the environment GitHub would set.
 #![cfg(unix)]
 
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +40,7 @@ impl Job {
         let out = Command::new("bash")
             .arg(root().join("ci/action/gate.sh").canonicalize().expect("the script is there"))
             .current_dir(&self.0)
-            .env("BPFASSAY", env!("CARGO_BIN_EXE_bpfassay"))
+            .env("BPFASSAY", program::path())
             .env("GITHUB_OUTPUT", self.0.join("outputs"))
             .env("GITHUB_STEP_SUMMARY", self.0.join("summary"))
             .output()

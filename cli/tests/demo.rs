@@ -2,6 +2,8 @@
 //! and one budget, green after the fix.
 #![cfg(unix)]
 
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +33,7 @@ fn gate(name: &str) -> (Option<i32>, Vec<(String, String)>, String) {
     let out = Command::new("bash")
         .arg(script)
         .current_dir(&folder)
-        .env("BPFASSAY", env!("CARGO_BIN_EXE_bpfassay"))
+        .env("BPFASSAY", program::path())
         .env_remove("GITHUB_OUTPUT")
         .env_remove("GITHUB_STEP_SUMMARY")
         .output()

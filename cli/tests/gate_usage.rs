@@ -1,5 +1,7 @@
 //! What `gate` says before it judges anything, and with which exit status.
 
+mod program;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,7 +13,7 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn gate(folder: &PathBuf, args: &[&str], epoch: Option<&str>) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bpfassay"));
+    let mut command = Command::new(program::path());
     command.current_dir(folder).arg("gate").args(args).env_remove("SOURCE_DATE_EPOCH");
     if let Some(epoch) = epoch {
         command.env("SOURCE_DATE_EPOCH", epoch);

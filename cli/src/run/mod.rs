@@ -79,6 +79,10 @@ pub struct Args {
     /// Seconds a child process may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..86_400))]
     time_limit: u64,
+    /// Where the system has no filter of system calls for that child (qemu-user), let it run without: it
+    /// may then do whatever you may.
+    #[arg(long)]
+    no_filter: bool,
     /// Bare instructions, eight bytes each: r1 is the memory, r2 its length; not verified.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["object", "pcap"])]
     raw: Option<PathBuf>,
@@ -189,7 +193,11 @@ fn job<'a>(args: &Args, subject: Subject<'a>, inputs: Vec<RunInput>, world: Worl
         world,
         dump_maps: args.dump_maps,
         trace: args.trace,
-        limits: Limits { time: Duration::from_secs(args.time_limit), ..Limits::default() },
+        limits: Limits {
+            time: Duration::from_secs(args.time_limit),
+            may_lack_filter: args.no_filter,
+            ..Limits::default()
+        },
     }
 }
 

@@ -24,11 +24,14 @@ pub struct Limits {
     pub time: Duration,
     /// Bytes of address space beyond what the parent has.
     pub memory: u64,
+    /// Somebody said that it may run where the system has no filter of system calls (qemu-user): the
+    /// child may then do whatever its user may, and has limits alone.
+    pub may_lack_filter: bool,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { time: Duration::from_secs(10), memory: 4 << 30 }
+        Limits { time: Duration::from_secs(10), memory: 4 << 30, may_lack_filter: false }
     }
 }
 
@@ -40,6 +43,8 @@ pub enum Failure {
     /// It panicked, or left without an answer.
     NoAnswer,
     TimeLimit(Duration),
+    /// The system has no filter of system calls, and nobody said that it may do without.
+    NoFilter,
     /// The answer is longer than anybody would read.
     TooLong,
     /// No child could be made: what failed, and the error number.
@@ -54,6 +59,10 @@ impl fmt::Display for Failure {
             Failure::Signal(n) => write!(f, "killed by signal {n}{}", name(*n)),
             Failure::NoAnswer => f.write_str("the process ended without an answer"),
             Failure::TimeLimit(t) => write!(f, "not done after {} s", t.as_secs_f64()),
+            Failure::NoFilter => f.write_str(
+                "this system gives a process no filter of system calls (qemu-user has none), and \
+                 without one it runs only if told to (--no-filter)",
+            ),
             Failure::TooLong => f.write_str("the answer is too long"),
             Failure::System(what, errno) => write!(f, "{what} failed with errno {errno}"),
             Failure::Unavailable => f.write_str("this system has no processes to contain it in"),

@@ -60,7 +60,7 @@ impl Run {
         let kind = match failure {
             Failure::TimeLimit(_) => "time_limit",
             Failure::Signal(_) | Failure::NoAnswer | Failure::TooLong => "crash",
-            Failure::System(..) | Failure::Unavailable => "unsupported",
+            Failure::System(..) | Failure::Unavailable | Failure::NoFilter => "unsupported",
         };
         let trap = TrapReport {
             kind: kind.to_string(),
