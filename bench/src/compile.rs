@@ -39,8 +39,11 @@ fn ours(insns: &[RawInsn]) -> Result<f64, String> {
     compiled.map(|_| spent).map_err(|e| e.to_string())
 }
 
-const ENGINES: &[(&str, Compile)] =
-    &[(native::ENGINE, ours), ("ubpf", |i| peers::ubpf_compile(&bytes(i))), ("rbpf", |i| peers::rbpf_compile(&bytes(i)))];
+const ENGINES: &[(&str, Compile)] = &[
+    (native::ENGINE, ours),
+    ("ubpf", |i| peers::ubpf_compile(&bytes(i))),
+    ("rbpf", |i| peers::rbpf_compile(&bytes(i))),
+];
 
 fn straight() -> String {
     const BODY: [&str; 8] = [

@@ -3,9 +3,13 @@
 //!     cargo run --release                       # root, for the kernel's column
 //!     UBPF_DIR=path/to/ubpf cargo run --release # with uBPF's column
 //!
-//! Every figure is nanoseconds per run, the least of several rounds in which the engines take turns.
-//! Return values are compared on the way: an engine that answers differently from the kernel is named.
+//! Every figure is nanoseconds per run, the least of many short rounds in which the engines take turns,
+//! each loading the program anew: where code comes to lie decides up to a third of a tight loop's time,
+//! and another machine on the same core the rest, so a single long round says little.
+//! Return values are compared on the way: an engine that answers differently from the kernel is named,
+//! and is no peer on that row.
 
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
@@ -16,31 +20,35 @@ use bpfassay_harness::engines::native::Native;
 use bpfassay_harness::native::{machine::Facts, ENGINE};
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
-use bpfassay_harness::trust::Trusted;
+use bpfassay_harness::trust::{Distrust, Trusted};
 use bpfassay_object::model::Program;
 
 mod compile;
 mod peers;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 24;
+/// Runs in a round of a compiling engine.
+const RUNS: u32 = 400;
+/// A peer's time counts as equal within this.
+const EQUAL: f64 = 1.005;
 /// Bytes of the packet (`BENCH_LEN` of programs/bench.h).
 const LEN: usize = 1500;
 
 /// One engine on one program.
-struct Cell {
+struct Cell<'a> {
     engine: &'static str,
-    run: Box<dyn FnMut(u32) -> Result<(u32, f64), String>>,
+    run: Box<dyn FnMut(u32) -> Result<(u32, f64), String> + 'a>,
     repeat: u32,
     best: Result<f64, String>,
     retval: Option<u32>,
 }
 
-impl Cell {
+impl<'a> Cell<'a> {
     fn new(
         engine: &'static str,
         repeat: u32,
-        run: impl FnMut(u32) -> Result<(u32, f64), String> + 'static,
-    ) -> Cell {
+        run: impl FnMut(u32) -> Result<(u32, f64), String> + 'a,
+    ) -> Cell<'a> {
         Cell { engine, run: Box::new(run), repeat, best: Ok(f64::INFINITY), retval: None }
     }
 
@@ -56,48 +64,52 @@ impl Cell {
     }
 }
 
-fn instance(
-    mut engine: impl Instance + 'static,
-    data: Vec<u8>,
-) -> impl FnMut(u32) -> Result<(u32, f64), String> {
-    move |repeat| {
-        let out = engine.run(&Input { data: data.clone(), ctx: Vec::new(), repeat });
-        match (&out.trap, &out.refusal) {
-            (Some(trap), _) => Err(trap.to_string()),
-            (_, Some(refusal)) => Err(format!("{refusal:?}")),
-            _ => Ok((out.retval(), out.duration.as_nanos() as f64)),
-        }
+fn measure(engine: &mut dyn Instance, data: &[u8], repeat: u32) -> Result<(u32, f64), String> {
+    // Fresh memory and an untrained predictor are no engine's doing.
+    let warm = Input { data: data.to_vec(), ctx: Vec::new(), repeat: repeat.div_ceil(4) };
+    engine.run(&warm);
+    let out = engine.run(&Input { repeat, ..warm });
+    match (&out.trap, &out.refusal) {
+        (Some(trap), _) => Err(trap.to_string()),
+        (_, Some(refusal)) => Err(format!("{refusal:?}")),
+        _ => Ok((out.retval(), out.duration.as_nanos() as f64)),
     }
 }
 
-fn cells(program: &Program, target: &Target, bare: Option<Vec<u8>>, data: &[u8]) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    match Kernel::load(program) {
-        Ok(k) => cells.push(Cell::new("kernel", 2000, instance(k, data.to_vec()))),
-        Err(e) => cells.push(Cell::new("kernel", 1, move |_| Err(format!("{e:?}")))),
-    }
-    // SAFETY: the programs are this folder's own, and kernels accept them.
-    match unsafe { Native::load(program, &Facts::default(), World::seeded(1), None) } {
-        Ok(n) => cells.push(Cell::new(ENGINE, 2000, instance(n, data.to_vec()))),
-        Err(e) => cells.push(Cell::new(ENGINE, 1, move |_| Err(format!("{e:?}")))),
-    }
-    if let Ok(i) = Interp::load(program, World::seeded(1)) {
-        cells.push(Cell::new("interp", 20, instance(i, data.to_vec())));
-    }
-    let trusted = Trusted::verify(program, &target.config());
-    match trusted.map(|t| Interp::unchecked(&t, World::seeded(1))) {
-        Ok(Ok(i)) => cells.push(Cell::new("interp-unchecked", 50, instance(i, data.to_vec()))),
-        other => cells.push(Cell::new("interp-unchecked", 1, move |_| Err(format!("{:?}", other.as_ref().err())))),
-    }
+/// A cell whose engine `load` makes anew for every round.
+fn cell<'a, I: Instance, E: Debug>(
+    engine: &'static str,
+    repeat: u32,
+    data: &'a [u8],
+    load: impl Fn() -> Result<I, E> + 'a,
+) -> Cell<'a> {
+    Cell::new(engine, repeat, move |n| measure(&mut load().map_err(|e| format!("{e:?}"))?, data, n))
+}
+
+fn cells<'a>(
+    program: &'a Program,
+    trusted: &'a Result<Trusted<'_>, Distrust>,
+    bare: Option<&'a [u8]>,
+    data: &'a [u8],
+) -> Vec<Cell<'a>> {
+    let native = || {
+        // SAFETY: the programs are this folder's own, and kernels accept them.
+        unsafe { Native::load(program, &Facts::default(), World::seeded(1), None) }
+    };
+    let unchecked = move || match trusted {
+        Ok(t) => Interp::unchecked(t, World::seeded(1)).map_err(|e| format!("{e:?}")),
+        Err(why) => Err(why.to_string()),
+    };
+    let mut cells = vec![
+        cell("kernel", RUNS, data, || Kernel::load(program)),
+        cell(ENGINE, RUNS, data, native),
+        cell("interp", 4, data, || Interp::load(program, World::seeded(1))),
+        cell("interp-unchecked", 10, data, unchecked),
+    ];
     if let Some(code) = bare {
-        let (a, b, d) = (code.clone(), code, data.to_vec());
-        let e = d.clone();
-        cells.push(Cell::new("ubpf", 2000, move |n| {
-            peers::ubpf(&a, &d, n).map(|(v, t)| (v as u32, t))
-        }));
-        cells.push(Cell::new("rbpf", 2000, move |n| {
-            peers::rbpf(&b, &e, n).map(|(v, t)| (v as u32, t))
-        }));
+        let low = |(v, t): (u64, f64)| (v as u32, t);
+        cells.push(Cell::new("ubpf", RUNS, move |n| peers::ubpf(code, data, n).map(low)));
+        cells.push(Cell::new("rbpf", RUNS, move |n| peers::rbpf(code, data, n).map(low)));
     }
     cells
 }
@@ -150,6 +162,7 @@ fn main() {
     let data = packet();
     let mut ratios: Vec<(&'static str, f64)> = Vec::new();
     let mut wrong = false;
+    let (mut peer_rows, mut ahead) = (0, 0);
     for path in objects {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if only.as_ref().is_some_and(|o| *o != name) {
@@ -161,7 +174,10 @@ fn main() {
             println!("{name}: no program");
             continue;
         };
-        let mut cells = cells(program, &target, fs::read(path.with_extension("bin")).ok(), &data);
+        let config = target.config();
+        let trusted = Trusted::verify(program, &config);
+        let bare = fs::read(path.with_extension("bin")).ok();
+        let mut cells = cells(program, &trusted, bare.as_deref(), &data);
         for _ in 0..ROUNDS {
             cells.iter_mut().for_each(Cell::round);
         }
@@ -172,7 +188,7 @@ fn main() {
         for c in &cells {
             match (&c.best, base) {
                 (Ok(ns), Some(base)) => {
-                    print!("  {} {ns:>9.0} ns {:>6.2}", c.engine, ns / base);
+                    print!("  {} {ns:>9.0} ns {:>6.3}", c.engine, ns / base);
                     ratios.push((c.engine, ns / base));
                 }
                 (Ok(ns), None) => print!("  {} {ns:>9.0} ns", c.engine),
@@ -184,6 +200,14 @@ fn main() {
             }
         }
         println!();
+        let peer = |c: &&Cell<'_>| matches!(c.engine, "ubpf" | "rbpf") && c.retval == truth;
+        let times = cells.iter().filter(peer).filter_map(|c| c.best.clone().ok());
+        let best = times.fold(f64::INFINITY, f64::min);
+        let own = cells.iter().find(|c| c.engine == ENGINE).and_then(|c| c.best.clone().ok());
+        if let (Some(own), true) = (own, best.is_finite()) {
+            peer_rows += 1;
+            ahead += usize::from(own <= best * EQUAL);
+        }
     }
     let mut engines: Vec<&'static str> = Vec::new();
     ratios.iter().for_each(|(e, _)| {
@@ -195,8 +219,9 @@ fn main() {
         let of: Vec<f64> = ratios.iter().filter(|(e, _)| *e == engine).map(|(_, r)| *r).collect();
         let mean = (of.iter().map(|r| r.ln()).sum::<f64>() / of.len() as f64).exp();
         let worst = of.iter().copied().fold(0.0, f64::max);
-        println!("{engine:<18} geometric mean {mean:.2} of the kernel's time over {} programs, worst {worst:.2}", of.len());
+        println!("{engine:<18} geometric mean {mean:.3} of the kernel's time over {} programs, worst {worst:.3}", of.len());
     }
+    println!("{ENGINE} equal to or ahead of the best peer on {ahead} of {peer_rows} rows");
     if wrong {
         process::exit(1);
     }

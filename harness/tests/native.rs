@@ -46,6 +46,84 @@ fn interpreter_and_native_code_agree_on_random_programs() {
     }
 }
 
+/// Runs bare instructions that reach no memory; r0.
+fn r0(text: &str) -> u64 {
+    // SAFETY: the programs here touch registers only.
+    let mut engine = unsafe { RawNative::new(&asm(text), None) }.expect("compiles");
+    let out = engine.run(&Input { repeat: 3, ..Input::default() });
+    assert_eq!(out.trap, None, "{text}");
+    out.r0
+}
+
+#[test]
+fn jumps_to_the_end_of_a_loop_count_as_the_end_itself() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    // A switch in a loop: three ways back to what counts, one of them the way through; the end
+    // comes before the body, and behind it.
+    let before = "r0 = 0\nr1 = 0\nr3 = 0\ngoto +5\n\
+                  r0 += 7\nr1 += 1\nr3 ^= r1\nif r1 != 100 goto +1\ngoto +12\n\
+                  r2 = r1\nr2 &= 3\nif r2 == 1 goto +3\nif r2 == 2 goto +4\nif r2 == 3 goto +5\ngoto -11\n\
+                  r0 += 1000\ngoto -13\nr0 <<= 1\ngoto -15\nr0 -= 1\ngoto -17\n\
+                  r0 ^= r3\nexit";
+    let behind = "r0 = 0\nr1 = 0\nr3 = 0\n\
+                  r2 = r1\nr2 &= 3\nif r2 == 1 goto +3\nif r2 == 2 goto +4\nif r2 == 3 goto +5\ngoto +6\n\
+                  r0 += 1000\ngoto +4\nr0 <<= 1\ngoto +2\nr0 -= 1\ngoto +0\n\
+                  r0 += 7\nr1 += 1\nr3 ^= r1\nif r1 != 100 goto -16\n\
+                  r0 ^= r3\nexit";
+    let (mut sum, mut xor) = (0u64, 0u64);
+    for i in 0..100u64 {
+        match i & 3 {
+            1 => sum += 1000,
+            2 => sum <<= 1,
+            3 => sum = sum.wrapping_sub(1),
+            _ => {}
+        }
+        sum = sum.wrapping_add(7);
+        xor ^= i + 1;
+    }
+    assert_eq!(r0(before), sum ^ xor);
+    assert_eq!(r0(behind), sum ^ xor);
+}
+
+/// A test is left out where the flags still tell: not where something has written between.
+#[test]
+fn flags_outlive_moves_of_other_registers_only() {
+    if !IS_AVAILABLE {
+        return;
+    }
+    for (between, taken) in [
+        ("r3 = r2", true),
+        ("r3 = 5", true),
+        ("r3 = 0", true),
+        ("r3 = -1", true),
+        ("w3 = -1", true),
+        ("r1 = -1", false),
+        ("r1 = r2", false),
+        ("r1 = 5", false),
+        ("r3 = (s8)r2", true),
+        ("r1 = (s8)r2", false),
+        ("r3 = r2\nr3 += r4", true),
+        ("r3 *= 3", true),
+        ("r3 ^= 1", true),
+    ] {
+        for first in ["r1 -= 1", "r1 &= 2", "r1 ^= 1"] {
+            let text = format!(
+                "r1 = 1\nr2 = 9\nr4 = 4\nr3 = 3\nr0 = 0\n{first}\n{between}\n\
+                 if r1 == 0 goto +1\ngoto +1\nr0 = 1\nr0 += r3\nr0 -= r3\nr1 += r1\nexit"
+            );
+            assert_eq!(r0(&text), u64::from(taken), "{text}");
+        }
+        let text = format!(
+            "r1 = 1\nr2 = 9\nr4 = 4\nr3 = 3\nr0 = 0\nif r1 > 5 goto +{n}\n{between}\n\
+             if r1 > 5 goto +1\nr0 = 1\nr0 += r3\nr0 -= r3\nr1 += r1\nexit",
+            n = between.lines().count() + 1
+        );
+        assert_eq!(r0(&text), u64::from(taken || between == "r1 = 5"), "{text}");
+    }
+}
+
 #[test]
 fn answers_that_differ_have_other_digests() {
     let of = |seed| Case::new(seed).interpret().expect("runs");

@@ -31,15 +31,20 @@ fn shift(op: AluOp) -> Shift {
 impl X86 {
     pub(crate) fn alu_op(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Operand) {
         use AluOp::*;
+        let known = self.flags;
         self.flags = Flags::Lost;
         match (op, b) {
-            (Mov, Operand::Reg(b)) => self.asm.mov(width(w), gp(dst), gp(b)),
+            (Mov, Operand::Reg(b)) => {
+                self.asm.mov(width(w), gp(dst), gp(b));
+                self.flags = known.beside(dst);
+            }
             (Mov, Operand::Imm(v)) => {
                 let v = match w {
                     Width::W32 => v as u32 as u64,
                     Width::W64 => v as i64 as u64,
                 };
                 self.asm.mov_imm(gp(dst), v);
+                self.flags = if enc::sets_flags(v) { Flags::Lost } else { known.beside(dst) };
             }
             (Add | Sub | And | Or | Xor, Operand::Reg(b)) => self.two(op, w, dst, a, b),
             (Add | Sub | And | Or | Xor, Operand::Imm(v)) => self.two_imm(op, w, dst, a, v),

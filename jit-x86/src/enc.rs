@@ -250,6 +250,11 @@ pub struct Asm {
     pub buf: CodeBuf,
 }
 
+/// Numbers that [`Asm::mov_imm`] makes by arithmetic, which is shorter than moving them.
+pub fn sets_flags(v: u64) -> bool {
+    v == 0 || v == u64::MAX
+}
+
 impl Asm {
     /// Any legacy-encoded instruction with ModRM; `reg` is a register or an opcode extension.
     ///

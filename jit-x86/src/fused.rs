@@ -96,7 +96,7 @@ impl Target for X86 {
     }
 
     fn movsx(&mut self, w: Width, from: SxFrom, dst: Reg, src: Reg) {
-        self.flags = Flags::Lost;
+        self.flags = self.flags.beside(dst);
         self.sign_extend(w, from, dst, src);
     }
 
@@ -115,7 +115,7 @@ impl Target for X86 {
     }
 
     fn load(&mut self, s: Size, sign_extend: bool, dst: Reg, addr: Addr) {
-        self.flags = Flags::Lost;
+        self.flags = self.flags.beside(dst);
         self.load_from(s, sign_extend, gp(dst), mem(addr));
     }
 
@@ -243,13 +243,13 @@ impl Target for X86 {
         if !self.features.movbe || !matches!(s, Size::W | Size::Dw) {
             return false;
         }
-        self.flags = Flags::Lost;
+        self.flags = self.flags.beside(dst);
         self.asm.rm(enc::MOVBE_R_M, size(s), gp(dst), Rm::M(mem(addr)));
         true
     }
 
     fn try_lea(&mut self, w: Width, dst: Reg, a: Reg, index: Option<(Reg, u8)>, off: i32) -> bool {
-        self.flags = Flags::Lost;
+        self.flags = self.flags.beside(dst);
         let m = match index {
             Some((i, scale)) => sum(gp(a), gp(i), scale, off),
             None => Mem::at(gp(a), off),

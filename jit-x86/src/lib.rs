@@ -58,6 +58,17 @@ enum Flags {
     Compared { a: Reg, b: Operand, width: Width },
 }
 
+impl Flags {
+    /// What is left of it when an instruction that sets no flags has written this register.
+    fn beside(self, dst: Reg) -> Flags {
+        match self {
+            Flags::Result { reg, .. } if reg == dst => Flags::Lost,
+            Flags::Compared { a, b, .. } if a == dst || b == Operand::Reg(dst) => Flags::Lost,
+            kept => kept,
+        }
+    }
+}
+
 /// The backend.
 pub struct X86 {
     asm: Asm,

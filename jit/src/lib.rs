@@ -11,6 +11,7 @@ pub mod abi;
 pub mod buf;
 mod facts;
 mod fuse;
+mod latch;
 pub mod source;
 mod survey;
 pub mod target;

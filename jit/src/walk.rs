@@ -182,22 +182,35 @@ impl<'a, T: Target> Walk<'a, T> {
                     self.t.buf().bind(first);
                 }
             }
-            if flags & FUSE != 0 && self.blind.is_none() {
-                if let Some(used) = self.fuse(slot) {
-                    for s in slot + 1..slot + used {
-                        self.t.buf().bind(Label(s as u32));
-                    }
-                    slot += used;
-                    continue;
-                }
+            let used = self.step(slot, raw, known);
+            for s in slot + 1..slot + used {
+                self.t.buf().bind(Label(s as u32));
             }
-            let form = Facts::of(known.row).form;
-            self.insn(slot, raw, form, known.after);
-            slot += 1;
-            if matches!(form, Form::LoadImm64(_)) {
-                self.t.buf().bind(Label(slot as u32));
-                slot += 1;
+            slot += used;
+        }
+    }
+
+    /// Writes what begins at a slot; gives the slots used.
+    #[inline(always)]
+    fn step(&mut self, slot: usize, raw: &RawInsn, known: &Slot) -> usize {
+        if known.flags & FUSE != 0 && self.blind.is_none() {
+            if let Some(used) = self.fuse(slot) {
+                return used;
             }
+        }
+        let form = Facts::of(known.row).form;
+        self.insn(slot, raw, form, known.after);
+        1 + usize::from(matches!(form, Form::LoadImm64(_)))
+    }
+
+    /// Writes the slots from `from` to before `end`, which no label is bound to and no jump leads into.
+    pub(crate) fn copy(&mut self, from: usize, end: usize) {
+        let mut slot = from;
+        while slot < end {
+            let (Some(raw), Some(known)) = (self.raw.get(slot), self.slots.get(slot)) else {
+                return;
+            };
+            slot += self.step(slot, raw, known);
         }
     }
 
@@ -210,6 +223,11 @@ impl<'a, T: Target> Walk<'a, T> {
             return None;
         }
         Some(One { raw, facts: Facts::of(known.row) })
+    }
+
+    /// Slots of the program.
+    pub fn len(&self) -> usize {
+        self.slots.len()
     }
 
     /// Access of an instruction, as the verifier said.
@@ -376,7 +394,7 @@ impl<'a, T: Target> Walk<'a, T> {
             }
             Form::Jump(reach) => {
                 let off = if reach == Reach::Long { imm } else { off as i32 };
-                if off != 0 {
+                if off != 0 && !self.copy_latch(slot, off) {
                     let to = self.jump_label(slot, off);
                     self.t.jump(to);
                 }

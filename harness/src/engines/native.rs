@@ -59,15 +59,10 @@ impl Instance for RawNative {
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
         let start = Instant::now();
-        for _ in 0..repeat {
-            // SAFETY: the promise of `new`.
-            match unsafe { self.machine.run(&mut self.rt, [base, len]) } {
-                Ok(r0) => out.r0 = r0,
-                Err(trap) => {
-                    out.trap = Some(trap);
-                    break;
-                }
-            }
+        // SAFETY: the promise of `new`.
+        match unsafe { self.machine.run_repeatedly(&mut self.rt, [base, len], repeat) } {
+            Ok(r0) => out.r0 = r0,
+            Err(trap) => out.trap = Some(trap),
         }
         out.duration = start.elapsed() / repeat;
         out.data_out = memory.and_then(|id| self.rt.mem.region(id)).map(|r| r.bytes().to_vec());
@@ -143,16 +138,11 @@ impl Instance for Native {
         let repeat = input.repeat.max(1);
         let mut out = Outcome::default();
         let start = Instant::now();
-        for _ in 0..repeat {
-            // SAFETY: the promise of `load`.
-            let result = unsafe { self.machine.run(&mut self.rt, [prepared.ctx, 0]) };
-            match result {
-                Ok(r0) => out.r0 = r0,
-                Err(trap) => {
-                    out.trap = Some(trap);
-                    break;
-                }
-            }
+        let args = [prepared.ctx, 0];
+        // SAFETY: the promise of `load`.
+        match unsafe { self.machine.run_repeatedly(&mut self.rt, args, repeat) } {
+            Ok(r0) => out.r0 = r0,
+            Err(trap) => out.trap = Some(trap),
         }
         out.duration = start.elapsed() / repeat;
         out.depends_on_world = self.rt.world.consulted;

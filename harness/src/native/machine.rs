@@ -297,9 +297,23 @@ impl Machine {
     /// native, and `args` are what a program of its type may be handed; or nobody minds what
     /// becomes of this process.
     pub unsafe fn run(&mut self, rt: &mut Runtime, args: [u64; 2]) -> Result<u64, Trap> {
+        // SAFETY: the caller's promise.
+        unsafe { self.run_repeatedly(rt, args, 1) }
+    }
+
+    /// Runs it `repeat` times, until a run stops before its exit; gives the last run's r0.  What
+    /// is the same for every run is done once: a run costs little more than the code.
+    ///
+    /// # Safety
+    /// As [`Machine::run`].
+    pub unsafe fn run_repeatedly(
+        &mut self,
+        rt: &mut Runtime,
+        args: [u64; 2],
+        repeat: u32,
+    ) -> Result<u64, Trap> {
         self.context.set(abi::DISPATCH, (dispatch as *const ()).expose_provenance() as u64);
         self.context.set(abi::STOP, 0);
-        self.tail_calls = 0;
         self.stop = None;
         let Some(first) = self.programs.first() else {
             return Err(Trap { kind: TrapKind::OutOfProgram, insn_idx: 0 });
@@ -307,23 +321,50 @@ impl Machine {
         let target = first.at(first.compiled.main);
         let before = ACTIVE.replace(self);
         let [r1, r2] = args;
-        // SAFETY: the caller's promise.
-        let mut result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
-        if let (Err(Stop::Throw(cookie)), Some(slot)) = (&result, rt.exception_callback) {
-            let args = [*cookie, 0, 0, 0, 0];
-            if let Some(callback) = self.function_at(slot) {
-                // SAFETY: likewise; the callback takes a number.
-                result = unsafe { self.enter(rt, callback, args) };
+        let mut result = Ok(0);
+        for _ in 0..repeat {
+            self.tail_calls = 0;
+            // SAFETY: the caller's promise.
+            result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
+            if result.is_err() {
+                // SAFETY: likewise.
+                result = unsafe { self.after_stop(rt, result) };
+            }
+            if result.is_err() {
+                break;
             }
         }
         ACTIVE.set(before);
         match result {
-            Ok(r0) | Err(Stop::Exit(r0)) => Ok(r0),
+            Ok(r0) => Ok(r0),
             Err(Stop::Trap(kind)) => Err(Trap { kind, insn_idx: self.caller() }),
-            Err(Stop::Throw(cookie)) => Ok(cookie),
-            Err(Stop::TailCall(_)) => {
+            Err(_) => {
                 Err(Trap { kind: TrapKind::Unsupported("tail call here"), insn_idx: self.caller() })
             }
+        }
+    }
+
+    /// What a run that did not come to its exit by itself gives.
+    ///
+    /// # Safety
+    /// As [`Machine::run`].
+    #[cold]
+    unsafe fn after_stop(
+        &mut self,
+        rt: &mut Runtime,
+        mut result: Result<u64, Stop>,
+    ) -> Result<u64, Stop> {
+        if let (Err(Stop::Throw(cookie)), Some(slot)) = (&result, rt.exception_callback) {
+            let args = [*cookie, 0, 0, 0, 0];
+            if let Some(callback) = self.function_at(slot) {
+                // SAFETY: the caller's promise; the callback takes a number.
+                result = unsafe { self.enter(rt, callback, args) };
+            }
+        }
+        match result {
+            Err(Stop::Exit(r0)) => Ok(r0),
+            Err(Stop::Throw(cookie)) => Ok(cookie),
+            other => other,
         }
     }
 
@@ -343,6 +384,7 @@ impl Machine {
 
     /// # Safety
     /// As [`Machine::run`]; `target` is a function of one of the programs.
+    #[inline]
     unsafe fn enter(&mut self, rt: &mut Runtime, target: u64, args: [u64; 5]) -> Result<u64, Stop> {
         let Some(first) = self.programs.first() else {
             return Err(Stop::Trap(TrapKind::OutOfProgram));
@@ -363,15 +405,21 @@ impl Machine {
         if self.context.get(abi::STOP) == 0 {
             return Ok(r0);
         }
+        Err(self.stopped())
+    }
+
+    /// Why the code came back before its exit.
+    #[cold]
+    fn stopped(&mut self) -> Stop {
         self.context.set(abi::STOP, 0);
-        Err(match (self.stop.take(), self.fault.take()) {
+        match (self.stop.take(), self.fault.take()) {
             (Some(stop), _) => stop,
             (None, Some(addr)) => {
                 // The instruction tells read from write; the processor does not say.
                 Fault { addr, len: 0, write: false, why: FaultKind::NoRegion }.into()
             }
             (None, None) => Stop::Trap(TrapKind::OutOfProgram),
-        })
+        }
     }
 
     /// Ends the innermost entry; what is returned does not matter.
