@@ -140,7 +140,7 @@ fn runs(
 }
 
 fn main() -> ExitCode {
-    let (args, on) = match (args(), Bundled::read(true)) {
+    let (args, on) = match (args(), Bundled::read(true).map(Bundled::refusing_nothing)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(e), _) | (_, Err(e)) => {
             eprintln!("{e}");

@@ -1,4 +1,5 @@
-//! Every accepted program of the corpus that takes packets, on the interpreter, against the kernel's test run.
+//! Every accepted program of the corpus that takes packets, on every engine of this host but the
+//! kernel, against the kernel's test run.
 //!
 //! `corpus_runs.truth` has one line per program: what Linux 6.18.44 returned for each packet, and
 //! digests of the packets and of the maps afterwards.  `BPFASSAY_RECORD=1` asks the running kernel
@@ -6,28 +7,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use bpfassay_corpus::truth::{Answer, ObjectTruth};
 use bpfassay_harness::engine::{Instance, Outcome};
 use bpfassay_harness::engines::kernel::Kernel;
+use bpfassay_harness::engines::native::Native;
 use bpfassay_harness::kernel::{stay_on_cpu, Element};
+use bpfassay_harness::native;
+use bpfassay_harness::oracle::bundled::{corpus, Bundled};
 use bpfassay_harness::oracle::packets::inputs;
-use bpfassay_harness::runtime::world::World;
-use bpfassay_harness::testrun::Interp;
-use bpfassay_object::btf::Btf;
+use bpfassay_harness::runtime::Runtime;
+use bpfassay_harness::testrun::{elements, Interp};
+use bpfassay_harness::trust::Trusted;
 use bpfassay_object::model::Program;
-use bpfassay_object::{load, Fact, Target};
-use bpfassay_spec::profile::Profile;
 use bpfassay_spec::ProgType;
 
 /// Reads stack it never wrote, which a privileged program may: the kernel's answer is chance.
 const BY_CHANCE: [&str; 1] = ["reject/no_return_value.o unwritten_stack_ok"];
-
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus")
-}
 
 fn takes_packets(t: ProgType) -> bool {
     use ProgType::*;
@@ -35,34 +32,14 @@ fn takes_packets(t: ProgType) -> bool {
 }
 
 /// Accepted programs, under `object program`.
-///
-/// Function numbers are those of the types given: the bundled ones, or the running kernel's.
-fn programs(is_live: bool) -> (BTreeMap<String, Program>, Arc<Btf>) {
-    let text = std::fs::read_to_string(corpus().join("profile/6.18.44.json")).unwrap();
-    let profile = Profile::parse(&text).unwrap();
-    let blob = profile.vmlinux_btf.as_ref().unwrap();
-    let bytes = match is_live {
-        true => std::fs::read("/sys/kernel/btf/vmlinux").unwrap(),
-        false => blob.bytes().unwrap(),
-    };
-    let btf = Arc::new(Btf::parse(&bytes, None).unwrap());
-    let config = &profile.config;
-    let kconfig = |option: &str| {
-        let found = config.get(option.strip_prefix("CONFIG_").unwrap_or(option));
-        found.map_or(Fact::Absent, |v| Fact::Known(v.clone()))
-    };
-    let target = Target {
-        kconfig: &kconfig,
-        kernel_version: profile.version_code().unwrap(),
-        ..Target::of_btf(&btf, 0)
-    };
+fn programs(on: &Bundled) -> BTreeMap<String, Program> {
     let truth = corpus().join("truth/6.18.44-fc-v595");
     let mut out = BTreeMap::new();
     for label in bpfassay_corpus::truth::list(&truth).unwrap() {
         let Some(name) = label.strip_prefix("v3/") else { continue };
         let said = ObjectTruth::read(&truth, &label).unwrap();
         let bytes = std::fs::read(corpus().join("objects").join(&label)).unwrap();
-        let object = load(&bytes, name, &target).unwrap();
+        let object = on.load(&bytes, name).unwrap();
         for entry in &object.programs {
             let accepted = said
                 .programs
@@ -74,7 +51,7 @@ fn programs(is_live: bool) -> (BTreeMap<String, Program>, Arc<Btf>) {
             }
         }
     }
-    (out, btf)
+    out
 }
 
 fn digest(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
@@ -113,27 +90,29 @@ fn is_listed(program: &Program, i: usize) -> bool {
     used && matches!(t, Array | PercpuArray | Hash | PercpuHash | LruHash | LruPercpuHash | LpmTrie)
 }
 
-fn ours(program: &Program, btf: &Arc<Btf>) -> (Option<String>, bool, String) {
-    let mut world = World::seeded(1);
-    world.kernel.vmlinux = Some(btf.clone());
-    let mut interp = Interp::load(program, world).unwrap();
+/// What an engine says of the inputs and holds in the maps afterwards, whether the world had a
+/// part in it, and what stopped it.
+fn ours<E: Instance>(
+    program: &Program,
+    mut engine: E,
+    rt: impl Fn(&E) -> &Runtime,
+) -> (Option<String>, bool, String) {
     let outcomes: Vec<Outcome> =
-        inputs(program.prog_type).iter().map(|input| interp.run(input)).collect();
+        inputs(program.prog_type).iter().map(|input| engine.run(input)).collect();
+    let rt = rt(&engine);
     let maps = (0..program.maps.len()).filter(|i| is_listed(program, *i));
-    let maps = maps.map(|i| interp.elements(i)).collect();
+    let maps = maps.map(|i| elements(rt, i)).collect();
     let trap =
         outcomes.iter().find_map(|o| o.trap.as_ref()).map_or(String::new(), |t| t.to_string());
-    (line(&outcomes, maps), interp.rt.world.consulted, trap)
+    (line(&outcomes, maps), rt.world.consulted, trap)
 }
 
-fn kernels(program: &Program, btf: &Arc<Btf>, cpu: u32) -> Option<String> {
+fn kernels(program: &Program, on: &Bundled, cpu: u32) -> Option<String> {
     let mut kernel = Kernel::load(program).unwrap();
     let outcomes: Vec<Outcome> =
         inputs(program.prog_type).iter().map(|input| kernel.run(input)).collect();
     // What is special in a value is for the kernel alone; the interpreter's shapes say where it is.
-    let mut world = World::seeded(1);
-    world.kernel.vmlinux = Some(btf.clone());
-    let shapes = Interp::load(program, world).unwrap();
+    let shapes = Interp::load(program, on.world()).unwrap();
     let mut maps = Vec::new();
     for (i, def) in program.maps.iter().enumerate().filter(|(i, _)| is_listed(program, *i)) {
         let mut elements = kernel.elements(i, def, cpu).unwrap().unwrap();
@@ -150,37 +129,57 @@ fn kernels(program: &Program, btf: &Arc<Btf>, cpu: u32) -> Option<String> {
 fn corpus_programs_answer_as_the_kernel_did() {
     let truth_file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus_runs.truth");
     if std::env::var_os("BPFASSAY_RECORD").is_some() {
-        let (programs, btf) = programs(true);
+        let on = Bundled::read(true).unwrap();
         let cpu = stay_on_cpu().unwrap();
         let mut text = String::new();
-        for (name, program) in &programs {
-            if let Some(line) = kernels(program, &btf, cpu) {
+        for (name, program) in &programs(&on) {
+            if let Some(line) = kernels(program, &on, cpu) {
                 writeln!(text, "{name}: {line}").unwrap();
             }
         }
         std::fs::write(&truth_file, text).unwrap();
     }
-    let (programs, btf) = programs(false);
+    let on = Bundled::read(false).unwrap();
+    let programs = programs(&on);
     let truth = std::fs::read_to_string(&truth_file).unwrap();
     let truth: BTreeMap<&str, &str> = truth.lines().map(|l| l.split_once(": ").unwrap()).collect();
-    let (mut equal, mut by_world, mut wrong) = (0, Vec::new(), String::new());
-    for (name, want) in &truth {
-        let program = programs.get(*name).unwrap_or_else(|| panic!("{name} is gone"));
-        let (answer, depends, trap) = ours(program, &btf);
-        match answer {
-            Some(a) if a == *want => equal += 1,
-            _ if BY_CHANCE.contains(name) => {}
-            Some(_) if depends => by_world.push(*name),
-            a => writeln!(
-                wrong,
-                "{name}\n  kernel {want}\n  ours   {} {trap}",
-                a.unwrap_or_default()
-            )
-            .unwrap(),
+    assert_eq!(truth.len(), programs.len(), "programs without an answer");
+    let mut wrong = String::new();
+    for engine in ["interp", "interp-unchecked", native::ENGINE] {
+        if engine == native::ENGINE && !native::fault::IS_CAUGHT {
+            continue;
         }
+        let (mut equal, mut by_world) = (0, Vec::new());
+        for (name, want) in &truth {
+            let program = programs.get(*name).unwrap_or_else(|| panic!("{name} is gone"));
+            let trusted = Trusted::verify(program, &on.config()).expect(name);
+            let (answer, depends, trap) = match engine {
+                "interp" => ours(program, Interp::load(program, on.world()).unwrap(), |i| &i.rt),
+                "interp-unchecked" => {
+                    ours(program, Interp::unchecked(&trusted, on.world()).unwrap(), |i| &i.rt)
+                }
+                _ => {
+                    let native = Native::trusted(&trusted, on.world(), None).expect(name);
+                    ours(program, native, |n| &n.rt)
+                }
+            };
+            match answer {
+                Some(a) if a == *want => equal += 1,
+                _ if BY_CHANCE.contains(name) => {}
+                Some(_) if depends => by_world.push(*name),
+                a => writeln!(
+                    wrong,
+                    "{name}\n  kernel {want}\n  {engine} {} {trap}",
+                    a.unwrap_or_default()
+                )
+                .unwrap(),
+            }
+        }
+        println!(
+            "{engine}: {equal} of {} equal, by time, chance or task: {by_world:?}",
+            truth.len()
+        );
+        assert!(by_world.len() <= 8, "{by_world:?}");
     }
     assert!(wrong.is_empty(), "{wrong}");
-    println!("{equal} of {} equal, by time, chance or task: {by_world:?}", truth.len());
-    assert_eq!(truth.len(), programs.len(), "programs without an answer");
-    assert!(by_world.len() <= 8, "{by_world:?}");
 }

@@ -46,6 +46,12 @@ impl Bundled {
         Ok(Bundled { profile, kernel, btf })
     }
 
+    /// As a kernel that verifies also the programs this one refuses unseen: `fentry` and its like.
+    pub fn refusing_nothing(mut self) -> Bundled {
+        self.kernel.refused.clear();
+        self
+    }
+
     pub fn load(&self, bytes: &[u8], name: &str) -> Result<Object, String> {
         self.load_against(&self.btf, bytes, name)
     }

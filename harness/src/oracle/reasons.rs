@@ -1,7 +1,8 @@
 //! A list of known differences: what is not as expected, and why that is right.
 //!
 //! One difference a line, `name: reason`; a name may end in `*`.  `#` begins a comment.
-//! An entry that nothing needed is as wrong as a difference without one, so that lists do not rot.
+//! An entry that nothing needed is as wrong as a difference without one, so that lists do not rot;
+//! only what may happen or not has a `?` in front.
 
 use std::cell::Cell;
 
@@ -9,6 +10,7 @@ use std::cell::Cell;
 struct Entry {
     name: String,
     reason: String,
+    /// Needed, or not bound to be.
     is_used: Cell<bool>,
 }
 
@@ -24,8 +26,9 @@ impl Reasons {
         let lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
         let entry = |line: &str| {
             let (name, reason) = line.split_once(": ").ok_or_else(|| line.to_string())?;
+            let (name, may_be) = name.strip_prefix('?').map_or((name, false), |n| (n, true));
             let (name, reason) = (name.to_string(), reason.to_string());
-            Ok(Entry { name, reason, is_used: Cell::new(false) })
+            Ok(Entry { name, reason, is_used: Cell::new(may_be) })
         };
         Ok(Reasons { entries: lines.map(entry).collect::<Result<_, String>>()? })
     }
@@ -54,7 +57,7 @@ mod tests {
 
     #[test]
     fn entries_are_found_and_the_rest_is_told() {
-        let list = "# comment\nv3 a.o x: no test module\n\nv3 b.o *: task\nv4 c.o y: time\n";
+        let list = "# comment\nv3 a.o x: no test module\n\nv3 b.o *: task\nv4 c.o y: time\n?v4 d.o z: chance\n";
         let list = Reasons::parse(list).unwrap();
         assert_eq!(list.of("v3 a.o x"), Some("no test module"));
         assert_eq!(list.of("v3 b.o anything"), Some("task"));

@@ -159,8 +159,10 @@ pub fn dump(rt: &Runtime, program: &Program) -> Value {
         let shape = map.shape();
         let (key_type, value_type) = types(program, def);
         let value_at = |at: u64| {
-            let bytes = rt.mem.slice(at, shape.value_size).unwrap_or_default();
-            values::show(bytes, value_type)
+            // As the kernel does: locks, timers, links and kernel pointers read as zero.
+            let mut shown = vec![0; shape.value_size as usize];
+            shape.copy_value(&mut shown, rt.mem.slice(at, shape.value_size).unwrap_or_default());
+            values::show(&shown, value_type)
         };
         let per_cpu: Vec<Vec<(Vec<u8>, u64)>> =
             (0..rt.world.cpus).map(|cpu| map.entries(&rt.mem, cpu)).collect();

@@ -129,6 +129,9 @@ impl Run {
     }
 }
 
+/// What a test run answers for program types that have none.
+const ENOTSUPP: i64 = 524;
+
 fn trap(out: &Outcome) -> Option<TrapReport> {
     let input = |detail, is_comparable| TrapReport {
         kind: "input".to_string(),
@@ -137,6 +140,9 @@ fn trap(out: &Outcome) -> Option<TrapReport> {
         is_comparable,
     };
     match (&out.refusal, &out.trap) {
+        (Some(Refusal::Errno(ENOTSUPP)), _) => {
+            Some(input("the kernel has no test run of this program type".to_string(), false))
+        }
         (Some(Refusal::Errno(e)), _) => Some(input(format!("input refused with errno {e}"), true)),
         (Some(Refusal::Unsupported(what)), _) => {
             Some(input(format!("{what} is not modelled"), false))
