@@ -23,7 +23,7 @@ use crate::runtime::Runtime;
 use crate::testrun::{elements, Interp};
 
 /// Inputs of every program.
-pub const INPUTS: usize = 8;
+pub const INPUTS: usize = 16;
 
 /// What a seed stands for.
 pub struct Case {
