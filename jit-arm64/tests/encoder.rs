@@ -241,6 +241,11 @@ fn mem_rows(rows: &mut Rows) {
                     let word = mem::reg(access, size, R(7), R(25), R(10), e, scaled);
                     rows.push((word, format!("{op}r{s} {x}7, [x25, {xm}10{tail}]")));
                 }
+                if size != Size::Dw {
+                    let s = if size == Size::W { "w" } else { s };
+                    let word = mem::reg(Access::LoadSigned, size, R(7), R(25), R(10), e, scaled);
+                    rows.push((word, format!("ldrs{s} x7, [x25, {xm}10{tail}]")));
+                }
             }
         }
         for r in [(3u8, 4u8, 5u8), (0, 28, 30)] {
