@@ -20,6 +20,7 @@ pub struct Trusted<'p> {
     program: &'p Program,
     access: Vec<Access>,
     reads_maps: bool,
+    private_stacks: Vec<u32>,
 }
 
 /// Why a program is not trusted.
@@ -64,7 +65,8 @@ impl<'p> Trusted<'p> {
                 });
                 let access = access.collect();
                 let reads_maps = report.memory.contains(&MemoryUse::MapField);
-                Ok(Trusted { program, access, reads_maps })
+                let private_stacks = report.private_stacks;
+                Ok(Trusted { program, access, reads_maps, private_stacks })
             }
             (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),
             (Verdict::Rejected(e), _) => Err(Distrust::Rejected {
@@ -80,7 +82,7 @@ impl<'p> Trusted<'p> {
     /// # Safety
     /// This process exists to run it, and holds nothing that a wild access could harm.
     pub unsafe fn assume(program: &'p Program) -> Trusted<'p> {
-        Trusted { program, access: Vec::new(), reads_maps: true }
+        Trusted { program, access: Vec::new(), reads_maps: true, private_stacks: Vec::new() }
     }
 
     /// The program as handed in.
@@ -91,6 +93,11 @@ impl<'p> Trusted<'p> {
     /// It reads fields of the kernel's structures of its maps.
     pub fn reads_maps(&self) -> bool {
         self.reads_maps
+    }
+
+    /// First slots of the functions with a private stack.
+    pub fn private_stacks(&self) -> &[u32] {
+        &self.private_stacks
     }
 
     /// How each slot reaches memory.

@@ -178,6 +178,12 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
         max_stack: env.max_stack,
         insn_visits: env.aux.iter().map(|a| a.visits).collect(),
         memory: env.aux.iter().map(|a| memory_use(a.used)).collect(),
+        private_stacks: env
+            .subprogs
+            .iter()
+            .filter(|s| s.priv_stack == Some(true))
+            .map(|s| s.start)
+            .collect(),
         log: env.log.into_text(),
     }
 }
@@ -219,6 +225,7 @@ fn bare_report(stop: Stop) -> Report {
         stack_depths: Vec::new(),
         max_stack: 0,
         insn_visits: Vec::new(),
+        private_stacks: Vec::new(),
         memory: Vec::new(),
         log: String::new(),
     }

@@ -54,6 +54,8 @@ pub struct Report {
     pub insn_visits: Vec<u32>,
     /// How each slot reaches memory, for engines that run the program.
     pub memory: Vec<MemoryUse>,
+    /// First slots of the functions whose frames the kernel keeps off its own stack (`PRIV_STACK_ADAPTIVE`).
+    pub private_stacks: Vec<u32>,
     /// The log at the level asked for.
     pub log: String,
 }

@@ -4,6 +4,7 @@
 //! programs ([`Native`]), in native memory.
 #![allow(unsafe_code)]
 
+use std::io::ErrorKind;
 use std::time::Instant;
 
 use bpfassay_isa::RawInsn;
@@ -13,6 +14,7 @@ use bpfassay_spec::ProgType;
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::native::machine::{Facts, Machine, NativeError};
+use crate::native::private_stack::PrivateStacks;
 use crate::native::ENGINE;
 use crate::runtime::ctx;
 use crate::runtime::helpers::HelperSet;
@@ -74,6 +76,7 @@ impl Instance for RawNative {
 pub struct Native {
     machine: Machine,
     prog_type: ProgType,
+    stacks: PrivateStacks,
     pub rt: Runtime,
 }
 
@@ -85,7 +88,10 @@ impl Native {
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
         // SAFETY: trusted programs are accepted without a quirk.
-        unsafe { Native::load(program.program(), &Facts::of(program), world, blind) }
+        unsafe {
+            let (own, stacks) = (program.program(), program.private_stacks());
+            Native::with_stacks(own, &Facts::of(program), stacks, world, blind)
+        }
     }
 
     /// # Safety
@@ -96,15 +102,33 @@ impl Native {
         world: World,
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
+        // SAFETY: the caller's promise.
+        unsafe { Native::with_stacks(program, facts, &[], world, blind) }
+    }
+
+    /// As [`Native::load`], with private stacks for the functions that begin at these slots.
+    ///
+    /// # Safety
+    /// As [`Native::load`].
+    unsafe fn with_stacks(
+        program: &Program,
+        facts: &Facts,
+        stacks: &[u32],
+        world: World,
+        blind: Option<u64>,
+    ) -> Result<Native, NativeLoadError> {
         let mut facts = facts.clone();
         // SAFETY: the caller's promise.
         let mut mem = unsafe { Memory::native() };
         mem.shows_maps = facts.reads_maps;
-        let rt = make_runtime(mem, program, world).map_err(NativeLoadError::Load)?;
+        let mut rt = make_runtime(mem, program, world).map_err(NativeLoadError::Load)?;
         facts.functions.extend(rt.exception_callback);
+        let no_room = NativeLoadError::Native(NativeError::Memory(ErrorKind::OutOfMemory.into()));
+        let stacks = PrivateStacks::new(&mut rt, stacks).ok_or(no_room)?;
+        facts.private_stacks = stacks.tops(&rt);
         let machine =
             Machine::new(&program.insns, &facts, &rt, blind).map_err(NativeLoadError::Native)?;
-        Ok(Native { machine, prog_type: program.prog_type, rt })
+        Ok(Native { machine, prog_type: program.prog_type, stacks, rt })
     }
 
     /// As [`crate::testrun::Interp::fill_slots`].
@@ -145,6 +169,7 @@ impl Instance for Native {
             Err(trap) => out.trap = Some(trap),
         }
         out.duration = start.elapsed() / repeat;
+        out.trap = out.trap.or_else(|| self.stacks.damage(&self.rt));
         out.depends_on_world = self.rt.world.consulted;
         (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
         out

@@ -71,6 +71,8 @@ impl std::error::Error for NativeError {}
 pub struct Facts {
     pub access: Vec<Access>,
     pub stacks: Vec<(u32, u32)>,
+    /// First slots and tops of private stacks.
+    pub private_stacks: Vec<(u32, u64)>,
     /// It reads fields of the kernel's structures of its maps.
     pub reads_maps: bool,
     /// Functions no instruction names.
@@ -230,6 +232,7 @@ impl Machine {
         let source = Source {
             access: &facts.access,
             stacks: &facts.stacks,
+            private_stacks: &facts.private_stacks,
             functions: &facts.functions,
             ..Source::raw(insns)
         };

@@ -8,6 +8,7 @@ pub mod emit;
 pub mod exec;
 pub mod fault;
 pub mod machine;
+pub mod private_stack;
 
 use bpfassay_jit::{Compiled, Glue, JitError, Options, Resolve, Source};
 

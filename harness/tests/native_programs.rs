@@ -1,0 +1,98 @@
+//! Verified programs on every engine of this host: arenas and private stacks.
+// Both take faults that are caught, or a processor there is a backend for.
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+use std::sync::Arc;
+
+use bpfassay_harness::engine::{Input, Instance};
+use bpfassay_harness::engines::native::Native;
+use bpfassay_harness::oracle::bundled::Bundled;
+use bpfassay_harness::testrun::Interp;
+use bpfassay_harness::trust::Trusted;
+use bpfassay_isa::asm::{assemble, NoNames};
+use bpfassay_object::model::{MapDef, Program};
+use bpfassay_spec::{MapType, ProgType};
+
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: u32 = 1 << 10;
+
+fn program(prog_type: ProgType, text: &str) -> Program {
+    let insns = assemble(text, &NoNames).unwrap_or_else(|e| panic!("{e:?} in\n{text}"));
+    Program::bare("program", prog_type, insns)
+}
+
+/// The program's value on the checking interpreter, the unchecked one and this host's JIT.
+fn all(on: &Bundled, program: &Program, input: &Input) -> [u64; 3] {
+    let trusted = Trusted::verify(program, &on.config()).expect("accepted");
+    let mut engines: [Box<dyn Instance>; 3] = [
+        Box::new(Interp::load(program, on.world()).expect("loads")),
+        Box::new(Interp::unchecked(&trusted, on.world()).expect("loads")),
+        Box::new(Native::trusted(&trusted, on.world(), None).expect("loads")),
+    ];
+    engines.each_mut().map(|e| {
+        let out = e.run(input);
+        assert_eq!((out.trap, out.refusal), (None, None), "{}", e.engine());
+        out.r0
+    })
+}
+
+#[test]
+fn frames_of_programs_that_interrupt_each_other_have_stacks_of_their_own() {
+    let on = Bundled::read(false).unwrap();
+    // Three frames of 256 bytes: more than the kernel's stack is lent for.
+    let text = "r1 = 42\n*(u64 *)(r10 -256) = r1\ncall pc+3\nr1 = *(u64 *)(r10 -256)\nr0 += r1\nexit\n\
+                r1 = 7\n*(u64 *)(r10 -256) = r1\ncall pc+3\nr1 = *(u64 *)(r10 -256)\nr0 += r1\nexit\n\
+                r1 = 1\n*(u64 *)(r10 -256) = r1\nr0 = *(u64 *)(r10 -256)\nexit";
+    let kprobe = program(ProgType::Kprobe, text);
+    let trusted = Trusted::verify(&kprobe, &on.config()).expect("accepted");
+    assert_eq!(trusted.private_stacks(), [0, 6, 12]);
+    assert_eq!(all(&on, &kprobe, &Input::default()), [50; 3]);
+    // A classifier is not interrupted by itself, and has the kernel's stack alone.
+    let classifier = program(ProgType::SchedCls, text);
+    assert!(Trusted::verify(&classifier, &on.config()).is_err());
+    // Frames of less than 64 bytes stay where they are.
+    let small = program(ProgType::Kprobe, &text.replace("-256", "-32"));
+    let trusted = Trusted::verify(&small, &on.config()).expect("accepted");
+    assert!(trusted.private_stacks().is_empty());
+}
+
+/// A program that begins with the arena's address in r1, cast to the arena's own form.
+fn arena_program(text: &str) -> Program {
+    let text = format!("r1 = 0 ll\nr2 = 0 ll\nr1 = addr_space_cast(r1, 0, 1)\n{text}");
+    let mut p = program(ProgType::SchedCls, &text);
+    // The first instruction loads the address of the map's first byte, the second the map.
+    (p.insns[0].src, p.insns[2].src) = (2, 1);
+    let arena = MapDef {
+        max_entries: 16,
+        map_flags: MMAPABLE,
+        initial: Some(Arc::new(vec![1, 2, 3, 4, 5, 6, 7, 8])),
+        ..MapDef::bare("arena", "arena", MapType::Arena)
+    };
+    p.maps = Arc::new(vec![arena]);
+    p
+}
+
+#[test]
+fn arenas_are_read_and_written_where_pages_are_and_nothing_happens_elsewhere() {
+    let on = Bundled::read(false).unwrap();
+    let input = Input { data: vec![0; 64], ..Input::default() };
+    let text = [
+        // The page of the initial value.
+        ("r0 = *(u32 *)(r1 +0)", 0x0403_0201),
+        ("*(u32 *)(r1 +64) = 9\nr0 = *(u64 *)(r1 +64)", 9),
+        ("r2 = 5\nlock *(u64 *)(r1 +0) += r2\nr0 = *(u8 *)(r1 +0)", 6),
+        // No page: reads as zero, takes nothing.
+        ("r1 += 8192\nr0 = 77\nr0 = *(u64 *)(r1 +0)", 0),
+        ("r1 += 8192\n*(u64 *)(r1 +0) = 1\nr0 = *(u64 *)(r1 +0)\nr0 += 3", 3),
+        ("r1 += 8192\nr2 = 5\nlock *(u64 *)(r1 +0) += r2\nr0 = *(u64 *)(r1 +0)", 0),
+        // Half on a page: all of it faults.
+        ("r0 = 1\nr0 = *(u64 *)(r1 +4092)", 0),
+        ("*(u64 *)(r1 +4092) = -1\nr0 = *(u32 *)(r1 +4092)", 0),
+        // The pointer user space would have, and back.
+        ("r2 = r1\nr2 = addr_space_cast(r2, 1, 0)\nr0 = r2\nr0 >>= 32", 0x7f00),
+    ];
+    for (text, want) in text {
+        let program = arena_program(&format!("{text}\nexit"));
+        assert_eq!(all(&on, &program, &input), [want; 3], "{text}");
+    }
+}
