@@ -302,18 +302,20 @@ static INDEX: [(u16, u16); 256] = index();
 /// A code's first row, and the bits that are zero in whatever it fits.
 #[derive(Clone, Copy)]
 struct First {
+    imm: i32,
+    off: i16,
+    dst: u8,
+    /// With [`NEVER`] where the code has no row, or its first row wants a selector other than 0.
+    src: u8,
     form: Form,
     row: u8,
-    dst: u8,
-    src: u8,
-    off: i16,
-    imm: i32,
 }
 
-/// Bits of the fields that are no operand of the first row; None for codes with no row, or whose first row wants
-/// a selector other than 0.
-const fn firsts() -> [Option<First>; 256] {
-    /// No bit where the field is an operand, all where it is none or selects.
+/// No bit of a register field.
+const NEVER: u8 = 0x80;
+
+const fn firsts() -> [First; 256] {
+    /// All bits where the field is no operand, or selects.
     const fn zero(row: Row, field: Field, selects: bool) -> i32 {
         if row.form.has_operand(field) && !selects {
             0
@@ -321,7 +323,8 @@ const fn firsts() -> [Option<First>; 256] {
             !0
         }
     }
-    let mut out = [None; 256];
+    let none = First { imm: 0, off: 0, dst: 0, src: NEVER, form: Form::Exit, row: 0 };
+    let mut out = [none; 256];
     let index = index();
     let mut code = 0;
     while code < 256 {
@@ -333,14 +336,14 @@ const fn firsts() -> [Option<First>; 256] {
                 _ => false,
             };
             if free {
-                out[code] = Some(First {
+                out[code] = First {
+                    imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),
+                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))) as i16,
+                    dst: zero(row, Field::Dst, false) as u8,
+                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u8 & !NEVER,
                     form: row.form,
                     row: start as u8,
-                    dst: zero(row, Field::Dst, false) as u8,
-                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u8,
-                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))) as i16,
-                    imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),
-                });
+                };
             }
         }
         code += 1;
@@ -348,15 +351,15 @@ const fn firsts() -> [Option<First>; 256] {
     out
 }
 
-static FIRST: [Option<First>; 256] = firsts();
+static FIRST: [First; 256] = firsts();
 
 /// Row numbers fit a byte.
 const _: () = assert!(TABLE.len() <= 256);
 
 #[inline(always)]
 fn first(raw: &RawInsn) -> Option<&'static First> {
-    let f = FIRST[raw.code as usize].as_ref()?;
-    let registers = (raw.dst & f.dst) | (raw.src & f.src);
+    let f = &FIRST[raw.code as usize];
+    let registers = (raw.dst & f.dst) | ((raw.src | NEVER) & f.src);
     let rest = (raw.off & f.off) as i32 | (raw.imm & f.imm);
     (registers as i32 | rest == 0).then_some(f)
 }

@@ -5,6 +5,7 @@ use bpfassay_isa::{AluOp, Operand, Reg, SwapKind, SxFrom, Width};
 use crate::enc::{self, Gp, Group1, Imm, Mem, Rm, Shift, W};
 use crate::{commutes, gp, width, Flags, X86};
 
+#[inline(always)]
 fn group(op: AluOp) -> Group1 {
     match op {
         AluOp::Add => Group1::Add,
@@ -20,6 +21,7 @@ pub(crate) fn group_of(op: AluOp) -> Option<Group1> {
     matches!(op, Add | Sub | And | Or | Xor).then(|| group(op))
 }
 
+#[inline(always)]
 fn shift(op: AluOp) -> Shift {
     match op {
         AluOp::Lsh => Shift::Shl,
@@ -29,10 +31,11 @@ fn shift(op: AluOp) -> Shift {
 }
 
 impl X86 {
+    #[inline(always)]
     pub(crate) fn alu_op(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Operand) {
         use AluOp::*;
         let known = self.flags;
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         match (op, b) {
             (Mov, Operand::Reg(b)) => {
                 self.asm.mov(width(w), gp(dst), gp(b));
@@ -44,15 +47,11 @@ impl X86 {
                     Width::W64 => v as i64 as u64,
                 };
                 self.asm.mov_imm(gp(dst), v);
-                self.flags = if enc::sets_flags(v) { Flags::Lost } else { known.beside(dst) };
+                self.flags = if enc::sets_flags(v) { Flags::LOST } else { known.beside(dst) };
             }
             (Add | Sub | And | Or | Xor, Operand::Reg(b)) => self.two(op, w, dst, a, b),
             (Add | Sub | And | Or | Xor, Operand::Imm(v)) => self.two_imm(op, w, dst, a, v),
-            (Mul, Operand::Reg(b)) => {
-                let (d, a, b) = self.arrange(w, dst, a, b, true);
-                let _ = a;
-                self.asm.rr(enc::IMUL_R_RM, width(w), d, b);
-            }
+            (Mul, Operand::Reg(b)) => self.multiply_reg(w, dst, a, b),
             (Mul, Operand::Imm(v)) => self.multiply(w, dst, a, v),
             (Lsh | Rsh | Arsh, Operand::Imm(v)) => self.shift_imm(op, w, dst, a, v),
             (Lsh | Rsh | Arsh, Operand::Reg(b)) => self.shift_reg(op, w, dst, a, b),
@@ -61,6 +60,7 @@ impl X86 {
     }
 
     /// A copy for an operation of this width: nothing where it is one register.
+    #[inline(always)]
     pub(crate) fn copy(&mut self, w: Width, d: Gp, x: Gp) {
         if d != x {
             self.asm.mov(width(w), d, x);
@@ -68,6 +68,7 @@ impl X86 {
     }
 
     /// Brings `a` into `dst` for a two-operand instruction; gives registers of destination, `a` and `b`.
+    #[inline(always)]
     fn arrange(&mut self, w: Width, dst: Reg, a: Reg, b: Reg, commutes: bool) -> (Gp, Gp, Gp) {
         let (d, x, y) = (gp(dst), gp(a), gp(b));
         if d == x {
@@ -85,11 +86,13 @@ impl X86 {
         (d, d, y)
     }
 
+    #[inline(always)]
     fn two(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Reg) {
         let (d, x, y) = (gp(dst), gp(a), gp(b));
         if op == AluOp::Add && d != x && d != y {
             return self.asm.lea(width(w), d, sum(x, y, 0, 0));
         }
+        self.flags = Flags::result(dst, w, !matches!(op, AluOp::Add | AluOp::Sub));
         if op == AluOp::Sub && d == y && d != x {
             // x - y = -y + x
             self.asm.group3(3, width(w), Rm::R(d));
@@ -100,56 +103,44 @@ impl X86 {
             let (d, _, y) = self.arrange(w, dst, a, b, commutes(op));
             self.asm.alu_rm_r(group(op), width(w), Rm::R(d), y);
         }
-        let logic = !matches!(op, AluOp::Add | AluOp::Sub);
-        self.flags = Flags::Result { reg: dst, width: w, logic };
     }
 
+    #[inline(always)]
     fn two_imm(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, v: i32) {
         let (d, x) = (gp(dst), gp(a));
         let rm = Rm::R(d);
-        match (op, v) {
-            (AluOp::Add | AluOp::Sub, _) => {
-                // A difference as a sum, where the number has a negative.
-                let (v, negatable) = match (op, v.checked_neg()) {
-                    (AluOp::Sub, Some(n)) => (n, true),
-                    (AluOp::Add, n) => (v, n.is_some()),
-                    _ => (v, false),
-                };
-                if op == AluOp::Sub && !negatable {
-                    self.copy(w, d, x);
-                    self.asm.alu_imm(Group1::Sub, width(w), rm, v);
-                } else if v == 0 && d == x && w == Width::W64 {
-                    return;
-                } else if d != x {
-                    return self.asm.lea(width(w), d, Mem::at(x, v));
-                } else if v == 1 || v == -1 {
-                    self.asm.inc_dec(u8::from(v == -1), width(w), rm);
-                } else if v == 128 {
-                    self.asm.alu_imm(Group1::Sub, width(w), rm, -128);
-                } else {
-                    self.asm.alu_imm(Group1::Add, width(w), rm, v);
-                }
-                self.flags = Flags::Result { reg: dst, width: w, logic: false };
-                return;
-            }
-            (AluOp::And, 0xff) => {
-                self.asm.rm(enc::MOVZX_B, W::D, d, Rm::R(x));
-                return;
-            }
-            (AluOp::And, 0xffff) => {
-                self.asm.rm(enc::MOVZX_H, W::D, d, Rm::R(x));
-                return;
-            }
-            (AluOp::Xor, -1) => {
-                self.copy(w, d, x);
-                self.asm.group3(2, width(w), rm);
-                return;
-            }
-            _ => {}
+        let adds = matches!(op, AluOp::Add | AluOp::Sub);
+        let (g, v) = match op {
+            // A difference as a sum, where the number has a negative.
+            AluOp::Sub if v != i32::MIN => (Group1::Add, -v),
+            _ => (group(op), v),
+        };
+        if g == Group1::Add && v == 0 && d == x && w == Width::W64 {
+            return;
+        }
+        if g == Group1::Add && d != x {
+            return self.asm.lea(width(w), d, Mem::at(x, v));
+        }
+        if op == AluOp::And && (v == 0xff || v == 0xffff) {
+            let extend = if v == 0xff { enc::MOVZX_B } else { enc::MOVZX_H };
+            return self.asm.rm(extend, W::D, d, Rm::R(x));
         }
         self.copy(w, d, x);
-        self.asm.alu_imm(group(op), width(w), rm, v);
-        self.flags = Flags::Result { reg: dst, width: w, logic: true };
+        if op == AluOp::Xor && v == -1 {
+            return self.asm.group3(2, width(w), rm);
+        }
+        self.flags = Flags::result(dst, w, !adds);
+        if g == Group1::Add && (v == 1 || v == -1) {
+            return self.asm.inc_dec(u8::from(v == -1), width(w), rm);
+        }
+        // 128 is one byte longer than -128.
+        let (g, v) = if g == Group1::Add && v == 128 { (Group1::Sub, -128) } else { (g, v) };
+        self.asm.alu_imm(g, width(w), rm, v);
+    }
+
+    fn multiply_reg(&mut self, w: Width, dst: Reg, a: Reg, b: Reg) {
+        let (d, _, b) = self.arrange(w, dst, a, b, true);
+        self.asm.rr(enc::IMUL_R_RM, width(w), d, b);
     }
 
     /// By a constant: shifts and address arithmetic where they are faster than a multiplication.
@@ -178,6 +169,7 @@ impl X86 {
         }
     }
 
+    #[inline(always)]
     fn shift_imm(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, v: i32) {
         let (d, x) = (gp(dst), gp(a));
         let n = v as u32 & if w == Width::W64 { 63 } else { 31 };
@@ -188,8 +180,8 @@ impl X86 {
             return self.asm.lea(width(w), d, sum(x, x, 0, 0));
         }
         self.copy(w, d, x);
+        self.flags = Flags::result(dst, w, false);
         self.asm.shift_imm(shift(op), width(w), Rm::R(d), n as u8);
-        self.flags = Flags::Result { reg: dst, width: w, logic: false };
     }
 
     fn shift_reg(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Reg) {
@@ -218,18 +210,18 @@ impl X86 {
     pub(crate) fn negate(&mut self, w: Width, dst: Reg, a: Reg) {
         self.copy(w, gp(dst), gp(a));
         self.asm.group3(3, width(w), Rm::R(gp(dst)));
-        self.flags = Flags::Result { reg: dst, width: w, logic: false };
+        self.flags = Flags::result(dst, w, false);
     }
 
     pub(crate) fn swap_bytes(&mut self, kind: SwapKind, bits: u8, dst: Reg) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let d = gp(dst);
         match (kind, bits) {
             (SwapKind::ToLe, 16) => self.asm.rm(enc::MOVZX_H, W::D, d, Rm::R(d)),
             (SwapKind::ToLe, 32) => self.asm.mov(W::D, d, d),
             (SwapKind::ToLe, _) => {}
             (_, 16) => {
-                self.asm.op(None, enc::Op { map: 0, code: 0xc1 }, W::H, 0, Rm::R(d), Imm::I8(8));
+                self.asm.op(None, enc::op(0xc1), W::H, 0, Rm::R(d), Imm::I8(8));
                 self.asm.rm(enc::MOVZX_H, W::D, d, Rm::R(d));
             }
             (_, 32) => self.asm.bswap(W::D, d),

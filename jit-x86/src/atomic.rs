@@ -21,11 +21,11 @@ fn group(op: AtomicOp) -> Option<(Group1, AluOp)> {
 
 impl X86 {
     pub(crate) fn atomic_op(&mut self, op: AtomicOp, fetch: bool, s: Size, addr: Addr, src: Reg) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let (m, w, r) = (mem(addr), size(s), gp(src));
         match (op, group(op)) {
             (_, Some((g, _))) if !fetch || self.is_dead(src) => {
-                let op = enc::Op { map: 0, code: g as u8 * 8 + 1 };
+                let op = enc::op(g as u8 * 8 + 1);
                 self.asm.op(LOCK, op, w, r.0, Rm::M(m), Imm::None);
             }
             (AtomicOp::Add, _) => self.asm.op(LOCK, enc::XADD, w, r.0, Rm::M(m), Imm::None),
@@ -66,6 +66,7 @@ impl X86 {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn store_operand(&mut self, s: Size, addr: Addr, src: Operand) {
         self.store_to(s, mem(addr), src);
     }

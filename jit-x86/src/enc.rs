@@ -57,20 +57,20 @@ pub enum W {
     Q,
 }
 
-/// An opcode: escape map (0 none, 1 `0F`, 2 `0F 38`), code of the full-size form.
+/// An opcode: bytes of the full-size form, escapes first, and how many.
 ///
-/// The byte form of an opcode that has one is the code with bit 0 clear.
+/// The byte form of an opcode of one byte that has one is the code with bit 0 clear.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Op {
-    pub map: u8,
-    pub code: u8,
+    bytes: u32,
+    len: u32,
 }
 
-const fn op(code: u8) -> Op {
-    Op { map: 0, code }
+pub const fn op(code: u8) -> Op {
+    Op { bytes: code as u32, len: 1 }
 }
 const fn op0f(code: u8) -> Op {
-    Op { map: 1, code }
+    Op { bytes: 0x0f | (code as u32) << 8, len: 2 }
 }
 
 /// Two-operand group: `code * 8 + form`, and the extension of the immediate forms.
@@ -113,7 +113,7 @@ pub const MOVSX_B: Op = op0f(0xbe);
 pub const MOVSX_H: Op = op0f(0xbf);
 pub const CMPXCHG: Op = op0f(0xb1);
 pub const XADD: Op = op0f(0xc1);
-pub const MOVBE_R_M: Op = Op { map: 2, code: 0xf0 };
+pub const MOVBE_R_M: Op = Op { bytes: 0xf0380f, len: 3 };
 
 /// Condition codes (the low four bits of `Jcc`).
 pub mod cc {
@@ -165,12 +165,6 @@ impl One {
     }
 
     #[inline(always)]
-    fn i16(&mut self, v: i16) {
-        self.tail |= (v as u16 as u64) << (self.t & 63);
-        self.t += 16;
-    }
-
-    #[inline(always)]
     fn i32(&mut self, v: i32) {
         self.tail |= (v as u32 as u64) << (self.t & 63);
         self.t += 32;
@@ -184,46 +178,80 @@ impl One {
     /// ModRM, SIB and displacement.
     #[inline(always)]
     fn modrm(&mut self, reg: u8, rm: Rm) {
-        let reg = (reg & 7) << 3;
-        match rm {
-            Rm::R(r) => self.u8(0xc0 | reg | (r.0 & 7)),
-            Rm::M(m) => self.memory(reg, m),
-        }
+        let m = modrm(reg, rm);
+        self.head |= (m.bytes as u64) << (self.h & 63);
+        self.h += 8 * m.len;
+        self.tail |= (m.disp as u64) << (self.t & 63);
+        self.t += 8 * m.disp_len;
     }
+}
 
-    #[inline(always)]
-    fn memory(&mut self, reg: u8, m: Mem) {
-        let Some(base) = m.base else {
-            let (index, scale) = m.index.unwrap_or((RSP, 0));
-            self.u8(reg | 4);
-            self.u8(scale << 6 | (index.0 & 7) << 3 | 5);
-            return self.i32(m.disp);
-        };
-        let low = base.0 & 7;
-        // RBP and R13 have no form without displacement.
-        let short = i8::try_from(m.disp).is_ok();
-        let mode = match m.disp {
-            0 if low != 5 => 0,
-            _ if short => 0x40,
-            _ => 0x80,
-        };
-        match m.index {
-            None if low != 4 => self.u8(mode | reg | low),
-            None => {
-                self.u8(mode | reg | 4);
-                self.u8(0x24);
-            }
-            Some((index, scale)) => {
-                self.u8(mode | reg | 4);
-                self.u8(scale << 6 | (index.0 & 7) << 3 | low);
-            }
-        }
-        match mode {
-            0 => {}
-            0x40 => self.i8(m.disp as i8),
-            _ => self.i32(m.disp),
-        }
+/// ModRM with SIB, and displacement.
+struct ModRm {
+    bytes: u16,
+    len: u32,
+    disp: u32,
+    disp_len: u32,
+}
+
+#[inline(always)]
+fn modrm(reg: u8, rm: Rm) -> ModRm {
+    let reg = (reg & 7) << 3;
+    match rm {
+        Rm::R(r) => ModRm { bytes: (0xc0 | reg | (r.0 & 7)) as u16, len: 1, disp: 0, disp_len: 0 },
+        Rm::M(m) => memory(reg, m),
     }
+}
+
+#[inline(always)]
+fn memory(reg: u8, m: Mem) -> ModRm {
+    let sib = |modrm: u8, sib: u8| (modrm as u16 | (sib as u16) << 8, 2);
+    let Some(base) = m.base else {
+        let (index, scale) = m.index.unwrap_or((RSP, 0));
+        let (bytes, len) = sib(reg | 4, scale << 6 | (index.0 & 7) << 3 | 5);
+        return ModRm { bytes, len, disp: m.disp as u32, disp_len: 4 };
+    };
+    let low = base.0 & 7;
+    // RBP and R13 have no form without displacement.
+    let (mode, disp, disp_len) = if m.disp == 0 && low != 5 {
+        (0, 0, 0)
+    } else if m.disp == m.disp as i8 as i32 {
+        (0x40, m.disp as u8 as u32, 1)
+    } else {
+        (0x80, m.disp as u32, 4)
+    };
+    let (bytes, len) = match m.index {
+        None if low != 4 => ((mode | reg | low) as u16, 1),
+        None => sib(mode | reg | 4, 0x24),
+        Some((index, scale)) => sib(mode | reg | 4, scale << 6 | (index.0 & 7) << 3 | low),
+    };
+    ModRm { bytes, len, disp, disp_len }
+}
+
+/// What a register adds to REX (bits 0 to 7) and ModRM (bits 16 to 23) as `reg` and as `rm`: a load is
+/// cheaper than the shifts.
+static REG: [u32; 16] = fields(2, 19);
+static RM: [u32; 16] = fields(0, 16);
+
+const fn fields(rex: u32, modrm: u32) -> [u32; 16] {
+    let mut out = [0; 16];
+    let mut r = 0;
+    while r < 16 {
+        out[r as usize] = (r >> 3) << rex | (r & 7) << modrm;
+        r += 1;
+    }
+    out
+}
+
+#[inline(always)]
+fn reg_rm(reg: u8, rm: Gp) -> u64 {
+    (REG[(reg & 15) as usize] | RM[(rm.0 & 15) as usize]) as u64
+}
+
+/// REX.W, where it is wanted.
+#[inline(always)]
+fn rex_w(w: W) -> u64 {
+    u64::from(w == W::Q) << 3
 }
 
 /// Extension bits of the register numbers in `rm`: X and B.
@@ -258,58 +286,110 @@ pub fn sets_flags(v: u64) -> bool {
 impl Asm {
     /// Any legacy-encoded instruction with ModRM; `reg` is a register or an opcode extension.
     ///
-    /// `byte_reg` is true where `reg` or a register `rm` is accessed as a byte.
+    /// Everything is put where it is with a REX prefix, which is shifted out again where none is needed:
+    /// that way positions are constants.
     #[inline(always)]
     pub fn op(&mut self, prefix: Option<u8>, op: Op, w: W, reg: u8, rm: Rm, imm: Imm) {
-        let mut one = One::new();
-        if let Some(p) = prefix {
-            one.u8(p);
-        }
-        if w == W::H {
-            one.u8(0x66);
-        }
-        let mut rex = (reg >> 3) << 2 | rex_xb(rm);
-        if w == W::Q {
-            rex |= 8;
-        }
+        let byte = w == W::B && op.len == 1;
+        let code = (op.bytes & !u32::from(byte)) as u64;
+        let rex = u8::from(w == W::Q) << 3 | (reg >> 3) << 2 | rex_xb(rm);
         // SPL to DIL need a prefix, or they are AH to BH.
-        let byte_reg =
-            w == W::B && op.map == 0 && op.code != GROUP3.code & !1 && (4..8).contains(&reg);
-        let byte_rm = (w == W::B && op.map == 0) || op == MOVZX_B || op == MOVSX_B;
+        let byte_reg = byte && (4..8).contains(&reg);
+        let byte_rm = byte || op == MOVZX_B || op == MOVSX_B;
         let byte_rm = byte_rm && matches!(rm, Rm::R(r) if (4..8).contains(&r.0));
-        if rex != 0 || byte_reg || byte_rm {
-            one.u8(0x40 | rex);
+        let bare = rex == 0 && !byte_reg && !byte_rm;
+
+        let m = modrm(reg, rm);
+        let mut head = (0x40 | rex) as u64 | code << 8 | (m.bytes as u64) << (8 + 8 * op.len);
+        let mut len = 1 + op.len + m.len;
+        head >>= 8 * u32::from(bare);
+        len -= u32::from(bare);
+        if w == W::H {
+            head = head << 8 | 0x66;
+            len += 1;
         }
-        match op.map {
-            0 => {}
-            1 => one.u8(0x0f),
-            _ => {
-                one.u8(0x0f);
-                one.u8(0x38);
-            }
+        if let Some(p) = prefix {
+            head = head << 8 | p as u64;
+            len += 1;
         }
-        one.u8(if w == W::B && op.map == 0 { op.code & !1 } else { op.code });
-        one.modrm(reg, rm);
-        match imm {
-            Imm::None => {}
-            Imm::I8(v) => one.i8(v),
-            Imm::I16(v) => one.i16(v),
-            Imm::I32(v) => one.i32(v),
-        }
-        one.put(&mut self.buf);
+        let (v, size) = match imm {
+            Imm::None => (0, 0),
+            Imm::I8(v) => (v as u8 as u64, 1),
+            Imm::I16(v) => (v as u16 as u64, 2),
+            Imm::I32(v) => (v as u32 as u64, 4),
+        };
+        let tail = m.disp as u64 | v << (8 * m.disp_len);
+        self.buf.put_two(head, len as usize, tail, (m.disp_len + size) as usize);
+    }
+
+    /// A REX prefix and what follows, up to eight bytes in all; the prefix is left out where it says nothing.
+    #[inline(always)]
+    fn put_rex(&mut self, bytes: u64, len: usize) {
+        let bare = bytes as u8 == 0x40;
+        self.buf.put(bytes >> (8 * u32::from(bare)), len - usize::from(bare));
+    }
+
+    /// `op rm, imm` of a register at its full size, with an opcode extension.
+    #[inline(always)]
+    fn group_imm(&mut self, code: u8, w: W, ext: u8, rm: Gp, imm: i32, len: usize) {
+        let head = 0xc0_00_40 | rex_w(w) | (code as u64) << 8 | reg_rm(ext, rm);
+        let imm = imm as u32 as u64 & (u64::MAX >> (64 - 8 * len));
+        self.put_rex(head | imm << 24, 3 + len);
     }
 
     /// `op reg, rm`.
-    #[inline]
+    #[inline(always)]
     pub fn rm(&mut self, op: Op, w: W, reg: Gp, rm: Rm) {
-        self.op(None, op, w, reg.0, rm, Imm::None);
+        match rm {
+            Rm::R(r) if op.len == 1 && (w == W::D || w == W::Q) => self.rr(op, w, reg, r),
+            Rm::M(Mem { base: Some(base), index: None, disp }) if op.len < 3 && base.0 & 7 != 4 => {
+                self.based(op, w, reg, base, disp);
+            }
+            _ => self.op(None, op, w, reg.0, rm, Imm::None),
+        }
     }
 
-    #[inline]
+    /// As [`Asm::op`], of two registers at their full size and an opcode of one byte.
+    #[inline(always)]
     pub fn rr(&mut self, op: Op, w: W, reg: Gp, rm: Gp) {
-        self.op(None, op, w, reg.0, Rm::R(rm), Imm::None);
+        if op.len != 1 {
+            return self.op(None, op, w, reg.0, Rm::R(rm), Imm::None);
+        }
+        let head = 0xc0_00_40 | rex_w(w) | (op.bytes as u64) << 8 | reg_rm(reg.0, rm);
+        self.put_rex(head, 3);
     }
 
+    /// As [`Asm::op`], of memory that needs no SIB, and an opcode of one or two bytes.
+    #[inline(always)]
+    fn based(&mut self, op: Op, w: W, reg: Gp, base: Gp, disp: i32) {
+        let byte = w == W::B && op.len == 1;
+        let code = (op.bytes & !u32::from(byte)) as u64;
+        let fields = reg_rm(reg.0, base);
+        // RBP and R13 have no form without displacement.
+        let (mode, size, mask) = if disp == 0 && base.0 & 7 != 5 {
+            (0, 0, 0)
+        } else if disp == disp as i8 as i32 {
+            (0x40, 1, 0xff)
+        } else {
+            (0x80, 4, 0xffff_ffff)
+        };
+        let at = 8 + 8 * op.len;
+        let rex = 0x40 | rex_w(w) | fields & 0xff;
+        let tail = (fields >> 16 | mode) | (disp as u32 as u64 & mask) << 8;
+        let bytes = rex | code << 8 | tail << at;
+        let len = 2 + op.len as usize + size;
+        if w == W::H {
+            let bare = rex == 0x40;
+            let bytes = bytes >> (8 * u32::from(bare));
+            self.buf.put(bytes << 8 | 0x66, len + 1 - usize::from(bare));
+        } else if byte && (4..8).contains(&reg.0) {
+            self.buf.put(bytes, len);
+        } else {
+            self.put_rex(bytes, len);
+        }
+    }
+
+    #[inline(always)]
     pub fn mov(&mut self, w: W, dst: Gp, src: Gp) {
         if dst != src || w == W::D {
             self.rr(MOV_RM_R, w, src, dst);
@@ -317,6 +397,7 @@ impl Asm {
     }
 
     /// As [`Asm::mov`] of all 64 bits, nothing where it is one register.
+    #[inline(always)]
     pub fn mov64(&mut self, dst: Gp, src: Gp) {
         if dst != src {
             self.rr(MOV_RM_R, W::Q, src, dst);
@@ -333,22 +414,24 @@ impl Asm {
         self.rm(MOV_RM_R, W::Q, src, Rm::M(m));
     }
 
+    #[inline(always)]
     pub fn lea(&mut self, w: W, dst: Gp, m: Mem) {
         self.rm(LEA, w, dst, Rm::M(m));
     }
 
     /// `op rm, reg` of the two-operand group.
-    #[inline]
+    #[inline(always)]
     pub fn alu_rm_r(&mut self, g: Group1, w: W, rm: Rm, reg: Gp) {
         self.rm(op(g as u8 * 8 + 1), w, reg, rm);
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn alu_r_rm(&mut self, g: Group1, w: W, reg: Gp, rm: Rm) {
         self.rm(op(g as u8 * 8 + 3), w, reg, rm);
     }
 
     /// `op rm, imm` in its shortest form; an immediate of W and Q is sign-extended.
+    #[inline(always)]
     pub fn alu_imm(&mut self, g: Group1, w: W, rm: Rm, imm: i32) {
         let ext = g as u8;
         if w == W::B {
@@ -361,18 +444,21 @@ impl Asm {
             return self.group_byte(0x81, ext, rm, imm as i8);
         }
         let narrow = if w == W::H { imm as i16 as i32 } else { imm };
-        if let Ok(v) = i8::try_from(narrow) {
+        let short = i8::try_from(narrow);
+        if let (Rm::R(r), true) = (rm, w == W::D || w == W::Q) {
+            if short.is_ok() {
+                return self.group_imm(0x83, w, ext, r, imm, 1);
+            }
+            if r == RAX {
+                let head = rex_w(w) | 0x40 | (ext as u64 * 8 + 5) << 8;
+                return self.put_rex(head | (imm as u32 as u64) << 16, 6);
+            }
+            return self.group_imm(0x81, w, ext, r, imm, 4);
+        }
+        if let Ok(v) = short {
             self.op(None, op(0x83), w, ext, rm, Imm::I8(v));
         } else if w == W::H {
             self.op(None, op(0x81), w, ext, rm, Imm::I16(imm as i16));
-        } else if rm == Rm::R(RAX) {
-            let mut one = One::new();
-            if w == W::Q {
-                one.u8(0x48);
-            }
-            one.u8(ext * 8 + 5);
-            one.i32(imm);
-            one.put(&mut self.buf);
         } else {
             self.op(None, op(0x81), w, ext, rm, Imm::I32(imm));
         }
@@ -441,11 +527,13 @@ impl Asm {
         one.put(&mut self.buf);
     }
 
+    #[inline(always)]
     pub fn shift_imm(&mut self, s: Shift, w: W, rm: Rm, n: u8) {
-        if n == 1 {
-            self.op(None, op(0xd1), w, s as u8, rm, Imm::None);
-        } else {
-            self.op(None, op(0xc1), w, s as u8, rm, Imm::I8(n as i8));
+        match rm {
+            Rm::R(r) if n == 1 => self.rr(op(0xd1), w, Gp(s as u8), r),
+            Rm::R(r) => self.group_imm(0xc1, w, s as u8, r, n as i32, 1),
+            Rm::M(_) if n == 1 => self.op(None, op(0xd1), w, s as u8, rm, Imm::None),
+            Rm::M(_) => self.op(None, op(0xc1), w, s as u8, rm, Imm::I8(n as i8)),
         }
     }
 
@@ -491,8 +579,9 @@ impl Asm {
     }
 
     /// `inc` (0) or `dec` (1).
+    #[inline(always)]
     pub fn inc_dec(&mut self, ext: u8, w: W, rm: Rm) {
-        self.op(None, GROUP5, w, ext, rm, Imm::None);
+        self.rm(GROUP5, w, Gp(ext), rm);
     }
 
     /// `call` (2) or `jmp` (4) through a register or memory.

@@ -132,7 +132,7 @@ impl X86 {
         // pop [context + SAVED_SP]
         self.asm.op(
             None,
-            enc::Op { map: 0, code: 0x8f },
+            enc::op(0x8f),
             W::D,
             0,
             Rm::M(Mem::at(enc::R11, abi::SAVED_SP)),
@@ -234,7 +234,7 @@ impl X86 {
     }
 
     pub(crate) fn enter(&mut self, f: &FuncFacts) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         if f.uses_fp {
             if !f.is_entry {
                 self.asm.push(enc::RBP);
@@ -287,7 +287,7 @@ impl X86 {
         self.context(enc::R11);
         self.asm.alu_imm(Group1::Sub, W::Q, Rm::M(Mem::at(enc::R11, counter)), 1);
         self.local_jump(cc::S, to);
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
     }
 
     pub(crate) fn call_by_register(&mut self, target: Reg, site: u32) {
@@ -308,7 +308,7 @@ impl X86 {
             self.local_jmp(tail);
         }
         self.asm.buf.bind(over);
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
     }
 
     pub(crate) fn packet(
@@ -334,7 +334,7 @@ impl X86 {
         self.leave(f);
         self.asm.ret();
         self.asm.buf.bind(over);
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
     }
 
     pub(crate) fn branch(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
@@ -343,29 +343,25 @@ impl X86 {
         match (cond, b) {
             (Cond::Set, Operand::Reg(b)) => {
                 self.asm.rr(enc::TEST_RM_R, width(w), gp(b), x);
-                self.flags = Flags::Lost;
+                self.flags = Flags::LOST;
             }
             (Cond::Set, Operand::Imm(v)) => {
                 self.asm.test_imm(width(w), Rm::R(x), v);
-                self.flags = Flags::Lost;
+                self.flags = Flags::LOST;
             }
             (_, Operand::Imm(0)) => {
                 let zero_only = matches!(cond, Cond::Eq | Cond::Ne);
-                let usable = match known {
-                    Flags::Result { reg, width, logic } => {
-                        reg == a && width == w && (logic || zero_only)
-                    }
-                    _ => false,
-                };
+                let usable = known == Flags::result(a, w, true)
+                    || (zero_only && known == Flags::result(a, w, false));
                 if !usable {
                     self.asm.rr(enc::TEST_RM_R, width(w), x, x);
-                    self.flags = Flags::Result { reg: a, width: w, logic: true };
+                    self.flags = Flags::result(a, w, true);
                 }
             }
-            _ if known == (Flags::Compared { a, b, width: w }) => {}
+            _ if known == Flags::compared(a, b, w) => {}
             (_, Operand::Reg(y)) => {
                 self.asm.alu_rm_r(Group1::Cmp, width(w), Rm::R(x), gp(y));
-                self.flags = Flags::Compared { a, b, width: w };
+                self.flags = Flags::compared(a, b, w);
             }
             (_, Operand::Imm(v)) => {
                 // 128 is one byte longer than 127.
@@ -377,9 +373,9 @@ impl X86 {
                     same => same,
                 };
                 let b = Operand::Imm(v);
-                if known != (Flags::Compared { a, b, width: w }) {
+                if known != Flags::compared(a, b, w) {
                     self.asm.alu_imm(Group1::Cmp, width(w), Rm::R(x), v);
-                    self.flags = Flags::Compared { a, b, width: w };
+                    self.flags = Flags::compared(a, b, w);
                 }
                 return self.local_jump(code(cond), to);
             }

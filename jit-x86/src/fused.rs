@@ -11,6 +11,7 @@ use crate::memory::mem;
 use crate::{gp, size, width, Flags, X86};
 
 impl Target for X86 {
+    #[inline(always)]
     fn buf(&mut self) -> &mut CodeBuf {
         &mut self.asm.buf
     }
@@ -37,7 +38,7 @@ impl Target for X86 {
     }
 
     fn at_label(&mut self, loop_head: bool) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         if loop_head {
             self.asm.buf.align::<X86>(16);
         }
@@ -56,18 +57,18 @@ impl Target for X86 {
     }
 
     fn call_function(&mut self, to: Label) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         self.call_label(to);
     }
 
     fn call_host(&mut self, site: u32) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let to = self.site(site);
         self.call_label(to);
     }
 
     fn call_reg(&mut self, target: Reg, site: u32) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         self.call_by_register(target, site);
     }
 
@@ -83,6 +84,7 @@ impl Target for X86 {
         self.asm.bytes(&[0x0f, 0x0b]);
     }
 
+    #[inline(always)]
     fn alu(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Operand) {
         self.alu_op(op, w, dst, a, b);
     }
@@ -101,12 +103,12 @@ impl Target for X86 {
     }
 
     fn imm64(&mut self, dst: Reg, value: u64) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         self.asm.mov_imm(gp(dst), value);
     }
 
     fn function_address(&mut self, dst: Reg, of: Label) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         self.lea_label(dst, of);
     }
 
@@ -114,11 +116,13 @@ impl Target for X86 {
         self.cast(dst, src, to_user);
     }
 
+    #[inline(always)]
     fn load(&mut self, s: Size, sign_extend: bool, dst: Reg, addr: Addr) {
         self.flags = self.flags.beside(dst);
         self.load_from(s, sign_extend, gp(dst), mem(addr));
     }
 
+    #[inline(always)]
     fn store(&mut self, s: Size, addr: Addr, src: Operand) {
         // Moves leave the flags alone.
         self.store_operand(s, addr, src);
@@ -141,7 +145,7 @@ impl Target for X86 {
     }
 
     fn try_rotate(&mut self, w: Width, dst: Reg, a: Reg, count: u8) -> bool {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let bits = if w == Width::W64 { 64 } else { 32 };
         if dst == a {
             self.asm.shift_imm(Shift::Rol, width(w), Rm::R(gp(dst)), count);
@@ -169,10 +173,10 @@ impl Target for X86 {
             (_, Some(g)) => {
                 self.asm.alu_r_rm(g, width(w), gp(dst), Rm::M(mem(addr)));
                 let logic = !matches!(op, AluOp::Add | AluOp::Sub);
-                self.flags = Flags::Result { reg: dst, width: w, logic };
+                self.flags = Flags::result(dst, w, logic);
             }
             (AluOp::Mul, _) => {
-                self.flags = Flags::Lost;
+                self.flags = Flags::LOST;
                 self.asm.rm(enc::IMUL_R_RM, width(w), gp(dst), Rm::M(mem(addr)));
             }
             _ => return false,
@@ -182,14 +186,14 @@ impl Target for X86 {
 
     fn try_alu_store(&mut self, op: AluOp, s: Size, addr: Addr, src: Operand) -> bool {
         let Some(g) = group_of(op) else { return false };
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let (m, w) = (Rm::M(mem(addr)), size(s));
         match src {
             Operand::Reg(r) => self.asm.alu_rm_r(g, w, m, gp(r)),
             Operand::Imm(v @ (1 | -1)) if matches!(op, AluOp::Add | AluOp::Sub) => {
                 let down = (v == -1) == (op == AluOp::Add);
                 let code = if w == W::B { 0xfe } else { 0xff };
-                let op = enc::Op { map: 0, code };
+                let op = enc::op(code);
                 self.asm.op(None, op, w, u8::from(down), m, enc::Imm::None);
             }
             Operand::Imm(v) => self.asm.alu_imm(g, w, m, v),
@@ -221,12 +225,10 @@ impl Target for X86 {
             (_, Operand::Imm(v)) if (0..=limit).contains(&v) => {
                 self.asm.alu_imm(Group1::Cmp, w, m, v)
             }
-            (_, Operand::Reg(r)) if s == Size::Dw => {
-                self.asm.rm(enc::Op { map: 0, code: 0x39 }, w, gp(r), m)
-            }
+            (_, Operand::Reg(r)) if s == Size::Dw => self.asm.rm(enc::op(0x39), w, gp(r), m),
             _ => return false,
         }
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         // Zero-extended values compare as unsigned ones; at 64 bits the sign counts.
         let cond = match cond {
             Cond::Sgt if s != Size::Dw => Cond::Gt,

@@ -48,23 +48,47 @@ pub fn compile(
 }
 
 /// What the flags register still tells.
+///
+/// One word, because it is written with nearly every instruction and read whole: kind and width, the registers
+/// concerned, and the constant compared with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Flags {
-    /// Nothing.
-    Lost,
-    /// Zero flag: whether this register, at this width, is zero; with `logic` also its sign, as `test` leaves them.
-    Result { reg: Reg, width: Width, logic: bool },
-    /// A comparison.
-    Compared { a: Reg, b: Operand, width: Width },
-}
+struct Flags(u64);
 
 impl Flags {
+    /// Nothing.
+    const LOST: Flags = Flags::of(0, Flags::NO_REG, Flags::NO_REG, 0);
+    /// In the place of a register.
+    const NO_REG: u8 = 0xff;
+
+    #[inline(always)]
+    const fn of(kind: u8, a: u8, b: u8, imm: u32) -> Flags {
+        Flags(kind as u64 | (a as u64) << 8 | (b as u64) << 16 | (imm as u64) << 32)
+    }
+
+    /// Zero flag: whether this register, at this width, is zero; with `logic` also its sign, as `test` leaves them.
+    #[inline(always)]
+    fn result(reg: Reg, width: Width, logic: bool) -> Flags {
+        Flags::of(2 | (width as u8) << 2 | logic as u8, reg.0, Flags::NO_REG, 0)
+    }
+
+    /// A comparison.
+    #[inline(always)]
+    fn compared(a: Reg, b: Operand, width: Width) -> Flags {
+        let kind = 8 | (width as u8) << 2;
+        match b {
+            Operand::Reg(b) => Flags::of(kind, a.0, b.0, 0),
+            Operand::Imm(v) => Flags::of(kind, a.0, Flags::NO_REG, v as u32),
+        }
+    }
+
     /// What is left of it when an instruction that sets no flags has written this register.
+    #[inline(always)]
     fn beside(self, dst: Reg) -> Flags {
-        match self {
-            Flags::Result { reg, .. } if reg == dst => Flags::Lost,
-            Flags::Compared { a, b, .. } if a == dst || b == Operand::Reg(dst) => Flags::Lost,
-            kept => kept,
+        let (a, b) = ((self.0 >> 8) as u8, (self.0 >> 16) as u8);
+        if a == dst.0 || b == dst.0 {
+            Flags::LOST
+        } else {
+            self
         }
     }
 }
@@ -87,7 +111,7 @@ impl X86 {
             asm: Asm { buf },
             features,
             context,
-            flags: Flags::Lost,
+            flags: Flags::LOST,
             sites: Vec::new(),
             common: None,
             tail_jump: None,
@@ -96,7 +120,7 @@ impl X86 {
 
     /// True when nothing after the current instruction reads this BPF register.
     fn is_dead(&self, r: Reg) -> bool {
-        self.asm.buf.live >> (r.0 & 15) & 1 == 0
+        !self.asm.buf.is_live(r)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, Shift, W};
 use crate::{gp, size, Flags, X86};
 
 /// Machine operand of an address.
-#[inline]
+#[inline(always)]
 pub(crate) fn mem(addr: Addr) -> Mem {
     let index = addr.index.map(|(r, scale)| (gp(r), scale));
     match addr.space {
@@ -20,6 +20,7 @@ pub(crate) fn mem(addr: Addr) -> Mem {
 }
 
 impl X86 {
+    #[inline(always)]
     pub(crate) fn load_from(&mut self, s: Size, sign_extend: bool, dst: Gp, m: Mem) {
         let (op, w) = match (s, sign_extend) {
             (Size::B, false) => (enc::MOVZX_B, W::D),
@@ -33,6 +34,7 @@ impl X86 {
         self.asm.rm(op, w, dst, Rm::M(m));
     }
 
+    #[inline(always)]
     pub(crate) fn store_to(&mut self, s: Size, m: Mem, src: Operand) {
         match src {
             Operand::Reg(r) => self.asm.rm(enc::MOV_RM_R, size(s), gp(r), Rm::M(m)),
@@ -49,7 +51,7 @@ impl X86 {
 
     /// r0 = element number `*(u32 *)r2` of the array, or 0 beyond its end.
     pub(crate) fn lookup(&mut self, array: &ArrayPlan) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let done = self.asm.buf.new_label();
         let (index, result) = (enc::RSI, enc::RAX);
         self.asm.rm(enc::MOV_R_RM, W::D, index, Rm::M(Mem::at(enc::RSI, 0)));
@@ -87,7 +89,7 @@ impl X86 {
     }
 
     pub(crate) fn cast(&mut self, dst: Reg, src: Reg, to_user: bool) {
-        self.flags = Flags::Lost;
+        self.flags = Flags::LOST;
         let d = gp(dst);
         self.asm.mov(W::D, d, gp(src));
         if !to_user {

@@ -6,6 +6,10 @@
 //! reaches, and padding was wanted only where the jumps before were known to, nothing moves and the
 //! code is finished in place.
 
+use bpfassay_isa::Reg;
+
+use crate::facts::{both, Set};
+
 /// A place in the code, bound once: slots of the program first, others after them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Label(pub u32);
@@ -52,80 +56,100 @@ pub struct Unbound;
 #[derive(Debug, Default)]
 pub struct CodeBuf {
     bytes: Vec<u8>,
-    pos: usize,
+    /// Offset of the next byte; 32 bits, so that a sum with it does not wrap.
+    pos: u32,
     labels: Vec<Mark>,
     fixups: Vec<Fixup>,
+    /// Bytes were written with no label bound for longer than [`MARGIN`].
+    lost: bool,
+    nowhere: [u8; CHUNK],
     /// Fixups from the first on that reach their targets as long as nothing moves.
     reaching: usize,
     /// A jump does not reach, or there is padding of a length not known yet: code will move.
     moves: bool,
-    /// BPF registers that are read after the instruction being lowered, a bit each.
-    pub live: u16,
+    /// Halves of BPF registers that are read after the instruction being lowered.
+    live: Set,
 }
 
 /// Bytes an instruction may take at once.
 const CHUNK: usize = 16;
+/// Bytes there is room for behind every bound label: more than any BPF instruction, frame or stub becomes.
+/// So what writes an instruction has nothing to call but for what is rare, and keeps to registers.
+const MARGIN: usize = 1024;
 
 impl CodeBuf {
     /// With room for `capacity` bytes and `slots` labels to begin with.
     pub fn new(slots: usize, capacity: usize) -> CodeBuf {
         CodeBuf {
-            bytes: vec![0; capacity + CHUNK],
+            bytes: vec![0; capacity + MARGIN],
             pos: 0,
             labels: vec![UNBOUND; slots + 1],
             fixups: Vec::with_capacity(slots / 2 + 16),
+            lost: false,
+            nowhere: [0; CHUNK],
             reaching: 0,
             moves: false,
-            live: u16::MAX,
+            live: Set::MAX,
         }
+    }
+
+    /// Notes what is read after the instruction that comes next.
+    #[inline(always)]
+    pub(crate) fn set_live(&mut self, after: Set) {
+        self.live = after;
+    }
+
+    /// True when something after the current instruction reads this BPF register.
+    #[inline]
+    pub fn is_live(&self, r: Reg) -> bool {
+        self.live & both(r.0) != 0
     }
 
     /// Offset of the next byte, before jumps have found their lengths.
     #[inline]
     pub fn pos(&self) -> usize {
-        self.pos
+        self.pos as usize
     }
 
     /// The next bytes, so many that one instruction fits.
     #[inline(always)]
-    fn room(&mut self) -> Option<&mut [u8; CHUNK]> {
-        if self.pos + CHUNK > self.bytes.len() {
-            self.grow();
+    fn room(&mut self) -> &mut [u8; CHUNK] {
+        let at = self.pos as usize;
+        match self.bytes.get_mut(at..at + CHUNK).and_then(|b| b.first_chunk_mut()) {
+            Some(room) => room,
+            None => {
+                self.lost = true;
+                &mut self.nowhere
+            }
         }
-        self.bytes.get_mut(self.pos..).and_then(|b| b.first_chunk_mut::<CHUNK>())
     }
 
     /// Appends the first `n` of up to eight bytes, lowest first.
     #[inline(always)]
     pub fn put(&mut self, bytes: u64, n: usize) {
-        if let Some(to) = self.room() {
-            to[..8].copy_from_slice(&bytes.to_le_bytes());
-        }
-        self.pos += n.min(8);
+        self.room()[..8].copy_from_slice(&bytes.to_le_bytes());
+        self.pos += n.min(8) as u32;
     }
 
     /// Appends the first `n` bytes of `head` and the first `m` of `tail`, lowest first; up to eight each.
     #[inline(always)]
     pub fn put_two(&mut self, head: u64, n: usize, tail: u64, m: usize) {
         let n = n.min(8);
-        if let Some(to) = self.room() {
-            to[..8].copy_from_slice(&head.to_le_bytes());
-            to[n..n + 8].copy_from_slice(&tail.to_le_bytes());
-        }
-        self.pos += n + m.min(8);
+        let to = self.room();
+        to[..8].copy_from_slice(&head.to_le_bytes());
+        to[n..n + 8].copy_from_slice(&tail.to_le_bytes());
+        self.pos += (n + m.min(8)) as u32;
     }
 
     #[inline(always)]
     pub fn put_u32(&mut self, word: u32) {
-        if let Some(to) = self.room() {
-            to[..4].copy_from_slice(&word.to_le_bytes());
-        }
+        self.room()[..4].copy_from_slice(&word.to_le_bytes());
         self.pos += 4;
     }
 
     #[cold]
     fn grow(&mut self) {
-        let to = self.bytes.len() * 2 + 4 * CHUNK;
+        let to = self.bytes.len().max(self.pos as usize) * 2 + MARGIN;
         self.bytes.resize(to, 0);
     }
 
@@ -137,6 +161,9 @@ impl CodeBuf {
 
     #[inline]
     pub fn bind(&mut self, label: Label) {
+        if self.pos as usize + MARGIN > self.bytes.len() {
+            self.grow();
+        }
         let mark = self.mark();
         if let Some(l) = self.labels.get_mut(label.0 as usize) {
             *l = mark;
@@ -150,23 +177,22 @@ impl CodeBuf {
 
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark { off: self.pos as u32, fixups: self.fixups.len() as u32 }
+        Mark { off: self.pos, fixups: self.fixups.len() as u32 }
     }
 
     /// Reserves a place whose bytes [`Patch::patch`] writes: `short` bytes if the distance
     /// from its end is within `reach` (`-reach - 1 ..= reach`), else `long`.
     #[inline]
     pub fn fixup(&mut self, kind: u8, to: Label, short: u8, long: u8, reach: i32) {
-        let at = self.pos as u32;
-        self.room();
-        self.pos += short.min(CHUNK as u8) as usize;
+        let at = self.pos;
+        self.pos += short as u32;
         self.fixups.push(Fixup { at, to, kind, short, long, is_long: short == long, reach });
     }
 
     /// As [`CodeBuf::fixup`] for an instruction of four bytes, which [`Patch::patch`] finds in place.
     #[inline]
     pub fn fixup_u32(&mut self, kind: u8, word: u32, to: Label, long: u8, reach: i32) {
-        let at = self.pos as u32;
+        let at = self.pos;
         self.put_u32(word);
         self.fixups.push(Fixup { at, to, kind, short: 4, long, is_long: long == 4, reach });
     }
@@ -174,7 +200,8 @@ impl CodeBuf {
     /// Writes the four bytes before this position anew; they must be no fixup.
     #[inline]
     pub fn rewrite_u32(&mut self, word: u32) {
-        let last = self.pos.checked_sub(4).and_then(|at| self.bytes.get_mut(at..at + 4));
+        let end = self.pos as usize;
+        let last = end.checked_sub(4).and_then(|at| self.bytes.get_mut(at..end));
         if let Some(to) = last {
             to.copy_from_slice(&word.to_le_bytes());
         }
@@ -182,15 +209,15 @@ impl CodeBuf {
 
     /// Makes the next position a multiple of `to`, a power of two up to 128.
     pub fn align<P: Patch>(&mut self, to: u8) {
-        let at = self.pos;
+        let at = self.pos as usize;
         if self.all_reach() {
             // Nothing before this moves any more.
             let end = at + (at.wrapping_neg() & (to as usize - 1));
-            while end + CHUNK > self.bytes.len() {
+            if end > self.bytes.len() {
                 self.grow();
             }
             P::pad(self.bytes.get_mut(at..end).unwrap_or_default());
-            self.pos = end;
+            self.pos = end as u32;
             return;
         }
         self.moves = true;
@@ -228,13 +255,14 @@ impl CodeBuf {
 
     /// Chooses lengths and writes everything: the code, and where labels and marks went.
     pub fn finish<P: Patch>(mut self) -> Result<Placed, Unbound> {
-        if self.pos > i32::MAX as usize {
+        let end = self.pos as usize;
+        if self.lost || end > self.bytes.len() || end > i32::MAX as usize {
             return Err(Unbound);
         }
         if !self.all_reach() {
             return self.finish_apart::<P>();
         }
-        self.bytes.truncate(self.pos);
+        self.bytes.truncate(self.pos as usize);
         for f in &self.fixups {
             let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
             let range = f.at as usize..f.at as usize + f.short as usize;
@@ -248,7 +276,7 @@ impl CodeBuf {
     fn finish_apart<P: Patch>(mut self) -> Result<Placed, Unbound> {
         let mut shift = vec![0u32; self.fixups.len() + 1];
         while self.lengthen(&mut shift)? {}
-        let room = self.pos + shift.last().copied().unwrap_or(0) as usize;
+        let room = (self.pos + shift.last().copied().unwrap_or(0)) as usize;
         let mut out = Vec::with_capacity(room + CHUNK);
         let mut from = 0usize;
         // Padding as it is, not as it might be.
@@ -271,7 +299,7 @@ impl CodeBuf {
             from = to;
             real += grown;
         }
-        out.extend_from_slice(self.bytes.get(from..self.pos).ok_or(Unbound)?);
+        out.extend_from_slice(self.bytes.get(from..self.pos as usize).ok_or(Unbound)?);
         if let Some(s) = shift.last_mut() {
             *s = real;
         }
@@ -303,7 +331,7 @@ impl CodeBuf {
         if let Some(s) = shift.last_mut() {
             *s = sum;
         }
-        if self.pos + sum as usize > i32::MAX as usize {
+        if self.pos.saturating_add(sum) > i32::MAX as u32 {
             return Err(Unbound);
         }
         let mut again = false;

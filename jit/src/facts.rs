@@ -3,8 +3,8 @@
 //! The walks go over raw slots and row numbers: an instruction is looked up, never built.
 //! Sets of registers are for register 0 and are shifted to the one the instruction names.
 
-use bpfassay_isa::opcode::{self, Callee, Fetch, Form, Packet, Second};
-use bpfassay_isa::{AluOp, Operand, RawInsn, Size, SwapKind, Width};
+use bpfassay_isa::opcode::{self, Callee, Fetch, Form, Packet, Reach, Second};
+use bpfassay_isa::{AluOp, RawInsn, Size, SwapKind, Width};
 
 /// Registers: lower halves in the low 16 bits, upper halves in the high ones.
 pub type Set = u32;
@@ -30,18 +30,20 @@ pub fn both(r: u8) -> Set {
     BOTH[(r & 15) as usize]
 }
 
-/// Names another slot: jumps, calls of functions, wide immediates.
-pub const REFERS: u16 = 1;
+/// Jumps by `off`, perhaps.
+pub const BRANCHES: u16 = 1;
+/// Never goes on behind itself.
+pub const ALWAYS: u16 = 2;
+/// Names another slot in some other way: calls of functions, long jumps, wide immediates.
+pub const REFERS: u16 = 4;
 /// What is read takes more than the sets here (see [`crate::survey`]).
-pub const SPECIAL: u16 = 2;
+pub const SPECIAL: u16 = 8;
 /// Leaves the function for some time.
-pub const CALLS: u16 = 4;
+pub const CALLS: u16 = 16;
 /// The lower half of the result needs lower halves only, if the immediate is below 32.
-pub const LOW_IF_SHORT: u16 = 8;
-/// `src` is written.
-pub const FETCHES: u16 = 16;
+pub const LOW_IF_SHORT: u16 = 32;
 /// Counts how often it goes on.
-pub const COUNTS: u16 = 32;
+pub const COUNTS: u16 = 64;
 
 /// Kinds of instructions that may become one with those that follow ([`crate::fuse`]).
 mod pair {
@@ -51,8 +53,11 @@ mod pair {
     pub const SUM: u8 = 2;
     /// A shift to the left that scales or extends.
     pub const SHIFT: u8 = 4;
-    /// A value loaded for what follows.
+    /// A value loaded to be compared, swapped, or changed where it is.
     pub const LOAD: u8 = 8;
+    /// A value loaded as an operand of this many bits.
+    pub const LOAD_32: u8 = 16;
+    pub const LOAD_64: u8 = 32;
 }
 
 /// Halves are sets of all registers, for those an instruction names to be picked from.
@@ -61,10 +66,11 @@ mod pair {
 pub struct Facts {
     pub form: Form,
     pub flags: u16,
-    /// What it may begin with what it leaves in `dst`, and what it may go on with: four bits
-    /// if that is its `dst`, four if it is its `src`.
+    /// What it may begin with what it leaves in `dst`, and what it may go on with if that is its own
+    /// `dst`, or `src`.
     opens: u8,
-    closes: u8,
+    closes_dst: u8,
+    closes_src: u8,
     /// Halves read of `dst` and of `src`, and written of `dst`.
     read_dst: Set,
     read_src: Set,
@@ -78,6 +84,12 @@ pub struct Facts {
 static FACTS: [Facts; 256] = all();
 
 impl Facts {
+    /// Row of second slots, which read and write nothing: behind those of the table.
+    pub const NOTHING: u8 = {
+        assert!(opcode::table().len() < 256);
+        255
+    };
+
     #[inline(always)]
     pub fn of(row: u8) -> &'static Facts {
         &FACTS[row as usize]
@@ -113,25 +125,14 @@ impl Facts {
     /// For [`Facts::may_fuse`] of the instruction before.
     #[inline(always)]
     pub fn closes(&self) -> u8 {
-        self.closes
+        self.closes_dst | self.closes_src
     }
 
     /// Whether `then` works on what `first` leaves in its `dst`, where [`Facts::may_fuse`].
     #[inline]
     pub fn fuses(&self, first: &RawInsn, then: &Facts, next: &RawInsn) -> bool {
-        let kinds = self.opens & then.closes;
-        (kinds & 15 != 0 && next.dst == first.dst) || (kinds >> 4 != 0 && next.src == first.dst)
-    }
-}
-
-/// Whether the lower half of the result needs lower halves only.
-#[inline]
-pub fn low_by_low(op: AluOp, b: Operand) -> bool {
-    use AluOp::*;
-    match op {
-        Add | Sub | Mul | And | Or | Xor | Mov => true,
-        Lsh => matches!(b, Operand::Imm(n) if n & 63 < 32),
-        _ => false,
+        (self.opens & then.closes_dst != 0 && next.dst == first.dst)
+            || (self.opens & then.closes_src != 0 && next.src == first.dst)
     }
 }
 
@@ -180,12 +181,13 @@ const fn halves_of(form: Form) -> (Set, Set, Set) {
 const fn flags(form: Form) -> u16 {
     match form {
         Form::Alu(AluOp::Lsh, _, Second::Imm) => LOW_IF_SHORT | SPECIAL,
-        Form::Atomic(_, _, Fetch::Fetch) => SPECIAL | FETCHES,
-        Form::Exit => SPECIAL,
+        Form::Atomic(_, _, Fetch::Fetch) | Form::Exit => SPECIAL,
         Form::Call(Callee::Subprog) => SPECIAL | CALLS | REFERS,
         Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
-        Form::MayGoto => REFERS | COUNTS,
-        Form::LoadImm64(_) | Form::Jump(_) | Form::CondJump(..) => REFERS,
+        Form::Jump(Reach::Short) => BRANCHES | ALWAYS,
+        Form::MayGoto => BRANCHES | COUNTS,
+        Form::CondJump(..) => BRANCHES,
+        Form::LoadImm64(_) | Form::Jump(Reach::Long) => REFERS,
         _ => 0,
     }
 }
@@ -206,12 +208,15 @@ const fn pairs(form: Form) -> (u8, u8, u8) {
     use AluOp::{Add, Arsh, Div, Lsh, Mod, Mov, Rsh, SDiv, SMod};
     match form {
         Form::Alu(Mov, _, Second::Reg) => (COPY, LOAD, 0),
-        Form::Alu(Mov | Div | Mod | SDiv | SMod, _, s) => (0, LOAD, by_src(s)),
-        Form::Alu(Add, Width::W64, Second::Reg) => (SUM, COPY | SHIFT | LOAD, LOAD),
+        Form::Alu(Mov, _, Second::Imm) => (0, LOAD, 0),
+        Form::Alu(Div | Mod | SDiv | SMod, w, s) => (0, LOAD, operand(w, s)),
+        Form::Alu(Add, Width::W64, Second::Reg) => (SUM, COPY | SHIFT | LOAD, LOAD_64),
         Form::Alu(Add, Width::W64, Second::Imm) => (SUM, COPY | LOAD, 0),
         Form::Alu(Lsh, Width::W64, Second::Imm) => (SHIFT, COPY | LOAD, 0),
         Form::Alu(Rsh | Arsh, Width::W64, Second::Imm) => (0, COPY | SHIFT | LOAD, 0),
-        Form::Alu(_, _, s) => (0, COPY | LOAD, by_src(s)),
+        Form::Alu(_, w, s) => (0, COPY | LOAD, operand(w, s)),
+        Form::Load(Size::Dw, _) => (LOAD | LOAD_32 | LOAD_64, 0, SUM),
+        Form::Load(Size::W, _) => (LOAD | LOAD_32, 0, SUM),
         Form::Load(..) => (LOAD, 0, SUM),
         Form::Store(..) => (0, SUM, 0),
         Form::Swap(SwapKind::ToBe | SwapKind::Bswap, _) | Form::CondJump(..) => (0, LOAD, 0),
@@ -220,22 +225,24 @@ const fn pairs(form: Form) -> (u8, u8, u8) {
 }
 
 /// An operation on a loaded value.
-const fn by_src(s: Second) -> u8 {
-    match s {
-        Second::Imm => 0,
-        Second::Reg => pair::LOAD,
+const fn operand(w: Width, s: Second) -> u8 {
+    match (s, w) {
+        (Second::Imm, _) => 0,
+        (Second::Reg, Width::W32) => pair::LOAD_32,
+        (Second::Reg, Width::W64) => pair::LOAD_64,
     }
 }
 
 const fn facts(form: Form) -> Facts {
     let (read_dst, read_src, writes) = halves_of(form);
     let (if_low, if_dead) = wanted(form);
-    let (opens, by_dst, by_src) = pairs(form);
+    let (opens, closes_dst, closes_src) = pairs(form);
     Facts {
         form,
         flags: flags(form),
-        opens: opens | opens << 4,
-        closes: by_dst | by_src << 4,
+        opens,
+        closes_dst,
+        closes_src,
         read_dst,
         read_src,
         writes,
@@ -246,7 +253,8 @@ const fn facts(form: Form) -> Facts {
 
 const fn all() -> [Facts; 256] {
     let table = opcode::table();
-    let mut out = [facts(Form::Exit); 256];
+    // A jump that goes nowhere, for what is no row.
+    let mut out = [Facts { flags: 0, ..facts(Form::Jump(Reach::Short)) }; 256];
     let mut row = 0;
     while row < table.len() {
         out[row] = facts(table[row].form);

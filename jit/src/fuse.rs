@@ -66,7 +66,11 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Slots written as one, or None.
+    #[inline(never)]
     pub(crate) fn fuse(&mut self, slot: usize) -> Option<usize> {
+        if self.is_blinding() {
+            return None;
+        }
         let (first, then) = (self.ahead(slot, 0)?, self.ahead(slot, 1)?);
         if !first.facts.fuses(first.raw, then.facts, then.raw) {
             return None;
@@ -108,6 +112,11 @@ impl<T: Target> Walk<'_, T> {
         a: Reg,
         then: One<'_>,
     ) -> Option<usize> {
+        // The copy cut to 32 bits, and all 64 worked on.
+        let cut = width == Width::W32 && matches!(then.form(), Form::Alu(_, Width::W64, _));
+        if cut && !self.is_upper_zero(Operand::Reg(a)) {
+            return None;
+        }
         let used = match then.form() {
             Form::Alu(AluOp::Lsh | AluOp::Rsh, _, Second::Imm) => self
                 .rotation(slot, width, d, a)
@@ -116,7 +125,7 @@ impl<T: Target> Walk<'_, T> {
             Form::Alu(AluOp::Add, Width::W64, _) => self.address(slot),
             _ => None,
         };
-        used.or_else(|| self.copy_and_operate(slot, width, d, a, then))
+        used.or_else(|| self.copy_and_operate(slot, d, a, then))
     }
 
     /// `t = a; t >>= n - c; d = a; d <<= c; d |= t`, in either order, `d` and `a` one or two registers.
@@ -191,7 +200,7 @@ impl<T: Target> Walk<'_, T> {
             Form::Alu(AluOp::Rsh, Width::W64, Second::Imm) => {
                 let after = self.read_later(last);
                 self.set_live(after);
-                self.alu(after, AluOp::Mov, Width::W32, dst, dst, Operand::Reg(a));
+                self.operate(after, AluOp::Mov, Width::W32, dst, dst, Operand::Reg(a));
             }
             Form::Alu(AluOp::Arsh, Width::W64, Second::Imm) => {
                 self.ends_at(last);
@@ -204,28 +213,17 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// `d = a; d op= b` as three operands.
-    fn copy_and_operate(
-        &mut self,
-        slot: usize,
-        copied: Width,
-        d: Reg,
-        a: Reg,
-        then: One<'_>,
-    ) -> Option<usize> {
+    fn copy_and_operate(&mut self, slot: usize, d: Reg, a: Reg, then: One<'_>) -> Option<usize> {
         use AluOp::*;
         let Form::Alu(op, width, s) = then.form() else { return None };
         if then.dst() != d || matches!(op, Mov | Div | Mod | SDiv | SMod) {
-            return None;
-        }
-        let cut = copied == Width::W32 && width == Width::W64;
-        if cut && !self.is_upper_zero(Operand::Reg(a)) {
             return None;
         }
         let src = then.second(s);
         let b = if src == Operand::Reg(d) { Operand::Reg(a) } else { src };
         let after = self.read_later(slot + 1);
         self.set_live(after);
-        self.alu(after, op, width, d, a, b);
+        self.operate(after, op, width, d, a, b);
         Some(2)
     }
 

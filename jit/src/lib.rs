@@ -12,6 +12,7 @@ pub mod buf;
 mod facts;
 mod fuse;
 mod latch;
+mod narrow;
 pub mod source;
 mod survey;
 pub mod target;

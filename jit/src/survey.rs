@@ -1,16 +1,19 @@
-//! The walk before the walk: backward over the program once, looking at every slot.
+//! The walks before the walk: every slot checked, and what is read later.
 //!
-//! It checks fields and registers, marks what is jumped to and what is a function, and
+//! Forward, it checks fields and registers and marks what is jumped to and what is a function.  Backward, it
 //! finds which registers, and which halves of them, are read later.  A set holds a bit for the lower
 //! half of each register and, 16 places higher, one for the upper half; operations whose lower half
 //! does not depend on the upper half of what goes in pass only what is asked of them.
 //! With loops the last is repeated until nothing changes; a program so tangled that this takes
 //! long gets the answer in which jumps backward read everything.
+//!
+//! Two loops of few live values: one that does both keeps half of them in memory.
 
 use bpfassay_isa::opcode::{self, Callee, Form, Reach, Wide};
 use bpfassay_isa::{decode, AtomicOp, RawInsn, Reg};
 
-use crate::facts::{both, Facts, Set, CALLS, COUNTS, FETCHES, LOW, LOW_IF_SHORT, REFERS, SPECIAL};
+use crate::facts::{both, Facts, Set, LOW};
+use crate::facts::{ALWAYS, BRANCHES, CALLS, COUNTS, LOW_IF_SHORT, REFERS, SPECIAL};
 use crate::source::JitError;
 use crate::target::FuncFacts;
 
@@ -48,29 +51,6 @@ pub fn target(slot: usize, off: i32, len: usize) -> Option<usize> {
     usize::try_from(to).ok().filter(|t| *t < len)
 }
 
-/// The slot an instruction names, as a distance, and what it becomes thereby.
-#[inline(always)]
-fn reference(form: Form, raw: &RawInsn) -> Option<(i32, u8)> {
-    match form {
-        Form::CondJump(..) | Form::MayGoto | Form::Jump(Reach::Short) => {
-            Some((raw.off as i32, TARGET))
-        }
-        Form::Jump(Reach::Long) => Some((raw.imm, TARGET)),
-        Form::Call(Callee::Subprog) | Form::LoadImm64(Wide::Func) => Some((raw.imm, FUNC)),
-        _ => None,
-    }
-}
-
-/// What is read after a jump to `to`, or a call, when `next` is read behind it.
-#[inline(always)]
-fn after_jump(form: Form, next: Set, there: Set) -> Set {
-    match form {
-        Form::Jump(_) => there,
-        Form::CondJump(..) | Form::MayGoto => next | there,
-        _ => next,
-    }
-}
-
 /// What is read at or after an instruction, given what is read after it.
 #[inline(always)]
 fn before(f: &Facts, raw: &RawInsn, after: Set) -> Set {
@@ -106,7 +86,7 @@ fn before_special(f: &Facts, raw: &RawInsn, after: Set) -> Set {
 
 const CALLEE_SAVED: u16 = 0x3c0;
 
-/// The walk, and what it finds besides the slots.
+/// What the walk forward finds besides the slots.
 struct Look<'a> {
     raw: &'a [RawInsn],
     slots: Vec<Slot>,
@@ -116,8 +96,6 @@ struct Look<'a> {
     more_funcs: bool,
     /// Slot 0 is not only entered from outside.
     calls_first: bool,
-    /// What is wrong with the lowest slot that is wrong.
-    wrong: Option<JitError>,
 }
 
 /// What is known of each slot, and the functions in ascending order.
@@ -129,17 +107,13 @@ pub fn survey(raw: &[RawInsn], functions: &[u32]) -> Result<(Vec<Slot>, Vec<Func
         has_wide: false,
         more_funcs: false,
         calls_first: false,
-        wrong: None,
     };
     for slot in functions {
         let known = look.slots.get_mut(*slot as usize).ok_or(JitError::Target { slot: *slot })?;
         known.flags |= FUNC;
         look.more_funcs = true;
     }
-    let touched = look.first_round();
-    if let Some(why) = look.wrong {
-        return Err(why);
-    }
+    look.forward()?;
     // Nobody may land inside a wide instruction.
     let inside = |s: &Slot| s.flags & TAIL != 0 && s.flags & (TARGET | FUNC) != 0;
     if look.has_wide {
@@ -147,6 +121,7 @@ pub fn survey(raw: &[RawInsn], functions: &[u32]) -> Result<(Vec<Slot>, Vec<Func
             return Err(JitError::Target { slot: slot as u32 });
         }
     }
+    let touched = look.backward();
     if look.has_loop {
         look.settle();
     }
@@ -176,18 +151,89 @@ impl Touched {
     fn add(&mut self, f: &Facts, raw: &RawInsn) {
         self.written |= f.writes(raw);
         self.flags |= f.flags;
-        if f.flags & FETCHES != 0 {
+        if f.flags & SPECIAL != 0 && matches!(f.form, Form::Atomic(..)) {
+            // It fetches.
             self.written |= both(raw.src);
         }
     }
 }
 
-/// Walks repeated at most.
+/// Walks backward repeated at most.
 const MOST_ROUNDS: u32 = 6;
 
 impl Look<'_> {
-    /// Looks at every slot; gives what the program as a whole touches.
-    fn first_round(&mut self) -> Touched {
+    /// Checks every slot and marks what is named.
+    fn forward(&mut self) -> Result<(), JitError> {
+        let raw = self.raw;
+        let mut slot = 0;
+        while let Some(one) = raw.get(slot) {
+            let row = match opcode::plain_number(one) {
+                Some(row) => row,
+                None => self.checked_row(slot, one)?,
+            };
+            if let Some(s) = self.slots.get_mut(slot) {
+                s.row = row;
+            }
+            if one.dst > 10 || one.src > 10 {
+                return Err(JitError::Register { slot: slot as u32 });
+            }
+            let flags = Facts::of(row).flags;
+            if flags & (BRANCHES | REFERS) != 0 {
+                if flags & BRANCHES != 0 {
+                    self.mark(slot, one.off as i32, TARGET)?;
+                } else {
+                    slot = self.refer(slot, one, Facts::of(row).form)?;
+                }
+            }
+            slot += 1;
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn checked_row(&self, slot: usize, one: &RawInsn) -> Result<u8, JitError> {
+        let row = decode::number(one, self.raw.get(slot + 1));
+        row.map_err(|why| JitError::Decode { slot: slot as u32, why })
+    }
+
+    /// Marks the slot at this distance.
+    #[inline(always)]
+    fn mark(&mut self, slot: usize, off: i32, mark: u8) -> Result<(), JitError> {
+        let to = (slot as i64 + 1 + off as i64) as usize;
+        let known = self.slots.get_mut(to).ok_or(JitError::Target { slot: slot as u32 })?;
+        let back = mark == TARGET && to <= slot;
+        known.flags |= mark | if back { LOOP } else { 0 };
+        self.has_loop |= back;
+        Ok(())
+    }
+
+    /// As [`Look::mark`], for what is rare; gives the last slot of the instruction.
+    #[inline(never)]
+    fn refer(&mut self, slot: usize, one: &RawInsn, form: Form) -> Result<usize, JitError> {
+        if form == Form::Jump(Reach::Long) {
+            self.mark(slot, one.imm, TARGET)?;
+            return Ok(slot);
+        }
+        if matches!(form, Form::LoadImm64(_)) {
+            self.checked_row(slot, one)?;
+            self.has_wide = true;
+            if let Some(tail) = self.slots.get_mut(slot + 1) {
+                tail.flags |= TAIL;
+                tail.row = Facts::NOTHING;
+            }
+        }
+        if matches!(form, Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog)) {
+            self.mark(slot, one.imm, FUNC)?;
+            let first = slot as i64 + 1 + one.imm as i64 == 0;
+            self.calls_first |= first;
+            self.more_funcs |= !first;
+        }
+        Ok(if matches!(form, Form::LoadImm64(_)) { slot + 1 } else { slot })
+    }
+
+    /// Finds what is read after every slot, as far as nothing jumps backward; gives what the program
+    /// as a whole touches.
+    fn backward(&mut self) -> Touched {
         let raw = self.raw;
         let mut touched = Touched::default();
         // What is read from the slot after on, and what that may go on with; behind the end nothing.
@@ -196,27 +242,13 @@ impl Look<'_> {
         let mut slot = raw.len();
         while let Some(one) = slot.checked_sub(1).and_then(|s| raw.get(s)) {
             slot -= 1;
-            let row = match opcode::plain_number(one) {
-                Some(row) => row,
-                None => match self.rare_row(slot, one) {
-                    Some(row) => row,
-                    None => {
-                        then = 0;
-                        continue;
-                    }
-                },
-            };
-            if one.dst > 10 || one.src > 10 {
-                self.wrong = Some(JitError::Register { slot: slot as u32 });
-            }
-            let f = Facts::of(row);
-            let after = if f.flags & REFERS != 0 { self.refer(slot, one, f, next) } else { next };
+            let f = Facts::of(self.slots.get(slot).map_or(0, |s| s.row));
+            let after = self.after(slot, one, f, next);
             touched.add(f, one);
             next = before(f, one, after);
             if let Some(s) = self.slots.get_mut(slot) {
                 s.before = next;
                 s.after = after;
-                s.row = row;
                 s.flags |= if f.may_fuse(then) { FUSE } else { 0 };
             }
             then = f.closes();
@@ -224,54 +256,23 @@ impl Look<'_> {
         touched
     }
 
-    /// Row of what is not the first encoding of its code; None for second slots and what is wrong.
-    #[inline(never)]
-    fn rare_row(&mut self, slot: usize, one: &RawInsn) -> Option<u8> {
-        let before = slot.checked_sub(1).and_then(|before| self.raw.get(before));
-        if one.code == 0 && before.is_some_and(|b| b.is_ld_imm64()) {
-            // The first slot sees to what this one holds.
-            if let Some(s) = self.slots.get_mut(slot) {
-                s.flags |= TAIL;
-            }
-            return None;
-        }
-        self.checked_row(slot, one)
-    }
-
-    fn checked_row(&mut self, slot: usize, one: &RawInsn) -> Option<u8> {
-        let row = decode::number(one, self.raw.get(slot + 1));
-        row.map_err(|why| self.wrong = Some(JitError::Decode { slot: slot as u32, why })).ok()
-    }
-
-    /// Marks the slot an instruction names; gives what is read after the instruction, as far as it is known.
-    #[inline(never)]
-    fn refer(&mut self, slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
-        if matches!(f.form, Form::LoadImm64(_)) {
-            self.has_wide = true;
-            if self.checked_row(slot, one).is_none() {
-                return next;
-            }
-        }
-        let Some((off, mark)) = reference(f.form, one) else { return next };
-        let to = target(slot, off, self.raw.len());
-        let Some((to, known)) = to.and_then(|to| Some((to, self.slots.get_mut(to)?))) else {
-            self.wrong = Some(JitError::Target { slot: slot as u32 });
+    /// What is read after an instruction, when `next` is read behind it.
+    #[inline(always)]
+    fn after(&self, slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
+        if f.flags & (BRANCHES | REFERS) == 0 {
             return next;
-        };
-        known.flags |= mark;
-        if mark == TARGET {
-            if to <= slot {
-                known.flags |= LOOP;
-                self.has_loop = true;
-            }
-            return after_jump(f.form, next, known.before);
         }
-        self.more_funcs |= to > 0;
-        self.calls_first |= to == 0;
-        next
+        let (off, falls) = match f.form {
+            _ if f.flags & BRANCHES != 0 => (one.off as i32, f.flags & ALWAYS == 0),
+            Form::Jump(Reach::Long) => (one.imm, false),
+            _ => return next,
+        };
+        let to = (slot as i64 + 1 + off as i64) as usize;
+        let there = self.slots.get(to).map_or(0, |t| t.before);
+        there | if falls { next } else { 0 }
     }
 
-    /// Repeats what the first round found of registers until jumps backward have their say.
+    /// Repeats what the walk backward found of registers until jumps backward have their say.
     fn settle(&mut self) {
         for _ in 1..MOST_ROUNDS {
             if !self.round() {
@@ -286,18 +287,11 @@ impl Look<'_> {
 
     /// True if anything changed.
     fn round(&mut self) -> bool {
-        let len = self.raw.len();
         let mut next = 0;
         let mut changed = false;
         for (slot, one) in self.raw.iter().enumerate().rev() {
-            let Some(s) = self.slots.get(slot).filter(|s| s.flags & TAIL == 0) else { continue };
-            let f = Facts::of(s.row);
-            let mut after = next;
-            if f.flags & REFERS != 0 {
-                let to = reference(f.form, one).and_then(|(off, _)| target(slot, off, len));
-                let there = to.and_then(|to| self.slots.get(to)).map_or(0, |t| t.before);
-                after = after_jump(f.form, next, there);
-            }
+            let f = Facts::of(self.slots.get(slot).map_or(0, |s| s.row));
+            let after = self.after(slot, one, f, next);
             next = before(f, one, after);
             if let Some(s) = self.slots.get_mut(slot) {
                 changed |= s.before != next || s.after != after;
@@ -313,9 +307,7 @@ impl Look<'_> {
         let mut funcs = Vec::new();
         let mut touched = Touched::default();
         for (slot, (one, s)) in self.raw.iter().zip(&self.slots).enumerate().rev() {
-            if s.flags & TAIL == 0 {
-                touched.add(Facts::of(s.row), one);
-            }
+            touched.add(Facts::of(s.row), one);
             if s.flags & FUNC != 0 {
                 funcs.push(self.function(slot, std::mem::take(&mut touched)));
             }

@@ -8,7 +8,7 @@
 //!
 //! The `try_` methods are fused forms: a backend answers false, having written nothing, for what it
 //! has no good code for, and the walker then writes the parts.  A backend may look at
-//! [`CodeBuf::live`] to see which BPF registers are still needed after the current instruction.
+//! [`CodeBuf::is_live`] to see which BPF registers are still needed after the current instruction.
 
 use bpfassay_isa::{AluOp, AtomicOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
 
@@ -34,6 +34,14 @@ pub struct Addr {
     pub index: Option<(Reg, u8)>,
     pub off: i32,
     pub space: Space,
+}
+
+impl Addr {
+    /// `base + off`, plain.
+    #[inline(always)]
+    pub fn plain(base: Reg, off: i16) -> Addr {
+        Addr { base, index: None, off: off as i32, space: Space::Plain }
+    }
 }
 
 /// What a function's frame depends on.

@@ -2,13 +2,14 @@
 
 use bpfassay_isa::opcode::{Callee, Extend, Fetch, Form, Packet, Reach, Second, Wide};
 use bpfassay_isa::{
-    decode, semantics, AluOp, AtomicOp, CallTarget, Imm64, Insn, Operand, RawInsn, Reg, Size,
+    decode, semantics, AluOp, AtomicOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size,
     SwapKind, Width,
 };
 
 use crate::abi;
 use crate::buf::{CodeBuf, Label, Mark};
-use crate::facts::{both, low_by_low, Facts, Set, LOW};
+use crate::facts::{both, Facts, Set, LOW};
+use crate::narrow;
 use crate::source::{
     Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site, SiteKind, Source,
 };
@@ -104,7 +105,7 @@ pub(crate) struct Walk<'a, T> {
     resolve: &'a mut dyn Resolve,
     f: FuncFacts,
     /// Registers whose upper half is known to be zero.
-    pub upper_zero: u16,
+    pub upper_zero: Set,
     /// The map whose address is in r1.
     r1_map: Option<Imm64>,
     /// Address of the run context.
@@ -152,58 +153,85 @@ impl One<'_> {
 }
 
 impl<'a, T: Target> Walk<'a, T> {
+    /// One turn for every instruction.  What is frequent has a function of its own, so that this loop
+    /// and each of them keep what they work with in registers.
     fn run(&mut self) {
-        let mut next_func = 0;
+        let (all, slots) = (self.raw, self.slots);
         let mut slot = 0;
-        while let (Some(raw), Some(known)) = (self.raw.get(slot), self.slots.get(slot)) {
+        while let (Some(raw), Some(known)) = (all.get(slot), slots.get(slot)) {
             let flags = known.flags;
             if flags & (TARGET | FUNC) != 0 {
-                self.upper_zero = 0;
-                self.r1_map = None;
-                if flags & TARGET != 0 && flags & FUNC == 0 {
-                    self.t.at_label(flags & LOOP != 0);
-                }
+                self.arrive(flags);
             }
             self.t.buf().bind(Label(slot as u32));
             if flags & FUNC != 0 {
-                if let Some(f) = self.funcs.get(next_func) {
-                    self.f = *f;
-                }
-                next_func += 1;
-                self.t.prologue(&self.f);
-                if self.f.counts {
-                    self.t.imm64(AX, self.context.wrapping_add(self.f.counter as u64));
-                    let at = Addr { base: AX, index: None, off: 0, space: Space::Plain };
-                    self.t.store(Size::Dw, at, Operand::Imm(abi::MAY_GOTO_BUDGET));
-                }
-                if flags & TARGET != 0 {
-                    self.t.at_label(flags & LOOP != 0);
-                    let first = self.first(slot);
-                    self.t.buf().bind(first);
-                }
+                self.enter(slot, flags);
             }
-            let used = self.step(slot, raw, known);
-            for s in slot + 1..slot + used {
-                self.t.buf().bind(Label(s as u32));
+            let next = slot + self.step(slot, raw, known);
+            slot += 1;
+            while slot < next {
+                self.t.buf().bind(Label(slot as u32));
+                slot += 1;
             }
-            slot += used;
+        }
+    }
+
+    /// Where control comes from elsewhere nothing is known.
+    #[inline(always)]
+    fn arrive(&mut self, flags: u8) {
+        self.upper_zero = 0;
+        self.r1_map = None;
+        if flags & TARGET != 0 && flags & FUNC == 0 {
+            self.t.at_label(flags & LOOP != 0);
+        }
+    }
+
+    #[inline(never)]
+    fn enter(&mut self, slot: usize, flags: u8) {
+        let at = self.funcs.binary_search_by_key(&(slot as u32), |f| f.slot);
+        if let Some(f) = at.ok().and_then(|at| self.funcs.get(at)) {
+            self.f = *f;
+        }
+        self.t.prologue(&self.f);
+        if self.f.counts {
+            self.t.imm64(AX, self.context.wrapping_add(self.f.counter as u64));
+            let at = Addr { base: AX, index: None, off: 0, space: Space::Plain };
+            self.t.store(Size::Dw, at, Operand::Imm(abi::MAY_GOTO_BUDGET));
+        }
+        if flags & TARGET != 0 {
+            self.t.at_label(flags & LOOP != 0);
+            let first = self.first(slot);
+            self.t.buf().bind(first);
         }
     }
 
     /// Writes what begins at a slot; gives the slots used.
     #[inline(always)]
     fn step(&mut self, slot: usize, raw: &RawInsn, known: &Slot) -> usize {
-        if known.flags & FUSE != 0 && self.blind.is_none() {
+        if known.flags & FUSE != 0 {
             if let Some(used) = self.fuse(slot) {
                 return used;
             }
         }
-        let form = Facts::of(known.row).form;
-        self.insn(slot, raw, form, known.after);
-        1 + usize::from(matches!(form, Form::LoadImm64(_)))
+        let after = known.after;
+        self.t.buf().set_live(after);
+        match Facts::of(known.row).form {
+            Form::Alu(op, width, Second::Imm) => self.alu_imm(raw, after, op, width),
+            Form::Alu(op, width, Second::Reg) => self.alu_reg(raw, after, op, width),
+            Form::Load(size, extend) => self.load(slot, raw, size, extend),
+            Form::Store(size, s) => self.store(slot, raw, size, s),
+            Form::CondJump(cond, width, s) => self.cond_jump(slot, raw, cond, width, s),
+            Form::LoadImm64(wide) => {
+                self.wide(slot, raw, wide);
+                return 2;
+            }
+            form => self.insn(slot, raw, form, after),
+        }
+        1
     }
 
     /// Writes the slots from `from` to before `end`, which no label is bound to and no jump leads into.
+    #[inline(never)]
     pub(crate) fn copy(&mut self, from: usize, end: usize) {
         let mut slot = from;
         while slot < end {
@@ -297,23 +325,28 @@ impl<'a, T: Target> Walk<'a, T> {
 
     #[inline]
     pub fn set_live(&mut self, after: Set) {
-        self.t.buf().live = (after | after >> 16) as u16;
+        self.t.buf().set_live(after);
     }
 
+    #[inline(always)]
     pub fn set_upper(&mut self, r: Reg, zero: bool) {
         if r == Reg::R1 {
             self.r1_map = None;
         }
-        let bit = 1u16 << (r.0 & 15);
+        let bit = both(r.0) & LOW;
         self.upper_zero = if zero { self.upper_zero | bit } else { self.upper_zero & !bit };
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn is_upper_zero(&self, o: Operand) -> bool {
         match o {
-            Operand::Reg(r) => self.upper_zero >> (r.0 & 15) & 1 == 1,
+            Operand::Reg(r) => self.upper_zero & both(r.0) != 0,
             Operand::Imm(v) => v >= 0,
         }
+    }
+
+    pub fn is_blinding(&self) -> bool {
+        self.blind.is_some()
     }
 
     /// The next blinding number; None where nothing is blinded.
@@ -326,25 +359,81 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// An immediate that must not appear in the code as it is.
+    #[inline(always)]
     fn blinded(&mut self, width: Width, o: Operand) -> Operand {
-        let Operand::Imm(v) = o else { return o };
-        let Some(n) = self.blinding() else { return o };
+        match o {
+            Operand::Imm(v) if self.blind.is_some() => self.blind(width, v),
+            as_it_is => as_it_is,
+        }
+    }
+
+    #[cold]
+    fn blind(&mut self, width: Width, v: i32) -> Operand {
+        let n = self.blinding().unwrap_or(0);
         self.t.alu(AluOp::Mov, width, AX, AX, Operand::Imm(v ^ n));
         self.t.alu(AluOp::Xor, width, AX, AX, Operand::Imm(n));
         Operand::Reg(AX)
     }
 
-    /// Writes one instruction.
+    #[inline(never)]
+    fn alu_imm(&mut self, raw: &RawInsn, after: Set, op: AluOp, width: Width) {
+        let dst = Reg(raw.dst);
+        self.alu(after, op, width, dst, dst, Operand::Imm(raw.imm));
+    }
+
+    #[inline(never)]
+    fn alu_reg(&mut self, raw: &RawInsn, after: Set, op: AluOp, width: Width) {
+        let dst = Reg(raw.dst);
+        self.alu(after, op, width, dst, dst, Operand::Reg(Reg(raw.src)));
+    }
+
+    #[inline(never)]
+    fn load(&mut self, slot: usize, raw: &RawInsn, size: Size, extend: Extend) {
+        let (dst, src) = (Reg(raw.dst), Reg(raw.src));
+        let sign_extend = extend == Extend::Sext;
+        if self.access(slot) == Access::Plain {
+            self.t.load(size, sign_extend, dst, Addr::plain(src, raw.off));
+        } else {
+            let addr = self.addr(slot, src, raw.off);
+            self.faulting(slot, Some(dst), |t| t.load(size, sign_extend, dst, addr));
+        }
+        self.set_upper(dst, size != Size::Dw && !sign_extend);
+    }
+
+    #[inline(never)]
+    fn store(&mut self, slot: usize, raw: &RawInsn, size: Size, s: Second) {
+        let dst = Reg(raw.dst);
+        let value = match s {
+            Second::Imm => self.blinded(Width::W64, Operand::Imm(raw.imm)),
+            Second::Reg => Operand::Reg(Reg(raw.src)),
+        };
+        if self.access(slot) == Access::Plain {
+            self.t.store(size, Addr::plain(dst, raw.off), value);
+        } else {
+            let addr = self.addr(slot, dst, raw.off);
+            self.faulting(slot, None, |t| t.store(size, addr, value));
+        }
+    }
+
+    #[inline(never)]
+    fn cond_jump(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width, s: Second) {
+        let dst = Reg(raw.dst);
+        let to = self.jump_label(slot, raw.off as i32);
+        let b = match s {
+            Second::Imm => Operand::Imm(raw.imm),
+            Second::Reg => Operand::Reg(Reg(raw.src)),
+        };
+        let (cond, width) = self.compare_width(cond, width, dst, b);
+        let b = self.blinded(width, b);
+        self.t.cond_jump(cond, width, dst, b, to);
+    }
+
+    /// Writes one of the less frequent instructions.
+    #[inline(never)]
     fn insn(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
         let (dst, src) = (Reg(raw.dst), Reg(raw.src));
         let (off, imm) = (raw.off, raw.imm);
-        let second = |s| match s {
-            Second::Imm => Operand::Imm(imm),
-            Second::Reg => Operand::Reg(src),
-        };
-        self.set_live(after);
         match form {
-            Form::Alu(op, width, s) => self.alu(after, op, width, dst, dst, second(s)),
             Form::MovSx(width, from) => {
                 self.t.movsx(width, from, dst, src);
                 self.set_upper(dst, width == Width::W32);
@@ -355,18 +444,6 @@ impl<'a, T: Target> Walk<'a, T> {
                 self.set_upper(dst, width == Width::W32);
             }
             Form::Swap(kind, bits) => self.swap(kind, bits, dst),
-            Form::LoadImm64(wide) => self.wide(slot, raw, wide),
-            Form::Load(size, extend) => {
-                let sign_extend = extend == Extend::Sext;
-                let addr = self.addr(slot, src, off);
-                self.faulting(slot, Some(dst), |t| t.load(size, sign_extend, dst, addr));
-                self.set_upper(dst, size != Size::Dw && !sign_extend);
-            }
-            Form::Store(size, s) => {
-                let src = self.blinded(Width::W64, second(s));
-                let addr = self.addr(slot, dst, off);
-                self.faulting(slot, None, |t| t.store(size, addr, src));
-            }
             Form::Atomic(op, size, fetch) => {
                 let fetch = fetch == Fetch::Fetch;
                 let addr = self.addr(slot, dst, off);
@@ -399,12 +476,6 @@ impl<'a, T: Target> Walk<'a, T> {
                     self.t.jump(to);
                 }
             }
-            Form::CondJump(cond, width, s) => {
-                let to = self.jump_label(slot, off as i32);
-                let (cond, width) = self.compare_width(cond, width, dst, second(s));
-                let b = self.blinded(width, second(s));
-                self.t.cond_jump(cond, width, dst, b, to);
-            }
             Form::MayGoto => {
                 let to = self.jump_label(slot, off as i32);
                 self.t.may_goto(self.f.counter, to);
@@ -429,6 +500,9 @@ impl<'a, T: Target> Walk<'a, T> {
                 self.called();
             }
             Form::Exit => self.t.exit(&self.f),
+            // The others have functions of their own.
+            Form::Alu(..) | Form::Load(..) | Form::Store(..) => {}
+            Form::CondJump(..) | Form::LoadImm64(_) => {}
         }
     }
 
@@ -448,55 +522,44 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// `dst = a op b`, as narrow as what is read of it allows.
+    #[inline(always)]
     pub fn alu(&mut self, after: Set, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand) {
-        use AluOp::*;
-        if after & both(dst.0) == 0 {
+        let wanted = after & both(dst.0);
+        if wanted == 0 {
             return;
         }
-        let mut w = width;
-        if w == Width::W64 {
-            let upper_unread = after & both(dst.0) & !LOW == 0;
-            let (a0, b0) = (self.is_upper_zero(Operand::Reg(a)), self.is_upper_zero(b));
-            let same = match op {
-                Mov => b0,
-                And => a0 || b0,
-                Or | Xor | Div | Mod => a0 && b0,
-                Rsh => a0 && matches!(b, Operand::Imm(n) if n & 63 < 32),
-                _ => false,
-            };
-            if same || (upper_unread && low_by_low(op, b)) {
-                w = Width::W32;
+        let (a0, b0) = (self.is_upper_zero(Operand::Reg(a)), self.is_upper_zero(b));
+        let narrows = narrow::narrows(op, b, wanted <= LOW, a0, b0);
+        let w = if narrows { Width::W32 } else { width };
+        if op == AluOp::Mov && b == Operand::Reg(dst) {
+            // Nothing, or the upper half cleared.
+            let nothing = w == Width::W64 || width == Width::W64 || b0 || wanted <= LOW;
+            if nothing {
+                return;
             }
         }
-        let cut = w == Width::W32
-            || (op == And && self.is_upper_zero(b))
-            || (op == Rsh && matches!(b, Operand::Imm(n) if n & 63 >= 32));
-        let nothing = match (op, b) {
-            (Mov, Operand::Reg(r)) if r == dst => {
-                w == Width::W64
-                    || width == Width::W64
-                    || self.is_upper_zero(b)
-                    || after & both(dst.0) & !LOW == 0
-            }
-            _ => false,
-        };
-        if !nothing {
-            let b = self.blinded(w, b);
-            self.t.alu(op, w, dst, a, b);
+        self.set_upper(dst, w == Width::W32 || narrow::cuts(op, b));
+        match b {
+            Operand::Imm(v) if self.is_blinding() => self.alu_blind(op, w, dst, a, v),
+            _ => self.t.alu(op, w, dst, a, b),
         }
-        let zero = if nothing { self.is_upper_zero(Operand::Reg(dst)) } else { cut };
-        self.set_upper(dst, zero);
+    }
+
+    #[cold]
+    fn alu_blind(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, v: i32) {
+        let b = self.blind(w, v);
+        self.t.alu(op, w, dst, a, b);
+    }
+
+    /// As [`Walk::alu`], for forms that are not worth their own copy of it.
+    #[inline(never)]
+    pub fn operate(&mut self, after: Set, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand) {
+        self.alu(after, op, width, dst, a, b);
     }
 
     /// Compares 32 bits where 64 would give the same.
-    pub fn compare_width(
-        &self,
-        cond: bpfassay_isa::Cond,
-        width: Width,
-        a: Reg,
-        b: Operand,
-    ) -> (bpfassay_isa::Cond, Width) {
-        use bpfassay_isa::Cond::*;
+    pub fn compare_width(&self, cond: Cond, width: Width, a: Reg, b: Operand) -> (Cond, Width) {
+        use Cond::*;
         if width == Width::W32 || !self.is_upper_zero(Operand::Reg(a)) || !self.is_upper_zero(b) {
             return (cond, width);
         }
