@@ -64,13 +64,6 @@ impl Target for Arm64 {
         map(r).0
     }
 
-    /// None: all of it is in [`bpfassay_jit::Glue`].
-    fn stubs(&mut self, entry: Label, unwind: Label, keeping: Label, _main: Label) {
-        for l in [entry, unwind, keeping] {
-            self.buf.bind(l);
-        }
-    }
-
     fn finish(&mut self) {
         self.finish_op();
     }

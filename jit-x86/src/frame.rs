@@ -1,4 +1,4 @@
-//! Functions, jumps and calls, and the stubs that lead in and out (see [`bpfassay_jit::abi`]).
+//! Functions, jumps and calls, and a program's ways to the code it shares with others ([`crate::glue`]).
 
 use bpfassay_isa::{Cond, Operand, Reg, Size, Width};
 use bpfassay_jit::abi::{self, Convention};
@@ -6,7 +6,7 @@ use bpfassay_jit::buf::Patch;
 use bpfassay_jit::target::FuncFacts;
 use bpfassay_jit::Label;
 
-use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, W};
+use crate::enc::{self, cc, Gp, Group1, Mem, Rm, W};
 use crate::{gp, width, Flags, X86};
 
 /// Fixups: 0 to 15 are conditional jumps, these the others; from [`LEA`] the register is added.
@@ -81,9 +81,6 @@ fn saved(f: &FuncFacts) -> impl DoubleEndedIterator<Item = Gp> + '_ {
     (6..10).filter(|r| f.writes >> r & 1 == 1).map(|r| gp(Reg(r)))
 }
 
-/// What System V and Windows want kept, in the order of pushing; an even number, to keep alignment with [`abi::SAVED_SP`].
-const KEPT: [Gp; 6] = [enc::RBP, enc::RBX, enc::R12, enc::R13, enc::R14, enc::R15];
-
 impl X86 {
     pub(crate) fn local_jump(&mut self, cc: u8, to: Label) {
         self.asm.buf.fixup(cc, to, 2, 6, SHORT);
@@ -101,115 +98,35 @@ impl X86 {
         self.asm.buf.fixup(LEA + gp(dst).0, of, 7, 7, i32::MAX);
     }
 
-    fn context(&mut self, to: Gp) {
+    pub(crate) fn context(&mut self, to: Gp) {
         self.asm.mov_imm(to, self.context);
     }
 
-    pub(crate) fn write_stubs(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label) {
-        let windows = self.features.convention == Convention::Windows;
-        self.asm.buf.bind(entry);
-        for r in KEPT {
-            self.asm.push(r);
-        }
-        if windows {
-            self.asm.push(enc::RDI);
-            self.asm.push(enc::RSI);
-            self.asm.mov64(enc::RDI, enc::RCX);
-            self.asm.mov64(enc::RSI, enc::RDX);
-        }
-        self.context(enc::R11);
-        self.asm.op(None, enc::GROUP5, W::D, 6, Rm::M(Mem::at(enc::R11, abi::SAVED_SP)), Imm::None);
-        self.asm.store(Mem::at(enc::R11, abi::SAVED_SP), enc::RSP);
-        self.asm.load(enc::R12, Mem::at(enc::R11, abi::ARENA));
-        self.asm.mov64(enc::RAX, enc::RSI);
-        for (i, r) in [enc::RSI, enc::RDX, enc::RCX, enc::R8, enc::RDI].into_iter().enumerate() {
-            self.asm.load(r, Mem::at(enc::RDI, (i as i32 + 1) % 5 * 8));
-        }
-        self.asm.indirect(2, Rm::R(enc::RAX));
-        let leave = self.asm.buf.new_label();
-        self.asm.buf.bind(leave);
-        self.context(enc::R11);
-        // pop [context + SAVED_SP]
-        self.asm.op(
-            None,
-            enc::op(0x8f),
-            W::D,
-            0,
-            Rm::M(Mem::at(enc::R11, abi::SAVED_SP)),
-            Imm::None,
-        );
-        if windows {
-            self.asm.pop(enc::RSI);
-            self.asm.pop(enc::RDI);
-        }
-        for r in KEPT.into_iter().rev() {
-            self.asm.pop(r);
-        }
-        self.asm.ret();
-
-        self.asm.buf.bind(unwind);
-        self.context(enc::R11);
-        self.asm.load(enc::RSP, Mem::at(enc::R11, abi::SAVED_SP));
-        self.local_jmp(leave);
-
-        self.asm.buf.bind(keeping);
-        const CALLEE: [Gp; 5] = [enc::RBP, enc::RBX, enc::R13, enc::R14, enc::R15];
-        for r in CALLEE {
-            self.asm.push(r);
-        }
-        self.call_label(main);
-        for r in CALLEE.into_iter().rev() {
-            self.asm.pop(r);
-        }
-        self.asm.ret();
-
-        self.common_stub(unwind, windows);
-        // Tail calls end here: the frame is gone, the target is in RAX.
-        let tail = self.asm.buf.new_label();
-        self.asm.buf.bind(tail);
-        self.context(enc::R11);
-        self.asm.load(enc::RDI, Mem::at(enc::R11, abi::TAIL_CTX));
-        self.asm.indirect(4, Rm::R(enc::RAX));
-        self.tail_jump = Some(tail);
-    }
-
-    /// Calls the dispatch function; the site's number is in R9, the return address of the site on the stack.
-    fn common_stub(&mut self, unwind: Label, windows: bool) {
-        let common = self.asm.buf.new_label();
-        self.asm.buf.bind(common);
-        self.context(enc::R11);
-        self.asm.load(enc::RAX, Mem::at(enc::RSP, 0));
-        self.asm.store(Mem::at(enc::R11, abi::CALLER), enc::RAX);
-        self.asm.push(enc::RBP);
-        self.asm.mov64(enc::RBP, enc::RSP);
-        if windows {
-            self.asm.alu_imm(Group1::Sub, W::Q, Rm::R(enc::RSP), 48);
-            self.asm.alu_imm(Group1::And, W::Q, Rm::R(enc::RSP), -16);
-            self.asm.store(Mem::at(enc::RSP, 32), enc::R8);
-            self.asm.store(Mem::at(enc::RSP, 40), enc::R9);
-            self.asm.mov64(enc::R9, enc::RCX);
-            self.asm.mov64(enc::R8, enc::RDX);
-            self.asm.mov64(enc::RDX, enc::RSI);
-            self.asm.mov64(enc::RCX, enc::RDI);
-        } else {
-            self.asm.alu_imm(Group1::And, W::Q, Rm::R(enc::RSP), -16);
-        }
-        self.asm.indirect(2, Rm::M(Mem::at(enc::R11, abi::DISPATCH)));
-        self.context(enc::R11);
-        self.asm.bytes(&[0xc9]); // leave
-        self.asm.alu_imm(Group1::Cmp, W::Q, Rm::M(Mem::at(enc::R11, abi::STOP)), 0);
-        self.local_jump(cc::NE, unwind);
-        self.asm.ret();
-        self.common = Some(common);
-    }
-
+    /// What comes after the last instruction: ways out to the host and to other programs.
     pub(crate) fn write_site_stubs(&mut self) {
-        let Some(common) = self.common else { return };
-        for (i, site) in std::mem::take(&mut self.sites).into_iter().enumerate() {
-            let Some(label) = site else { continue };
-            self.asm.buf.bind(label);
-            self.asm.mov_imm(enc::R9, i as u64);
-            self.local_jmp(common);
+        let sites = std::mem::take(&mut self.sites);
+        let used: Vec<(usize, Label)> =
+            sites.iter().enumerate().filter_map(|(i, l)| Some((i, (*l)?))).collect();
+        let common = self.asm.buf.new_label();
+        for (nth, (site, label)) in used.iter().enumerate() {
+            self.asm.buf.bind(*label);
+            self.asm.mov_imm(enc::R9, *site as u64);
+            // The last one falls through.
+            if nth + 1 < used.len() {
+                self.local_jmp(common);
+            }
+        }
+        self.asm.buf.bind(common);
+        if !used.is_empty() {
+            self.context(enc::R11);
+            self.asm.indirect(4, Rm::M(Mem::at(enc::R11, abi::CALL_OUT)));
+        }
+        // Tail calls end here: the frame is gone, the target is in RAX.
+        if let Some(tail) = self.tail_jump.take() {
+            self.asm.buf.bind(tail);
+            self.context(enc::R11);
+            self.asm.load(enc::RDI, Mem::at(enc::R11, abi::TAIL_CTX));
+            self.asm.indirect(4, Rm::R(enc::RAX));
         }
     }
 
@@ -304,9 +221,8 @@ impl X86 {
         self.asm.rr(enc::TEST_RM_R, W::Q, enc::RAX, enc::RAX);
         self.local_jump(cc::E, over);
         self.leave(f);
-        if let Some(tail) = self.tail_jump {
-            self.local_jmp(tail);
-        }
+        let tail = *self.tail_jump.get_or_insert_with(|| self.asm.buf.new_label());
+        self.local_jmp(tail);
         self.asm.buf.bind(over);
         self.flags = Flags::LOST;
     }

@@ -20,10 +20,6 @@ impl Target for X86 {
         gp(r).0
     }
 
-    fn stubs(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label) {
-        self.write_stubs(entry, unwind, keeping, main);
-    }
-
     fn finish(&mut self) {
         self.write_site_stubs();
     }

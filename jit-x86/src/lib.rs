@@ -13,11 +13,12 @@ mod divide;
 pub mod enc;
 mod frame;
 mod fused;
+mod glue;
 mod memory;
 
 use bpfassay_isa::{AluOp, Operand, Reg, Size, Width};
 use bpfassay_jit::abi::Convention;
-use bpfassay_jit::{CodeBuf, Compiled, JitError, Label, Options, Resolve, Source};
+use bpfassay_jit::{CodeBuf, Compiled, Glue, JitError, Label, Options, Resolve, Source};
 
 use enc::{Asm, Gp, W};
 
@@ -45,6 +46,11 @@ pub fn compile(
 ) -> Result<Compiled, JitError> {
     let make = |buf| X86::new(buf, features, options.context);
     bpfassay_jit::compile(source, options, resolve, make).map(|(c, _)| c)
+}
+
+/// Code that all programs of a run context share.
+pub fn glue(context: u64, features: Features) -> Result<Glue, JitError> {
+    X86::new(CodeBuf::new(0, 512), features, context).glue().ok_or(JitError::TooLarge)
 }
 
 /// What the flags register still tells.
@@ -101,7 +107,6 @@ pub struct X86 {
     flags: Flags,
     /// Stubs of call sites wanted so far.
     sites: Vec<Option<Label>>,
-    common: Option<Label>,
     tail_jump: Option<Label>,
 }
 
@@ -113,7 +118,6 @@ impl X86 {
             context,
             flags: Flags::LOST,
             sites: Vec::new(),
-            common: None,
             tail_jump: None,
         }
     }

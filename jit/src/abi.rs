@@ -1,6 +1,6 @@
 //! What compiled code and its host agree on.
 //!
-//! *Entering.*  [`crate::Compiled::entry`] is the offset of a C function
+//! *Entering.*  [`crate::Glue::entry`] is the offset of a C function
 //! `u64 enter(const u64 args[5], const void *target)`: it saves every register the C convention
 //! wants kept, notes the stack pointer in the run context, loads r1 to r5 and calls `target`,
 //! the address of a function of the program.  It nests: a helper may enter again for a callback.
@@ -13,14 +13,13 @@
 //!
 //! *Tail calls* are such a call; the answer is 0 (go on behind it) or the address to jump to once
 //! the frame is gone, with r1 taken from [`TAIL_CTX`].  From the entry function it is the
-//! callee's first function; from another one [`crate::Compiled::keeping_entry`], which keeps r6 to r9.
+//! callee's first function; from another one [`crate::Glue::keeping_entry`], which keeps r6 to r9.
 //!
 //! *Packet loads* pass the size in bytes and the offset; a set bit 63 in the answer leaves
 //! the function with 0.
 //!
-//! All this is code that programs may share: where a backend has [`crate::Glue`], it is made once
-//! for a run context, the host puts the addresses of its parts into the context, and programs hold none
-//! of it.
+//! All this is code that programs share: [`crate::Glue`] is made once for a run context, the host
+//! puts the addresses of its parts into the context, and programs hold none of it.
 //!
 //! The run context is memory of the host whose address is a number in the code; these are
 //! the offsets of its 64-bit fields.
@@ -43,8 +42,7 @@ pub const CALL_REG: i32 = 48;
 pub const ARENA: i32 = 56;
 /// Upper half of user-space arena pointers, lower half zero.
 pub const ARENA_USER: i32 = 64;
-/// Addresses of code that the programs of a run context share ([`crate::Glue`]); not looked at by
-/// programs that bring it themselves.
+/// Addresses of code that the programs of a run context share ([`crate::Glue`]).
 pub const LEAVE: i32 = 72;
 pub const CALL_OUT: i32 = 80;
 pub const TAIL_FROM_ENTRY: i32 = 88;

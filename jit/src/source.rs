@@ -98,18 +98,12 @@ pub struct Func {
     pub start: u32,
 }
 
-/// Machine code, fit for any address.  Where the backend has [`Glue`], the offsets of entries mean nothing.
+/// Machine code of a program, fit for any address that is a multiple of 64; [`Glue`] enters it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Compiled {
     pub code: Vec<u8>,
-    /// Offset of the C function that enters.
-    pub entry: u32,
-    /// Offset of the code that leaves the latest entry at once.
-    pub unwind: u32,
     /// Offset of the program's first function, for callers that keep r6 to r9 themselves.
     pub main: u32,
-    /// Offset of the same for callers that do not.
-    pub keeping_entry: u32,
     /// Bytes of `code` that belong to instructions: `body..body_end`.
     pub body: u32,
     pub body_end: u32,
@@ -131,7 +125,8 @@ pub struct Glue {
     /// Offset of the code that enters [`crate::abi::TAIL_TARGET`] for callers that do not keep r6 to r9.
     pub keeping_entry: u32,
     /// Offsets of what [`crate::abi::LEAVE`], [`crate::abi::CALL_OUT`],
-    /// [`crate::abi::TAIL_FROM_ENTRY`] and [`crate::abi::TAIL`] are to hold the addresses of.
+    /// [`crate::abi::TAIL_FROM_ENTRY`] and [`crate::abi::TAIL`] are to hold the addresses of; 0 for
+    /// those the backend does not use.
     pub leave: u32,
     pub call_out: u32,
     pub tail_from_entry: u32,

@@ -49,7 +49,7 @@ impl Addr {
 pub struct FuncFacts {
     /// First slot.
     pub slot: u32,
-    /// The program's first function, entered only through the entry stub: it need keep no register.
+    /// The program's first function, entered only through [`crate::Glue`]: it need keep no register.
     pub is_entry: bool,
     /// Registers of r6 to r9 the function writes, a bit each.
     pub writes: u16,
@@ -75,9 +75,6 @@ pub trait Target: Patch {
 
     // The frame of everything.
 
-    /// Writes the stubs of [`crate::abi`]: entry (bind `entry`), unwinding (bind `unwind`), and an entry that
-    /// keeps r6 to r10 and calls `main` (bind `keeping`).
-    fn stubs(&mut self, entry: Label, unwind: Label, keeping: Label, main: Label);
     /// After the last instruction: stubs of call sites, slow paths put aside.
     fn finish(&mut self);
 

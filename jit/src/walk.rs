@@ -57,9 +57,7 @@ pub fn compile<T: Target>(
         wrong: None,
     };
     let main = walk.t.buf().new_label();
-    let [entry, unwind, keeping, end] = [(); 4].map(|()| walk.t.buf().new_label());
-    walk.t.stubs(entry, unwind, keeping, main);
-    walk.t.buf().align::<T>(16);
+    let end = walk.t.buf().new_label();
     let body = walk.t.buf().mark();
     walk.t.buf().bind(main);
     walk.run();
@@ -81,10 +79,7 @@ pub fn compile<T: Target>(
         Some(FaultRow { at: placed.mark(f.0)?, resume: placed.mark(f.1)?, reg: f.2 })
     };
     let compiled = Compiled {
-        entry: at(entry)?,
-        unwind: at(unwind)?,
         main: at(main)?,
-        keeping_entry: at(keeping)?,
         body: placed.mark(body).ok_or(JitError::TooLarge)?,
         body_end,
         funcs: funcs.iter().filter_map(func).collect(),

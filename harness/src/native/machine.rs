@@ -32,6 +32,8 @@ const MAX_TAIL_CALLS: u32 = 33;
 /// Helpers by number, as far as code is written for them.
 const MAP_LOOKUP: i32 = 1;
 const TAIL_CALL: i32 = 12;
+/// What a program's code may begin at a multiple of.
+const CODE_ALIGN: usize = 64;
 /// What a packet load that failed answers.
 const NO_PACKET: u64 = 1 << 63;
 
@@ -143,7 +145,7 @@ impl Loaded {
 }
 
 /// Addresses of code between C and BPF that all programs use.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Entries {
     entry: u64,
     unwind: u64,
@@ -153,8 +155,7 @@ struct Entries {
 /// Programs ready to run.
 pub struct Machine {
     context: Box<Context>,
-    /// None where every program has its own.
-    shared: Option<Entries>,
+    shared: Entries,
     programs: Vec<Loaded>,
     blind: Option<u64>,
     stop: Option<Stop>,
@@ -198,7 +199,7 @@ impl Machine {
         }
         let mut machine = Machine {
             context,
-            shared: None,
+            shared: Entries::default(),
             programs: Vec::new(),
             blind,
             stop: None,
@@ -240,10 +241,15 @@ impl Machine {
         let options = Options { context, blind: self.blind };
         let compiled =
             super::compile(&source, &options, &mut Facing { rt }).map_err(NativeError::Jit)?;
-        let glue = if self.programs.is_empty() { super::glue(context) } else { Ok(None) };
-        let glue = glue.map_err(NativeError::Jit)?;
-        let mut code = glue.as_ref().map_or(Vec::new(), |g| g.code.clone());
-        code.resize(code.len().next_multiple_of(16), 0);
+        // The first program has the shared code before it.
+        let mut code = Vec::new();
+        let mut glue = None;
+        if self.programs.is_empty() {
+            let made = super::glue(context).map_err(NativeError::Jit)?;
+            code.extend_from_slice(&made.code);
+            code.resize(code.len().next_multiple_of(CODE_ALIGN), 0);
+            glue = Some(made);
+        }
         let skip = code.len() as u32;
         code.extend_from_slice(&compiled.code);
         let exec = Exec::new(&code).map_err(NativeError::Memory)?;
@@ -281,16 +287,7 @@ impl Machine {
         self.context.set(abi::TAIL_FROM_ENTRY, at(glue.tail_from_entry));
         self.context.set(abi::TAIL, at(glue.tail));
         let (entry, unwind, keeping) = (at(glue.entry), at(glue.unwind), at(glue.keeping_entry));
-        self.shared = Some(Entries { entry, unwind, keeping });
-    }
-
-    /// The code between C and BPF for this program.
-    fn entries(&self, p: &Loaded) -> Entries {
-        self.shared.unwrap_or_else(|| Entries {
-            entry: p.at(p.compiled.entry),
-            unwind: p.at(p.compiled.unwind),
-            keeping: p.at(p.compiled.keeping_entry),
-        })
+        self.shared = Entries { entry, unwind, keeping };
     }
 
     /// Runs the first program with these arguments in r1 and r2; gives r0.
@@ -392,7 +389,7 @@ impl Machine {
         let Some(first) = self.programs.first() else {
             return Err(Stop::Trap(TrapKind::OutOfProgram));
         };
-        let code = std::ptr::with_exposed_provenance::<()>(self.entries(first).entry as usize);
+        let code = std::ptr::with_exposed_provenance::<()>(self.shared.entry as usize);
         let end = here(&first);
         rt.mem.enter_frames(end);
         let before = std::mem::replace(&mut self.rt, rt);
@@ -496,7 +493,7 @@ impl Machine {
         let Some(p) = self.programs.get(i) else { return Ok(0) };
         let main = p.at(p.compiled.main);
         self.context.set(abi::TAIL_TARGET, main);
-        Ok(if in_entry { main } else { self.entries(p).keeping })
+        Ok(if in_entry { main } else { self.shared.keeping })
     }
 
     /// What to do about a fault at `pc`: where to go on, and a machine register to clear.
@@ -518,7 +515,7 @@ impl Machine {
         self.fault.set(addr);
         self.context.set(abi::CALLER, pc + 1);
         self.context.set(abi::STOP, 1);
-        Some(fault::Resume { pc: self.entries(p).unwind, clear: None })
+        Some(fault::Resume { pc: self.shared.unwind, clear: None })
     }
 }
 

@@ -59,13 +59,15 @@ pub fn compile(
     }
 }
 
-/// Code that the programs of a run context share, where the backend has such.
-pub fn glue(context: u64) -> Result<Option<Glue>, JitError> {
+/// Code that the programs of a run context share, for this processor.
+pub fn glue(context: u64) -> Result<Glue, JitError> {
+    #[cfg(target_arch = "x86_64")]
+    return bpfassay_jit_x86::glue(context, host_features());
     #[cfg(target_arch = "aarch64")]
-    return bpfassay_jit_arm64::glue(context).map(Some);
-    #[cfg(not(target_arch = "aarch64"))]
+    return bpfassay_jit_arm64::glue(context);
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
         let _ = context;
-        Ok(None)
+        Err(JitError::Wide { slot: 0, why: "no backend for this processor" })
     }
 }
