@@ -4,8 +4,8 @@
 //!     UBPF_DIR=path/to/ubpf cargo run --release # with uBPF's column
 //!
 //! Every figure is nanoseconds per run, the least of many short rounds in which the engines take turns,
-//! each loading the program anew: where code comes to lie decides up to a third of a tight loop's time,
-//! and another machine on the same core the rest, so a single long round says little.
+//! each loading the program anew at another address: where code comes to lie decides up to a third of a
+//! tight loop's time, and another machine on the same core as much, so a single long round says little.
 //! Return values are compared on the way: an engine that answers differently from the kernel is named,
 //! and is no peer on that row.
 
@@ -76,14 +76,18 @@ fn measure(engine: &mut dyn Instance, data: &[u8], repeat: u32) -> Result<(u32, 
     }
 }
 
-/// A cell whose engine `load` makes anew for every round.
-fn cell<'a, I: Instance, E: Debug>(
+/// A cell whose engine `load` makes anew for every round, at an address of its own: those before stay.
+fn cell<'a, I: Instance + 'a, E: Debug>(
     engine: &'static str,
     repeat: u32,
     data: &'a [u8],
     load: impl Fn() -> Result<I, E> + 'a,
 ) -> Cell<'a> {
-    Cell::new(engine, repeat, move |n| measure(&mut load().map_err(|e| format!("{e:?}"))?, data, n))
+    let mut kept = Vec::new();
+    Cell::new(engine, repeat, move |n| {
+        kept.push(load().map_err(|e| format!("{e:?}"))?);
+        kept.last_mut().map_or(Err(String::new()), |engine| measure(engine, data, n))
+    })
 }
 
 fn cells<'a>(

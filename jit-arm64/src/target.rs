@@ -2,7 +2,7 @@
 
 use bpfassay_isa::{AluOp, AtomicOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
 use bpfassay_jit::buf::{CodeBuf, Label, Patch};
-use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts, Target};
+use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts, Head, Target};
 
 use crate::enc::{arith, branch, wide, Extend, R};
 use crate::masm::control::fix;
@@ -76,7 +76,7 @@ impl Target for Arm64 {
         self.exit_op(f);
     }
 
-    fn at_label(&mut self, _loop_head: bool) {
+    fn at_label(&mut self, _: Head) {
         self.forget();
     }
 

@@ -1,7 +1,7 @@
 //! The trait, and forms of several BPF instructions in one.
 
 use bpfassay_isa::{AluOp, AtomicOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
-use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts};
+use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts, Head};
 use bpfassay_jit::{CodeBuf, Label, Target};
 
 use crate::alu::{group_of, sum};
@@ -33,10 +33,13 @@ impl Target for X86 {
         self.asm.ret();
     }
 
-    fn at_label(&mut self, loop_head: bool) {
+    fn at_label(&mut self, head: Head) {
         self.flags = Flags::LOST;
-        if loop_head {
-            self.asm.buf.align::<X86>(16);
+        match head {
+            Head::Block => {}
+            Head::Loop => self.asm.buf.align::<X86>(16),
+            // Up to 32 bytes then lie in one line of code: two cost such a loop twice the time.
+            Head::TightLoop => self.asm.buf.align::<X86>(32),
         }
     }
 

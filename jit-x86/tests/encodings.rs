@@ -1,5 +1,12 @@
 //! Every form the encoder writes, read back by an independent disassembler.
+//!
+//! `data/forms.txt` lists them by that disassembler's names; `harness/tests/forms_x86.rs` holds what
+//! whole programs become against the list.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use bpfassay_jit::buf::Patch;
 use bpfassay_jit::CodeBuf;
 use bpfassay_jit_x86::enc::{self, Asm, Gp, Group1, Imm, Mem, Rm, Shift, W};
 use bpfassay_jit_x86::X86;
@@ -36,16 +43,30 @@ fn all() -> impl Iterator<Item = Gp> {
     (0..16).map(Gp)
 }
 
+thread_local! {
+    /// Forms read back so far.
+    static SEEN: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Reads exactly one instruction.
+fn read(code: &[u8]) -> Instruction {
+    let mut decoder = Decoder::with_ip(64, code, IP, DecoderOptions::NONE);
+    let insn = decoder.decode();
+    assert!(!insn.is_invalid(), "{code:02x?}");
+    assert_eq!(insn.len(), code.len(), "{code:02x?} is {insn:?}");
+    SEEN.with_borrow_mut(|seen| seen.insert(format!("{:?}", insn.code())));
+    insn
+}
+
+/// Where what is read lies.
+const IP: u64 = 0x1_0000_0000;
+
 /// What one call writes: exactly one instruction.
 fn one(f: impl FnOnce(&mut Asm)) -> Instruction {
     let mut asm = Asm { buf: CodeBuf::new(0, 64) };
     f(&mut asm);
     let code = asm.buf.finish::<X86>().expect("no labels").code;
-    let mut decoder = Decoder::new(64, &code, DecoderOptions::NONE);
-    let insn = decoder.decode();
-    assert!(!insn.is_invalid(), "{code:02x?}");
-    assert_eq!(insn.len(), code.len(), "{code:02x?} is {insn:?}");
-    insn
+    read(&code)
 }
 
 fn registers(insn: &Instruction, mnemonic: Mnemonic, ops: &[Register]) {
@@ -277,3 +298,159 @@ fn shifts_and_the_rest() {
         registers(&one(|x| x.indirect(4, Rm::R(r))), Mnemonic::Jmp, &[Q[r.0 as usize]]);
     }
 }
+
+fn form(code: u8) -> enc::Op {
+    enc::Op { map: 0, code }
+}
+
+/// Memory forms of operations that are above with registers only, and those that have no others.
+#[test]
+fn operations_on_memory() {
+    for base in all() {
+        let m = Rm::M(Mem::at(base, 0x44));
+        let at = |insn: &Instruction, mnemonic| {
+            assert_eq!(insn.mnemonic(), mnemonic);
+            assert_eq!(insn.op0_kind(), OpKind::Memory);
+            assert_eq!(insn.memory_base(), Q[base.0 as usize]);
+            assert_eq!(insn.memory_displacement64(), 0x44);
+        };
+        for w in WIDTHS {
+            for (g, mnemonic) in GROUPS {
+                let insn = one(|x| x.alu_rm_r(g, w, m, enc::RDI));
+                at(&insn, mnemonic);
+                assert_eq!(insn.op1_register(), reg(w, enc::RDI));
+                let lock = (g != Group1::Cmp).then_some(0xf0);
+                let insn = one(|x| x.op(lock, form(g as u8 * 8 + 1), w, enc::R9.0, m, Imm::None));
+                at(&insn, mnemonic);
+                assert_eq!(insn.has_lock_prefix(), lock.is_some());
+                assert_eq!(insn.op1_register(), reg(w, enc::R9));
+                for v in [5, -128, 127] {
+                    let insn = one(|x| x.alu_imm(g, w, m, v));
+                    at(&insn, mnemonic);
+                    assert_eq!(insn.immediate(1) as u8, v as u8);
+                }
+            }
+            let code = if w == W::B { 0xfe } else { 0xff };
+            for (ext, mnemonic) in [(0, Mnemonic::Inc), (1, Mnemonic::Dec)] {
+                at(&one(|x| x.op(None, form(code), w, ext, m, Imm::None)), mnemonic);
+            }
+            let (imm, want) = match w {
+                W::B => (Imm::I8(-3), 0xfd),
+                W::H => (Imm::I16(-300), 0xfed4),
+                W::D => (Imm::I32(-70_000), 0xfffe_ee90),
+                W::Q => (Imm::I32(-70_000), 0xffff_ffff_fffe_ee90),
+            };
+            let insn = one(|x| x.op(None, enc::MOV_RM_IMM, w, 0, m, imm));
+            at(&insn, Mnemonic::Mov);
+            assert_eq!(insn.immediate(1), want);
+            for v in [1, 0x7f, 0x80, 0xff] {
+                at(&one(|x| x.test_imm(w, m, v)), Mnemonic::Test);
+            }
+        }
+        at(&one(|x| x.op(None, enc::GROUP5, W::D, 6, m, Imm::None)), Mnemonic::Push);
+        at(&one(|x| x.op(None, form(0x8f), W::D, 0, m, Imm::None)), Mnemonic::Pop);
+        at(&one(|x| x.indirect(2, m)), Mnemonic::Call);
+        for w in FULL {
+            let load = Mem { base: Some(base), index: Some((enc::R13, 2)), disp: -7 };
+            let insn = one(|x| x.lea(w, enc::R10, load));
+            registers(&insn, Mnemonic::Lea, &[reg(w, enc::R10)]);
+            assert_eq!((insn.memory_base(), insn.memory_index()), (Q[base.0 as usize], R13));
+            let insn = one(|x| x.rm(enc::MOV_R_RM, w, enc::R8, Rm::M(load)));
+            registers(&insn, Mnemonic::Mov, &[reg(w, enc::R8)]);
+        }
+        let insn = one(|x| x.op(None, form(0xc1), W::H, 0, Rm::R(base), Imm::I8(8)));
+        registers(&insn, Mnemonic::Rol, &[reg(W::H, base)]);
+        assert_eq!(insn.immediate(1), 8);
+    }
+    for (bytes, mnemonic) in [
+        (&[0xc9][..], Mnemonic::Leave),
+        (&[0xc3], Mnemonic::Ret),
+        (&[0x0f, 0x0b], Mnemonic::Ud2),
+        (&[0x99], Mnemonic::Cdq),
+        (&[0x48, 0x99], Mnemonic::Cqo),
+    ] {
+        assert_eq!(one(|x| x.bytes(bytes)).mnemonic(), mnemonic);
+    }
+}
+
+/// What depends on a distance is written by [`Patch::patch`]; padding by [`Patch::pad`].
+#[test]
+fn jumps_and_padding() {
+    let conditions = [
+        (enc::cc::B, Mnemonic::Jb),
+        (enc::cc::AE, Mnemonic::Jae),
+        (enc::cc::E, Mnemonic::Je),
+        (enc::cc::NE, Mnemonic::Jne),
+        (enc::cc::BE, Mnemonic::Jbe),
+        (enc::cc::A, Mnemonic::Ja),
+        (enc::cc::S, Mnemonic::Js),
+        (enc::cc::NS, Mnemonic::Jns),
+        (enc::cc::L, Mnemonic::Jl),
+        (enc::cc::GE, Mnemonic::Jge),
+        (enc::cc::LE, Mnemonic::Jle),
+        (enc::cc::G, Mnemonic::Jg),
+    ];
+    let check = |kind: u8, len: usize, distance: i32, mnemonic| {
+        let mut at = [0; 8];
+        X86::patch(kind, &mut at[..len], distance);
+        let insn = read(&at[..len]);
+        assert_eq!(insn.mnemonic(), mnemonic);
+        let to = (IP as i64 + distance as i64) as u64;
+        let found = if mnemonic == Mnemonic::Lea {
+            assert_eq!(insn.memory_base(), Register::RIP);
+            insn.memory_displacement64()
+        } else {
+            insn.near_branch_target()
+        };
+        assert_eq!(found, to, "{insn:?}");
+        insn
+    };
+    for (kind, mnemonic) in conditions {
+        for distance in [-126, -1, 2, 129] {
+            check(kind, 2, distance, mnemonic);
+        }
+        for distance in [-0x1234_5678, -127, 130, 0x1234_5678] {
+            check(kind, 6, distance, mnemonic);
+        }
+    }
+    for distance in [-126, 129] {
+        check(16, 2, distance, Mnemonic::Jmp);
+    }
+    for distance in [-0x1234_5678, 0x1234_5678] {
+        check(16, 5, distance, Mnemonic::Jmp);
+        check(17, 5, distance, Mnemonic::Call);
+        for r in all() {
+            let insn = check(32 + r.0, 7, distance, Mnemonic::Lea);
+            assert_eq!(insn.op0_register(), reg(W::Q, r));
+        }
+    }
+    for n in 1..=9 {
+        let mut pad = [0; 9];
+        X86::pad(&mut pad[..n]);
+        assert_eq!(read(&pad[..n]).mnemonic(), Mnemonic::Nop);
+    }
+    let mut pad = [0; 31];
+    X86::pad(&mut pad);
+    let all = Decoder::new(64, &pad, DecoderOptions::NONE).into_iter().collect::<Vec<_>>();
+    assert!(all.iter().all(|i| i.mnemonic() == Mnemonic::Nop) && all.len() == 4, "{all:?}");
+}
+
+/// The list is what the tests above read back, no more and no less.
+#[test]
+fn the_list_of_forms_is_what_is_read_back() {
+    SEEN.with_borrow_mut(BTreeSet::clear);
+    two_registers();
+    memory_operands();
+    immediates();
+    constants();
+    shifts_and_the_rest();
+    operations_on_memory();
+    jumps_and_padding();
+    let listed: BTreeSet<String> = FORMS.lines().map(str::to_owned).collect();
+    SEEN.with_borrow(|seen| {
+        let lacks: Vec<_> = seen.symmetric_difference(&listed).collect();
+        assert!(lacks.is_empty(), "{lacks:?}");
+    });
+}
+
+const FORMS: &str = include_str!("data/forms.txt");

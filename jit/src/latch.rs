@@ -8,12 +8,15 @@ use bpfassay_isa::opcode::Form;
 use bpfassay_isa::AluOp;
 
 use crate::buf::Label;
-use crate::survey::target as jump_target;
-use crate::target::Target;
-use crate::walk::Walk;
+use crate::survey::{target as jump_target, LOOP};
+use crate::target::{Head, Target};
+use crate::walk::{One, Walk};
 
 /// Instructions before the test, at most.
 const LONGEST: usize = 3;
+
+/// Slots of a tight loop, with its test.
+const TIGHT: usize = 6;
 
 /// What is worth a copy: a few bytes.
 fn is_short(form: Form) -> bool {
@@ -22,6 +25,25 @@ fn is_short(form: Form) -> bool {
 }
 
 impl<T: Target> Walk<'_, T> {
+    /// What the slot, which is jumped to, begins.
+    #[inline]
+    pub(crate) fn head(&self, slot: usize, flags: u8) -> Head {
+        match flags & LOOP {
+            0 => Head::Block,
+            _ if self.is_tight(slot) => Head::TightLoop,
+            _ => Head::Loop,
+        }
+    }
+
+    /// True if so few slots follow up to the jump back.
+    fn is_tight(&self, slot: usize) -> bool {
+        let is_jump = |one: &One<'_>| matches!(one.form(), Form::CondJump(..));
+        let mut ahead = (0..TIGHT).map_while(|n| Some((slot + n, self.ahead(slot, n)?)));
+        ahead.find(|(_, one)| is_jump(one)).is_some_and(|(end, one)| {
+            jump_target(end, one.raw.off as i32, self.len()) == Some(slot)
+        })
+    }
+
     /// Writes the end of a loop that the jump at `slot` goes to in its place; false if it is none.
     pub(crate) fn copy_latch(&mut self, slot: usize, off: i32) -> bool {
         let Some(to) = jump_target(slot, off, self.len()) else { return false };

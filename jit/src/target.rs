@@ -44,6 +44,15 @@ impl Addr {
     }
 }
 
+/// What begins where a jump leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Head {
+    Block,
+    Loop,
+    /// A loop of very few instructions without another jump.
+    TightLoop,
+}
+
 /// What a function's frame depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FuncFacts {
@@ -84,7 +93,7 @@ pub trait Target: Patch {
     /// Takes the frame down and returns r0.
     fn exit(&mut self, f: &FuncFacts);
     /// Called once at every slot that is jumped to: nothing is known of flags and scratch registers here.
-    fn at_label(&mut self, loop_head: bool);
+    fn at_label(&mut self, head: Head);
 
     // Control.
 

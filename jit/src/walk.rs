@@ -13,7 +13,7 @@ use crate::narrow;
 use crate::source::{
     Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site, SiteKind, Source,
 };
-use crate::survey::{survey, target, Slot, FUNC, FUSE, LOOP, TAIL, TARGET};
+use crate::survey::{survey, target, Slot, FUNC, FUSE, TAIL, TARGET};
 use crate::target::{Addr, FuncFacts, Space, Target, AX};
 
 /// `MAX_BPF_STACK`.
@@ -156,7 +156,7 @@ impl<'a, T: Target> Walk<'a, T> {
         while let (Some(raw), Some(known)) = (all.get(slot), slots.get(slot)) {
             let flags = known.flags;
             if flags & (TARGET | FUNC) != 0 {
-                self.arrive(flags);
+                self.arrive(slot, flags);
             }
             self.t.buf().bind(Label(slot as u32));
             if flags & FUNC != 0 {
@@ -173,11 +173,12 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Where control comes from elsewhere nothing is known.
     #[inline(always)]
-    fn arrive(&mut self, flags: u8) {
+    fn arrive(&mut self, slot: usize, flags: u8) {
         self.upper_zero = 0;
         self.r1_map = None;
         if flags & TARGET != 0 && flags & FUNC == 0 {
-            self.t.at_label(flags & LOOP != 0);
+            let head = self.head(slot, flags);
+            self.t.at_label(head);
         }
     }
 
@@ -194,7 +195,8 @@ impl<'a, T: Target> Walk<'a, T> {
             self.t.store(Size::Dw, at, Operand::Imm(abi::MAY_GOTO_BUDGET));
         }
         if flags & TARGET != 0 {
-            self.t.at_label(flags & LOOP != 0);
+            let head = self.head(slot, flags);
+            self.t.at_label(head);
             let first = self.first(slot);
             self.t.buf().bind(first);
         }

@@ -322,16 +322,14 @@ impl Machine {
         let before = ACTIVE.replace(self);
         let [r1, r2] = args;
         let mut result = Ok(0);
-        for _ in 0..repeat {
+        let mut left = repeat;
+        while left > 0 && result.is_ok() {
             self.tail_calls = 0;
             // SAFETY: the caller's promise.
-            result = unsafe { self.enter(rt, target, [r1, r2, 0, 0, 0]) };
+            result = unsafe { self.enter_often(rt, target, [r1, r2, 0, 0, 0], &mut left) };
             if result.is_err() {
                 // SAFETY: likewise.
                 result = unsafe { self.after_stop(rt, result) };
-            }
-            if result.is_err() {
-                break;
             }
         }
         ACTIVE.set(before);
@@ -384,8 +382,22 @@ impl Machine {
 
     /// # Safety
     /// As [`Machine::run`]; `target` is a function of one of the programs.
-    #[inline]
     unsafe fn enter(&mut self, rt: &mut Runtime, target: u64, args: [u64; 5]) -> Result<u64, Stop> {
+        // SAFETY: the caller's promise.
+        unsafe { self.enter_often(rt, target, args, &mut 1) }
+    }
+
+    /// Enters as many times as are left, until the code is stopped.
+    ///
+    /// # Safety
+    /// As [`Machine::enter`].
+    unsafe fn enter_often(
+        &mut self,
+        rt: &mut Runtime,
+        target: u64,
+        args: [u64; 5],
+        left: &mut u32,
+    ) -> Result<u64, Stop> {
         let Some(first) = self.programs.first() else {
             return Err(Stop::Trap(TrapKind::OutOfProgram));
         };
@@ -398,7 +410,14 @@ impl Machine {
         fault::catch();
         // SAFETY: the caller's promise; the machine and the runtime are reached through raw
         // pointers until the code comes back.
-        let r0 = unsafe { enter(&args, target) };
+        let mut r0 = unsafe { enter(&args, target) };
+        *left -= 1;
+        while *left > 0 && self.context.get(abi::STOP) == 0 {
+            self.tail_calls = 0;
+            // SAFETY: likewise.
+            r0 = unsafe { enter(&args, target) };
+            *left -= 1;
+        }
         // SAFETY: the code came back, and nobody else uses the runtime.
         unsafe { (*self.rt).mem.leave_frames() };
         self.rt = before;
