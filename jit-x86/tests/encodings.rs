@@ -299,10 +299,6 @@ fn shifts_and_the_rest() {
     }
 }
 
-fn form(code: u8) -> enc::Op {
-    enc::Op { map: 0, code }
-}
-
 /// Memory forms of operations that are above with registers only, and those that have no others.
 #[test]
 fn operations_on_memory() {
@@ -320,7 +316,8 @@ fn operations_on_memory() {
                 at(&insn, mnemonic);
                 assert_eq!(insn.op1_register(), reg(w, enc::RDI));
                 let lock = (g != Group1::Cmp).then_some(0xf0);
-                let insn = one(|x| x.op(lock, form(g as u8 * 8 + 1), w, enc::R9.0, m, Imm::None));
+                let insn =
+                    one(|x| x.op(lock, enc::op(g as u8 * 8 + 1), w, enc::R9.0, m, Imm::None));
                 at(&insn, mnemonic);
                 assert_eq!(insn.has_lock_prefix(), lock.is_some());
                 assert_eq!(insn.op1_register(), reg(w, enc::R9));
@@ -332,7 +329,7 @@ fn operations_on_memory() {
             }
             let code = if w == W::B { 0xfe } else { 0xff };
             for (ext, mnemonic) in [(0, Mnemonic::Inc), (1, Mnemonic::Dec)] {
-                at(&one(|x| x.op(None, form(code), w, ext, m, Imm::None)), mnemonic);
+                at(&one(|x| x.op(None, enc::op(code), w, ext, m, Imm::None)), mnemonic);
             }
             let (imm, want) = match w {
                 W::B => (Imm::I8(-3), 0xfd),
@@ -348,7 +345,7 @@ fn operations_on_memory() {
             }
         }
         at(&one(|x| x.op(None, enc::GROUP5, W::D, 6, m, Imm::None)), Mnemonic::Push);
-        at(&one(|x| x.op(None, form(0x8f), W::D, 0, m, Imm::None)), Mnemonic::Pop);
+        at(&one(|x| x.op(None, enc::op(0x8f), W::D, 0, m, Imm::None)), Mnemonic::Pop);
         at(&one(|x| x.indirect(2, m)), Mnemonic::Call);
         for w in FULL {
             let load = Mem { base: Some(base), index: Some((enc::R13, 2)), disp: -7 };
@@ -358,7 +355,7 @@ fn operations_on_memory() {
             let insn = one(|x| x.rm(enc::MOV_R_RM, w, enc::R8, Rm::M(load)));
             registers(&insn, Mnemonic::Mov, &[reg(w, enc::R8)]);
         }
-        let insn = one(|x| x.op(None, form(0xc1), W::H, 0, Rm::R(base), Imm::I8(8)));
+        let insn = one(|x| x.op(None, enc::op(0xc1), W::H, 0, Rm::R(base), Imm::I8(8)));
         registers(&insn, Mnemonic::Rol, &[reg(W::H, base)]);
         assert_eq!(insn.immediate(1), 8);
     }
