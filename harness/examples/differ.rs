@@ -6,6 +6,7 @@
 //!     differ --against FILE [FIRST [COUNT]]  as the first, and compares with what FILE holds; - for standard input
 //!     differ --show SEED                     what came of one program on each
 //!
+//! `QEMU_CPU=cortex-a72` before the arm64 process tries the code without single-instruction atomics.
 //! `xtask test-arm64 --differ` joins an arm64 process and one of this host.
 #![allow(unsafe_code)]
 
