@@ -55,6 +55,12 @@ impl Interp {
         Ok(Interp { code, prog_type, rt, fuel: DEFAULT_FUEL, is_unchecked: false })
     }
 
+    /// As [`Interp::load`], with the verifier's word on which loads read as zero where there is nothing.
+    pub fn verified(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
+        let interp = Interp::load(program.program(), world)?;
+        Ok(Interp { code: trusted_code(program), ..interp })
+    }
+
     /// The interpreter that looks at no access.
     pub fn unchecked(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
         // SAFETY: the verifier has checked every access and every argument of a helper.

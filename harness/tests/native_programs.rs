@@ -1,17 +1,21 @@
-//! Verified programs on every engine of this host: arenas and private stacks.
+//! Verified programs on every engine of this host: arenas, private stacks, supplied contexts.
 // Both take faults that are caught, or a processor there is a backend for.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 use std::sync::Arc;
 
+use bpfassay_harness::contain::Limits;
 use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::engines::native::Native;
+use bpfassay_harness::native;
 use bpfassay_harness::oracle::bundled::Bundled;
+use bpfassay_harness::runtime::ctx::Refusal;
+use bpfassay_harness::session::{self, EngineKind, Job, Subject};
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::trust::Trusted;
 use bpfassay_isa::asm::{assemble, NoNames};
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::{MapType, ProgType};
+use bpfassay_spec::{AttachType, MapType, ProgType};
 
 /// `BPF_F_MMAPABLE`.
 const MMAPABLE: u32 = 1 << 10;
@@ -95,4 +99,34 @@ fn arenas_are_read_and_written_where_pages_are_and_nothing_happens_elsewhere() {
         let program = arena_program(&format!("{text}\nexit"));
         assert_eq!(all(&on, &program, &input), [want; 3], "{text}");
     }
+}
+
+#[test]
+fn pointers_of_a_supplied_context_are_followed_in_no_process_of_ours() {
+    let on = Bundled::read(false).unwrap();
+    // The socket's family, through a pointer the context holds.
+    let text = "r2 = *(u64 *)(r1 +64)\nr0 = *(u32 *)(r2 +4)\nr0 &= 1\nexit";
+    let mut bind = program(ProgType::CgroupSockAddr, text);
+    bind.expected_attach_type = Some(AttachType::CgroupInet4Bind);
+    let trusted = [Trusted::verify(&bind, &on.config()).expect("accepted")];
+    let input = Input { ctx: vec![0x41; 72], ..Input::default() };
+    let mut native = Native::trusted(&trusted[0], on.world(), None).expect("loads");
+    assert!(matches!(native.run(&input).refusal, Some(Refusal::Unsupported(_))));
+    let mut unchecked = Interp::unchecked(&trusted[0], on.world()).expect("loads");
+    assert!(matches!(unchecked.run(&input).refusal, Some(Refusal::Unsupported(_))));
+    // In a child it is followed: to nowhere.
+    let job = Job {
+        subject: Subject::Program { program: &bind, others: Vec::new(), slots: &[] },
+        inputs: vec![input],
+        preload: Vec::new(),
+        world: on.world(),
+        dump_maps: false,
+        trace: false,
+        limits: Limits { may_lack_filter: true, ..Limits::default() },
+    };
+    let kind = EngineKind::from_name(native::ENGINE).unwrap();
+    let answer = session::run(&job, kind, Ok(&trusted)).expect("an answer");
+    assert!(answer.contained.is_some());
+    let trap = answer.runs[0].trap.as_ref().expect("a trap");
+    assert_eq!((trap.kind.as_str(), trap.insn_idx), ("memory", Some(1)));
 }

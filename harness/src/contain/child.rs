@@ -9,6 +9,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::time::Instant;
 
 use super::{Failure, Limits};
+use crate::native::fault;
 
 /// What a child says that found no filter.
 const NO_FILTER: i32 = 102;
@@ -99,6 +100,7 @@ fn limit(limits: &Limits, memory: u64) {
         // SAFETY: the default action, which ends the child: no handler of the parent's runs in it.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
+    fault::forget();
 }
 
 #[cfg(target_os = "linux")]

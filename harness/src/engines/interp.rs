@@ -18,6 +18,7 @@ use super::ops::run_hot;
 use super::unchecked::Lowered;
 use crate::engine::{Trap, TrapKind};
 use crate::runtime::helpers::{Call, Helper};
+use crate::runtime::memory::FaultKind;
 use crate::runtime::{Callbacks, Runtime, Stop};
 
 /// `MAX_CALL_FRAMES`.
@@ -375,6 +376,10 @@ impl<'t, T: Tracer> Thread<'t, T> {
     fn load(&self, rt: &Runtime, pc: usize, addr: u64, size: Size) -> Result<u64, Stop> {
         match self.code().access(pc) {
             Access::Plain | Access::Arena => Ok(rt.mem.load(addr, size)?),
+            Access::Probe if !self.is_unchecked => match rt.mem.load(addr, size) {
+                Err(f) if !matches!(f.why, FaultKind::Unknown { .. }) => Ok(0),
+                loaded => Ok(loaded?),
+            },
             Access::Probe => {
                 let bytes = rt.mem.probe(addr, size.bytes()).unwrap_or(&[]);
                 Ok(bytes.iter().rev().fold(0, |v, b| v << 8 | *b as u64))

@@ -101,10 +101,12 @@ fn create(def: &MapDef, btf_fd: Option<&OwnedFd>) -> Result<CreatedMap, KernelEr
     let arena = match def.map_type {
         MapType::Arena => {
             let len = def.max_entries as usize * sys::page_size() as usize;
-            Some(
-                sys::ArenaMapping::new(fd.as_raw_fd(), len, def.map_extra)
-                    .map_err(|e| refused(def, e))?,
-            )
+            let mut mapping = sys::ArenaMapping::new(fd.as_raw_fd(), len, def.map_extra)
+                .map_err(|e| refused(def, e))?;
+            if def.initial.as_ref().is_some_and(|bytes| !mapping.fill(bytes)) {
+                return Err(refused(def, libc::E2BIG));
+            }
+            Some(mapping)
         }
         _ => None,
     };

@@ -273,6 +273,16 @@ impl ArenaMapping {
         }
         Ok(ArenaMapping { addr, len })
     }
+
+    /// Writes the first bytes, as a loader does with global variables; false where they are too many.
+    pub fn fill(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > self.len {
+            return false;
+        }
+        // SAFETY: within the mapping; no program that shares it runs yet.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.addr.cast(), bytes.len()) };
+        true
+    }
 }
 
 impl Drop for ArenaMapping {

@@ -19,16 +19,21 @@ pub struct Resume {
 }
 
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub use linux::catch;
+pub use linux::{catch, forget};
 
 /// Sets the handler, the first time.
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
 pub fn catch() {}
 
+/// Says that the handler is gone and nobody stood before it: in a new process that cleared it.
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+pub fn forget() {}
+
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod linux {
     use std::mem::MaybeUninit;
     use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::OnceLock;
 
     use super::super::machine::active;
@@ -37,13 +42,37 @@ mod linux {
     const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
 
     static BEFORE: OnceLock<[libc::sigaction; 4]> = OnceLock::new();
+    static IS_SET: AtomicBool = AtomicBool::new(false);
+    /// What stood before was another process's.
+    static IS_ALONE: AtomicBool = AtomicBool::new(false);
 
     type Handler = extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
     /// Sets the handler, the first time.
     #[inline]
     pub fn catch() {
-        BEFORE.get_or_init(|| SIGNALS.map(install));
+        if !IS_SET.load(Ordering::Acquire) {
+            set();
+        }
+    }
+
+    #[cold]
+    fn set() {
+        let mut is_first = false;
+        BEFORE.get_or_init(|| {
+            is_first = true;
+            SIGNALS.map(install)
+        });
+        if !is_first && IS_ALONE.load(Ordering::Relaxed) {
+            let _ = SIGNALS.map(install);
+        }
+        IS_SET.store(true, Ordering::Release);
+    }
+
+    /// Says that the handler is gone and nobody stood before it: in a new process that cleared it.
+    pub fn forget() {
+        IS_ALONE.store(true, Ordering::Relaxed);
+        IS_SET.store(false, Ordering::Release);
     }
 
     fn install(signal: libc::c_int) -> libc::sigaction {
@@ -86,6 +115,7 @@ mod linux {
         // Not ours: as it was before, and once more.
         let before = BEFORE
             .get()
+            .filter(|_| !IS_ALONE.load(Ordering::Relaxed))
             .and_then(|b| SIGNALS.iter().position(|s| *s == signal).and_then(|i| b.get(i)));
         match before {
             // SAFETY: an action the system gave out itself.

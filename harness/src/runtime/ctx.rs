@@ -136,9 +136,38 @@ pub fn prepare(rt: &mut Runtime, prog_type: ProgType, input: &Input) -> Result<P
     }
 }
 
+/// True where a context of this type holds pointers, or may, that are taken from the input as they
+/// are: native code would follow them.
+pub fn holds_pointers(t: ProgType) -> bool {
+    use ProgType::*;
+    !matches!(
+        t,
+        SchedCls
+            | SchedAct
+            | LwtIn
+            | LwtOut
+            | LwtXmit
+            | LwtSeg6local
+            | CgroupSkb
+            | SocketFilter
+            | Xdp
+            | FlowDissector
+            | SkLookup
+            | Netfilter
+            | Kprobe
+            | PerfEvent
+            | RawTracepoint
+            | Tracepoint
+            | Syscall
+            | CgroupDevice
+            | CgroupSysctl
+    )
+}
+
 /// Packet and context afterwards, as the system call hands them back.
 pub fn finish(rt: &mut Runtime, p: &Prepared) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
-    let view = rt.ctx.and_then(|id| rt.mem.region(id)).map(|r| r.bytes().to_vec());
+    let shown = |r: &Region| r.bytes().get(..r.window().1 as usize).unwrap_or_default().to_vec();
+    let view = rt.ctx.and_then(|id| rt.mem.region(id)).map(shown);
     match p.shape {
         CtxShape::Skb { is_l2 } => {
             let Some(mut packet) = rt.packet.clone() else { return (None, None) };
@@ -412,6 +441,8 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
     use ProgType::*;
     /// `U16_MAX`: the largest context of a syscall program.
     const SYSCALL_MAX: usize = 65_535;
+    /// As far as the verifier lets any type reach: an offset of 16 bits and eight bytes.
+    const NATIVE_ROOM: usize = 65_536 + 8;
     // Size of the structure where the kernel defines one.
     let size = match t {
         Kprobe => 168,
@@ -435,7 +466,16 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
         return Err(Refusal::Errno(E2BIG));
     }
     bytes.resize(size, 0);
-    let ctx = add(rt, Region::new(RegionKind::Ctx, Access::ReadWrite, bytes))?;
+    if rt.mem.is_native() {
+        if holds_pointers(t) && !rt.takes_any_context {
+            return Err(Refusal::Unsupported("a context with pointers, outside a child process,"));
+        }
+        // Nobody looks whether the program stays within what was given.
+        bytes.resize(size.max(NATIVE_ROOM), 0);
+    }
+    let window = u32::try_from(size).unwrap_or(u32::MAX);
+    let region = Region::new(RegionKind::Ctx, Access::ReadWrite, bytes).with_window(0, window);
+    let ctx = add(rt, region)?;
     rt.ctx = Some(ctx);
     let shape = CtxShape::Plain { hands_back: t == Syscall };
     Ok(Prepared { ctx: rt.mem.addr(ctx, 0), shape, given: None })

@@ -85,6 +85,8 @@ pub struct Runtime {
     pub may_write_packet: bool,
     /// Why the kernel test-runs no program attached as this one is.
     pub refusal: Option<ctx::Refusal>,
+    /// In native memory, contexts are taken that hold pointers which a program may follow.
+    takes_any_context: bool,
     /// Address of the current task's structure, once somebody asked.
     task: Option<u64>,
     /// What a cgroup hook returns so far (`bpf_set_retval`).
@@ -125,6 +127,7 @@ impl Runtime {
             asyncs: Asyncs::default(),
             may_write_packet: false,
             refusal: None,
+            takes_any_context: false,
             task: None,
             hook_retval: 0,
             csum_level: None,
@@ -136,6 +139,15 @@ impl Runtime {
             code,
             may_goto: Vec::new(),
         }
+    }
+
+    /// Takes contexts whose pointers native code will follow (see [`ctx::holds_pointers`]).
+    ///
+    /// # Safety
+    /// This process exists to run the program.
+    #[allow(unsafe_code)]
+    pub unsafe fn take_any_context(&mut self) {
+        self.takes_any_context = true;
     }
 
     /// Forgets what one run leaves in the stacks and budgets; maps and packet stay.

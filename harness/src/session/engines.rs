@@ -8,6 +8,7 @@ use bpfassay_isa::disasm::{Lossless, Text};
 use bpfassay_isa::{encode, Insn};
 use bpfassay_object::model::Program;
 use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::ProgType;
 
 use super::{maps, Answer, EngineKind, Failed, Job, Run, Subject};
 use crate::engine::{Input, Instance, Outcome};
@@ -71,6 +72,10 @@ impl Ready {
             let why = "the kernel runs no bare instructions".to_string();
             return Err(Failed::Unavailable(why));
         };
+        if matches!(program.prog_type, ProgType::Tracing | ProgType::StructOps) {
+            let why = "the kernel's test run of this type does not run the program".to_string();
+            return Err(Failed::Unavailable(why));
+        }
         let mut kernel = Kernel::load_linked(program, others, slots).map_err(|e| match e {
             // For who may load at all this is no verdict: the kernel does not verify such programs.
             kernel::LoadError::Rejected(EPERM) => {
@@ -108,7 +113,10 @@ impl Ready {
             own.ok_or(Failed::Unavailable(Distrust::Unsupported("not judged".into()).to_string()))?;
         let start = Instant::now();
         let mut ready = match kind {
-            EngineKind::Interp => return Ready::checked(job),
+            EngineKind::Interp => {
+                let interp = Interp::verified(own, job.world.clone()).map_err(wrong_map)?;
+                Ready { engine: Engine::Interp(Box::new(interp)), compile_ns: None }
+            }
             EngineKind::Unchecked => {
                 let interp = Interp::unchecked(own, job.world.clone()).map_err(wrong_map)?;
                 Ready { engine: Engine::Interp(Box::new(interp)), compile_ns: None }
@@ -142,8 +150,24 @@ impl Ready {
         ready.filled(job, program)
     }
 
-    /// Any program: only in a child that may come to harm.
-    pub fn untrusted(job: &Job<'_>, kind: EngineKind) -> Result<Ready, Failed> {
+    /// Any program and any context: only in a child that may come to harm.
+    pub fn contained(
+        job: &Job<'_>,
+        kind: EngineKind,
+        trusted: Option<&[Trusted<'_>]>,
+    ) -> Result<Ready, Failed> {
+        let mut ready = match trusted {
+            Some(trusted) => Ready::trusted(job, kind, trusted)?,
+            None => Ready::untrusted(job, kind)?,
+        };
+        if let Some(rt) = ready.runtime() {
+            // SAFETY: this process exists to run it.
+            unsafe { rt.take_any_context() };
+        }
+        Ok(ready)
+    }
+
+    fn untrusted(job: &Job<'_>, kind: EngineKind) -> Result<Ready, Failed> {
         let start = Instant::now();
         let (engine, program) = match (kind, &job.subject) {
             (EngineKind::Interp, _) => return Ready::checked(job),

@@ -16,6 +16,7 @@ use bpfassay_object::model::Program;
 use crate::contain::{self, contain, Limits};
 use crate::engine::Input;
 use crate::native;
+use crate::runtime::ctx;
 use crate::runtime::world::World;
 use crate::testrun::MapSlots;
 use crate::trust::{Distrust, Trusted};
@@ -116,9 +117,16 @@ pub fn run(
     if kind == EngineKind::Kernel {
         return Ready::kernel(job)?.run(job);
     }
-    let why = match trusted {
-        Ok(trusted) => return Ready::trusted(job, kind, trusted)?.run(job),
-        Err(why) => why,
+    let takes_pointers = match &job.subject {
+        Subject::Program { program, .. } => ctx::holds_pointers(program.prog_type),
+        Subject::Raw(_) => false,
+    };
+    let (trusted, why) = match trusted {
+        Ok(trusted) if kind == EngineKind::Interp || !takes_pointers => {
+            return Ready::trusted(job, kind, trusted)?.run(job);
+        }
+        Ok(trusted) => (Some(trusted), "its context holds pointers from the input".to_string()),
+        Err(why) => (None, why.to_string()),
     };
     if !contain::IS_AVAILABLE {
         if kind == EngineKind::Interp {
@@ -127,13 +135,17 @@ pub fn run(
         let why = format!("{why}; on this system only engine interp runs what is not verified");
         return Err(Failed::Unavailable(why));
     }
-    let mut answer = in_child(job, kind)?;
-    answer.contained = Some(why.to_string());
+    let mut answer = in_child(job, kind, trusted)?;
+    answer.contained = Some(why);
     Ok(answer)
 }
 
-fn in_child(job: &Job<'_>, kind: EngineKind) -> Result<Answer, Failed> {
-    let ready = || Ready::untrusted(job, kind);
+fn in_child(
+    job: &Job<'_>,
+    kind: EngineKind,
+    trusted: Option<&[Trusted<'_>]>,
+) -> Result<Answer, Failed> {
+    let ready = || Ready::contained(job, kind, trusted);
     let finish = |ready: Result<Ready, Failed>| {
         // Errors cross as text, with the kind they had.
         let answer = ready.and_then(|r| r.run(job)).map_err(|e| match e {
