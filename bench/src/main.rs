@@ -6,6 +6,7 @@
 //! Every figure is nanoseconds per run, the least of many short rounds in which the engines take turns,
 //! each loading the program anew at another address: where code comes to lie decides up to a third of a
 //! tight loop's time, and another machine on the same core as much, so a single long round says little.
+//! Behind the ratio of the least times, in brackets, stands that of the medians.
 //! Return values are compared on the way: an engine that answers differently from the kernel is named,
 //! and is no peer on that row.
 
@@ -40,6 +41,8 @@ struct Cell<'a> {
     run: Box<dyn FnMut(u32) -> Result<(u32, f64), String> + 'a>,
     repeat: u32,
     best: Result<f64, String>,
+    /// Of every round.
+    times: Vec<f64>,
     retval: Option<u32>,
 }
 
@@ -49,7 +52,21 @@ impl<'a> Cell<'a> {
         repeat: u32,
         run: impl FnMut(u32) -> Result<(u32, f64), String> + 'a,
     ) -> Cell<'a> {
-        Cell { engine, run: Box::new(run), repeat, best: Ok(f64::INFINITY), retval: None }
+        Cell {
+            engine,
+            run: Box::new(run),
+            repeat,
+            best: Ok(f64::INFINITY),
+            times: Vec::new(),
+            retval: None,
+        }
+    }
+
+    /// Of a typical place in memory.
+    fn median(&self) -> f64 {
+        let mut sorted = self.times.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     fn round(&mut self) {
@@ -57,6 +74,7 @@ impl<'a> Cell<'a> {
         match (self.run)(self.repeat) {
             Ok((retval, ns)) => {
                 self.best = Ok(best.min(ns));
+                self.times.push(ns);
                 self.retval = Some(retval);
             }
             Err(why) => self.best = Err(why),
@@ -149,6 +167,13 @@ fn packet() -> Vec<u8> {
     data
 }
 
+/// Rows, geometric mean, largest.
+fn summary(rows: &[(&'static str, f64)], engine: &str) -> (usize, f64, f64) {
+    let of: Vec<f64> = rows.iter().filter(|(e, _)| *e == engine).map(|(_, r)| *r).collect();
+    let mean = (of.iter().map(|r| r.ln()).sum::<f64>() / of.len() as f64).exp();
+    (of.len(), mean, of.iter().copied().fold(0.0, f64::max))
+}
+
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("objects");
     let only = env::args().nth(1);
@@ -165,6 +190,7 @@ fn main() {
     objects.sort();
     let data = packet();
     let mut ratios: Vec<(&'static str, f64)> = Vec::new();
+    let mut medians: Vec<(&'static str, f64)> = Vec::new();
     let mut wrong = false;
     let (mut peer_rows, mut ahead) = (0, 0);
     for path in objects {
@@ -187,13 +213,16 @@ fn main() {
         }
         let kernel = cells.iter().find(|c| c.engine == "kernel");
         let base = kernel.and_then(|c| c.best.clone().ok());
+        let typical = kernel.map_or(f64::NAN, Cell::median);
         let truth = kernel.and_then(|c| c.retval);
         print!("{name:<10}");
         for c in &cells {
             match (&c.best, base) {
                 (Ok(ns), Some(base)) => {
-                    print!("  {} {ns:>9.0} ns {:>6.3}", c.engine, ns / base);
+                    let median = c.median() / typical;
+                    print!("  {} {ns:>9.0} ns {:>6.3} ({median:.2})", c.engine, ns / base);
                     ratios.push((c.engine, ns / base));
+                    medians.push((c.engine, median));
                 }
                 (Ok(ns), None) => print!("  {} {ns:>9.0} ns", c.engine),
                 (Err(why), _) => print!("  {} -- ({why})", c.engine),
@@ -220,10 +249,9 @@ fn main() {
         }
     });
     for engine in engines {
-        let of: Vec<f64> = ratios.iter().filter(|(e, _)| *e == engine).map(|(_, r)| *r).collect();
-        let mean = (of.iter().map(|r| r.ln()).sum::<f64>() / of.len() as f64).exp();
-        let worst = of.iter().copied().fold(0.0, f64::max);
-        println!("{engine:<18} geometric mean {mean:.3} of the kernel's time over {} programs, worst {worst:.3}", of.len());
+        let (n, mean, worst) = summary(&ratios, engine);
+        let (_, typical, worst_typical) = summary(&medians, engine);
+        println!("{engine:<18} geometric mean {mean:.3} ({typical:.2}) of the kernel's time over {n} programs, worst {worst:.3} ({worst_typical:.2})");
     }
     println!("{ENGINE} equal to or ahead of the best peer on {ahead} of {peer_rows} rows");
     if wrong {

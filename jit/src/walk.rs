@@ -2,8 +2,8 @@
 
 use bpfassay_isa::opcode::{Callee, Extend, Fetch, Form, Packet, Reach, Second, Wide};
 use bpfassay_isa::{
-    decode, semantics, AluOp, AtomicOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size,
-    SwapKind, Width,
+    decode, AluOp, AtomicOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind,
+    Width,
 };
 
 use crate::abi;
@@ -53,7 +53,8 @@ pub fn compile<T: Target>(
         firsts: Vec::new(),
         sites: Vec::new(),
         faults: Vec::new(),
-        blind: options.blind.map(|s| s | 1),
+        // Numbers that differ little must not blind alike, nor with few bits.
+        blind: options.blind.map(|s| s.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         wrong: None,
     };
     let main = walk.t.buf().new_label();
@@ -372,6 +373,18 @@ impl<'a, T: Target> Walk<'a, T> {
         Operand::Reg(AX)
     }
 
+    /// Index and constant of a packet's byte; the constant in the index where it is blinded.
+    fn packet_offset(&mut self, index: Option<Reg>, imm: i32) -> (Option<Reg>, i32) {
+        if !self.is_blinding() {
+            return (index, imm);
+        }
+        self.blind(Width::W32, imm);
+        if let Some(r) = index {
+            self.t.alu(AluOp::Add, Width::W32, AX, AX, Operand::Reg(r));
+        }
+        (Some(AX), 0)
+    }
+
     #[inline(never)]
     fn alu_imm(&mut self, raw: &RawInsn, after: Set, op: AluOp, width: Width) {
         let dst = Reg(raw.dst);
@@ -479,6 +492,7 @@ impl<'a, T: Target> Walk<'a, T> {
             }
             Form::LoadPacket(size, mode) => {
                 let index = (mode == Packet::Ind).then_some(src);
+                let (index, imm) = self.packet_offset(index, imm);
                 let site = self.site(SiteKind::PacketLoad);
                 self.t.load_packet(&self.f, size, index, imm, site);
                 self.called();
@@ -594,14 +608,15 @@ impl<'a, T: Target> Walk<'a, T> {
                 }
             },
         };
-        match (value, self.blinding()) {
-            (Imm64::Const(_), Some(n)) => {
-                let n = semantics::imm(n);
-                self.t.imm64(AX, n.rotate_left(32) ^ n);
-                self.t.imm64(dst, v ^ n.rotate_left(32) ^ n);
+        // Addresses too: the program chooses offsets in a map's value.
+        match self.blinding().zip(self.blinding()) {
+            Some((high, low)) => {
+                let n = (high as u32 as u64) << 32 | low as u32 as u64;
+                self.t.imm64(AX, n);
+                self.t.imm64(dst, v ^ n);
                 self.t.alu(AluOp::Xor, Width::W64, dst, dst, Operand::Reg(AX));
             }
-            _ => self.t.imm64(dst, v),
+            None => self.t.imm64(dst, v),
         }
         self.set_upper(dst, v >> 32 == 0);
         if dst == Reg::R1 && !matches!(value, Imm64::Const(_)) {
@@ -617,7 +632,9 @@ impl<'a, T: Target> Walk<'a, T> {
 
     fn call(&mut self, slot: usize, target: CallTarget) {
         match self.resolve.call(slot as u32, target, self.r1_map) {
-            CallPlan::Host => {
+            // Size and number of elements are the program's to choose.
+            CallPlan::Array(plan) if !self.is_blinding() => self.t.array_lookup(&plan),
+            CallPlan::Host | CallPlan::Array(_) => {
                 let site = self.site(SiteKind::Call(target));
                 self.t.call_host(site);
             }
@@ -625,7 +642,6 @@ impl<'a, T: Target> Walk<'a, T> {
                 let site = self.site(SiteKind::TailCall);
                 self.t.tail_call(&self.f, site);
             }
-            CallPlan::Array(plan) => self.t.array_lookup(&plan),
         }
         self.called();
     }
