@@ -299,20 +299,21 @@ const fn index() -> [(u16, u16); 256] {
 
 static INDEX: [(u16, u16); 256] = index();
 
-/// A code's first row, and the bits that are zero in whatever it fits.
+/// A code's first row, and the bits that are zero in whatever it fits: fields all of one size, so that
+/// nothing is converted when they are looked at.
 #[derive(Clone, Copy)]
 struct First {
     imm: i32,
-    off: i16,
-    dst: u8,
+    off: i32,
+    dst: u32,
     /// With [`NEVER`] where the code has no row, or its first row wants a selector other than 0.
-    src: u8,
+    src: u32,
     form: Form,
     row: u8,
 }
 
 /// No bit of a register field.
-const NEVER: u8 = 0x80;
+const NEVER: u32 = 0x100;
 
 const fn firsts() -> [First; 256] {
     /// All bits where the field is no operand, or selects.
@@ -338,9 +339,10 @@ const fn firsts() -> [First; 256] {
             if free {
                 out[code] = First {
                     imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),
-                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))) as i16,
-                    dst: zero(row, Field::Dst, false) as u8,
-                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u8 & !NEVER,
+                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))),
+                    dst: zero(row, Field::Dst, false) as u32,
+                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u32
+                        & !NEVER,
                     form: row.form,
                     row: start as u8,
                 };
@@ -359,8 +361,8 @@ const _: () = assert!(TABLE.len() <= 256);
 #[inline(always)]
 fn first(raw: &RawInsn) -> Option<&'static First> {
     let f = &FIRST[raw.code as usize];
-    let registers = (raw.dst & f.dst) | ((raw.src | NEVER) & f.src);
-    let rest = (raw.off & f.off) as i32 | (raw.imm & f.imm);
+    let registers = (raw.dst as u32 & f.dst) | ((raw.src as u32 | NEVER) & f.src);
+    let rest = (raw.off as i32 & f.off) | (raw.imm & f.imm);
     (registers as i32 | rest == 0).then_some(f)
 }
 

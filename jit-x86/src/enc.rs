@@ -229,12 +229,12 @@ fn memory(reg: u8, m: Mem) -> ModRm {
 }
 
 /// What a register adds to REX (bits 0 to 7) and ModRM (bits 16 to 23) as `reg` and as `rm`: a load is
-/// cheaper than the shifts.
-static REG: [u32; 16] = fields(2, 19);
-static RM: [u32; 16] = fields(0, 16);
+/// cheaper than the shifts, and a table for every byte cheaper than asking which it is.
+static REG: [u32; 256] = fields(2, 19);
+static RM: [u32; 256] = fields(0, 16);
 
-const fn fields(rex: u32, modrm: u32) -> [u32; 16] {
-    let mut out = [0; 16];
+const fn fields(rex: u32, modrm: u32) -> [u32; 256] {
+    let mut out = [0; 256];
     let mut r = 0;
     while r < 16 {
         out[r as usize] = (r >> 3) << rex | (r & 7) << modrm;
@@ -245,7 +245,7 @@ const fn fields(rex: u32, modrm: u32) -> [u32; 16] {
 
 #[inline(always)]
 fn reg_rm(reg: u8, rm: Gp) -> u64 {
-    (REG[(reg & 15) as usize] | RM[(rm.0 & 15) as usize]) as u64
+    (REG[reg as usize] | RM[rm.0 as usize]) as u64
 }
 
 /// REX.W, where it is wanted.

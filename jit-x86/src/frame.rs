@@ -20,15 +20,20 @@ const SHORT: i32 = 127;
 const RED_ZONE: u32 = 128;
 
 impl Patch for X86 {
+    #[inline]
     fn patch(kind: u8, at: &mut [u8], distance: i32) {
         let rest = distance - at.len() as i32;
-        let head: &[u8] = match (kind, at.len()) {
-            (0..=15, 2) => &[0x70 | kind],
-            (0..=15, _) => &[0x0f, 0x80 | kind],
-            (JMP, 2) => &[0xeb],
-            (JMP, _) => &[0xe9],
-            (CALL, _) => &[0xe8],
-            (reg, _) => {
+        if let [code, to] = at {
+            // By far the most frequent.
+            *code = if kind == JMP { 0xeb } else { 0x70 | kind };
+            *to = rest as u8;
+            return;
+        }
+        let head: &[u8] = match kind {
+            0..=15 => &[0x0f, 0x80 | kind],
+            JMP => &[0xe9],
+            CALL => &[0xe8],
+            reg => {
                 let reg = reg - LEA;
                 &[0x48 | (reg >> 3) << 2, 0x8d, (reg & 7) << 3 | 5]
             }
@@ -61,6 +66,7 @@ impl Patch for X86 {
 }
 
 /// Condition code of an unsigned or signed comparison; `Set` is that of `test`.
+#[inline(always)]
 pub(crate) fn code(cond: Cond) -> u8 {
     match cond {
         Cond::Eq => cc::E,
@@ -82,6 +88,7 @@ fn saved(f: &FuncFacts) -> impl DoubleEndedIterator<Item = Gp> + '_ {
 }
 
 impl X86 {
+    #[inline(always)]
     pub(crate) fn local_jump(&mut self, cc: u8, to: Label) {
         self.asm.buf.fixup(cc, to, 2, 6, SHORT);
     }
@@ -253,6 +260,7 @@ impl X86 {
         self.flags = Flags::LOST;
     }
 
+    #[inline(always)]
     pub(crate) fn branch(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
         let known = self.flags;
         let x = gp(a);

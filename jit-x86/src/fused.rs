@@ -33,6 +33,7 @@ impl Target for X86 {
         self.asm.ret();
     }
 
+    #[inline]
     fn at_label(&mut self, head: Head) {
         self.flags = Flags::LOST;
         match head {
@@ -47,6 +48,7 @@ impl Target for X86 {
         self.local_jmp(to);
     }
 
+    #[inline(always)]
     fn cond_jump(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
         self.branch(cond, w, a, b, to);
     }

@@ -128,7 +128,7 @@ impl X86 {
     }
 }
 
-const MAP: [Gp; 16] = [
+const REGISTERS: [Gp; 12] = [
     enc::RAX,
     enc::RDI,
     enc::RSI,
@@ -141,16 +141,23 @@ const MAP: [Gp; 16] = [
     enc::R13,
     enc::RBP,
     enc::R10,
-    enc::R11,
-    enc::R11,
-    enc::R11,
-    enc::R11,
 ];
+
+/// [`REGISTERS`], and R11 for what is none, for every byte.
+static MAP: [Gp; 256] = {
+    let mut out = [enc::R11; 256];
+    let mut r = 0;
+    while r < REGISTERS.len() {
+        out[r] = REGISTERS[r];
+        r += 1;
+    }
+    out
+};
 
 /// Machine register of a BPF register.
 #[inline(always)]
 fn gp(r: Reg) -> Gp {
-    MAP[(r.0 & 15) as usize]
+    MAP[r.0 as usize]
 }
 
 #[inline(always)]

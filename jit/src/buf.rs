@@ -14,14 +14,11 @@ use crate::facts::{both, Set};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Label(pub u32);
 
-/// A position that moves with the code: offset, and fixups before it.
+/// A position that moves with the code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mark {
-    off: u32,
-    fixups: u32,
-}
+pub struct Mark(u32);
 
-const UNBOUND: Mark = Mark { off: u32::MAX, fixups: 0 };
+const UNBOUND: u32 = u32::MAX;
 
 /// Something whose bytes depend on where its target ends up.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +55,10 @@ pub struct CodeBuf {
     bytes: Vec<u8>,
     /// Offset of the next byte; 32 bits, so that a sum with it does not wrap.
     pos: u32,
-    labels: Vec<Mark>,
+    /// Last offset with [`MARGIN`] bytes behind it.
+    full: u32,
+    /// Offsets, before jumps have found their lengths.
+    labels: Vec<u32>,
     fixups: Vec<Fixup>,
     /// Bytes were written with no label bound for longer than [`MARGIN`].
     lost: bool,
@@ -83,6 +83,7 @@ impl CodeBuf {
         CodeBuf {
             bytes: vec![0; capacity + MARGIN],
             pos: 0,
+            full: capacity as u32,
             labels: vec![UNBOUND; slots + 1],
             fixups: Vec::with_capacity(slots / 2 + 16),
             lost: false,
@@ -151,6 +152,7 @@ impl CodeBuf {
     fn grow(&mut self) {
         let to = self.bytes.len().max(self.pos as usize) * 2 + MARGIN;
         self.bytes.resize(to, 0);
+        self.full = u32::try_from(to - MARGIN).unwrap_or(u32::MAX);
     }
 
     /// A label that is no slot.
@@ -161,12 +163,11 @@ impl CodeBuf {
 
     #[inline]
     pub fn bind(&mut self, label: Label) {
-        if self.pos as usize + MARGIN > self.bytes.len() {
+        if self.pos > self.full {
             self.grow();
         }
-        let mark = self.mark();
         if let Some(l) = self.labels.get_mut(label.0 as usize) {
-            *l = mark;
+            *l = self.pos;
         }
     }
 
@@ -177,7 +178,7 @@ impl CodeBuf {
 
     #[inline]
     pub fn mark(&self) -> Mark {
-        Mark { off: self.pos, fixups: self.fixups.len() as u32 }
+        Mark(self.pos)
     }
 
     /// Reserves a place whose bytes [`Patch::patch`] writes: `short` bytes if the distance
@@ -243,7 +244,7 @@ impl CodeBuf {
                 if to == UNBOUND {
                     return false;
                 }
-                if !f.reaches(to.off as i32 - (f.at + f.short as u32) as i32) {
+                if !f.reaches(to as i32 - (f.at + f.short as u32) as i32) {
                     self.moves = true;
                     return false;
                 }
@@ -262,27 +263,27 @@ impl CodeBuf {
         if !self.all_reach() {
             return self.finish_apart::<P>();
         }
-        self.bytes.truncate(self.pos as usize);
+        self.bytes.truncate(end);
         for f in &self.fixups {
-            let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
+            let to = *self.labels.get(f.to.0 as usize).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
             let range = f.at as usize..f.at as usize + f.short as usize;
             let at = self.bytes.get_mut(range).ok_or(Unbound)?;
-            P::patch(f.kind, at, to.off.wrapping_sub(f.at) as i32);
+            P::patch(f.kind, at, to.wrapping_sub(f.at) as i32);
         }
-        Ok(Placed { code: self.bytes, labels: self.labels, shift: Vec::new() })
+        Ok(Placed { code: self.bytes, labels: self.labels, moved: Moved::default() })
     }
 
     /// As [`CodeBuf::finish`], where code moves.
     fn finish_apart<P: Patch>(mut self) -> Result<Placed, Unbound> {
-        let mut shift = vec![0u32; self.fixups.len() + 1];
-        while self.lengthen(&mut shift)? {}
-        let room = (self.pos + shift.last().copied().unwrap_or(0)) as usize;
+        let mut moved = Moved::new(&self.fixups, &self.labels);
+        while self.lengthen(&mut moved)? {}
+        let room = (self.pos + moved.by.last().copied().unwrap_or(0)) as usize;
         let mut out = Vec::with_capacity(room + CHUNK);
         let mut from = 0usize;
         // Padding as it is, not as it might be.
         let mut real = 0u32;
-        for (f, s) in self.fixups.iter().zip(shift.iter_mut()) {
-            *s = real;
+        for (f, by) in self.fixups.iter().zip(moved.by.iter_mut()) {
+            *by = real;
             let grown = match f.kind {
                 PAD => (f.at + real).wrapping_neg() & (f.long as u32 - 1),
                 _ if f.is_long => (f.long - f.short) as u32,
@@ -300,26 +301,30 @@ impl CodeBuf {
             real += grown;
         }
         out.extend_from_slice(self.bytes.get(from..self.pos as usize).ok_or(Unbound)?);
-        if let Some(s) = shift.last_mut() {
-            *s = real;
+        if let Some(by) = moved.by.last_mut() {
+            *by = real;
         }
-        let mut placed = Placed { code: out, labels: self.labels, shift };
-        for (i, f) in self.fixups.iter().enumerate().filter(|(_, f)| f.kind != PAD) {
-            let start = f.at + placed.shift.get(i).copied().ok_or(Unbound)?;
+        for (label, before) in self.labels.iter_mut().zip(&moved.before) {
+            if *label != UNBOUND {
+                *label += moved.by.get(*before as usize).copied().ok_or(Unbound)?;
+            }
+        }
+        for (f, by) in self.fixups.iter().zip(&moved.by).filter(|(f, _)| f.kind != PAD) {
+            let start = f.at + by;
             let len = if f.is_long { f.long } else { f.short };
-            let to = placed.label(f.to).ok_or(Unbound)?;
+            let to = *self.labels.get(f.to.0 as usize).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
             let range = start as usize..start as usize + len as usize;
-            let at = placed.code.get_mut(range).ok_or(Unbound)?;
+            let at = out.get_mut(range).ok_or(Unbound)?;
             P::patch(f.kind, at, (to as i32).wrapping_sub(start as i32));
         }
-        Ok(placed)
+        Ok(Placed { code: out, labels: self.labels, moved })
     }
 
     /// One round of lengthening jumps that do not reach; true if another is needed.
-    fn lengthen(&mut self, shift: &mut [u32]) -> Result<bool, Unbound> {
+    fn lengthen(&mut self, moved: &mut Moved) -> Result<bool, Unbound> {
         let mut sum = 0u32;
-        for (f, s) in self.fixups.iter().zip(shift.iter_mut()) {
-            *s = sum;
+        for (f, by) in self.fixups.iter().zip(moved.by.iter_mut()) {
+            *by = sum;
             // Padding counts as the most it can be, so that distances only shrink.
             let grown = match f.kind {
                 PAD => f.long - 1,
@@ -328,20 +333,21 @@ impl CodeBuf {
             };
             sum += grown as u32;
         }
-        if let Some(s) = shift.last_mut() {
-            *s = sum;
+        if let Some(by) = moved.by.last_mut() {
+            *by = sum;
         }
         if self.pos.saturating_add(sum) > i32::MAX as u32 {
             return Err(Unbound);
         }
         let mut again = false;
-        for (f, s) in self.fixups.iter_mut().zip(shift.iter()) {
+        for (f, by) in self.fixups.iter_mut().zip(&moved.by) {
             if f.is_long {
                 continue;
             }
-            let to = self.labels.get(f.to.0 as usize).filter(|m| **m != UNBOUND).ok_or(Unbound)?;
-            let target = to.off + shift.get(to.fixups as usize).copied().ok_or(Unbound)?;
-            let distance = target as i32 - (f.at + s + f.short as u32) as i32;
+            let label = f.to.0 as usize;
+            let to = *self.labels.get(label).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
+            let target = to + moved.of_label(label).ok_or(Unbound)?;
+            let distance = target as i32 - (f.at + by + f.short as u32) as i32;
             if !f.reaches(distance) {
                 f.is_long = true;
                 again = true;
@@ -351,40 +357,72 @@ impl CodeBuf {
     }
 }
 
+/// How far what lies between fixups moved.
+#[derive(Debug, Default)]
+struct Moved {
+    /// Offsets of fixups, before anything moved; those of padding count for what lies at them too.
+    at: Vec<u32>,
+    /// How far what lies before each fixup moved, and what lies behind all; empty where nothing moved.
+    by: Vec<u32>,
+    /// Fixups before each label.
+    before: Vec<u32>,
+}
+
+impl Moved {
+    fn new(fixups: &[Fixup], labels: &[u32]) -> Moved {
+        let at: Vec<u32> = fixups.iter().map(|f| f.at + u32::from(f.kind != PAD)).collect();
+        let mut moved = Moved { by: vec![0; at.len() + 1], at, before: Vec::new() };
+        // Labels of slots ascend, so that most are found beside the one before.
+        let mut n = 0;
+        let count = |label: &u32| {
+            let behind = |n: usize| moved.at.get(n).is_some_and(|at| at <= label);
+            if n > 0 && !behind(n - 1) {
+                n = moved.fixups_before(*label);
+            }
+            while behind(n) {
+                n += 1;
+            }
+            n as u32
+        };
+        let before = labels.iter().map(count).collect();
+        moved.before = before;
+        moved
+    }
+
+    fn fixups_before(&self, off: u32) -> usize {
+        self.at.partition_point(|at| *at <= off)
+    }
+
+    fn of_label(&self, label: usize) -> Option<u32> {
+        self.by.get(*self.before.get(label)? as usize).copied()
+    }
+}
+
 /// Finished code.
 #[derive(Debug)]
 pub struct Placed {
     pub code: Vec<u8>,
-    labels: Vec<Mark>,
-    /// How far what lies before each fixup moved, and what lies behind all; empty where nothing moved.
-    shift: Vec<u32>,
+    labels: Vec<u32>,
+    moved: Moved,
 }
 
 impl Placed {
     pub fn label(&self, l: Label) -> Option<u32> {
-        self.labels.get(l.0 as usize).filter(|m| **m != UNBOUND).and_then(|m| self.mark(*m))
+        self.labels.get(l.0 as usize).copied().filter(|l| *l != UNBOUND)
     }
 
-    /// Where the first `n` labels went.
-    pub fn first(&self, n: usize) -> Option<Vec<u32>> {
-        let labels = self.labels.get(..n)?;
-        if labels.contains(&UNBOUND) {
-            return None;
-        }
-        let mut out = Vec::with_capacity(n + 1);
-        if self.shift.is_empty() {
-            out.extend(labels.iter().map(|m| m.off));
-        } else {
-            out.extend(labels.iter().map_while(|m| self.mark(*m)));
-        }
-        (out.len() == n).then_some(out)
+    /// Where the first `n` labels went, and the code itself.
+    pub fn into_first(mut self, n: usize) -> Option<(Vec<u32>, Vec<u8>)> {
+        self.labels.truncate(n);
+        let whole = self.labels.len() == n && !self.labels.contains(&UNBOUND);
+        whole.then_some((self.labels, self.code))
     }
 
     pub fn mark(&self, m: Mark) -> Option<u32> {
-        if self.shift.is_empty() {
-            return Some(m.off);
+        if self.moved.by.is_empty() {
+            return Some(m.0);
         }
-        Some(m.off + self.shift.get(m.fixups as usize)?)
+        Some(m.0 + self.moved.by.get(self.moved.fixups_before(m.0))?)
     }
 }
 

@@ -14,9 +14,10 @@ pub const LOW: Set = 0xffff;
 const NONE: Set = 0;
 const WHOLE: Set = 0xffff_ffff;
 
-/// Both halves of each register; a load is cheaper than a shift by a variable.
-static BOTH: [Set; 16] = {
-    let mut out = [0; 16];
+/// Both halves of each register; a load is cheaper than a shift by a variable, and a table for every byte
+/// cheaper than asking which it is.
+static BOTH: [Set; 256] = {
+    let mut out = [0; 256];
     let mut r = 0;
     while r < 16 {
         out[r] = 0x1_0001 << r;
@@ -27,7 +28,7 @@ static BOTH: [Set; 16] = {
 
 #[inline(always)]
 pub fn both(r: u8) -> Set {
-    BOTH[(r & 15) as usize]
+    BOTH[r as usize]
 }
 
 /// Jumps by `off`, perhaps.

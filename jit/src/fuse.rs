@@ -66,15 +66,17 @@ impl<T: Target> Walk<'_, T> {
     }
 
     /// Slots written as one, or None.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn fuse(&mut self, slot: usize) -> Option<usize> {
-        if self.is_blinding() {
-            return None;
-        }
         let (first, then) = (self.ahead(slot, 0)?, self.ahead(slot, 1)?);
-        if !first.facts.fuses(first.raw, then.facts, then.raw) {
+        if !first.facts.fuses(first.raw, then.facts, then.raw) || self.is_blinding() {
             return None;
         }
+        self.fuse_with(slot, first, then)
+    }
+
+    #[inline(never)]
+    fn fuse_with(&mut self, slot: usize, first: One<'_>, then: One<'_>) -> Option<usize> {
         let (dst, src) = (first.dst(), first.src());
         match first.form() {
             Form::Alu(AluOp::Mov, width, _) if src != dst => {

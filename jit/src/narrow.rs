@@ -31,6 +31,10 @@ const BY_BOTH: Ops = ops(&[And, Or, Xor, Div, Mod]);
 /// `b_zero` say which upper halves are known to be zero.
 #[inline(always)]
 pub fn narrows(op: AluOp, b: Operand, low: bool, a_zero: bool, b_zero: bool) -> bool {
+    // Most often so, and soon told.
+    if !low && !a_zero && !(b_zero && BY_B >> (op as u32 & 31) & 1 == 1) {
+        return false;
+    }
     let (by_low, by_a) = match b {
         Operand::Imm(n) if n & 32 == 0 => (BY_LOW_SHORT, BY_A_SHORT),
         _ => (BY_LOW, BY_A),

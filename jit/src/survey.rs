@@ -30,13 +30,11 @@ pub const FUSE: u8 = 16;
 
 const ALL: Set = 0x07ff_07ff;
 const ARGS: Set = 0x003e_003e;
-const CALLER_SAVED: Set = 0x003f_003f;
+pub const CALLER_SAVED: Set = 0x003f_003f;
 
 /// What is known of a slot.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Slot {
-    /// Registers read at or after it.
-    before: Set,
     /// Registers read after it.
     pub after: Set,
     /// Row of its encoding.
@@ -84,14 +82,31 @@ fn before_special(f: &Facts, raw: &RawInsn, after: Set) -> Set {
     }
 }
 
+/// What is read after an instruction, when `next` is read behind it and `at` at or after each slot.
+#[inline(always)]
+fn after(at: &[Set], slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
+    let (off, falls) = match f.form {
+        _ if f.flags & BRANCHES != 0 => (one.off as i32, f.flags & ALWAYS == 0),
+        Form::Jump(Reach::Long) => (one.imm, false),
+        _ => return next,
+    };
+    let to = (slot as i64 + 1 + off as i64) as usize;
+    at.get(to).copied().unwrap_or(0) | if falls { next } else { 0 }
+}
+
 const CALLEE_SAVED: u16 = 0x3c0;
 
-/// What the walk forward finds besides the slots.
+/// What the walks find.
 struct Look<'a> {
     raw: &'a [RawInsn],
     slots: Vec<Slot>,
+    /// Flags of slots, as long as any may still be marked.
+    marks: Vec<u8>,
+    /// Registers read at or after each slot.
+    before: Vec<Set>,
+    /// Slot that is the second of a wide instruction.
+    tail: usize,
     has_loop: bool,
-    has_wide: bool,
     /// Functions beside the first.
     more_funcs: bool,
     /// Slot 0 is not only entered from outside.
@@ -103,21 +118,26 @@ pub fn survey(raw: &[RawInsn], functions: &[u32]) -> Result<(Vec<Slot>, Vec<Func
     let mut look = Look {
         raw,
         slots: vec![Slot::default(); raw.len()],
+        marks: vec![0; raw.len()],
+        before: vec![0; raw.len()],
+        tail: 0,
         has_loop: false,
-        has_wide: false,
         more_funcs: false,
         calls_first: false,
     };
+    if let Some(first) = look.marks.first_mut() {
+        *first = FUNC;
+    }
     for slot in functions {
-        let known = look.slots.get_mut(*slot as usize).ok_or(JitError::Target { slot: *slot })?;
-        known.flags |= FUNC;
+        let mark = look.marks.get_mut(*slot as usize).ok_or(JitError::Target { slot: *slot })?;
+        *mark |= FUNC;
         look.more_funcs = true;
     }
     look.forward()?;
     // Nobody may land inside a wide instruction.
-    let inside = |s: &Slot| s.flags & TAIL != 0 && s.flags & (TARGET | FUNC) != 0;
-    if look.has_wide {
-        if let Some(slot) = look.slots.iter().position(inside) {
+    let inside = |f: &u8| f & TAIL != 0 && f & (TARGET | FUNC) != 0;
+    if look.tail != 0 {
+        if let Some(slot) = look.marks.iter().position(inside) {
             return Err(JitError::Target { slot: slot as u32 });
         }
     }
@@ -125,16 +145,10 @@ pub fn survey(raw: &[RawInsn], functions: &[u32]) -> Result<(Vec<Slot>, Vec<Func
     if look.has_loop {
         look.settle();
     }
-    let funcs = match look.slots.first_mut() {
-        None => Vec::new(),
-        Some(first) => {
-            first.flags |= FUNC;
-            if look.more_funcs {
-                look.functions()
-            } else {
-                vec![look.function(0, touched)]
-            }
-        }
+    let funcs = match look.more_funcs {
+        true => look.functions(),
+        false if raw.is_empty() => Vec::new(),
+        false => vec![look.function(0, touched)],
     };
     Ok((look.slots, funcs))
 }
@@ -151,8 +165,11 @@ impl Touched {
     fn add(&mut self, f: &Facts, raw: &RawInsn) {
         self.written |= f.writes(raw);
         self.flags |= f.flags;
+    }
+
+    /// What a special instruction writes besides.
+    fn fetched(&mut self, f: &Facts, raw: &RawInsn) {
         if f.flags & SPECIAL != 0 && matches!(f.form, Form::Atomic(..)) {
-            // It fetches.
             self.written |= both(raw.src);
         }
     }
@@ -164,16 +181,13 @@ const MOST_ROUNDS: u32 = 6;
 impl Look<'_> {
     /// Checks every slot and marks what is named.
     fn forward(&mut self) -> Result<(), JitError> {
-        let raw = self.raw;
-        let mut slot = 0;
-        while let Some(one) = raw.get(slot) {
+        let mut slots = std::mem::take(&mut self.slots);
+        for (slot, (one, known)) in self.raw.iter().zip(&mut slots).enumerate() {
             let row = match opcode::plain_number(one) {
                 Some(row) => row,
-                None => self.checked_row(slot, one)?,
+                None => self.rare_row(slot, one)?,
             };
-            if let Some(s) = self.slots.get_mut(slot) {
-                s.row = row;
-            }
+            known.row = row;
             if one.dst > 10 || one.src > 10 {
                 return Err(JitError::Register { slot: slot as u32 });
             }
@@ -182,15 +196,23 @@ impl Look<'_> {
                 if flags & BRANCHES != 0 {
                     self.mark(slot, one.off as i32, TARGET)?;
                 } else {
-                    slot = self.refer(slot, one, Facts::of(row).form)?;
+                    self.refer(slot, one, Facts::of(row).form)?;
                 }
             }
-            slot += 1;
         }
+        self.slots = slots;
         Ok(())
     }
 
+    /// Row of what is not the first encoding of its code.
     #[inline(never)]
+    fn rare_row(&mut self, slot: usize, one: &RawInsn) -> Result<u8, JitError> {
+        if slot == self.tail && slot > 0 {
+            return Ok(Facts::NOTHING);
+        }
+        self.checked_row(slot, one)
+    }
+
     fn checked_row(&self, slot: usize, one: &RawInsn) -> Result<u8, JitError> {
         let row = decode::number(one, self.raw.get(slot + 1));
         row.map_err(|why| JitError::Decode { slot: slot as u32, why })
@@ -200,76 +222,63 @@ impl Look<'_> {
     #[inline(always)]
     fn mark(&mut self, slot: usize, off: i32, mark: u8) -> Result<(), JitError> {
         let to = (slot as i64 + 1 + off as i64) as usize;
-        let known = self.slots.get_mut(to).ok_or(JitError::Target { slot: slot as u32 })?;
+        let known = self.marks.get_mut(to).ok_or(JitError::Target { slot: slot as u32 })?;
         let back = mark == TARGET && to <= slot;
-        known.flags |= mark | if back { LOOP } else { 0 };
+        *known |= mark | if back { LOOP } else { 0 };
         self.has_loop |= back;
         Ok(())
     }
 
-    /// As [`Look::mark`], for what is rare; gives the last slot of the instruction.
+    /// As [`Look::mark`], for what is rare.
     #[inline(never)]
-    fn refer(&mut self, slot: usize, one: &RawInsn, form: Form) -> Result<usize, JitError> {
-        if form == Form::Jump(Reach::Long) {
-            self.mark(slot, one.imm, TARGET)?;
-            return Ok(slot);
-        }
+    fn refer(&mut self, slot: usize, one: &RawInsn, form: Form) -> Result<(), JitError> {
         if matches!(form, Form::LoadImm64(_)) {
             self.checked_row(slot, one)?;
-            self.has_wide = true;
-            if let Some(tail) = self.slots.get_mut(slot + 1) {
-                tail.flags |= TAIL;
-                tail.row = Facts::NOTHING;
+            self.tail = slot + 1;
+            if let Some(tail) = self.marks.get_mut(slot + 1) {
+                *tail |= TAIL;
             }
         }
-        if matches!(form, Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog)) {
-            self.mark(slot, one.imm, FUNC)?;
-            let first = slot as i64 + 1 + one.imm as i64 == 0;
-            self.calls_first |= first;
-            self.more_funcs |= !first;
+        match form {
+            Form::Jump(Reach::Long) => self.mark(slot, one.imm, TARGET)?,
+            Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog) => {
+                self.mark(slot, one.imm, FUNC)?;
+                let first = slot as i64 + 1 + one.imm as i64 == 0;
+                self.calls_first |= first;
+                self.more_funcs |= !first;
+            }
+            _ => {}
         }
-        Ok(if matches!(form, Form::LoadImm64(_)) { slot + 1 } else { slot })
+        Ok(())
     }
 
     /// Finds what is read after every slot, as far as nothing jumps backward; gives what the program
     /// as a whole touches.
     fn backward(&mut self) -> Touched {
-        let raw = self.raw;
         let mut touched = Touched::default();
         // What is read from the slot after on, and what that may go on with; behind the end nothing.
-        let mut next = 0;
-        let mut then = 0;
-        let mut slot = raw.len();
-        while let Some(one) = slot.checked_sub(1).and_then(|s| raw.get(s)) {
-            slot -= 1;
-            let f = Facts::of(self.slots.get(slot).map_or(0, |s| s.row));
-            let after = self.after(slot, one, f, next);
-            touched.add(f, one);
-            next = before(f, one, after);
-            if let Some(s) = self.slots.get_mut(slot) {
-                s.before = next;
-                s.after = after;
-                s.flags |= if f.may_fuse(then) { FUSE } else { 0 };
-            }
+        let (mut next, mut then) = (0, 0);
+        let at = self.raw.iter().zip(&mut self.slots).zip(&self.marks);
+        for (slot, ((one, known), marks)) in at.enumerate().rev() {
+            let f = Facts::of(known.row);
+            known.flags = marks | if f.may_fuse(then) { FUSE } else { 0 };
             then = f.closes();
+            if f.flags & (BRANCHES | REFERS) != 0 {
+                next = after(&self.before, slot, one, f, next);
+            }
+            known.after = next;
+            touched.add(f, one);
+            next = if f.flags & SPECIAL == 0 {
+                f.before(one, next)
+            } else {
+                touched.fetched(f, one);
+                before_special(f, one, next)
+            };
+            if let Some(b) = self.before.get_mut(slot) {
+                *b = next;
+            }
         }
         touched
-    }
-
-    /// What is read after an instruction, when `next` is read behind it.
-    #[inline(always)]
-    fn after(&self, slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
-        if f.flags & (BRANCHES | REFERS) == 0 {
-            return next;
-        }
-        let (off, falls) = match f.form {
-            _ if f.flags & BRANCHES != 0 => (one.off as i32, f.flags & ALWAYS == 0),
-            Form::Jump(Reach::Long) => (one.imm, false),
-            _ => return next,
-        };
-        let to = (slot as i64 + 1 + off as i64) as usize;
-        let there = self.slots.get(to).map_or(0, |t| t.before);
-        there | if falls { next } else { 0 }
     }
 
     /// Repeats what the walk backward found of registers until jumps backward have their say.
@@ -279,9 +288,7 @@ impl Look<'_> {
                 return;
             }
         }
-        for s in &mut self.slots {
-            s.before = ALL;
-        }
+        self.before.fill(ALL);
         self.round();
     }
 
@@ -289,15 +296,15 @@ impl Look<'_> {
     fn round(&mut self) -> bool {
         let mut next = 0;
         let mut changed = false;
-        for (slot, one) in self.raw.iter().enumerate().rev() {
-            let f = Facts::of(self.slots.get(slot).map_or(0, |s| s.row));
-            let after = self.after(slot, one, f, next);
-            next = before(f, one, after);
-            if let Some(s) = self.slots.get_mut(slot) {
-                changed |= s.before != next || s.after != after;
-                s.before = next;
-                s.after = after;
+        for (slot, (one, known)) in self.raw.iter().zip(&mut self.slots).enumerate().rev() {
+            let f = Facts::of(known.row);
+            let read = after(&self.before, slot, one, f, next);
+            next = before(f, one, read);
+            if let Some(b) = self.before.get_mut(slot) {
+                changed |= *b != next || known.after != read;
+                *b = next;
             }
+            known.after = read;
         }
         changed
     }
@@ -308,6 +315,7 @@ impl Look<'_> {
         let mut touched = Touched::default();
         for (slot, (one, s)) in self.raw.iter().zip(&self.slots).enumerate().rev() {
             touched.add(Facts::of(s.row), one);
+            touched.fetched(Facts::of(s.row), one);
             if s.flags & FUNC != 0 {
                 funcs.push(self.function(slot, std::mem::take(&mut touched)));
             }
@@ -317,7 +325,7 @@ impl Look<'_> {
     }
 
     fn function(&self, slot: usize, touched: Touched) -> FuncFacts {
-        let read = self.slots.get(slot).map_or(ALL, |s| s.before);
+        let read = self.before.get(slot).copied().unwrap_or(ALL);
         FuncFacts {
             slot: slot as u32,
             is_entry: slot == 0 && !self.calls_first,

@@ -13,7 +13,7 @@ use crate::narrow;
 use crate::source::{
     Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site, SiteKind, Source,
 };
-use crate::survey::{survey, target, Slot, FUNC, FUSE, TAIL, TARGET};
+use crate::survey::{survey, Slot, CALLER_SAVED, FUNC, FUSE, TAIL, TARGET};
 use crate::target::{Addr, FuncFacts, Space, Target, AX};
 
 /// `MAX_BPF_STACK`.
@@ -72,23 +72,17 @@ pub fn compile<T: Target>(
     let buf = std::mem::take(t.buf());
     let placed = buf.finish::<T>().map_err(|_| JitError::TooLarge)?;
     let at = |l: Label| placed.label(l).ok_or(JitError::TooLarge);
-    let mut offsets = placed.first(len).ok_or(JitError::TooLarge)?;
-    let body_end = at(end)?;
-    offsets.push(body_end);
-    let func = |f: &FuncFacts| Some(Func { slot: f.slot, start: *offsets.get(f.slot as usize)? });
     let fault = |f: &(Mark, Mark, u8)| {
         Some(FaultRow { at: placed.mark(f.0)?, resume: placed.mark(f.1)?, reg: f.2 })
     };
-    let compiled = Compiled {
-        main: at(main)?,
-        body: placed.mark(body).ok_or(JitError::TooLarge)?,
-        body_end,
-        funcs: funcs.iter().filter_map(func).collect(),
-        sites,
-        faults: faults.iter().filter_map(fault).collect(),
-        offsets,
-        code: placed.code,
-    };
+    let faults = faults.iter().filter_map(fault).collect();
+    let (main, body_end) = (at(main)?, at(end)?);
+    let body = placed.mark(body).ok_or(JitError::TooLarge)?;
+    let (mut offsets, code) = placed.into_first(len).ok_or(JitError::TooLarge)?;
+    let func = |f: &FuncFacts| Some(Func { slot: f.slot, start: *offsets.get(f.slot as usize)? });
+    let funcs = funcs.iter().filter_map(func).collect();
+    offsets.push(body_end);
+    let compiled = Compiled { main, body, body_end, funcs, sites, faults, offsets, code };
     Ok((compiled, t))
 }
 
@@ -100,7 +94,7 @@ pub(crate) struct Walk<'a, T> {
     access: &'a [Access],
     resolve: &'a mut dyn Resolve,
     f: FuncFacts,
-    /// Registers whose upper half is known to be zero.
+    /// Registers whose upper half is known to be zero, in both halves of the set.
     pub upper_zero: Set,
     /// The map whose address is in r1.
     r1_map: Option<Imm64>,
@@ -156,19 +150,45 @@ impl<'a, T: Target> Walk<'a, T> {
         let mut slot = 0;
         while let (Some(raw), Some(known)) = (all.get(slot), slots.get(slot)) {
             let flags = known.flags;
-            if flags & (TARGET | FUNC) != 0 {
-                self.arrive(slot, flags);
-            }
-            self.t.buf().bind(Label(slot as u32));
-            if flags & FUNC != 0 {
-                self.enter(slot, flags);
-            }
-            let next = slot + self.step(slot, raw, known);
-            slot += 1;
-            while slot < next {
+            if flags != 0 {
+                if flags & (TARGET | FUNC) != 0 {
+                    self.arrive(slot, flags);
+                }
                 self.t.buf().bind(Label(slot as u32));
-                slot += 1;
+                let used = self.first_of_several(slot, flags);
+                if used > 0 {
+                    self.bind_all(slot + 1, slot + used);
+                    slot += used;
+                    continue;
+                }
+            } else {
+                self.t.buf().bind(Label(slot as u32));
             }
+            self.one(slot, raw, known);
+            slot += 1;
+        }
+    }
+
+    /// Enters a function that begins at a slot, and writes what may be one with what follows; gives the slots
+    /// written, 0 where the instruction stands alone.
+    #[inline(always)]
+    fn first_of_several(&mut self, slot: usize, flags: u8) -> usize {
+        if flags & FUNC != 0 {
+            self.enter(slot, flags);
+        }
+        if flags & TAIL != 0 {
+            // Written with the slot before.
+            return 1;
+        }
+        if flags & FUSE != 0 {
+            return self.fuse(slot).unwrap_or(0);
+        }
+        0
+    }
+
+    fn bind_all(&mut self, from: usize, to: usize) {
+        for slot in from..to {
+            self.t.buf().bind(Label(slot as u32));
         }
     }
 
@@ -203,14 +223,9 @@ impl<'a, T: Target> Walk<'a, T> {
         }
     }
 
-    /// Writes what begins at a slot; gives the slots used.
+    /// Writes one instruction.
     #[inline(always)]
-    fn step(&mut self, slot: usize, raw: &RawInsn, known: &Slot) -> usize {
-        if known.flags & FUSE != 0 {
-            if let Some(used) = self.fuse(slot) {
-                return used;
-            }
-        }
+    fn one(&mut self, slot: usize, raw: &RawInsn, known: &Slot) {
         let after = known.after;
         self.t.buf().set_live(after);
         match Facts::of(known.row).form {
@@ -218,14 +233,11 @@ impl<'a, T: Target> Walk<'a, T> {
             Form::Alu(op, width, Second::Reg) => self.alu_reg(raw, after, op, width),
             Form::Load(size, extend) => self.load(slot, raw, size, extend),
             Form::Store(size, s) => self.store(slot, raw, size, s),
-            Form::CondJump(cond, width, s) => self.cond_jump(slot, raw, cond, width, s),
-            Form::LoadImm64(wide) => {
-                self.wide(slot, raw, wide);
-                return 2;
-            }
+            Form::CondJump(cond, width, Second::Imm) => self.jump_imm(slot, raw, cond, width),
+            Form::CondJump(cond, width, Second::Reg) => self.jump_reg(slot, raw, cond, width),
+            Form::LoadImm64(wide) => self.wide(slot, raw, wide),
             form => self.insn(slot, raw, form, after),
         }
-        1
     }
 
     /// Writes the slots from `from` to before `end`, which no label is bound to and no jump leads into.
@@ -236,7 +248,11 @@ impl<'a, T: Target> Walk<'a, T> {
             let (Some(raw), Some(known)) = (self.raw.get(slot), self.slots.get(slot)) else {
                 return;
             };
-            slot += self.step(slot, raw, known);
+            let used = if known.flags & FUSE == 0 { None } else { self.fuse(slot) };
+            slot += used.unwrap_or_else(|| {
+                self.one(slot, raw, known);
+                1 + usize::from(matches!(Facts::of(known.row).form, Form::LoadImm64(_)))
+            });
         }
     }
 
@@ -280,22 +296,24 @@ impl<'a, T: Target> Walk<'a, T> {
         self.faults.push((at, resume, dst.map_or(u8::MAX, T::native)));
     }
 
+    #[inline(always)]
     pub fn label(&self, slot: usize, off: i32) -> Label {
         // The survey has seen that the program has the slot.
-        target(slot, off, self.slots.len()).map_or(Label(u32::MAX), |to| Label(to as u32))
+        Label((slot as i64 + 1 + off as i64) as u32)
     }
 
     /// Where a jump goes: a function's prologue is for calls only.
+    #[inline(always)]
     pub fn jump_label(&mut self, slot: usize, off: i32) -> Label {
         let to = self.label(slot, off);
-        let is_first = self.slots.get(to.0 as usize).is_some_and(|s| s.flags & FUNC != 0);
-        if is_first {
-            return self.first(to.0 as usize);
+        match self.slots.get(to.0 as usize) {
+            Some(s) if s.flags & FUNC != 0 => self.first(to.0 as usize),
+            _ => to,
         }
-        to
     }
 
     /// Behind the prologue of the function at this slot.
+    #[inline(never)]
     fn first(&mut self, slot: usize) -> Label {
         let known = self.firsts.iter().find(|(s, _)| *s == slot);
         known.map(|(_, l)| *l).unwrap_or_else(|| {
@@ -331,8 +349,8 @@ impl<'a, T: Target> Walk<'a, T> {
         if r == Reg::R1 {
             self.r1_map = None;
         }
-        let bit = both(r.0) & LOW;
-        self.upper_zero = if zero { self.upper_zero | bit } else { self.upper_zero & !bit };
+        let bits = both(r.0);
+        self.upper_zero = if zero { self.upper_zero | bits } else { self.upper_zero & !bits };
     }
 
     #[inline(always)]
@@ -426,16 +444,27 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     #[inline(never)]
-    fn cond_jump(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width, s: Second) {
+    fn jump_imm(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width) {
+        self.cond_jump(slot, raw, cond, width, Operand::Imm(raw.imm));
+    }
+
+    #[inline(never)]
+    fn jump_reg(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width) {
+        self.cond_jump(slot, raw, cond, width, Operand::Reg(Reg(raw.src)));
+    }
+
+    #[inline(always)]
+    fn cond_jump(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width, b: Operand) {
         let dst = Reg(raw.dst);
         let to = self.jump_label(slot, raw.off as i32);
-        let b = match s {
-            Second::Imm => Operand::Imm(raw.imm),
-            Second::Reg => Operand::Reg(Reg(raw.src)),
-        };
         let (cond, width) = self.compare_width(cond, width, dst, b);
-        let b = self.blinded(width, b);
-        self.t.cond_jump(cond, width, dst, b, to);
+        match b {
+            Operand::Imm(v) if self.is_blinding() => {
+                let b = self.blind(width, v);
+                self.t.cond_jump(cond, width, dst, b, to);
+            }
+            _ => self.t.cond_jump(cond, width, dst, b, to),
+        }
     }
 
     /// Writes one of the less frequent instructions.
@@ -540,7 +569,7 @@ impl<'a, T: Target> Walk<'a, T> {
             return;
         }
         let (a0, b0) = (self.is_upper_zero(Operand::Reg(a)), self.is_upper_zero(b));
-        let narrows = narrow::narrows(op, b, wanted <= LOW, a0, b0);
+        let narrows = width == Width::W64 && narrow::narrows(op, b, wanted <= LOW, a0, b0);
         let w = if narrows { Width::W32 } else { width };
         if op == AluOp::Mov && b == Operand::Reg(dst) {
             // Nothing, or the upper half cleared.
@@ -569,6 +598,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     /// Compares 32 bits where 64 would give the same.
+    #[inline(always)]
     pub fn compare_width(&self, cond: Cond, width: Width, a: Reg, b: Operand) -> (Cond, Width) {
         use Cond::*;
         if width == Width::W32 || !self.is_upper_zero(Operand::Reg(a)) || !self.is_upper_zero(b) {
@@ -626,7 +656,7 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// After a call r0 to r5 hold nothing known.
     fn called(&mut self) {
-        self.upper_zero &= !0x3f;
+        self.upper_zero &= !CALLER_SAVED;
         self.r1_map = None;
     }
 
