@@ -1,6 +1,6 @@
 //! Runs every accepted program of the bundled corpus on every engine of this host, and compares.
 //!
-//!     cargo run -p bpfassay-harness --example agree -- [--kernel] [--reasons FILE] [FILE.o…]
+//!     cargo run -p bpfassay-harness --example agree -- [--kernel] [--no-filter] [--reasons FILE] [FILE.o…]
 //!
 //! Each program gets the inputs of `oracle::packets`, one after the other on the same maps; every
 //! engine's return values, packets, contexts and maps are held against the interpreter's.
@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use bpfassay_harness::contain::Limits;
 use bpfassay_harness::kernel::stay_on_cpu;
 use bpfassay_harness::oracle::agreement::{with_kernel, Agreement};
 use bpfassay_harness::oracle::bundled::{corpus, Bundled};
@@ -25,17 +26,21 @@ use bpfassay_object::Object;
 struct Args {
     engines: Vec<EngineKind>,
     reasons: Reasons,
+    limits: Limits,
     files: Vec<String>,
 }
 
 fn args() -> Result<Args, String> {
     let mut engines = EngineKind::of_this_host();
     engines.retain(|k| !matches!(k, EngineKind::Interp | EngineKind::Kernel));
-    let mut out = Args { engines, reasons: Reasons::default(), files: Vec::new() };
+    let mut out =
+        Args { engines, reasons: Reasons::default(), limits: Limits::default(), files: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--kernel" => out.engines.push(EngineKind::Kernel),
+            // Programs that run in a child do so where there is no filter of system calls (qemu-user).
+            "--no-filter" => out.limits.may_lack_filter = true,
             "--reasons" => {
                 let file = args.next().ok_or("--reasons needs a file")?;
                 let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
@@ -171,7 +176,7 @@ fn program(
         world: on.world(),
         dump_maps: true,
         trace: false,
-        limits: Default::default(),
+        limits: args.limits,
     };
     let interp = answer(&job, EngineKind::Interp, &trusted);
     for kind in &args.engines {

@@ -1,6 +1,6 @@
 //! Runs every program of the given objects that says what it returns (`__retval`), on one engine.
 //!
-//!     cargo run -p bpfassay-harness --example retval -- [--engine NAME] [--reasons FILE] FILE.o…
+//!     cargo run -p bpfassay-harness --example retval -- [--engine NAME] [--no-filter] [--reasons FILE] FILE.o…
 //!
 //! The engine is `interp` unless another is named, or `kernel` (as root; loads and test-runs,
 //! attaches nothing); every other engine is compared with `interp` too.  The input is what the
@@ -11,6 +11,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bpfassay_harness::contain::Limits;
 use bpfassay_harness::engine::Input;
 use bpfassay_harness::oracle::bundled::Bundled;
 use bpfassay_harness::oracle::reasons::Reasons;
@@ -41,12 +42,17 @@ fn prepared(file: &str, program: &Program) -> Vec<Preload> {
 struct Args {
     engine: EngineKind,
     reasons: Reasons,
+    limits: Limits,
     files: Vec<String>,
 }
 
 fn args() -> Result<Args, String> {
-    let mut out =
-        Args { engine: EngineKind::Interp, reasons: Reasons::default(), files: Vec::new() };
+    let mut out = Args {
+        engine: EngineKind::Interp,
+        reasons: Reasons::default(),
+        limits: Limits::default(),
+        files: Vec::new(),
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
@@ -54,6 +60,8 @@ fn args() -> Result<Args, String> {
                 let name = args.next().ok_or("--engine needs a name")?;
                 out.engine = EngineKind::from_name(&name).ok_or(format!("no engine {name}"))?;
             }
+            // Programs that run in a child do so where there is no filter of system calls (qemu-user).
+            "--no-filter" => out.limits.may_lack_filter = true,
             "--reasons" => {
                 let file = args.next().ok_or("--reasons needs a file")?;
                 let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
@@ -103,7 +111,7 @@ fn reloaded(on: &Bundled, path: &str, bytes: &[u8], types: &str) -> Result<Objec
 /// The program's run on both engines, and whether it took a child.
 fn runs(
     on: &Bundled,
-    engine: EngineKind,
+    args: &Args,
     file: &str,
     object: &Object,
     program: &Program,
@@ -122,7 +130,7 @@ fn runs(
         world: on.world(),
         dump_maps: false,
         trace: false,
-        limits: Default::default(),
+        limits: args.limits,
     };
     let run = |kind: EngineKind| {
         let answer = session::run(&job, kind, trusted.as_deref()).map_err(|e| match e {
@@ -133,7 +141,7 @@ fn runs(
         answer.runs.into_iter().next().map(|r| (r, contained)).ok_or("no answer".to_string())
     };
     let (reference, contained) = run(EngineKind::Interp)?;
-    match engine {
+    match args.engine {
         EngineKind::Interp => Ok((reference.clone(), reference, contained)),
         other => run(other).map(|(r, c)| (reference, r, c)),
     }
@@ -187,11 +195,11 @@ fn judge(args: &Args, on: &Bundled, path: &str, object: &Object, bytes: &[u8], t
             Some(Ok(object)) => {
                 let same = object.programs.iter().find(|e| e.name == entry.name);
                 match same.map(|e| &e.program) {
-                    Some(Ok(program)) => runs(on, args.engine, file, &object, program),
+                    Some(Ok(program)) => runs(on, args, file, &object, program),
                     _ => Err("cannot be loaded against those types".to_string()),
                 }
             }
-            None => runs(on, args.engine, file, object, program),
+            None => runs(on, args, file, object, program),
         };
         let (reference, run, contained) = match ran {
             Ok(all) => all,

@@ -21,9 +21,9 @@ const DEFAULT_START: u64 = 0x7f00_0000_0000;
 const DEFAULT_OFFSET: u64 = 0x1000_0000;
 
 /// All that a pointer's low half can reach.
-const SPACE: usize = 1 << 32;
+const SPACE: u64 = 1 << 32;
 /// Half of `GUARD_SZ`: as far as an instruction's offset reaches beside it.
-const GUARD: usize = 1 << 15;
+const GUARD: u64 = 1 << 15;
 
 /// Where the bytes of allocated pages are.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ impl Arena {
     ///
     /// In native memory its bytes can be reached by address, where this host has addresses to give.
     pub fn new(start: u64, count: u64, is_native: bool) -> Arena {
-        let mapped = is_native.then(|| Pages::reserved(SPACE + 2 * GUARD));
+        let whole = usize::try_from(SPACE + 2 * GUARD).ok().filter(|_| is_native);
+        let mapped = whole.map(Pages::reserved);
         let bytes = match mapped {
             Some(Ok(pages)) => Bytes::Mapped(pages),
             _ => Bytes::Paged(BTreeMap::new()),
@@ -82,7 +83,7 @@ impl Arena {
     pub fn base(&self) -> Option<u64> {
         match &self.bytes {
             Bytes::Paged(_) => None,
-            Bytes::Mapped(pages) => Some(pages.address() + GUARD as u64),
+            Bytes::Mapped(pages) => Some(pages.address() + GUARD),
         }
     }
 
@@ -162,7 +163,7 @@ impl Arena {
 
     /// Where pages begin in the mapping.
     fn place(&self, page: u64) -> usize {
-        GUARD + (self.start + page * PAGE) as u32 as usize
+        place_of(self.start + page * PAGE)
     }
 
     /// Makes pages zero bytes; false where there is no memory.
@@ -240,7 +241,7 @@ impl Arena {
     /// as a whole.
     pub fn is_open(&self, addr: u64, len: u32) -> bool {
         let last = addr.saturating_add(u64::from(len.max(1) - 1));
-        if last >= SPACE as u64 {
+        if last >= SPACE {
             return false;
         }
         let (first, last) = (self.page(addr), self.page(last));
@@ -262,7 +263,7 @@ impl Arena {
                 Bytes::Mapped(pages) => {
                     // SAFETY: the bytes lie in open pages of the mapping (`is_open`).
                     unsafe {
-                        let from = pages.start().as_ptr().add(GUARD + addr as u32 as usize);
+                        let from = pages.start().as_ptr().add(place_of(addr));
                         std::ptr::copy_nonoverlapping(from, to.as_mut_ptr(), to.len());
                     }
                 }
@@ -289,7 +290,7 @@ impl Arena {
             Bytes::Mapped(pages) => {
                 // SAFETY: as in `load`; no reference to these bytes is ever made.
                 unsafe {
-                    let to = pages.start().as_ptr().add(GUARD + addr as u32 as usize);
+                    let to = pages.start().as_ptr().add(place_of(addr));
                     std::ptr::copy_nonoverlapping(from.as_ptr(), to, from.len());
                 }
             }
@@ -303,6 +304,11 @@ impl Arena {
             low => self.user_half() | u64::from(low),
         }
     }
+}
+
+/// Where an address is in the mapping, which is there only where `usize` can say it.
+fn place_of(addr: u64) -> usize {
+    (GUARD + u64::from(addr as u32)) as usize
 }
 
 fn page_of(start: u64, addr: u64) -> u64 {
