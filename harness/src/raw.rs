@@ -61,19 +61,12 @@ impl RawInterp {
             false => Thread::new(self.code.clone(), self.fuel, tracer),
         };
         let start = Instant::now();
-        for _ in 0..repeat {
-            rt.start_run();
-            let result = thread.run(&mut rt, [base, len]);
-            out.insns = thread.executed();
-            match result {
-                Ok(r0) => out.r0 = r0,
-                Err(trap) => {
-                    out.trap = Some(trap);
-                    break;
-                }
-            }
+        match thread.run_repeatedly(&mut rt, [base, len], repeat) {
+            Ok(r0) => out.r0 = r0,
+            Err(trap) => out.trap = Some(trap),
         }
         out.duration = start.elapsed() / repeat;
+        out.insns = thread.executed();
         out.data_out = memory.and_then(|id| rt.mem.region(id)).map(|r| r.bytes().to_vec());
         out
     }

@@ -114,19 +114,12 @@ impl Interp {
             false => Thread::new(self.code.clone(), self.fuel, tracer),
         };
         let start = Instant::now();
-        for _ in 0..repeat {
-            self.rt.start_run();
-            let result = thread.run(&mut self.rt, [prepared.ctx, 0]);
-            out.insns = thread.executed();
-            match result {
-                Ok(r0) => out.r0 = r0,
-                Err(trap) => {
-                    out.trap = Some(trap);
-                    break;
-                }
-            }
+        match thread.run_repeatedly(&mut self.rt, [prepared.ctx, 0], repeat) {
+            Ok(r0) => out.r0 = r0,
+            Err(trap) => out.trap = Some(trap),
         }
         out.duration = start.elapsed() / repeat;
+        out.insns = thread.executed();
         out.depends_on_world = self.rt.world.consulted;
         (out.data_out, out.ctx_out) = ctx::finish(&mut self.rt, &prepared);
         out

@@ -144,6 +144,21 @@ impl<'t, T: Tracer> Thread<'t, T> {
         }
     }
 
+    /// Runs so many times, each on stacks as new, until one traps; gives r0 of the last.
+    pub fn run_repeatedly(
+        &mut self,
+        rt: &mut Runtime,
+        args: [u64; 2],
+        repeat: u32,
+    ) -> Result<u64, Trap> {
+        let mut r0 = 0;
+        for _ in 0..repeat {
+            rt.start_run();
+            r0 = self.run(rt, args)?;
+        }
+        Ok(r0)
+    }
+
     /// Goes on in the exception callback, all frames left; without one the cookie is the result.
     fn catch(&mut self, rt: &mut Runtime, cookie: u64) -> Result<u64, Trap> {
         self.frames.clear();
