@@ -5,15 +5,19 @@ use bpfassay_isa::{AluOp, Operand, Reg, SwapKind, SxFrom, Width};
 use crate::enc::{self, Gp, Group1, Imm, Mem, Rm, Shift, W};
 use crate::{commutes, gp, width, Flags, X86};
 
+/// By operation; of no use where [`group_of`] has none.
+static GROUPS: [Group1; 16] = {
+    let mut out = [Group1::Xor; 16];
+    out[AluOp::Add as usize] = Group1::Add;
+    out[AluOp::Sub as usize] = Group1::Sub;
+    out[AluOp::And as usize] = Group1::And;
+    out[AluOp::Or as usize] = Group1::Or;
+    out
+};
+
 #[inline(always)]
 fn group(op: AluOp) -> Group1 {
-    match op {
-        AluOp::Add => Group1::Add,
-        AluOp::Sub => Group1::Sub,
-        AluOp::And => Group1::And,
-        AluOp::Or => Group1::Or,
-        _ => Group1::Xor,
-    }
+    GROUPS[op as usize & 15]
 }
 
 pub(crate) fn group_of(op: AluOp) -> Option<Group1> {
@@ -110,11 +114,9 @@ impl X86 {
         let (d, x) = (gp(dst), gp(a));
         let rm = Rm::R(d);
         let adds = matches!(op, AluOp::Add | AluOp::Sub);
-        let (g, v) = match op {
-            // A difference as a sum, where the number has a negative.
-            AluOp::Sub if v != i32::MIN => (Group1::Add, -v),
-            _ => (group(op), v),
-        };
+        // A difference as a sum, where the number has a negative.
+        let negate = op == AluOp::Sub && v != i32::MIN;
+        let (g, v) = if negate { (Group1::Add, -v) } else { (group(op), v) };
         if g == Group1::Add && v == 0 && d == x && w == Width::W64 {
             return;
         }

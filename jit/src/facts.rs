@@ -1,7 +1,6 @@
 //! What the lowering asks of each encoding, in one table by row of the opcode table.
 //!
 //! The walks go over raw slots and row numbers: an instruction is looked up, never built.
-//! Sets of registers are for register 0 and are shifted to the one the instruction names.
 
 use bpfassay_isa::opcode::{self, Callee, Fetch, Form, Packet, Reach, Second};
 use bpfassay_isa::{AluOp, RawInsn, Size, SwapKind, Width};
