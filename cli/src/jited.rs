@@ -76,7 +76,7 @@ fn source(program: &Program, slot: u32) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The listing: each slot with its code, then what is not of the program: entry, exit and call stubs.
+/// The listing: each slot with its code, then what they share: call stubs and slow paths.
 pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, String> {
     let compiled = compiled(program, processor)?;
     let mut out = String::new();
@@ -91,18 +91,21 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
     let (body, body_end) = (compiled.body, compiled.body_end);
     let _ = writeln!(
         out,
-        "{}: {} slots, {} bytes of code, {end} with entry and stubs",
+        "{}: {} slots, {} bytes of code, {} with stubs",
         program.name,
         program.insns.len(),
-        body_end - body
+        body_end - body,
+        end - body
     );
+    let mut shown = None;
     for (slot, pair) in compiled.offsets.windows(2).enumerate() {
         let [from, to] = *pair else { continue };
         let slot = slot as u32;
         if let Some(s) = program.subprogs.iter().find(|s| s.insn_off == slot) {
             let _ = writeln!(out, "{}:", s.name);
         }
-        if let Some(text) = source(program, slot) {
+        if let Some(text) = source(program, slot).filter(|text| shown.replace(*text) != Some(text))
+        {
             let _ = writeln!(out, "; {text}");
         }
         if let Some(text) = bpfassay_ci::judge::insn_text(&program.insns, slot) {
@@ -110,9 +113,10 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
         }
         write(&mut out, from, to);
     }
-    out.push_str("entry, exit and stubs:\n");
-    write(&mut out, 0, body);
-    write(&mut out, body_end, end);
+    if body_end < end {
+        out.push_str("stubs:\n");
+        write(&mut out, body_end, end);
+    }
     Ok(out)
 }
 
