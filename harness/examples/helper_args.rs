@@ -199,7 +199,7 @@ fn last_words(log: &str) -> String {
             && !l.starts_with("stack depth")
             && !l.starts_with("processed")
     };
-    let last = log.lines().filter(is_word).next_back().unwrap_or("");
+    let last = log.lines().rfind(is_word).unwrap_or("");
     let text = if last.contains(": (") { "accepted or at an instruction" } else { last };
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }

@@ -24,15 +24,15 @@ struct Addresses;
 
 impl Resolve for Addresses {
     fn wide(&mut self, slot: u32, _: Imm64) -> Result<u64, &'static str> {
-        Ok(if slot % 2 == 0 { 0x7f12_3456_7000 } else { 0x1234_5000 })
+        Ok(if slot.is_multiple_of(2) { 0x7f12_3456_7000 } else { 0x1234_5000 })
     }
 
     fn call(&mut self, slot: u32, target: CallTarget, _: Option<Imm64>) -> CallPlan {
-        let base = if slot % 2 == 0 { 0x7f12_3456_7100 } else { 0x1234_5100 };
+        let base = if slot.is_multiple_of(2) { 0x7f12_3456_7100 } else { 0x1234_5100 };
         let array = ArrayPlan { base, stride: 8 << (slot % 5), entries: 1 + slot % 7 };
         match target {
             CallTarget::Helper(12) => CallPlan::TailCall,
-            CallTarget::Helper(1) if slot % 3 == 0 => {
+            CallTarget::Helper(1) if slot.is_multiple_of(3) => {
                 CallPlan::Array(ArrayPlan { stride: 24, ..array })
             }
             CallTarget::Helper(1) => CallPlan::Array(array),
@@ -47,7 +47,7 @@ fn compile(insns: &[RawInsn], seed: u64) -> Compiled {
     let blind = (seed % 5 == 4).then_some(seed);
     let options = Options { context: 0x7f00_1234_5000, blind };
     let convention = if seed % 11 == 3 { Convention::Windows } else { Convention::SysV };
-    let modern = seed % 2 == 0;
+    let modern = seed.is_multiple_of(2);
     let features = Features { bmi2: modern, movbe: modern, convention };
     let source = Source { access: &access, ..Source::raw(insns) };
     bpfassay_jit_x86::compile(&source, &options, features, &mut Addresses).expect("compiles")

@@ -332,10 +332,10 @@ const fn firsts() -> [First; 256] {
         let (start, end) = index[code];
         if start < end {
             let row = TABLE[start as usize];
-            let free = match row.select {
-                Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0) => true,
-                _ => false,
-            };
+            let free = matches!(
+                row.select,
+                Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0)
+            );
             if free {
                 out[code] = First {
                     imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),

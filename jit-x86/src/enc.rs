@@ -474,7 +474,7 @@ impl Asm {
         }
         one.u8(code & !1);
         one.modrm(ext, rm);
-        one.i8(imm as i8);
+        one.i8(imm);
         one.put(&mut self.buf);
     }
 

@@ -32,7 +32,7 @@ const BY_BOTH: Ops = ops(&[And, Or, Xor, Div, Mod]);
 #[inline(always)]
 pub fn narrows(op: AluOp, b: Operand, low: bool, a_zero: bool, b_zero: bool) -> bool {
     // Most often so, and soon told.
-    if !low && !a_zero && !(b_zero && BY_B >> (op as u32 & 31) & 1 == 1) {
+    if !(low || a_zero || b_zero && BY_B >> (op as u32 & 31) & 1 == 1) {
         return false;
     }
     let (by_low, by_a) = match b {

@@ -58,14 +58,14 @@ fn sections<const N: usize>(
     if len == 0 {
         return Some(Vec::new());
     }
-    if off % 4 != 0 {
+    if !off.is_multiple_of(4) {
         return None;
     }
     let start = hdr_len.checked_add(off as usize)?;
     let body = data.get(start..start.checked_add(len as usize)?)?;
     let w = Words(body);
     let rec_size = w.u32(0)? as usize;
-    if rec_size < N * 4 || rec_size % 4 != 0 || body.len() == 4 {
+    if rec_size < N * 4 || !rec_size.is_multiple_of(4) || body.len() == 4 {
         return None;
     }
     let mut out: Vec<SecRecords<N>> = Vec::new();

@@ -382,7 +382,7 @@ fn core_place(
     section: usize,
     record: &[u32; 4],
 ) -> Result<Option<(usize, usize)>, LoadError> {
-    if record[0] % 8 != 0 {
+    if !record[0].is_multiple_of(8) {
         return Err(LoadError::new(K::CoRe, format!("relocation at odd offset {}", record[0])));
     }
     let slot = record[0] as usize / 8;

@@ -393,7 +393,7 @@ impl DefParser<'_> {
 /// The next power-of-two number of pages (libbpf: `adjust_ringbuf_sz`).
 fn ringbuf_size(size: u32) -> u32 {
     const PAGE: u32 = 4096;
-    if size == 0 || (size % PAGE == 0 && (size / PAGE).is_power_of_two()) {
+    if size == 0 || (size.is_multiple_of(PAGE) && (size / PAGE).is_power_of_two()) {
         return size;
     }
     (0..20).map(|shift| PAGE << shift).find(|n| *n > size).unwrap_or(size)

@@ -189,7 +189,7 @@ fn classify(
         if symbol.shndx == 0 || symbol.shndx != text {
             return Err(format!("bad call into section '{}'", ctx.elf.section_name(symbol.shndx)));
         }
-        if symbol.value % INSN_LEN as u64 != 0 {
+        if !symbol.value.is_multiple_of(INSN_LEN as u64) {
             return Err(format!("bad call at offset {}", symbol.value));
         }
         return Ok(Target::Call(symbol.value));
@@ -207,7 +207,7 @@ fn classify(
             _ => false,
         };
     if is_subprog {
-        if symbol.value % INSN_LEN as u64 != 0 || raw.imm % INSN_LEN as i32 != 0 {
+        if !symbol.value.is_multiple_of(INSN_LEN as u64) || raw.imm % INSN_LEN as i32 != 0 {
             return Err(format!("bad subprog address at offset {}+{}", symbol.value, raw.imm));
         }
         return Ok(Target::SubprogAddr(symbol.value));

@@ -154,7 +154,7 @@ impl Kernel {
             }
             MapTest::NotIn(n, list) => !list.contains(&spec.number(n)),
             MapTest::NotPowerOfTwo(n) => !spec.number(n).is_power_of_two(),
-            MapTest::NotMultiple(n, of) => spec.number(n) % of.max(1) != 0,
+            MapTest::NotMultiple(n, of) => !spec.number(n).is_multiple_of(of.max(1)),
             MapTest::FlagsOutside(mask) => spec.flags & !mask != 0,
             MapTest::FlagsAny(mask) => spec.flags & mask != 0,
             MapTest::FlagsBoth(mask) => spec.flags & mask == mask,

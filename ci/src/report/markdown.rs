@@ -119,7 +119,7 @@ fn headroom(out: &mut String, report: &GateReport, places: &Places) {
 fn text(s: &str) -> String {
     let parts: Vec<&str> = s.split('`').collect();
     // An odd number of backticks makes no pairs.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return plain(s);
     }
     let parts = parts.iter().enumerate();

@@ -247,7 +247,7 @@ mod tests {
             let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
             // SAFETY: writes one structure.
             unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) };
-            limit.rlim_cur as u64
+            limit.rlim_cur
         };
         let answer = contain(&limits(), ask, |n| n.to_le_bytes().to_vec()).expect("an answer");
         u64::from_le_bytes(answer.try_into().expect("eight bytes"))
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        if bound() == libc::RLIM_INFINITY as u64 {
+        if bound() == libc::RLIM_INFINITY {
             // qemu-user says yes to this limit and does not keep it.
             assert!(cfg!(target_arch = "aarch64"));
             return;

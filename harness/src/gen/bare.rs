@@ -324,7 +324,7 @@ impl Gen {
         let units = 7 >> scale.saturating_sub(size.bytes().trailing_zeros());
         let mask = units.max(1) << size.bytes().trailing_zeros().saturating_sub(scale);
         let start = self.out.len();
-        self.alu(AluOp::And, index, Operand::Imm(mask as i32 & 7));
+        self.alu(AluOp::And, index, Operand::Imm(mask & 7));
         if self.rng.percent(50) {
             if scale > 0 {
                 self.alu(AluOp::Lsh, index, Operand::Imm(scale as i32));
@@ -362,10 +362,10 @@ impl Gen {
         for (i, insn) in self.out.iter_mut().enumerate().take(start) {
             let beyond = |off: usize| i + 1 + off > start && i + 1 + off < end;
             match insn {
-                Insn::CondJump { off, .. } | Insn::MayGoto { off } if *off >= 0 => {
-                    if beyond(*off as usize) {
-                        *off = (start - i - 1) as i16;
-                    }
+                Insn::CondJump { off, .. } | Insn::MayGoto { off }
+                    if *off >= 0 && beyond(*off as usize) =>
+                {
+                    *off = (start - i - 1) as i16;
                 }
                 Insn::Jump { off, .. } if *off >= 0 && beyond(*off as usize) => {
                     *off = (start - i - 1) as i32;

@@ -142,7 +142,7 @@ impl Arena {
     /// Allocates zeroed pages, at `addr` unless that is 0; gives their address or 0.
     pub fn allocate(&mut self, addr: u64, count: u32) -> u64 {
         let count = u64::from(count);
-        if count > self.count || addr % PAGE != 0 {
+        if count > self.count || !addr.is_multiple_of(PAGE) {
             return 0;
         }
         let page = if addr != 0 {
@@ -201,7 +201,7 @@ impl Arena {
 
     /// Keeps pages from being allocated; 0 or a negative error number.
     pub fn reserve(&mut self, addr: u64, count: u32) -> i64 {
-        if addr % PAGE != 0 {
+        if !addr.is_multiple_of(PAGE) {
             return 0;
         }
         let (page, count) = (self.page(addr), u64::from(count));

@@ -142,7 +142,7 @@ impl Btf {
             self.offs.push(at as u32);
             at = next;
         }
-        if at != self.words.len() || section.len() % 4 != 0 {
+        if at != self.words.len() || !section.len().is_multiple_of(4) {
             return Err(BtfError::at(E::TrailingBytes, (start + at * 4) as u64));
         }
         Ok(())

@@ -70,10 +70,8 @@ impl<'a> Walk<'a> {
             }
             *slot = how;
             match t.kind() {
-                BtfKind::Struct | BtfKind::Union => {
-                    if how == Keep::Whole {
-                        todo.extend(t.members().map(|m| (m.type_id, Keep::Whole)));
-                    }
+                BtfKind::Struct | BtfKind::Union if how == Keep::Whole => {
+                    todo.extend(t.members().map(|m| (m.type_id, Keep::Whole)));
                 }
                 BtfKind::Ptr => todo.push((t.type_id(), Keep::Declared)),
                 BtfKind::Array => {

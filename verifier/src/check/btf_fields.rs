@@ -143,7 +143,7 @@ impl<'b> Finder<'b> {
             }
             return self.nested(t, base + place.off, nelems, level + 1);
         };
-        if wrong_size(size) || place.off % align != 0 {
+        if wrong_size(size) || !place.off.is_multiple_of(align) {
             return Ok(());
         }
         let Some(found) = self.identify(&place, t, kind, size)? else { return Ok(()) };
@@ -176,7 +176,8 @@ impl<'b> Finder<'b> {
         seen: &mut FieldKinds,
     ) -> Outcome<Option<(FieldKinds, u32, u32)>> {
         let name = t.name();
-        for f in NAMED.iter().filter(|f| f.kind.intersects(self.mask) && f.name == name) {
+        let named = |f: &&NamedField| f.kind.intersects(self.mask) && f.name == name;
+        if let Some(f) = NAMED.iter().find(named) {
             if f.unique {
                 if seen.intersects(f.kind) {
                     return Err(Errno::E2BIG);

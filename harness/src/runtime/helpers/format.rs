@@ -6,7 +6,7 @@ use crate::runtime::Stop;
 
 /// Arguments from an array of 64-bit values; None where its size is not a multiple of 8.
 pub(super) fn arguments(c: &Call<'_>, addr: u64, len: u32) -> Result<Option<Vec<u64>>, Stop> {
-    if len % 8 != 0 || len > 12 * 8 || (len > 0 && addr == 0) {
+    if !len.is_multiple_of(8) || len > 12 * 8 || (len > 0 && addr == 0) {
         return Ok(None);
     }
     let bytes = c.bytes(addr, len)?;

@@ -274,7 +274,7 @@ fn xdp_adjust_meta(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
         return number(-EINVAL);
     }
     let len = p.data - meta as u32;
-    if len % 4 != 0 || len > META_MAX {
+    if !len.is_multiple_of(4) || len > META_MAX {
         return number(-EACCES);
     }
     p.meta = meta as u32;

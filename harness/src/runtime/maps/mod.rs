@@ -498,7 +498,7 @@ fn new_arena(mem: &mut Memory, shape: &Shape) -> Result<Kind, i64> {
     const PAGE: u64 = 4096;
     let has_sizes = shape.key_size != 0 || shape.value_size != 0 || shape.max_entries == 0;
     let bad_flags = shape.flags & MMAPABLE == 0 || shape.flags & !ALLOWED != 0;
-    if has_sizes || bad_flags || shape.extra % PAGE != 0 {
+    if has_sizes || bad_flags || !shape.extra.is_multiple_of(PAGE) {
         return Err(errno::EINVAL);
     }
     let range = u64::from(shape.max_entries) * PAGE;

@@ -22,7 +22,7 @@ pub struct Ring {
 impl Ring {
     pub fn new(index: u32, shape: &Shape) -> Result<Ring, i64> {
         let n = shape.max_entries;
-        let is_sane = n.is_power_of_two() && n % PAGE == 0;
+        let is_sane = n.is_power_of_two() && n.is_multiple_of(PAGE);
         if !is_sane || shape.key_size != 0 || shape.value_size != 0 {
             return Err(errno::EINVAL);
         }

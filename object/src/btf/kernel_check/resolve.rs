@@ -460,7 +460,7 @@ fn int_member(s: Type<'_>, bits: u32, width: u32, t: Type<'_>) -> Verdict {
 
 fn enum_bitfield(s: Type<'_>, bits: u32, width: u32) -> Verdict {
     let width = match width {
-        0 if bits % 8 != 0 => return refuse(s, "Member is not byte aligned"),
+        0 if !bits.is_multiple_of(8) => return refuse(s, "Member is not byte aligned"),
         0 => 32,
         n if n > 32 => return refuse(s, "Invalid member bitfield_size"),
         n => n,
@@ -473,7 +473,7 @@ fn enum_bitfield(s: Type<'_>, bits: u32, width: u32) -> Verdict {
 
 fn float_member(s: Type<'_>, bits: u32, t: Type<'_>) -> Verdict {
     let align = t.size().min(8) * 8;
-    if align == 0 || bits % align != 0 {
+    if align == 0 || !bits.is_multiple_of(align) {
         return refuse(s, "Member is not properly aligned");
     }
     if bits as u64 / 8 + t.size() as u64 > s.size() as u64 {
