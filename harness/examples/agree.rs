@@ -43,8 +43,7 @@ fn args() -> Result<Args, String> {
             "--no-filter" => out.limits.may_lack_filter = true,
             "--reasons" => {
                 let file = args.next().ok_or("--reasons needs a file")?;
-                let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
-                out.reasons = Reasons::parse(&text).map_err(|l| format!("{file}: {l}"))?;
+                out.reasons = Reasons::read(&file)?;
             }
             _ => out.files.push(arg),
         }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use bpfassay_isa::{AluOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, Width};
-use bpfassay_object::model::{KernelBtfRef, MapDef, ProgFlags, Program};
+use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::{MapType, ProgType};
 
 use super::bare::{Gen, Role, BASE, FP, NUMBERS, STACK};
@@ -108,44 +108,16 @@ fn insns(seed: u64, kind: Kind, len: u32, tail_in_callees: bool) -> Vec<RawInsn>
 }
 
 fn wrap(seed: u64, kind: Kind, insns: Vec<RawInsn>) -> Program {
-    let map = |(map_type, key_size, value_size, max_entries): (MapType, u32, u32, u32)| MapDef {
-        name: format!("{map_type:?}"),
-        source_name: format!("{map_type:?}"),
-        map_type,
-        key_size,
-        value_size,
-        max_entries,
-        map_flags: 0,
-        map_extra: 0,
-        btf_key_type_id: 0,
-        btf_value_type_id: 0,
-        btf_vmlinux_value_type_id: 0,
-        inner: None,
-        initial: None,
-        frozen: false,
+    let map = |(map_type, key_size, value_size, max_entries): (MapType, u32, u32, u32)| {
+        let name = format!("{map_type:?}");
+        MapDef { key_size, value_size, max_entries, ..MapDef::bare(&name, &name, map_type) }
     };
-    Program {
-        name: format!("loaded_{seed}"),
-        section: String::new(),
-        prog_type: match kind {
-            Kind::Plain => ProgType::Syscall,
-            Kind::Packet => ProgType::SchedCls,
-        },
-        expected_attach_type: None,
-        attach_target: None,
-        insns,
-        license: "GPL".into(),
-        maps: Arc::new(MAPS.map(map).to_vec()),
-        btf: None,
-        btfs: vec![KernelBtfRef::Vmlinux],
-        func_info: Vec::new(),
-        line_info: Vec::new(),
-        flags: ProgFlags::default(),
-        kern_version: 0,
-        subprogs: Vec::new(),
-        notes: Vec::new(),
-        missing: Vec::new(),
-    }
+    let prog_type = match kind {
+        Kind::Plain => ProgType::Syscall,
+        Kind::Packet => ProgType::SchedCls,
+    };
+    let maps = Arc::new(MAPS.map(map).to_vec());
+    Program { maps, ..Program::bare(format!("loaded_{seed}"), prog_type, insns) }
 }
 
 impl Gen {

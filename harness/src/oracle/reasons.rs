@@ -33,6 +33,12 @@ impl Reasons {
         Ok(Reasons { entries: lines.map(entry).collect::<Result<_, String>>()? })
     }
 
+    /// As [`Reasons::parse`], from a file, which the error names.
+    pub fn read(file: &str) -> Result<Reasons, String> {
+        let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+        Reasons::parse(&text).map_err(|line| format!("{file}: {line}"))
+    }
+
     /// Why this difference is right, if the list says so.
     pub fn of(&self, name: &str) -> Option<&str> {
         let fits = |e: &&Entry| match e.name.strip_suffix('*') {
