@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bpfassay_harness::native;
 use bpfassay_isa::asm::{assemble, NoNames};
-use bpfassay_isa::{CallTarget, Imm64, RawInsn};
-use bpfassay_jit::{CallPlan, Options, Resolve, Source};
+use bpfassay_isa::RawInsn;
+use bpfassay_jit::{OneAddress, Options, Source};
 
 use crate::peers;
 
@@ -19,22 +19,11 @@ fn bytes(insns: &[RawInsn]) -> Vec<u8> {
     insns.iter().flat_map(|i| i.to_le_bytes()).collect()
 }
 
-struct Nothing;
-
-impl Resolve for Nothing {
-    fn wide(&mut self, _: u32, _: Imm64) -> Result<u64, &'static str> {
-        Ok(0)
-    }
-    fn call(&mut self, _: u32, _: CallTarget, _: Option<Imm64>) -> CallPlan {
-        CallPlan::Host
-    }
-}
-
 /// Instructions to bytes, not yet mapped; on any host, for this one's processor.
 fn ours(insns: &[RawInsn]) -> Result<f64, String> {
     let options = Options { context: 0x7fff_0000_0000, blind: None };
     let start = Instant::now();
-    let compiled = native::compile(&Source::raw(insns), &options, &mut Nothing);
+    let compiled = native::compile(&Source::raw(insns), &options, &mut OneAddress(0));
     let spent = start.elapsed().as_nanos() as f64;
     compiled.map(|_| spent).map_err(|e| e.to_string())
 }

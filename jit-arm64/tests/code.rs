@@ -5,23 +5,18 @@
 use std::collections::HashMap;
 
 use bpfassay_isa::asm::conformance::assemble;
-use bpfassay_isa::{CallTarget, Imm64, RawInsn};
-use bpfassay_jit::{CallPlan, Compiled, Options, Resolve, Source};
-
-struct Host;
-
-impl Resolve for Host {
-    fn wide(&mut self, _: u32, _: Imm64) -> Result<u64, &'static str> {
-        Ok(0x7f12_3456_7000)
-    }
-    fn call(&mut self, _: u32, _: CallTarget, _: Option<Imm64>) -> CallPlan {
-        CallPlan::Host
-    }
-}
+use bpfassay_isa::RawInsn;
+use bpfassay_jit::{Compiled, OneAddress, Options, Source};
 
 fn compile(insns: &[RawInsn], lse: bool) -> Compiled {
     let options = Options { context: 0x7f00_1234_5000, blind: None };
-    bpfassay_jit_arm64::compile(&Source::raw(insns), &options, lse, &mut Host).expect("compiles")
+    bpfassay_jit_arm64::compile(
+        &Source::raw(insns),
+        &options,
+        lse,
+        &mut OneAddress(0x7f12_3456_7000),
+    )
+    .expect("compiles")
 }
 
 /// Words of the slots but the last, which is `exit`.

@@ -5,20 +5,9 @@
 
 use std::io::Write;
 
-use bpfassay_isa::{CallTarget, Imm64, RawInsn};
-use bpfassay_jit::{CallPlan, Options, Resolve, Source};
+use bpfassay_isa::RawInsn;
+use bpfassay_jit::{OneAddress, Options, Source};
 use bpfassay_jit_x86::{compile, Features};
-
-struct Nothing;
-
-impl Resolve for Nothing {
-    fn wide(&mut self, _: u32, _: Imm64) -> Result<u64, &'static str> {
-        Ok(0)
-    }
-    fn call(&mut self, _: u32, _: CallTarget, _: Option<Imm64>) -> CallPlan {
-        CallPlan::Host
-    }
-}
 
 fn main() {
     let file = std::env::args().nth(1).expect("file");
@@ -27,7 +16,8 @@ fn main() {
     let insns: Vec<RawInsn> = slots.map(RawInsn::from_le_bytes).collect();
     let options = Options { context: 0x7fff_1234_5678, blind: None };
     let features = Features { bmi2: true, movbe: true, ..Features::BASE };
-    let out = compile(&Source::raw(&insns), &options, features, &mut Nothing).expect("compiles");
+    let out =
+        compile(&Source::raw(&insns), &options, features, &mut OneAddress(0)).expect("compiles");
     let body = out.body as usize..out.body_end as usize;
     std::io::stdout().write_all(&out.code[body]).expect("written");
 }

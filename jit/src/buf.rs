@@ -172,11 +172,6 @@ impl CodeBuf {
     }
 
     #[inline]
-    pub fn is_bound(&self, label: Label) -> bool {
-        self.labels.get(label.0 as usize).is_some_and(|l| *l != UNBOUND)
-    }
-
-    #[inline]
     pub fn mark(&self) -> Mark {
         Mark(self.pos)
     }

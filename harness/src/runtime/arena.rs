@@ -65,7 +65,7 @@ impl Arena {
             Some(Ok(pages)) => Bytes::Mapped(pages),
             _ => Bytes::Paged(BTreeMap::new()),
         };
-        let fits = count.saturating_mul(PAGE) <= (1 << 32) - DEFAULT_OFFSET;
+        let fits = count.saturating_mul(PAGE) <= SPACE - DEFAULT_OFFSET;
         let start = match start {
             0 if fits => DEFAULT_START + DEFAULT_OFFSET,
             0 => DEFAULT_START,
