@@ -221,6 +221,27 @@ impl Form {
     }
 }
 
+/// How a form has to do with other slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    Nothing,
+    /// `off` is the distance of a slot jumped to.
+    ByOff,
+    /// `imm` is a distance, or the next slot belongs to this one.
+    Otherwise,
+}
+
+impl Form {
+    pub const fn names(self) -> Names {
+        match self {
+            Form::Jump(Reach::Short) | Form::MayGoto | Form::CondJump(..) => Names::ByOff,
+            Form::Jump(Reach::Long) | Form::LoadImm64(_) => Names::Otherwise,
+            Form::Call(Callee::Subprog) => Names::Otherwise,
+            _ => Names::Nothing,
+        }
+    }
+}
+
 impl Row {
     /// True when the selector field of `raw` is the row's.
     #[inline]
@@ -299,32 +320,44 @@ const fn index() -> [(u16, u16); 256] {
 
 static INDEX: [(u16, u16); 256] = index();
 
-/// A code's first row, and the bits that are zero in whatever it fits: fields all of one size, so that
-/// nothing is converted when they are looked at.
+/// A code's first row, and what the fields of an instruction it fits look like.
 #[derive(Clone, Copy)]
 struct First {
+    form: Form,
+    /// Bits that are zero.
     imm: i32,
     off: i32,
-    dst: u32,
-    /// With [`NEVER`] where the code has no row, or its first row wants a selector other than 0.
-    src: u32,
-    form: Form,
+    /// What the register fields are below: 0 where the code has no row, or its first row wants a selector
+    /// other than 0.
+    dst: u8,
+    src: u8,
     row: u8,
+    names: Names,
 }
 
-/// No bit of a register field.
-const NEVER: u32 = 0x100;
+/// Registers a program may name: r0 to r10.
+const REGISTERS: u8 = 11;
 
 const fn firsts() -> [First; 256] {
-    /// All bits where the field is no operand, or selects.
-    const fn zero(row: Row, field: Field, selects: bool) -> i32 {
-        if row.form.has_operand(field) && !selects {
-            0
+    /// Whether the field must be 0.
+    const fn zero(row: Row, field: Field) -> bool {
+        let selects = matches!(
+            (row.select, field),
+            (Select::Off(_), Field::Off)
+                | (Select::Imm(_), Field::Imm)
+                | (Select::Src(_), Field::Src)
+        );
+        selects || !row.form.has_operand(field)
+    }
+    const fn below(row: Row, field: Field) -> u8 {
+        if zero(row, field) {
+            1
         } else {
-            !0
+            REGISTERS
         }
     }
-    let none = First { imm: 0, off: 0, dst: 0, src: NEVER, form: Form::Exit, row: 0 };
+    let none =
+        First { form: Form::Exit, imm: 0, off: 0, dst: 0, src: 0, row: 0, names: Names::Nothing };
     let mut out = [none; 256];
     let index = index();
     let mut code = 0;
@@ -332,19 +365,16 @@ const fn firsts() -> [First; 256] {
         let (start, end) = index[code];
         if start < end {
             let row = TABLE[start as usize];
-            let free = matches!(
-                row.select,
-                Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0)
-            );
-            if free {
+            if matches!(row.select, Select::Any | Select::Off(0) | Select::Imm(0) | Select::Src(0))
+            {
                 out[code] = First {
-                    imm: zero(row, Field::Imm, matches!(row.select, Select::Imm(_))),
-                    off: zero(row, Field::Off, matches!(row.select, Select::Off(_))),
-                    dst: zero(row, Field::Dst, false) as u32,
-                    src: zero(row, Field::Src, matches!(row.select, Select::Src(_))) as u32
-                        & !NEVER,
                     form: row.form,
+                    imm: -(zero(row, Field::Imm) as i32),
+                    off: -(zero(row, Field::Off) as i32),
+                    dst: below(row, Field::Dst),
+                    src: below(row, Field::Src),
                     row: start as u8,
+                    names: row.form.names(),
                 };
             }
         }
@@ -361,9 +391,9 @@ const _: () = assert!(TABLE.len() <= 256);
 #[inline(always)]
 fn first(raw: &RawInsn) -> Option<&'static First> {
     let f = &FIRST[raw.code as usize];
-    let registers = (raw.dst as u32 & f.dst) | ((raw.src as u32 | NEVER) & f.src);
-    let rest = (raw.off as i32 & f.off) | (raw.imm & f.imm);
-    (registers as i32 | rest == 0).then_some(f)
+    let fits =
+        (raw.imm & f.imm) | (raw.off as i32 & f.off) == 0 && raw.dst < f.dst && raw.src < f.src;
+    fits.then_some(f)
 }
 
 /// The form of an instruction whose fields are as the most frequent encoding of its code has them; None means
@@ -373,11 +403,12 @@ pub(crate) fn plain(raw: &RawInsn) -> Option<Form> {
     first(raw).map(|f| f.form)
 }
 
-/// The row's number in [`table`] of an instruction as the most frequent encoding of its code; None means that
+/// The row's number in [`table`] of an instruction as the most frequent encoding of its code, with
+/// registers up to r10, and its [`Form::names`]; None means that
 /// [`crate::decode::number`] must tell.  The second slot of LD_IMM64 is not looked at.
 #[inline(always)]
-pub fn plain_number(raw: &RawInsn) -> Option<u8> {
-    first(raw).map(|f| f.row)
+pub fn plain_number(raw: &RawInsn) -> Option<(u8, Names)> {
+    first(raw).map(|f| (f.row, f.names))
 }
 
 /// Number in [`table`] of an instruction's row.

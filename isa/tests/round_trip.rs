@@ -55,6 +55,27 @@ proptest! {
     }
 
     #[test]
+    fn the_quick_answer_is_the_decoders((valid, tail) in valid(), any in raw(), broken in 0..4u8) {
+        let raw = if broken == 0 { any } else { valid };
+        let slow = decode::number(&raw, tail.as_ref());
+        let (first, low) = (opcode::rows(raw.code).first(), raw.dst.max(raw.src) < 11);
+        match (opcode::plain_number(&raw), slow) {
+            (Some((row, names)), Ok(slow)) => {
+                prop_assert_eq!(row, slow);
+                prop_assert!(low);
+                prop_assert_eq!(names, opcode::table()[row as usize].form.names());
+            }
+            // It does not look at the second slot.
+            (Some(_), Err(_)) => prop_assert!(raw.is_ld_imm64()),
+            (None, Ok(slow)) => {
+                let is_first = first == opcode::table().get(slow as usize);
+                prop_assert!(!is_first || !low || first.is_some_and(|r| r.select != Select::Any));
+            }
+            (None, Err(_)) => {}
+        }
+    }
+
+    #[test]
     fn assembler_inverts_disassembler((raw, tail) in valid()) {
         prop_assume!(decode(raw, tail).is_ok());
         let names = Lossless(|_| None);

@@ -27,14 +27,17 @@ impl Patch for Arm64 {
     fn patch(kind: u8, at: &mut [u8], distance: i32) {
         let word = at.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
         let delta = distance >> 2;
-        let field = |bits: u32, at: u32| ((delta as u32) & ((1 << bits) - 1)) << at;
+        let set = |word: u32, bits: u32, at: u32, v: i32| {
+            let field = ((1 << bits) - 1) << at;
+            word & !field | (v as u32) << at & field
+        };
+        let bits = if kind == fix::COND { 19 } else { 14 };
         match (kind, at.len() > 4) {
-            (fix::JUMP, _) => write(at, 0, word | field(26, 0)),
-            (fix::COND, false) => write(at, 0, word | field(19, 5)),
-            (fix::TEST, false) => write(at, 0, word | field(14, 5)),
+            (fix::JUMP, _) => write(at, 0, set(word, 26, 0, delta)),
+            (fix::COND | fix::TEST, false) => write(at, 0, set(word, bits, 5, delta)),
             (fix::COND | fix::TEST, true) => {
                 // Around the branch behind it.
-                write(at, 0, invert(word) | (2 << 5));
+                write(at, 0, set(invert(word), bits, 5, 2));
                 write(at, 1, branch::b(delta - 1));
             }
             (_, false) => write(at, 0, branch::adr(R((word & 31) as u8), distance)),
@@ -56,6 +59,7 @@ impl Patch for Arm64 {
 }
 
 impl Target for Arm64 {
+    #[inline(always)]
     fn buf(&mut self) -> &mut CodeBuf {
         &mut self.buf
     }
@@ -76,14 +80,17 @@ impl Target for Arm64 {
         self.exit_op(f);
     }
 
+    #[inline(always)]
     fn at_label(&mut self, _: Head) {
         self.forget();
     }
 
+    #[inline(always)]
     fn jump(&mut self, to: Label) {
         self.jump_op(to);
     }
 
+    #[inline(always)]
     fn cond_jump(&mut self, cond: Cond, width: Width, a: Reg, b: Operand, to: Label) {
         self.cond_jump_op(cond, width, a, b, to);
     }
@@ -116,6 +123,7 @@ impl Target for Arm64 {
         self.unreachable_op();
     }
 
+    #[inline(always)]
     fn alu(&mut self, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand) {
         self.alu_op(op, width, dst, a, b);
     }
@@ -144,10 +152,12 @@ impl Target for Arm64 {
         self.addr_space_cast_op(dst, src, to_user);
     }
 
+    #[inline(always)]
     fn load(&mut self, size: Size, sign_extend: bool, dst: Reg, addr: Addr) {
         self.load_op(size, sign_extend, dst, &addr);
     }
 
+    #[inline(always)]
     fn store(&mut self, size: Size, addr: Addr, src: Operand) {
         self.store_op(size, &addr, src);
     }

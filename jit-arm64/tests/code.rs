@@ -95,30 +95,45 @@ fn programs_become_the_code_expected() {
     }
 }
 
-/// Jumps farther than a conditional branch reaches go around an unconditional one.
+/// Where the jump that ends just before `end` leads, and whether it is an unconditional one.
+fn jump_before(c: &Compiled, end: u32) -> (i64, bool) {
+    let at = end - 4;
+    let word = &c.code[at as usize..end as usize];
+    let word = u32::from_le_bytes(word.try_into().expect("four bytes"));
+    // B: 26 bits; TBZ and TBNZ 14, B.cond and CBZ 19.
+    let (distance, is_b) = match word >> 26 {
+        5 => (((word << 6) as i32) >> 4, true),
+        _ if word >> 25 & 0x3f == 0x1b => (((word << 13) as i32) >> 16 & !3, false),
+        _ => (((word << 8) as i32) >> 11 & !3, false),
+    };
+    (i64::from(at) + i64::from(distance), is_b)
+}
+
+/// Jumps farther than a conditional branch reaches go around an unconditional one; those over them,
+/// written before that was known, go as far as they then must.
 #[test]
 fn far_jumps_arrive() {
     for (jump, reach) in [("jeq %r1, 7, +", 1 << 18), ("jset %r1, 1, +", 1 << 13)] {
         let n = 1 << 14;
         let filler = "mul %r2, %r3\n".repeat(n);
-        let text = format!("mov %r0, 0\n{jump}{n}\n{filler}mov %r0, %r2\nexit");
-        let insns = assemble(&text).expect("assembles");
-        let c = compile(&insns, true);
-        let (from, to) = (c.offsets[1], c.offsets[2 + n]);
-        let words: Vec<u32> = c.code[from as usize..c.offsets[2] as usize]
-            .chunks(4)
-            .map(|w| u32::from_le_bytes(w.try_into().expect("four bytes")))
-            .collect();
-        let last = *words.last().expect("a jump");
-        let at = c.offsets[2] - 4;
-        let distance = match last >> 26 {
-            // B: 26 bits; TBZ and TBNZ 14, B.cond and CBZ 19.
-            5 => ((last << 6) as i32) >> 4,
-            _ if last >> 25 & 0x3f == 0x1b => ((last << 13) as i32) >> 16 & !3,
-            _ => ((last << 8) as i32) >> 11 & !3,
-        };
-        assert_eq!(i64::from(at) + i64::from(distance), i64::from(to), "{jump}");
-        let is_far = (to - at) / 4 >= reach;
-        assert_eq!(last >> 26 == 5, is_far, "{jump}");
+        // Three words or four; the bits of one are not among those of the other.
+        let over = "jset %r1, 2, +2\nmul %r2, %r3\n";
+        let text = format!("mov %r0, 0\n{over}{jump}{n}\n{filler}mov %r0, %r2\nexit");
+        let c = compile(&assemble(&text).expect("assembles"), true);
+        let to = |slot: usize| i64::from(c.offsets[slot]);
+        assert_eq!(jump_before(&c, c.offsets[2]), (to(4), false), "{jump}");
+        let is_far = (to(4 + n) - to(4) + 4) / 4 >= reach;
+        assert_eq!(jump_before(&c, c.offsets[4]), (to(4 + n), is_far), "{jump}");
+    }
+}
+
+/// More jumps than a program of this length is expected to have.
+#[test]
+fn nothing_but_jumps() {
+    let n = 3000;
+    let c = compile(&assemble(&("jeq %r1, 7, +0\n".repeat(n) + "exit")).expect("assembles"), true);
+    for slot in 0..n {
+        let end = c.offsets[slot + 1];
+        assert_eq!(jump_before(&c, end), (i64::from(end), false), "{slot}");
     }
 }

@@ -41,6 +41,12 @@ impl Fixup {
     fn reaches(&self, distance: i32) -> bool {
         distance <= self.reach && distance >= -self.reach - 1
     }
+
+    /// True if it reaches this place as things lie.
+    #[inline]
+    fn reaches_from(&self, to: u32) -> bool {
+        self.reaches(to as i32 - (self.at + self.short as u32) as i32)
+    }
 }
 
 /// `kind` of padding.
@@ -76,6 +82,8 @@ const CHUNK: usize = 16;
 /// Bytes there is room for behind every bound label: more than any BPF instruction, frame or stub becomes.
 /// So what writes an instruction has nothing to call but for what is rare, and keeps to registers.
 const MARGIN: usize = 1024;
+/// Fixups there is room for behind every bound label, likewise.
+const FIXUPS: usize = 64;
 
 impl CodeBuf {
     /// With room for `capacity` bytes and `slots` labels to begin with.
@@ -85,7 +93,7 @@ impl CodeBuf {
             pos: 0,
             full: capacity as u32,
             labels: vec![UNBOUND; slots + 1],
-            fixups: Vec::with_capacity(slots / 2 + 16),
+            fixups: Vec::with_capacity(slots / 2 + 2 * FIXUPS),
             lost: false,
             nowhere: [0; CHUNK],
             reaching: 0,
@@ -149,10 +157,14 @@ impl CodeBuf {
     }
 
     #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
-        let to = self.bytes.len().max(self.pos as usize) * 2 + MARGIN;
-        self.bytes.resize(to, 0);
-        self.full = u32::try_from(to - MARGIN).unwrap_or(u32::MAX);
+        let least = self.pos as usize + MARGIN;
+        if least > self.bytes.len() {
+            self.bytes.resize(self.bytes.len().max(least) * 2, 0);
+        }
+        self.full = u32::try_from(self.bytes.len() - MARGIN).unwrap_or(u32::MAX);
+        self.fixups.reserve(FIXUPS + 1);
     }
 
     /// A label that is no slot.
@@ -163,11 +175,12 @@ impl CodeBuf {
 
     #[inline]
     pub fn bind(&mut self, label: Label) {
-        if self.pos > self.full {
+        let pos = self.pos;
+        if pos > self.full {
             self.grow();
         }
         if let Some(l) = self.labels.get_mut(label.0 as usize) {
-            *l = self.pos;
+            *l = pos;
         }
     }
 
@@ -176,13 +189,27 @@ impl CodeBuf {
         Mark(self.pos)
     }
 
+    /// Notes a fixup; where room runs short, the next label that is bound makes more.
+    #[inline(always)]
+    fn note(&mut self, fixup: Fixup) {
+        let left = self.fixups.capacity() - self.fixups.len();
+        if left <= FIXUPS {
+            self.full = 0;
+        }
+        if left > 0 {
+            self.fixups.push(fixup);
+        } else {
+            self.lost = true;
+        }
+    }
+
     /// Reserves a place whose bytes [`Patch::patch`] writes: `short` bytes if the distance
     /// from its end is within `reach` (`-reach - 1 ..= reach`), else `long`.
     #[inline]
     pub fn fixup(&mut self, kind: u8, to: Label, short: u8, long: u8, reach: i32) {
         let at = self.pos;
         self.pos += short as u32;
-        self.fixups.push(Fixup { at, to, kind, short, long, is_long: short == long, reach });
+        self.note(Fixup { at, to, kind, short, long, is_long: short == long, reach });
     }
 
     /// As [`CodeBuf::fixup`] for an instruction of four bytes, which [`Patch::patch`] finds in place.
@@ -190,7 +217,7 @@ impl CodeBuf {
     pub fn fixup_u32(&mut self, kind: u8, word: u32, to: Label, long: u8, reach: i32) {
         let at = self.pos;
         self.put_u32(word);
-        self.fixups.push(Fixup { at, to, kind, short: 4, long, is_long: long == 4, reach });
+        self.note(Fixup { at, to, kind, short: 4, long, is_long: long == 4, reach });
     }
 
     /// Writes the four bytes before this position anew; they must be no fixup.
@@ -217,7 +244,7 @@ impl CodeBuf {
             return;
         }
         self.moves = true;
-        self.fixups.push(Fixup {
+        self.note(Fixup {
             at: at as u32,
             to: Label(u32::MAX),
             kind: PAD,
@@ -233,20 +260,16 @@ impl CodeBuf {
         if self.moves {
             return false;
         }
-        for f in self.fixups.get(self.reaching..).unwrap_or_default() {
-            if !f.is_long {
-                let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
-                if to == UNBOUND {
-                    return false;
-                }
-                if !f.reaches(to as i32 - (f.at + f.short as u32) as i32) {
-                    self.moves = true;
-                    return false;
-                }
-            }
-            self.reaching += 1;
-        }
-        true
+        let rest = self.fixups.get(self.reaching..).unwrap_or_default();
+        let stops = rest.iter().position(|f| {
+            let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
+            !f.is_long && (to == UNBOUND || !f.reaches_from(to))
+        });
+        self.reaching += stops.unwrap_or(rest.len());
+        let Some(f) = stops.and_then(|n| rest.get(n)) else { return true };
+        // What is bound already does not move nearer.
+        self.moves = self.labels.get(f.to.0 as usize).is_some_and(|l| *l != UNBOUND);
+        false
     }
 
     /// Chooses lengths and writes everything: the code, and where labels and marks went.
@@ -255,14 +278,18 @@ impl CodeBuf {
         if self.lost || end > self.bytes.len() || end > i32::MAX as usize {
             return Err(Unbound);
         }
-        if !self.all_reach() {
+        self.bytes.truncate(end);
+        if self.moves {
             return self.finish_apart::<P>();
         }
-        self.bytes.truncate(end);
         for f in &self.fixups {
-            let to = *self.labels.get(f.to.0 as usize).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
+            let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
+            if !f.is_long && !f.reaches_from(to) {
+                // As if none had been written.
+                return self.finish_apart::<P>();
+            }
             let range = f.at as usize..f.at as usize + f.short as usize;
-            let at = self.bytes.get_mut(range).ok_or(Unbound)?;
+            let at = self.bytes.get_mut(range).filter(|_| to != UNBOUND).ok_or(Unbound)?;
             P::patch(f.kind, at, to.wrapping_sub(f.at) as i32);
         }
         Ok(Placed { code: self.bytes, labels: self.labels, moved: Moved::default() })
@@ -423,7 +450,8 @@ impl Placed {
 
 /// Writes the bytes of fixups and padding.
 pub trait Patch {
-    /// `at` has the short or the long length; `distance` counts from its first byte.
+    /// `at` has the short or the long length; `distance` counts from its first byte.  May be called again,
+    /// for another distance and length.
     fn patch(kind: u8, at: &mut [u8], distance: i32);
     /// Fills padding with something that may be run through.
     fn pad(at: &mut [u8]);

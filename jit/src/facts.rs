@@ -40,10 +40,8 @@ pub const REFERS: u16 = 4;
 pub const SPECIAL: u16 = 8;
 /// Leaves the function for some time.
 pub const CALLS: u16 = 16;
-/// The lower half of the result needs lower halves only, if the immediate is below 32.
-pub const LOW_IF_SHORT: u16 = 32;
 /// Counts how often it goes on.
-pub const COUNTS: u16 = 64;
+pub const COUNTS: u16 = 32;
 
 /// Kinds of instructions that may become one with those that follow ([`crate::fuse`]).
 mod pair {
@@ -71,6 +69,8 @@ pub struct Facts {
     opens: u8,
     closes_dst: u8,
     closes_src: u8,
+    /// Either.
+    pub closes: u8,
     /// Halves read of `dst` and of `src`, and written of `dst`.
     read_dst: Set,
     read_src: Set,
@@ -81,7 +81,8 @@ pub struct Facts {
 }
 
 /// By [`opcode::table`]'s row numbers.
-static FACTS: [Facts; 256] = all();
+pub(crate) const TABLE: [Facts; 256] = all();
+static FACTS: [Facts; 256] = TABLE;
 
 impl Facts {
     /// Row of second slots, which read and write nothing: behind those of the table.
@@ -109,23 +110,18 @@ impl Facts {
     /// What is read at or after the instruction, given what is read after it; not for [`SPECIAL`] ones.
     #[inline(always)]
     pub fn before(&self, raw: &RawInsn, after: Set) -> Set {
-        let writes = self.writes(raw);
-        let wanted = after & writes;
-        let mask = if wanted > LOW { WHOLE } else { self.if_low };
-        let mask = if wanted == 0 { self.if_dead } else { mask };
-        (after & !writes) | (self.reads(raw) & mask)
+        let wanted = after & self.writes(raw);
+        let mut reads = self.reads(raw);
+        if wanted <= LOW {
+            reads &= if wanted == 0 { self.if_dead } else { self.if_low };
+        }
+        (after ^ wanted) | reads
     }
 
-    /// Whether it and what follows are of kinds that may become one.
+    /// Not 0 if it and what follows, of which `then` is [`Facts::closes`], are of kinds that may become one.
     #[inline(always)]
-    pub fn may_fuse(&self, then: u8) -> bool {
-        self.opens & then != 0
-    }
-
-    /// For [`Facts::may_fuse`] of the instruction before.
-    #[inline(always)]
-    pub fn closes(&self) -> u8 {
-        self.closes_dst | self.closes_src
+    pub fn may_fuse(&self, then: u8) -> u8 {
+        self.opens & then
     }
 
     /// Whether `then` works on what `first` leaves in its `dst`, where [`Facts::may_fuse`].
@@ -180,7 +176,6 @@ const fn halves_of(form: Form) -> (Set, Set, Set) {
 
 const fn flags(form: Form) -> u16 {
     match form {
-        Form::Alu(AluOp::Lsh, _, Second::Imm) => LOW_IF_SHORT | SPECIAL,
         Form::Atomic(_, _, Fetch::Fetch) | Form::Exit => SPECIAL,
         Form::Call(Callee::Subprog) => SPECIAL | CALLS | REFERS,
         Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
@@ -197,6 +192,7 @@ const fn wanted(form: Form) -> (Set, Set) {
     use AluOp::*;
     match form {
         Form::Alu(Add | Sub | Mul | And | Or | Xor | Mov, ..) | Form::Neg(_) => (LOW, NONE),
+        Form::Alu(Lsh, _, Second::Imm) => (LOW, NONE),
         Form::Alu(..) | Form::MovSx(..) => (WHOLE, NONE),
         _ => (WHOLE, WHOLE),
     }
@@ -243,6 +239,7 @@ const fn facts(form: Form) -> Facts {
         opens,
         closes_dst,
         closes_src,
+        closes: closes_dst | closes_src,
         read_dst,
         read_src,
         writes,

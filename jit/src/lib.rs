@@ -13,6 +13,7 @@ mod facts;
 mod fuse;
 mod latch;
 mod narrow;
+mod rows;
 pub mod source;
 mod survey;
 pub mod target;

@@ -9,11 +9,13 @@
 //!
 //! Two loops of few live values: one that does both keeps half of them in memory.
 
-use bpfassay_isa::opcode::{self, Callee, Form, Reach, Wide};
+use std::cell::Cell;
+
+use bpfassay_isa::opcode::{self, Callee, Form, Names, Reach, Wide};
 use bpfassay_isa::{decode, AtomicOp, RawInsn, Reg};
 
-use crate::facts::{both, Facts, Set, LOW};
-use crate::facts::{ALWAYS, BRANCHES, CALLS, COUNTS, LOW_IF_SHORT, REFERS, SPECIAL};
+use crate::facts::{both, Facts, Set};
+use crate::facts::{ALWAYS, BRANCHES, CALLS, COUNTS, REFERS, SPECIAL};
 use crate::source::JitError;
 use crate::target::FuncFacts;
 
@@ -25,21 +27,58 @@ pub const FUNC: u8 = 2;
 pub const LOOP: u8 = 4;
 /// Second slot of a wide instruction.
 pub const TAIL: u8 = 8;
-/// May become one with what follows.
-pub const FUSE: u8 = 16;
 
 const ALL: Set = 0x07ff_07ff;
 const ARGS: Set = 0x003e_003e;
 pub const CALLER_SAVED: Set = 0x003f_003f;
 
-/// What is known of a slot.
-#[derive(Clone, Copy, Default, Debug)]
+/// What is known of a slot; cells, because a walk over the slots notes things about others.
+#[derive(Clone, Default, Debug)]
 pub struct Slot {
     /// Registers read after it.
-    pub after: Set,
+    after: Cell<Set>,
+    /// Registers read at it or after it.
+    before: Cell<Set>,
     /// Row of its encoding.
-    pub row: u8,
-    pub flags: u8,
+    row: Cell<u8>,
+    flags: Cell<u8>,
+    /// Not 0 if it may become one with what follows.
+    fuse: Cell<u8>,
+    /// Nothing; without a hole many are made at once.
+    _whole: u8,
+}
+
+impl Slot {
+    #[inline(always)]
+    pub fn after(&self) -> Set {
+        self.after.get()
+    }
+
+    #[inline(always)]
+    pub fn row(&self) -> u8 {
+        self.row.get()
+    }
+
+    #[inline(always)]
+    pub fn flags(&self) -> u8 {
+        self.flags.get()
+    }
+
+    #[inline(always)]
+    pub fn may_fuse(&self) -> bool {
+        self.fuse.get() != 0
+    }
+
+    /// True if it is nothing but an instruction.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.flags.get() | self.fuse.get() == 0
+    }
+
+    #[inline(always)]
+    fn mark(&self, flags: u8) {
+        self.flags.set(self.flags.get() | flags);
+    }
 }
 
 /// Slot reached from `slot` by a distance, if the program has it.
@@ -63,12 +102,6 @@ fn before_special(f: &Facts, raw: &RawInsn, after: Set) -> Set {
     let reads = f.reads(raw);
     let (r0, r6) = (both(Reg::R0.0), both(Reg::R6.0));
     match f.form {
-        Form::Alu(..) => {
-            let narrow = f.flags & LOW_IF_SHORT != 0 && raw.imm & 63 < 32;
-            let wanted = after & f.writes(raw);
-            let low = if narrow && wanted <= LOW { LOW } else { !0 };
-            (after & !wanted) | if wanted == 0 { 0 } else { reads & low }
-        }
         // The comparand is read at the width of the operand.
         Form::Atomic(AtomicOp::Cmpxchg, ..) => {
             let compared = f.reads(&RawInsn { src: 0, ..*raw }) & r0;
@@ -84,73 +117,168 @@ fn before_special(f: &Facts, raw: &RawInsn, after: Set) -> Set {
 
 /// What is read after an instruction, when `next` is read behind it and `at` at or after each slot.
 #[inline(always)]
-fn after(at: &[Set], slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
+fn after(slots: &[Slot], slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
     let (off, falls) = match f.form {
         _ if f.flags & BRANCHES != 0 => (one.off as i32, f.flags & ALWAYS == 0),
         Form::Jump(Reach::Long) => (one.imm, false),
         _ => return next,
     };
     let to = (slot as i64 + 1 + off as i64) as usize;
-    at.get(to).copied().unwrap_or(0) | if falls { next } else { 0 }
+    slots.get(to).map_or(0, |s| s.before.get()) | if falls { next } else { 0 }
 }
 
 const CALLEE_SAVED: u16 = 0x3c0;
 
-/// What the walks find.
-struct Look<'a> {
-    raw: &'a [RawInsn],
-    slots: Vec<Slot>,
-    /// Flags of slots, as long as any may still be marked.
-    marks: Vec<u8>,
-    /// Registers read at or after each slot.
-    before: Vec<Set>,
-    /// Slot that is the second of a wide instruction.
-    tail: usize,
-    has_loop: bool,
+/// What the walk forward finds, beside the flags of slots.
+#[derive(Default)]
+struct Found {
+    /// Slot that is the second of a wide instruction, the latest; 0 for none.
+    tail: Cell<usize>,
+    has_loop: Cell<bool>,
     /// Functions beside the first.
-    more_funcs: bool,
+    more_funcs: Cell<bool>,
     /// Slot 0 is not only entered from outside.
-    calls_first: bool,
+    calls_first: Cell<bool>,
+}
+
+/// Checks every slot and marks what is named.
+#[inline(never)]
+fn forward(raw: &[RawInsn], slots: &[Slot], found: &Found) -> Result<(), JitError> {
+    for (slot, (one, known)) in raw.iter().zip(slots).enumerate() {
+        let (row, names) = match opcode::plain_number(one) {
+            Some(plain) => plain,
+            None => found.rare(raw, slot)?,
+        };
+        known.row.set(row);
+        match names {
+            Names::Nothing => {}
+            Names::ByOff => found.mark(slots, slot, one.off as i32, TARGET)?,
+            Names::Otherwise => found.refer(raw, slots, slot)?,
+        }
+    }
+    Ok(())
+}
+
+fn row(raw: &[RawInsn], slot: usize) -> Result<u8, JitError> {
+    let one = raw.get(slot).copied().unwrap_or_default();
+    let row = decode::number(&one, raw.get(slot + 1));
+    row.map_err(|why| JitError::Decode { slot: slot as u32, why })
+}
+
+impl Found {
+    /// Row of what is not the first encoding of its code.
+    #[inline(never)]
+    fn rare(&self, raw: &[RawInsn], slot: usize) -> Result<(u8, Names), JitError> {
+        if slot == self.tail.get() && slot > 0 {
+            return Ok((Facts::NOTHING, Names::Nothing));
+        }
+        let row = row(raw, slot)?;
+        match raw.get(slot) {
+            Some(one) if one.dst <= Reg::R10.0 && one.src <= Reg::R10.0 => {
+                Ok((row, Facts::of(row).form.names()))
+            }
+            _ => Err(JitError::Register { slot: slot as u32 }),
+        }
+    }
+
+    /// Marks the slot at this distance.
+    #[inline(always)]
+    fn mark(&self, slots: &[Slot], slot: usize, off: i32, mark: u8) -> Result<(), JitError> {
+        let to = (slot as i64 + 1 + off as i64) as usize;
+        let known = slots.get(to).ok_or(JitError::Target { slot: slot as u32 })?;
+        if mark == TARGET && to <= slot {
+            known.mark(LOOP);
+            self.has_loop.set(true);
+        }
+        known.mark(mark);
+        Ok(())
+    }
+
+    /// As [`Found::mark`], for what is rare.
+    #[inline(never)]
+    fn refer(&self, raw: &[RawInsn], slots: &[Slot], slot: usize) -> Result<(), JitError> {
+        let (Some(one), Some(known)) = (raw.get(slot), slots.get(slot)) else { return Ok(()) };
+        let form = Facts::of(known.row()).form;
+        if matches!(form, Form::LoadImm64(_)) {
+            row(raw, slot)?;
+            self.tail.set(slot + 1);
+            if let Some(tail) = slots.get(slot + 1) {
+                tail.mark(TAIL);
+            }
+        }
+        match form {
+            Form::Jump(Reach::Long) => self.mark(slots, slot, one.imm, TARGET)?,
+            Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog) => {
+                self.mark(slots, slot, one.imm, FUNC)?;
+                let is_first = slot as i64 + 1 + one.imm as i64 == 0;
+                if is_first { &self.calls_first } else { &self.more_funcs }.set(true);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Finds what is read after every slot, as far as nothing jumps backward; gives what the program
+/// as a whole touches.
+#[inline(never)]
+fn backward(raw: &[RawInsn], slots: &[Slot]) -> Touched {
+    let mut touched = Touched::default();
+    // What is read from the slot after on, and what that may go on with; behind the end nothing.
+    let (mut next, mut then) = (0, 0);
+    for (slot, (one, known)) in raw.iter().zip(slots).enumerate().rev() {
+        let f = Facts::of(known.row());
+        known.fuse.set(f.may_fuse(then));
+        then = f.closes;
+        if f.flags & (BRANCHES | REFERS) != 0 {
+            next = after(slots, slot, one, f, next);
+            touched.flags |= f.flags;
+        }
+        known.after.set(next);
+        touched.written |= f.writes(one);
+        next = if f.flags & SPECIAL == 0 {
+            f.before(one, next)
+        } else {
+            touched.special(f, one);
+            before_special(f, one, next)
+        };
+        known.before.set(next);
+    }
+    touched
 }
 
 /// What is known of each slot, and the functions in ascending order.
 pub fn survey(raw: &[RawInsn], functions: &[u32]) -> Result<(Vec<Slot>, Vec<FuncFacts>), JitError> {
-    let mut look = Look {
-        raw,
-        slots: vec![Slot::default(); raw.len()],
-        marks: vec![0; raw.len()],
-        before: vec![0; raw.len()],
-        tail: 0,
-        has_loop: false,
-        more_funcs: false,
-        calls_first: false,
-    };
-    if let Some(first) = look.marks.first_mut() {
-        *first = FUNC;
+    let slots = vec![Slot::default(); raw.len()];
+    let found = Found::default();
+    if let Some(first) = slots.first() {
+        first.mark(FUNC);
     }
     for slot in functions {
-        let mark = look.marks.get_mut(*slot as usize).ok_or(JitError::Target { slot: *slot })?;
-        *mark |= FUNC;
-        look.more_funcs = true;
+        let known = slots.get(*slot as usize).ok_or(JitError::Target { slot: *slot })?;
+        known.mark(FUNC);
+        found.more_funcs.set(true);
     }
-    look.forward()?;
+    forward(raw, &slots, &found)?;
     // Nobody may land inside a wide instruction.
-    let inside = |f: &u8| f & TAIL != 0 && f & (TARGET | FUNC) != 0;
-    if look.tail != 0 {
-        if let Some(slot) = look.marks.iter().position(inside) {
+    let inside = |s: &Slot| s.flags() & TAIL != 0 && s.flags() & (TARGET | FUNC) != 0;
+    if found.tail.get() != 0 {
+        if let Some(slot) = slots.iter().position(inside) {
             return Err(JitError::Target { slot: slot as u32 });
         }
     }
-    let touched = look.backward();
-    if look.has_loop {
-        look.settle();
+    let touched = backward(raw, &slots);
+    if found.has_loop.get() {
+        settle(raw, &slots);
     }
-    let funcs = match look.more_funcs {
-        true => look.functions(),
-        false if raw.is_empty() => Vec::new(),
-        false => vec![look.function(0, touched)],
+    let mut funcs = match found.more_funcs.get() {
+        true => functions_of(raw, &slots),
+        false => slots.first().map(|first| function(0, first, touched)).into_iter().collect(),
     };
-    Ok((look.slots, funcs))
+    if let Some(first) = funcs.first_mut() {
+        first.is_entry = !found.calls_first.get();
+    }
+    Ok((slots, funcs))
 }
 
 /// What the instructions of a function, or of a program that is one, touch.
@@ -161,15 +289,18 @@ struct Touched {
 }
 
 impl Touched {
-    #[inline(always)]
     fn add(&mut self, f: &Facts, raw: &RawInsn) {
         self.written |= f.writes(raw);
         self.flags |= f.flags;
+        if f.flags & SPECIAL != 0 {
+            self.special(f, raw);
+        }
     }
 
-    /// What a special instruction writes besides.
-    fn fetched(&mut self, f: &Facts, raw: &RawInsn) {
-        if f.flags & SPECIAL != 0 && matches!(f.form, Form::Atomic(..)) {
+    /// What a special instruction touches besides.
+    fn special(&mut self, f: &Facts, raw: &RawInsn) {
+        self.flags |= f.flags;
+        if matches!(f.form, Form::Atomic(..)) {
             self.written |= both(raw.src);
         }
     }
@@ -178,162 +309,52 @@ impl Touched {
 /// Walks backward repeated at most.
 const MOST_ROUNDS: u32 = 6;
 
-impl Look<'_> {
-    /// Checks every slot and marks what is named.
-    fn forward(&mut self) -> Result<(), JitError> {
-        let mut slots = std::mem::take(&mut self.slots);
-        for (slot, (one, known)) in self.raw.iter().zip(&mut slots).enumerate() {
-            let row = match opcode::plain_number(one) {
-                Some(row) => row,
-                None => self.rare_row(slot, one)?,
-            };
-            known.row = row;
-            if one.dst > 10 || one.src > 10 {
-                return Err(JitError::Register { slot: slot as u32 });
-            }
-            let flags = Facts::of(row).flags;
-            if flags & (BRANCHES | REFERS) != 0 {
-                if flags & BRANCHES != 0 {
-                    self.mark(slot, one.off as i32, TARGET)?;
-                } else {
-                    self.refer(slot, one, Facts::of(row).form)?;
-                }
-            }
+/// Repeats what the walk backward found of registers until jumps backward have their say.
+fn settle(raw: &[RawInsn], slots: &[Slot]) {
+    for _ in 1..MOST_ROUNDS {
+        if !round(raw, slots) {
+            return;
         }
-        self.slots = slots;
-        Ok(())
     }
+    slots.iter().for_each(|s| s.before.set(ALL));
+    round(raw, slots);
+}
 
-    /// Row of what is not the first encoding of its code.
-    #[inline(never)]
-    fn rare_row(&mut self, slot: usize, one: &RawInsn) -> Result<u8, JitError> {
-        if slot == self.tail && slot > 0 {
-            return Ok(Facts::NOTHING);
+/// True if anything changed.
+fn round(raw: &[RawInsn], slots: &[Slot]) -> bool {
+    let mut next = 0;
+    let mut changed = false;
+    for (slot, (one, known)) in raw.iter().zip(slots).enumerate().rev() {
+        let f = Facts::of(known.row());
+        let read = after(slots, slot, one, f, next);
+        next = before(f, one, read);
+        changed |= known.before.replace(next) != next;
+        changed |= known.after.replace(read) != read;
+    }
+    changed
+}
+
+/// The functions of a program that has several.
+fn functions_of(raw: &[RawInsn], slots: &[Slot]) -> Vec<FuncFacts> {
+    let mut funcs = Vec::new();
+    let mut touched = Touched::default();
+    for (slot, (one, known)) in raw.iter().zip(slots).enumerate().rev() {
+        touched.add(Facts::of(known.row()), one);
+        if known.flags() & FUNC != 0 {
+            funcs.push(function(slot, known, std::mem::take(&mut touched)));
         }
-        self.checked_row(slot, one)
     }
+    funcs.reverse();
+    funcs
+}
 
-    fn checked_row(&self, slot: usize, one: &RawInsn) -> Result<u8, JitError> {
-        let row = decode::number(one, self.raw.get(slot + 1));
-        row.map_err(|why| JitError::Decode { slot: slot as u32, why })
-    }
-
-    /// Marks the slot at this distance.
-    #[inline(always)]
-    fn mark(&mut self, slot: usize, off: i32, mark: u8) -> Result<(), JitError> {
-        let to = (slot as i64 + 1 + off as i64) as usize;
-        let known = self.marks.get_mut(to).ok_or(JitError::Target { slot: slot as u32 })?;
-        let back = mark == TARGET && to <= slot;
-        *known |= mark | if back { LOOP } else { 0 };
-        self.has_loop |= back;
-        Ok(())
-    }
-
-    /// As [`Look::mark`], for what is rare.
-    #[inline(never)]
-    fn refer(&mut self, slot: usize, one: &RawInsn, form: Form) -> Result<(), JitError> {
-        if matches!(form, Form::LoadImm64(_)) {
-            self.checked_row(slot, one)?;
-            self.tail = slot + 1;
-            if let Some(tail) = self.marks.get_mut(slot + 1) {
-                *tail |= TAIL;
-            }
-        }
-        match form {
-            Form::Jump(Reach::Long) => self.mark(slot, one.imm, TARGET)?,
-            Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog) => {
-                self.mark(slot, one.imm, FUNC)?;
-                let first = slot as i64 + 1 + one.imm as i64 == 0;
-                self.calls_first |= first;
-                self.more_funcs |= !first;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Finds what is read after every slot, as far as nothing jumps backward; gives what the program
-    /// as a whole touches.
-    fn backward(&mut self) -> Touched {
-        let mut touched = Touched::default();
-        // What is read from the slot after on, and what that may go on with; behind the end nothing.
-        let (mut next, mut then) = (0, 0);
-        let at = self.raw.iter().zip(&mut self.slots).zip(&self.marks);
-        for (slot, ((one, known), marks)) in at.enumerate().rev() {
-            let f = Facts::of(known.row);
-            known.flags = marks | if f.may_fuse(then) { FUSE } else { 0 };
-            then = f.closes();
-            if f.flags & (BRANCHES | REFERS) != 0 {
-                next = after(&self.before, slot, one, f, next);
-            }
-            known.after = next;
-            touched.add(f, one);
-            next = if f.flags & SPECIAL == 0 {
-                f.before(one, next)
-            } else {
-                touched.fetched(f, one);
-                before_special(f, one, next)
-            };
-            if let Some(b) = self.before.get_mut(slot) {
-                *b = next;
-            }
-        }
-        touched
-    }
-
-    /// Repeats what the walk backward found of registers until jumps backward have their say.
-    fn settle(&mut self) {
-        for _ in 1..MOST_ROUNDS {
-            if !self.round() {
-                return;
-            }
-        }
-        self.before.fill(ALL);
-        self.round();
-    }
-
-    /// True if anything changed.
-    fn round(&mut self) -> bool {
-        let mut next = 0;
-        let mut changed = false;
-        for (slot, (one, known)) in self.raw.iter().zip(&mut self.slots).enumerate().rev() {
-            let f = Facts::of(known.row);
-            let read = after(&self.before, slot, one, f, next);
-            next = before(f, one, read);
-            if let Some(b) = self.before.get_mut(slot) {
-                changed |= *b != next || known.after != read;
-                *b = next;
-            }
-            known.after = read;
-        }
-        changed
-    }
-
-    /// The functions of a program that has several.
-    fn functions(&self) -> Vec<FuncFacts> {
-        let mut funcs = Vec::new();
-        let mut touched = Touched::default();
-        for (slot, (one, s)) in self.raw.iter().zip(&self.slots).enumerate().rev() {
-            touched.add(Facts::of(s.row), one);
-            touched.fetched(Facts::of(s.row), one);
-            if s.flags & FUNC != 0 {
-                funcs.push(self.function(slot, std::mem::take(&mut touched)));
-            }
-        }
-        funcs.reverse();
-        funcs
-    }
-
-    fn function(&self, slot: usize, touched: Touched) -> FuncFacts {
-        let read = self.before.get(slot).copied().unwrap_or(ALL);
-        FuncFacts {
-            slot: slot as u32,
-            is_entry: slot == 0 && !self.calls_first,
-            writes: touched.written as u16 & CALLEE_SAVED,
-            uses_fp: read & both(Reg::R10.0) != 0,
-            calls: touched.flags & CALLS != 0,
-            counts: touched.flags & COUNTS != 0,
-            ..FuncFacts::default()
-        }
+fn function(slot: usize, first: &Slot, touched: Touched) -> FuncFacts {
+    FuncFacts {
+        slot: slot as u32,
+        writes: touched.written as u16 & CALLEE_SAVED,
+        uses_fp: first.before.get() & both(Reg::R10.0) != 0,
+        calls: touched.flags & CALLS != 0,
+        counts: touched.flags & COUNTS != 0,
+        ..FuncFacts::default()
     }
 }

@@ -10,10 +10,11 @@ use crate::abi;
 use crate::buf::{CodeBuf, Label, Mark};
 use crate::facts::{both, Facts, Set, LOW};
 use crate::narrow;
+use crate::rows;
 use crate::source::{
     Access, CallPlan, Compiled, FaultRow, Func, JitError, Options, Resolve, Site, SiteKind, Source,
 };
-use crate::survey::{survey, Slot, CALLER_SAVED, FUNC, FUSE, TAIL, TARGET};
+use crate::survey::{survey, Slot, CALLER_SAVED, FUNC, TAIL, TARGET};
 use crate::target::{Addr, FuncFacts, Space, Target, AX};
 
 /// `MAX_BPF_STACK`.
@@ -146,33 +147,33 @@ impl<'a, T: Target> Walk<'a, T> {
     /// One turn for every instruction.  What is frequent has a function of its own, so that this loop
     /// and each of them keep what they work with in registers.
     fn run(&mut self) {
-        let (all, slots) = (self.raw, self.slots);
-        let mut slot = 0;
-        while let (Some(raw), Some(known)) = (all.get(slot), slots.get(slot)) {
-            let flags = known.flags;
-            if flags != 0 {
-                if flags & (TARGET | FUNC) != 0 {
-                    self.arrive(slot, flags);
+        let mut rest = self.raw.iter().zip(self.slots).enumerate();
+        while let Some((slot, (raw, known))) = rest.next() {
+            if !known.is_plain() {
+                if known.flags() & (TARGET | FUNC) != 0 {
+                    self.arrive(slot, known.flags());
                 }
                 self.t.buf().bind(Label(slot as u32));
-                let used = self.first_of_several(slot, flags);
+                let used = self.first_of_several(slot, known);
                 if used > 0 {
                     self.bind_all(slot + 1, slot + used);
-                    slot += used;
+                    if used > 1 {
+                        rest.nth(used - 2);
+                    }
                     continue;
                 }
             } else {
                 self.t.buf().bind(Label(slot as u32));
             }
             self.one(slot, raw, known);
-            slot += 1;
         }
     }
 
     /// Enters a function that begins at a slot, and writes what may be one with what follows; gives the slots
     /// written, 0 where the instruction stands alone.
     #[inline(always)]
-    fn first_of_several(&mut self, slot: usize, flags: u8) -> usize {
+    fn first_of_several(&mut self, slot: usize, known: &Slot) -> usize {
+        let flags = known.flags();
         if flags & FUNC != 0 {
             self.enter(slot, flags);
         }
@@ -180,7 +181,7 @@ impl<'a, T: Target> Walk<'a, T> {
             // Written with the slot before.
             return 1;
         }
-        if flags & FUSE != 0 {
+        if known.may_fuse() {
             return self.fuse(slot).unwrap_or(0);
         }
         0
@@ -226,15 +227,29 @@ impl<'a, T: Target> Walk<'a, T> {
     /// Writes one instruction.
     #[inline(always)]
     fn one(&mut self, slot: usize, raw: &RawInsn, known: &Slot) {
-        let after = known.after;
-        self.t.buf().set_live(after);
-        match Facts::of(known.row).form {
-            Form::Alu(op, width, Second::Imm) => self.alu_imm(raw, after, op, width),
-            Form::Alu(op, width, Second::Reg) => self.alu_reg(raw, after, op, width),
+        self.t.buf().set_live(known.after());
+        rows::writers()[known.row() as usize](self, slot, raw, known.after());
+    }
+
+    /// Writes an instruction of a form, which is a constant where this is called ([`crate::rows`]).
+    #[inline(always)]
+    pub(crate) fn form(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
+        let (dst, src) = (Reg(raw.dst), Reg(raw.src));
+        match form {
+            Form::Alu(op, width, Second::Imm) => {
+                self.alu(after, op, width, dst, dst, Operand::Imm(raw.imm));
+            }
+            Form::Alu(op, width, Second::Reg) => {
+                self.alu(after, op, width, dst, dst, Operand::Reg(src));
+            }
             Form::Load(size, extend) => self.load(slot, raw, size, extend),
             Form::Store(size, s) => self.store(slot, raw, size, s),
-            Form::CondJump(cond, width, Second::Imm) => self.jump_imm(slot, raw, cond, width),
-            Form::CondJump(cond, width, Second::Reg) => self.jump_reg(slot, raw, cond, width),
+            Form::CondJump(cond, width, Second::Imm) => {
+                self.cond_jump(slot, raw, cond, width, Operand::Imm(raw.imm));
+            }
+            Form::CondJump(cond, width, Second::Reg) => {
+                self.cond_jump(slot, raw, cond, width, Operand::Reg(src));
+            }
             Form::LoadImm64(wide) => self.wide(slot, raw, wide),
             form => self.insn(slot, raw, form, after),
         }
@@ -248,10 +263,10 @@ impl<'a, T: Target> Walk<'a, T> {
             let (Some(raw), Some(known)) = (self.raw.get(slot), self.slots.get(slot)) else {
                 return;
             };
-            let used = if known.flags & FUSE == 0 { None } else { self.fuse(slot) };
+            let used = if known.may_fuse() { self.fuse(slot) } else { None };
             slot += used.unwrap_or_else(|| {
                 self.one(slot, raw, known);
-                1 + usize::from(matches!(Facts::of(known.row).form, Form::LoadImm64(_)))
+                1 + usize::from(matches!(Facts::of(known.row()).form, Form::LoadImm64(_)))
             });
         }
     }
@@ -261,10 +276,10 @@ impl<'a, T: Target> Walk<'a, T> {
     pub fn ahead(&self, slot: usize, n: usize) -> Option<One<'a>> {
         let at = slot + n;
         let (raw, known) = (self.raw.get(at)?, self.slots.get(at)?);
-        if n > 0 && known.flags & (TARGET | FUNC | TAIL) != 0 {
+        if n > 0 && known.flags() & (TARGET | FUNC | TAIL) != 0 {
             return None;
         }
-        Some(One { raw, facts: Facts::of(known.row) })
+        Some(One { raw, facts: Facts::of(known.row()) })
     }
 
     /// Slots of the program.
@@ -302,13 +317,18 @@ impl<'a, T: Target> Walk<'a, T> {
         Label((slot as i64 + 1 + off as i64) as u32)
     }
 
+    #[inline(always)]
+    fn is_function(&self, at: Label) -> bool {
+        self.slots.get(at.0 as usize).is_some_and(|s| s.flags() & FUNC != 0)
+    }
+
     /// Where a jump goes: a function's prologue is for calls only.
     #[inline(always)]
     pub fn jump_label(&mut self, slot: usize, off: i32) -> Label {
         let to = self.label(slot, off);
-        match self.slots.get(to.0 as usize) {
-            Some(s) if s.flags & FUNC != 0 => self.first(to.0 as usize),
-            _ => to,
+        match self.is_function(to) {
+            true => self.first(to.0 as usize),
+            false => to,
         }
     }
 
@@ -336,7 +356,7 @@ impl<'a, T: Target> Walk<'a, T> {
 
     #[inline]
     pub fn read_later(&self, slot: usize) -> Set {
-        self.slots.get(slot).map_or(Set::MAX, |s| s.after)
+        self.slots.get(slot).map_or(Set::MAX, Slot::after)
     }
 
     #[inline]
@@ -384,6 +404,7 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     #[cold]
+    #[inline(never)]
     fn blind(&mut self, width: Width, v: i32) -> Operand {
         let n = self.blinding().unwrap_or(0);
         self.t.alu(AluOp::Mov, width, AX, AX, Operand::Imm(v ^ n));
@@ -403,68 +424,64 @@ impl<'a, T: Target> Walk<'a, T> {
         (Some(AX), 0)
     }
 
-    #[inline(never)]
-    fn alu_imm(&mut self, raw: &RawInsn, after: Set, op: AluOp, width: Width) {
-        let dst = Reg(raw.dst);
-        self.alu(after, op, width, dst, dst, Operand::Imm(raw.imm));
-    }
-
-    #[inline(never)]
-    fn alu_reg(&mut self, raw: &RawInsn, after: Set, op: AluOp, width: Width) {
-        let dst = Reg(raw.dst);
-        self.alu(after, op, width, dst, dst, Operand::Reg(Reg(raw.src)));
-    }
-
-    #[inline(never)]
+    #[inline(always)]
     fn load(&mut self, slot: usize, raw: &RawInsn, size: Size, extend: Extend) {
         let (dst, src) = (Reg(raw.dst), Reg(raw.src));
         let sign_extend = extend == Extend::Sext;
-        if self.access(slot) == Access::Plain {
-            self.t.load(size, sign_extend, dst, Addr::plain(src, raw.off));
-        } else {
-            let addr = self.addr(slot, src, raw.off);
-            self.faulting(slot, Some(dst), |t| t.load(size, sign_extend, dst, addr));
+        match self.access(slot) {
+            Access::Plain => self.t.load(size, sign_extend, dst, Addr::plain(src, raw.off)),
+            _ => self.load_faulting(slot, raw, size, sign_extend),
         }
         self.set_upper(dst, size != Size::Dw && !sign_extend);
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn store(&mut self, slot: usize, raw: &RawInsn, size: Size, s: Second) {
         let dst = Reg(raw.dst);
         let value = match s {
             Second::Imm => self.blinded(Width::W64, Operand::Imm(raw.imm)),
             Second::Reg => Operand::Reg(Reg(raw.src)),
         };
-        if self.access(slot) == Access::Plain {
-            self.t.store(size, Addr::plain(dst, raw.off), value);
-        } else {
-            let addr = self.addr(slot, dst, raw.off);
-            self.faulting(slot, None, |t| t.store(size, addr, value));
+        match self.access(slot) {
+            Access::Plain => self.t.store(size, Addr::plain(dst, raw.off), value),
+            _ => self.store_faulting(slot, raw, size, value),
         }
     }
 
     #[inline(never)]
-    fn jump_imm(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width) {
-        self.cond_jump(slot, raw, cond, width, Operand::Imm(raw.imm));
+    fn load_faulting(&mut self, slot: usize, raw: &RawInsn, size: Size, sign_extend: bool) {
+        let (dst, addr) = (Reg(raw.dst), self.addr(slot, Reg(raw.src), raw.off));
+        self.faulting(slot, Some(dst), |t| t.load(size, sign_extend, dst, addr));
     }
 
     #[inline(never)]
-    fn jump_reg(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width) {
-        self.cond_jump(slot, raw, cond, width, Operand::Reg(Reg(raw.src)));
+    fn store_faulting(&mut self, slot: usize, raw: &RawInsn, size: Size, value: Operand) {
+        let addr = self.addr(slot, Reg(raw.dst), raw.off);
+        self.faulting(slot, None, |t| t.store(size, addr, value));
     }
 
     #[inline(always)]
     fn cond_jump(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width, b: Operand) {
+        let to = self.label(slot, raw.off as i32);
+        if self.is_blinding() || self.is_function(to) {
+            return self.rare_jump(slot, raw, cond, width, b);
+        }
+        let dst = Reg(raw.dst);
+        // Twice, so that the width is a constant in each.
+        match self.compare_width(cond, width, dst, b) {
+            (cond, Width::W32) => self.t.cond_jump(cond, Width::W32, dst, b, to),
+            (cond, Width::W64) => self.t.cond_jump(cond, Width::W64, dst, b, to),
+        }
+    }
+
+    /// A conditional jump to a function's first instruction, or with its constant blinded.
+    #[inline(never)]
+    fn rare_jump(&mut self, slot: usize, raw: &RawInsn, cond: Cond, width: Width, b: Operand) {
         let dst = Reg(raw.dst);
         let to = self.jump_label(slot, raw.off as i32);
         let (cond, width) = self.compare_width(cond, width, dst, b);
-        match b {
-            Operand::Imm(v) if self.is_blinding() => {
-                let b = self.blind(width, v);
-                self.t.cond_jump(cond, width, dst, b, to);
-            }
-            _ => self.t.cond_jump(cond, width, dst, b, to),
-        }
+        let b = self.blinded(width, b);
+        self.t.cond_jump(cond, width, dst, b, to);
     }
 
     /// Writes one of the less frequent instructions.
@@ -581,11 +598,14 @@ impl<'a, T: Target> Walk<'a, T> {
         self.set_upper(dst, w == Width::W32 || narrow::cuts(op, b));
         match b {
             Operand::Imm(v) if self.is_blinding() => self.alu_blind(op, w, dst, a, v),
-            _ => self.t.alu(op, w, dst, a, b),
+            // Twice, so that the width is a constant in each.
+            _ if w == Width::W32 => self.t.alu(op, Width::W32, dst, a, b),
+            _ => self.t.alu(op, Width::W64, dst, a, b),
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn alu_blind(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, v: i32) {
         let b = self.blind(w, v);
         self.t.alu(op, w, dst, a, b);

@@ -11,7 +11,11 @@ use crate::regs::{map, T0, T1};
 
 const LSL0: (Shift, u32) = (Shift::Lsl, 0);
 
+/// An addition or subtraction of an immediate.
+type Encode = fn(Width, R, R, AddImm) -> u32;
+
 impl Arm64 {
+    #[inline(always)]
     pub(crate) fn alu_op(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, b: Operand) {
         let (rd, rn) = (map(dst), map(a));
         match b {
@@ -20,7 +24,7 @@ impl Arm64 {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn alu_reg(&mut self, op: AluOp, w: Width, rd: R, rn: R, rm: R) {
         let word = match op {
             AluOp::Add => arith::add(w, rd, rn, rm, LSL0.0, LSL0.1),
@@ -56,6 +60,7 @@ impl Arm64 {
         }
     }
 
+    #[inline(always)]
     fn alu_imm(&mut self, op: AluOp, w: Width, rd: R, rn: R, imm: i64) {
         let v = cut(w, imm);
         match op {
@@ -73,18 +78,22 @@ impl Arm64 {
     }
 
     /// `rd = rn + imm`, with `imm` within 33 bits.
+    #[inline(always)]
     pub(crate) fn add_const(&mut self, w: Width, rd: R, rn: R, imm: i64) {
-        if cut(w, imm) == 0 {
-            return self.mov(w, rd, rn);
+        match (cut(w, imm), AddImm::new(cut(w, imm))) {
+            (0, _) => self.mov(w, rd, rn),
+            (_, Some(i)) => self.put(arith::add_imm(w, rd, rn, i)),
+            (_, None) => self.add_long_const(w, rd, rn, imm),
         }
+    }
+
+    #[inline(never)]
+    fn add_long_const(&mut self, w: Width, rd: R, rn: R, imm: i64) {
         let (plus, minus) = (cut(w, imm), cut(w, imm.wrapping_neg()));
-        let build: [(u64, fn(Width, R, R, AddImm) -> u32); 2] =
-            [(plus, arith::add_imm), (minus, arith::sub_imm)];
-        for (v, encode) in build {
-            if let Some(i) = AddImm::new(v) {
-                return self.put(encode(w, rd, rn, i));
-            }
+        if let Some(i) = AddImm::new(minus) {
+            return self.put(arith::sub_imm(w, rd, rn, i));
         }
+        let build: [(u64, Encode); 2] = [(plus, arith::add_imm), (minus, arith::sub_imm)];
         let seq = wide::load(T0, plus);
         if seq.words().len() > 1 {
             for (v, encode) in build {

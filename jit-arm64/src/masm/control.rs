@@ -98,6 +98,7 @@ impl Arm64 {
         self.buf.fixup_u32(fix::JUMP, branch::bl(0), to, 4, REACH_26);
     }
 
+    #[inline(always)]
     fn branch_if(&mut self, word: u32, to: Label) {
         self.buf.fixup_u32(fix::COND, word, to, 8, REACH_19);
     }
@@ -111,6 +112,7 @@ impl Arm64 {
         self.buf.fixup_u32(fix::TEST, word, to, 8, REACH_14);
     }
 
+    #[inline(always)]
     pub(crate) fn cond_jump_op(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
         let rn = map(a);
         match b {
@@ -148,6 +150,7 @@ impl Arm64 {
         self.branch_if(branch::b_cond(Cc::Ne, 0), to);
     }
 
+    #[inline(always)]
     fn jump_if_imm(&mut self, cond: Cond, w: Width, rn: R, imm: i64, to: Label) {
         let sign = bits_of(w) - 1;
         match (cond, imm) {
@@ -161,6 +164,15 @@ impl Arm64 {
             (Cond::Sge, 0) | (Cond::Sgt, -1) => return self.branch_on_bit(rn, sign, false, to),
             _ => {}
         }
+        if let Some(i) = AddImm::new(cut(w, imm)) {
+            self.put(arith::cmp_imm(w, rn, i));
+            return self.branch_if(branch::b_cond(cc(cond), 0), to);
+        }
+        self.jump_if_long_imm(cond, w, rn, imm, to);
+    }
+
+    #[inline(never)]
+    fn jump_if_long_imm(&mut self, cond: Cond, w: Width, rn: R, imm: i64, to: Label) {
         let (cond, imm) = neighbour(cond, w, imm);
         self.compare(cond, w, rn, imm);
         self.branch_if(branch::b_cond(cc(cond), 0), to);

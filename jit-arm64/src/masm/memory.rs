@@ -55,7 +55,31 @@ impl Arm64 {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn access(&mut self, access: Access, size: Size, rt: R, addr: &Addr) {
+        let base = map(addr.base);
+        match mem::imm(access, size, rt, base, addr.off) {
+            Some(word) if addr.space == Space::Plain => {
+                self.at_offset(access, word, size, rt, base, addr.off);
+            }
+            _ => self.far_access(access, size, rt, addr),
+        }
+    }
+
+    /// An access of this encoding, or one with that before it.
+    #[inline(always)]
+    fn at_offset(&mut self, access: Access, word: u32, size: Size, rt: R, base: R, off: i32) {
+        match access {
+            Access::Store => self.store_or_pair(word, size, rt, base, off),
+            Access::Load if base == BPF_FP || base == SP => {
+                self.load_or_pair(word, size, rt, base, off);
+            }
+            _ => self.put(word),
+        }
+    }
+
+    #[inline(never)]
+    fn far_access(&mut self, access: Access, size: Size, rt: R, addr: &Addr) {
         if addr.space == Space::Arena && addr.off == 0 {
             return self.put(mem::reg(
                 access,
@@ -75,13 +99,7 @@ impl Arm64 {
         if base == T0 || addr.space == Space::Arena {
             return self.put(word);
         }
-        match access {
-            Access::Store => self.store_or_pair(word, size, rt, base, off),
-            Access::Load if base == BPF_FP || base == SP => {
-                self.load_or_pair(word, size, rt, base, off);
-            }
-            _ => self.put(word),
-        }
+        self.at_offset(access, word, size, rt, base, off);
     }
 
     /// A store next to the one just written, same base: one STP.
@@ -116,6 +134,7 @@ impl Arm64 {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn load_op(&mut self, size: Size, sign_extend: bool, dst: Reg, addr: &Addr) {
         let access = if sign_extend { Access::LoadSigned } else { Access::Load };
         self.access(access, size, map(dst), addr);
@@ -144,6 +163,7 @@ impl Arm64 {
         T1
     }
 
+    #[inline(always)]
     pub(crate) fn store_op(&mut self, size: Size, addr: &Addr, src: Operand) {
         if addr.space == Space::Arena && addr.off != 0 {
             // The address may need T1, so it comes first.
