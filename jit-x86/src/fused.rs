@@ -36,6 +36,7 @@ impl Target for X86 {
     #[inline]
     fn at_label(&mut self, head: Head) {
         self.flags = Flags::LOST;
+        self.is_tight = head == Head::TightLoop;
         match head {
             Head::Block => {}
             Head::Loop => self.asm.buf.align::<X86>(16),
@@ -50,6 +51,7 @@ impl Target for X86 {
 
     #[inline(always)]
     fn cond_jump(&mut self, cond: Cond, w: Width, a: Reg, b: Operand, to: Label) {
+        self.is_tight = false;
         self.branch(cond, w, a, b, to);
     }
 
@@ -160,7 +162,16 @@ impl Target for X86 {
     }
 
     fn try_load(&mut self, s: Size, sign_extend: bool, dst: Reg, addr: Addr) -> bool {
-        self.load(s, sign_extend, dst, addr);
+        match addr.index {
+            Some((index, 0)) if self.is_tight => {
+                let (a, b) = if index == dst { (index, addr.base) } else { (addr.base, index) };
+                self.asm.mov64(gp(dst), gp(a));
+                self.asm.alu_rm_r(Group1::Add, W::Q, Rm::R(gp(dst)), gp(b));
+                self.flags = Flags::LOST;
+                self.load(s, sign_extend, dst, Addr { base: dst, index: None, ..addr });
+            }
+            _ => self.load(s, sign_extend, dst, addr),
+        }
         true
     }
 
@@ -170,6 +181,9 @@ impl Target for X86 {
     }
 
     fn try_alu_load(&mut self, op: AluOp, w: Width, dst: Reg, addr: Addr) -> bool {
+        if self.is_tight && addr.index.is_some() {
+            return false;
+        }
         match (op, group_of(op)) {
             (_, Some(g)) => {
                 self.asm.alu_r_rm(g, width(w), gp(dst), Rm::M(mem(addr)));

@@ -105,6 +105,10 @@ pub struct X86 {
     features: Features,
     context: u64,
     flags: Flags,
+    /// In a loop of very few instructions: there a load whose address is a sum takes the sum from an
+    /// instruction of its own, as adding in the load costs a processor that does one round a cycle
+    /// (Zen 4) a fifth of its rounds.
+    is_tight: bool,
     /// Stubs of call sites wanted so far.
     sites: Vec<Option<Label>>,
     tail_jump: Option<Label>,
@@ -117,6 +121,7 @@ impl X86 {
             features,
             context,
             flags: Flags::LOST,
+            is_tight: false,
             sites: Vec::new(),
             tail_jump: None,
         }
