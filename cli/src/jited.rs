@@ -76,6 +76,15 @@ fn source(program: &Program, slot: u32) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
 
+/// An instruction as the kernel prints it; nothing for the second slot of a wide one.
+fn text(program: &Program, slot: u32) -> Option<String> {
+    let before = slot.checked_sub(1).and_then(|at| program.insns.get(at as usize));
+    match before {
+        Some(first) if first.is_ld_imm64() => None,
+        _ => bpfassay_ci::judge::insn_text(&program.insns, slot),
+    }
+}
+
 /// The listing: each slot with its code, then what they share: call stubs and slow paths.
 pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, String> {
     let compiled = compiled(program, processor)?;
@@ -108,7 +117,7 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
         {
             let _ = writeln!(out, "; {text}");
         }
-        if let Some(text) = bpfassay_ci::judge::insn_text(&program.insns, slot) {
+        if let Some(text) = text(program, slot) {
             let _ = writeln!(out, "{slot}: {text}");
         }
         write(&mut out, from, to);
@@ -134,7 +143,7 @@ pub fn dot(program: &Program, processor: ProcessorName) -> Result<String, String
             let _ = write!(out, "    b{} [label=\"", b.start);
             for slot in b.start..b.end {
                 // \l ends a left-aligned line in DOT.
-                if let Some(text) = bpfassay_ci::judge::insn_text(&program.insns, slot) {
+                if let Some(text) = text(program, slot) {
                     let _ = write!(out, "{slot}: {}\\l", escaped(&text));
                 }
                 let at = |s: u32| compiled.offsets.get(s as usize).copied().unwrap_or(0);
