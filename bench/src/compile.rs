@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
-use bpfassay_harness::native;
 use bpfassay_isa::asm::{assemble, NoNames};
 use bpfassay_isa::RawInsn;
-use bpfassay_jit::{OneAddress, Options, Source};
+use bpfassay_jit::abi::Convention;
+use bpfassay_jit::{Compiled, JitError, OneAddress, Options, Source};
+use bpfassay_jit_x86::Features;
 
 use crate::peers;
 
@@ -22,17 +23,31 @@ fn bytes(insns: &[RawInsn]) -> Vec<u8> {
     insns.iter().flat_map(|i| i.to_le_bytes()).collect()
 }
 
-/// Instructions to bytes, not yet mapped; on any host, for this one's processor.
-fn ours(insns: &[RawInsn]) -> Result<f64, String> {
-    let options = Options { context: 0x7fff_0000_0000, blind: None };
+const OPTIONS: Options = Options { context: 0x7fff_0000_0000, blind: None };
+
+/// Nanoseconds from instructions to bytes, not yet mapped: either processor's code, on any host.
+fn timed(
+    compile: impl FnOnce(&Source<'_>, &mut OneAddress) -> Result<Compiled, JitError>,
+    insns: &[RawInsn],
+) -> Result<f64, String> {
     let start = Instant::now();
-    let compiled = native::compile(&Source::raw(insns), &options, &mut OneAddress(0));
+    let compiled = compile(&Source::raw(insns), &mut OneAddress(0));
     let spent = start.elapsed().as_nanos() as f64;
     compiled.map(|_| spent).map_err(|e| e.to_string())
 }
 
+fn x86(insns: &[RawInsn]) -> Result<f64, String> {
+    let features = Features { bmi2: true, movbe: true, convention: Convention::SysV };
+    timed(|source, resolve| bpfassay_jit_x86::compile(source, &OPTIONS, features, resolve), insns)
+}
+
+fn arm64(insns: &[RawInsn]) -> Result<f64, String> {
+    timed(|source, resolve| bpfassay_jit_arm64::compile(source, &OPTIONS, true, resolve), insns)
+}
+
 const ENGINES: &[(&str, Compile)] = &[
-    (native::ENGINE, ours),
+    ("x86", x86),
+    ("arm64", arm64),
     ("ubpf", |i| peers::ubpf_compile(&bytes(i))),
     ("rbpf", |i| peers::rbpf_compile(&bytes(i))),
 ];

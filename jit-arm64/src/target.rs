@@ -17,38 +17,52 @@ fn invert(word: u32) -> u32 {
     }
 }
 
+/// A jump that does not reach goes around one that does; an address is made of a distance.
+#[inline(never)]
+fn patch_long(kind: u8, at: &mut [u8], distance: i32) {
+    let word = at.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+    match kind {
+        fix::COND | fix::TEST => {
+            let bits = if kind == fix::COND { 19 } else { 14 };
+            write(at, 0, with_field(invert(word), bits, 5, 2));
+            write(at, 1, branch::b((distance >> 2) - 1));
+        }
+        _ => {
+            let rd = R((word & 31) as u8);
+            write(at, 0, branch::adr(rd, 0));
+            write(at, 1, wide::movz(Width::W32, T0, distance as u16, 0));
+            write(at, 2, wide::movk(Width::W32, T0, (distance >> 16) as u16, 1));
+            write(at, 3, arith::add_ext(Width::W64, rd, rd, T0, Extend::Sxtw, 0));
+        }
+    }
+}
+
 fn write(at: &mut [u8], i: usize, word: u32) {
     if let Some(to) = at.get_mut(i * 4..i * 4 + 4) {
         to.copy_from_slice(&word.to_le_bytes());
     }
 }
 
+/// `word` with the low bits of `v` as the field of so many bits from bit `at` on.
+fn with_field(word: u32, bits: u32, at: u32, v: i32) -> u32 {
+    let field = ((1 << bits) - 1) << at;
+    word & !field | (v as u32) << at & field
+}
+
 impl Patch for Arm64 {
+    #[inline]
     fn patch(kind: u8, at: &mut [u8], distance: i32) {
-        let word = at.first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
-        let delta = distance >> 2;
-        let set = |word: u32, bits: u32, at: u32, v: i32| {
-            let field = ((1 << bits) - 1) << at;
-            word & !field | (v as u32) << at & field
+        let Ok(at) = <&mut [u8; 4]>::try_from(&mut *at) else {
+            return patch_long(kind, at, distance);
         };
-        let bits = if kind == fix::COND { 19 } else { 14 };
-        match (kind, at.len() > 4) {
-            (fix::JUMP, _) => write(at, 0, set(word, 26, 0, delta)),
-            (fix::COND | fix::TEST, false) => write(at, 0, set(word, bits, 5, delta)),
-            (fix::COND | fix::TEST, true) => {
-                // Around the branch behind it.
-                write(at, 0, set(invert(word), bits, 5, 2));
-                write(at, 1, branch::b(delta - 1));
-            }
-            (_, false) => write(at, 0, branch::adr(R((word & 31) as u8), distance)),
-            (_, true) => {
-                let rd = R((word & 31) as u8);
-                write(at, 0, branch::adr(rd, 0));
-                write(at, 1, wide::movz(Width::W32, T0, distance as u16, 0));
-                write(at, 2, wide::movk(Width::W32, T0, (distance >> 16) as u16, 1));
-                write(at, 3, arith::add_ext(Width::W64, rd, rd, T0, Extend::Sxtw, 0));
-            }
-        }
+        let (word, delta) = (u32::from_le_bytes(*at), distance >> 2);
+        let word = match kind {
+            fix::JUMP => with_field(word, 26, 0, delta),
+            fix::COND => with_field(word, 19, 5, delta),
+            fix::TEST => with_field(word, 14, 5, delta),
+            _ => branch::adr(R((word & 31) as u8), distance),
+        };
+        *at = word.to_le_bytes();
     }
 
     fn pad(at: &mut [u8]) {

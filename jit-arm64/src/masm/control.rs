@@ -387,16 +387,20 @@ fn cc(cond: Cond) -> Cc {
 }
 
 /// How many instructions comparing with this constant takes before the branch.
+#[inline(always)]
 fn cost(w: Width, imm: i64) -> usize {
     let (plus, minus) = (cut(w, imm), cut(w, imm.wrapping_neg()));
     if AddImm::new(plus).is_some() || AddImm::new(minus).is_some() {
         1
+    } else if plus <= 0xffff {
+        2
     } else {
         1 + wide::load(T0, plus).words().len()
     }
 }
 
 /// `x > n` is `x >= n + 1`, and so on, where the neighbour is the better constant.
+#[inline]
 fn neighbour(cond: Cond, w: Width, imm: i64) -> (Cond, i64) {
     let v = cut(w, imm);
     let (max, smax, smin) = match w {
