@@ -1,7 +1,7 @@
 //! A function for every row of the opcode table, in which the form is a constant.
 //!
 //! What the lowering asks of operation and width is then answered when this is compiled, and what is
-//! left of each is short; [`Walk::form`] is all there is to read.
+//! left of each is short; [`Walk::write`] is all there is to read.
 
 use bpfassay_isa::RawInsn;
 
@@ -18,7 +18,7 @@ fn row<T: Target, const ROW: usize>(
     raw: &RawInsn,
     after: Set,
 ) {
-    walk.form(slot, raw, const { TABLE[ROW].form }, after);
+    walk.write(slot, raw, const { TABLE[ROW].form }, after);
 }
 
 macro_rules! writers {

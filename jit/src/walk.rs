@@ -144,8 +144,7 @@ impl One<'_> {
 }
 
 impl<'a, T: Target> Walk<'a, T> {
-    /// One turn for every instruction.  What is frequent has a function of its own, so that this loop
-    /// and each of them keep what they work with in registers.
+    /// One turn for every instruction, which ends in the function of its row ([`crate::rows`]).
     fn run(&mut self) {
         let mut rest = self.raw.iter().zip(self.slots).enumerate();
         while let Some((slot, (raw, known))) = rest.next() {
@@ -233,7 +232,7 @@ impl<'a, T: Target> Walk<'a, T> {
 
     /// Writes an instruction of a form, which is a constant where this is called ([`crate::rows`]).
     #[inline(always)]
-    pub(crate) fn form(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
+    pub(crate) fn write(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
         let (dst, src) = (Reg(raw.dst), Reg(raw.src));
         match form {
             Form::Alu(op, width, Second::Imm) => {
