@@ -223,10 +223,8 @@ fn table(rows: &mut [Row], worst: usize) -> bool {
         sum(|r| r.slots)
     );
     println!("kernel             {kernel:>9} bytes");
-    let figures: [(&str, fn(&Row) -> usize); 2] =
-        [("ours", |r| r.ours[0]), ("  without stubs", |r| r.ours[1])];
-    for (name, f) in figures {
-        let n = sum(f);
+    for (name, which) in [("ours", 0), ("  without stubs", 1)] {
+        let n: usize = rows.iter().map(|r| r.ours[which]).sum();
         println!("{name:<18} {n:>9} bytes  {:.3} of the kernel's", n as f64 / kernel as f64);
     }
     sum(|r| r.ours[0]) <= kernel

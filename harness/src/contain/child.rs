@@ -257,7 +257,9 @@ mod tests {
     fn memory_is_bounded() {
         if bound() == libc::RLIM_INFINITY {
             // qemu-user says yes to this limit and does not keep it.
-            assert!(cfg!(target_arch = "aarch64"));
+            if cfg!(not(target_arch = "aarch64")) {
+                panic!("only there");
+            }
             return;
         }
         let hungry = outcome(|| {
@@ -281,7 +283,9 @@ mod tests {
         let filtered = contain(&strict, || (), |()| b"ran".to_vec());
         if filtered == Err(Failure::NoFilter) {
             // Nothing ran, as nobody had said that it may; only qemu-user has no filter.
-            assert!(cfg!(target_arch = "aarch64"));
+            if cfg!(not(target_arch = "aarch64")) {
+                panic!("only there");
+            }
             return;
         }
         assert_eq!(filtered, Ok(b"ran".to_vec()));

@@ -180,8 +180,7 @@ pub fn test_run(
     ctx_in: &mut [u8],
     ctx_out: &mut [u8],
 ) -> Result<(), i32> {
-    let ptr = |s: &[u8]| if s.is_empty() { 0 } else { s.as_ptr() as u64 };
-    attr.data_in = ptr(data_in);
+    attr.data_in = if data_in.is_empty() { 0 } else { data_in.as_ptr() as u64 };
     attr.data_size_in = data_in.len() as u32;
     attr.data_out = if data_out.is_empty() { 0 } else { data_out.as_mut_ptr() as u64 };
     attr.data_size_out = data_out.len() as u32;

@@ -154,7 +154,8 @@ pub fn ptr_arg(
         .get(i + 1)
         .is_some_and(|n| is_mem_size(env, n, next, "__sz") || is_mem_size(env, n, next, "__szk"));
     let plain = is_scalar(pointee) || is_scalar_struct(env, param.btf, pointee, 0);
-    if !plain && !(has_size && pointee.is_void()) {
+    let fits = plain || (has_size && pointee.is_void());
+    if !fits {
         let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
         let void = if has_size { "void, " } else { "" };
         verbose!(env, "arg#{i} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n");

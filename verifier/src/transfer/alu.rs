@@ -352,8 +352,8 @@ fn maybe_fork_scalars(env: &mut Env<'_>, insn: Alu, dst: &mut RegState, src: &Re
     if !env.kernel.features.fork_scalars || !src.var_off.is_const() {
         return Ok(());
     }
-    let whole = dst.smin == -1 && dst.smax == 0;
-    if !whole && !(dst.s32_min == -1 && dst.s32_max == 0) {
+    let whole = (dst.smin, dst.smax) == (-1, 0);
+    if !(whole || (dst.s32_min, dst.s32_max) == (-1, 0)) {
         return Ok(());
     }
     let idx = env.insn_idx;

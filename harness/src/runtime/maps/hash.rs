@@ -205,10 +205,8 @@ impl Hash {
     }
 
     pub fn entries(&self, shape: &Shape, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
-        let of = |(k, e): (&Box<[u8]>, &Element)| {
-            (k.to_vec(), mem.addr(self.values, self.at(shape, e.slot, cpu)))
-        };
-        let mut all: Vec<_> = self.elements.iter().map(of).collect();
+        let addr = |e: &Element| mem.addr(self.values, self.at(shape, e.slot, cpu));
+        let mut all: Vec<_> = self.elements.iter().map(|(k, e)| (k.to_vec(), addr(e))).collect();
         all.sort();
         all
     }
