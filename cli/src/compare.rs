@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long)]
     memory: bool,
     /// Largest kernel log compared, MiB; 0 compares verdicts, messages and counters only.
-    #[arg(long, value_name = "MIB", default_value_t = 16)]
-    max_log: usize,
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = setup::max_log())]
+    max_log: u16,
     /// Log level compared: 1 the failing path, 2 every path, 4 statistics; may be added up.
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..8))]
     log_level: u32,
@@ -141,7 +141,7 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
             let config = target.config();
             let options = CompareOptions {
                 log_level: args.log_level,
-                max_log: args.max_log << 20,
+                max_log: usize::from(args.max_log) << 20,
                 time: args.time,
                 memory: args.memory,
             };
@@ -260,15 +260,21 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
     for a in Agreement::ALL {
         println!("{:24} {}", a.name(), compared.iter().filter(|(_, c)| c.agreement == a).count());
     }
-    let of = |what: &str, n: usize| {
-        let share = 100.0 * n as f64 / judged.len().max(1) as f64;
-        println!("{what:24} {n} of {} ({share:.1} %)", judged.len());
+    let of = |what: &str, n: usize, all: usize| {
+        let share = 100.0 * n as f64 / all.max(1) as f64;
+        println!("{what:24} {n} of {all} ({share:.1} %)");
     };
-    of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count());
-    of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count());
-    let logs = judged.iter().filter(|(_, c)| c.logs_compared && c.log_difference.is_none());
+    let all = judged.len();
+    of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count(), all);
+    of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count(), all);
     if args.max_log != 0 {
-        of("logs equal", logs.count());
+        let logs = judged.iter().filter(|(_, c)| c.logs_compared);
+        let equal = logs.clone().filter(|(_, c)| c.log_difference.is_none()).count();
+        let compared = logs.count();
+        of("logs equal", equal, compared);
+        if compared < all {
+            println!("logs not compared        {}, over {} MiB", all - compared, args.max_log);
+        }
     }
     if args.memory {
         print_memory(&compared);

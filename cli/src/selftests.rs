@@ -54,8 +54,8 @@ pub struct Args {
     #[arg(long)]
     run: bool,
     /// Largest log compared, MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 16)]
-    max_log: usize,
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = setup::max_log())]
+    max_log: u16,
     /// Exceptions of each kind to list.
     #[arg(long, value_name = "N", default_value_t = 20)]
     list: usize,
@@ -201,7 +201,7 @@ fn one(
     let config = target.config();
     let mut program = program.clone();
     program.flags = with_flag_bits(program.flags, expectation.flags);
-    let options = Options { run: args.run, max_log: args.max_log << 20 };
+    let options = Options { run: args.run, max_log: usize::from(args.max_log) << 20 };
     Found::Judged(Box::new(judge(&program, expectation, &config, session, &options)))
 }
 

@@ -98,3 +98,8 @@ pub fn choose<'e>(entries: &'e [Entry], name: Option<&str>) -> Result<&'e Progra
     let entry = entries.iter().find(|e| e.name == chosen).ok_or("no program".to_string())?;
     entry.program.as_ref().map_err(|e| e.message.clone())
 }
+
+/// Sizes in MiB of the logs that the kernel takes.
+pub fn max_log() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(0..=(bpfassay_harness::kernel::KERNEL_MAX_LOG >> 20) as i64)
+}

@@ -11,8 +11,8 @@ use bpfassay_spec::ProgType;
 
 use super::maps::{CreatedMaps, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use super::{
-    attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, LOG_LEVEL1, LOG_LEVEL2,
-    LOG_STATS,
+    attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, KERNEL_MAX_LOG,
+    LOG_LEVEL1, LOG_LEVEL2, LOG_STATS,
 };
 
 /// First log buffer; most logs fit.
@@ -160,19 +160,20 @@ impl Request {
     /// Asks until the log fits: the buffer grows to the size the kernel names, and beyond
     /// `max_log` the level falls, because a log that does not fit hides the verdict (ENOSPC).
     fn ask(&mut self, options: &LoadOptions) -> (Result<OwnedFd, i32>, Vec<u8>, u32) {
+        let max_log = options.max_log.min(KERNEL_MAX_LOG);
         let mut level = options.log_level;
-        let mut size = if level == 0 { 0 } else { FIRST_LOG.min(options.max_log) };
+        let mut size = if level == 0 { 0 } else { FIRST_LOG.min(max_log) };
         loop {
             let mut log = vec![0u8; size];
             let result = self.once(level, &mut log);
             // The kernel also fills `log_true_size` where the log fitted.
             let needed = (self.attr.log_true_size as usize).max(size + 1);
             if level != 0 && matches!(result, Err(libc::ENOSPC)) && needed > size {
-                if needed <= options.max_log {
+                if needed <= max_log {
                     size = needed;
                 } else {
                     level = lower_level(level);
-                    size = if level == 0 { 0 } else { options.max_log };
+                    size = if level == 0 { 0 } else { max_log };
                 }
                 continue;
             }
