@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bpfassay_harness::native::emit::{emit, Compiled, Processor};
 
 use bpfassay_object::model::Program;
-use bpfassay_verifier::cfg::blocks::blocks;
+use bpfassay_verifier::cfg::blocks::{blocks, is_second_slot};
 use clap::ValueEnum;
 use iced_x86::Formatter as _;
 use yaxpeax_arch::{Decoder as _, U8Reader};
@@ -78,10 +78,9 @@ fn source(program: &Program, slot: u32) -> Option<&str> {
 
 /// An instruction as the kernel prints it; nothing for the second slot of a wide one.
 fn text(program: &Program, slot: u32) -> Option<String> {
-    let before = slot.checked_sub(1).and_then(|at| program.insns.get(at as usize));
-    match before {
-        Some(first) if first.is_ld_imm64() => None,
-        _ => bpfassay_ci::judge::insn_text(&program.insns, slot),
+    match is_second_slot(&program.insns, slot as usize) {
+        true => None,
+        false => bpfassay_ci::judge::insn_text(&program.insns, slot),
     }
 }
 

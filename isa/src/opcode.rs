@@ -8,6 +8,7 @@
 
 use crate::insn::{AluOp, AtomicOp, Cond, Size, SwapKind, SxFrom, Width};
 use crate::raw::RawInsn;
+use crate::reg::Reg;
 
 /// First slot of a 16-byte immediate load: `BPF_LD | BPF_IMM | BPF_DW`.
 pub const LD_IMM64: u8 = 0x18;
@@ -336,7 +337,7 @@ struct First {
 }
 
 /// Registers a program may name: r0 to r10.
-const REGISTERS: u8 = 11;
+const REGISTERS: u8 = Reg::R10.0 + 1;
 
 const fn firsts() -> [First; 256] {
     /// Whether the field must be 0.

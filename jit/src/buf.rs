@@ -20,6 +20,12 @@ pub struct Mark(u32);
 
 const UNBOUND: u32 = u32::MAX;
 
+/// Where a label is bound.
+#[inline]
+fn bound(labels: &[u32], label: Label) -> Option<u32> {
+    labels.get(label.0 as usize).copied().filter(|at| *at != UNBOUND)
+}
+
 /// Something whose bytes depend on where its target ends up.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixup {
@@ -261,14 +267,13 @@ impl CodeBuf {
             return false;
         }
         let rest = self.fixups.get(self.reaching..).unwrap_or_default();
-        let stops = rest.iter().position(|f| {
-            let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
-            !f.is_long && (to == UNBOUND || !f.reaches_from(to))
-        });
+        let to = |f: &Fixup| bound(&self.labels, f.to);
+        let reaches = |f: &Fixup| f.is_long || to(f).is_some_and(|to| f.reaches_from(to));
+        let stops = rest.iter().position(|f| !reaches(f));
         self.reaching += stops.unwrap_or(rest.len());
         let Some(f) = stops.and_then(|n| rest.get(n)) else { return true };
         // What is bound already does not move nearer.
-        self.moves = self.labels.get(f.to.0 as usize).is_some_and(|l| *l != UNBOUND);
+        self.moves = to(f).is_some();
         false
     }
 
@@ -283,13 +288,13 @@ impl CodeBuf {
             return self.finish_apart::<P>();
         }
         for f in &self.fixups {
-            let to = self.labels.get(f.to.0 as usize).copied().unwrap_or(UNBOUND);
+            let to = bound(&self.labels, f.to).ok_or(Unbound)?;
             if !f.is_long && !f.reaches_from(to) {
                 // As if none had been written.
                 return self.finish_apart::<P>();
             }
             let range = f.at as usize..f.at as usize + f.short as usize;
-            let at = self.bytes.get_mut(range).filter(|_| to != UNBOUND).ok_or(Unbound)?;
+            let at = self.bytes.get_mut(range).ok_or(Unbound)?;
             P::patch(f.kind, at, to.wrapping_sub(f.at) as i32);
         }
         Ok(Placed { code: self.bytes, labels: self.labels, moved: Moved::default() })
@@ -334,7 +339,7 @@ impl CodeBuf {
         for (f, by) in self.fixups.iter().zip(&moved.by).filter(|(f, _)| f.kind != PAD) {
             let start = f.at + by;
             let len = if f.is_long { f.long } else { f.short };
-            let to = *self.labels.get(f.to.0 as usize).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
+            let to = bound(&self.labels, f.to).ok_or(Unbound)?;
             let range = start as usize..start as usize + len as usize;
             let at = out.get_mut(range).ok_or(Unbound)?;
             P::patch(f.kind, at, (to as i32).wrapping_sub(start as i32));
@@ -366,9 +371,8 @@ impl CodeBuf {
             if f.is_long {
                 continue;
             }
-            let label = f.to.0 as usize;
-            let to = *self.labels.get(label).filter(|l| **l != UNBOUND).ok_or(Unbound)?;
-            let target = to + moved.of_label(label).ok_or(Unbound)?;
+            let to = bound(&self.labels, f.to).ok_or(Unbound)?;
+            let target = to + moved.of_label(f.to.0 as usize).ok_or(Unbound)?;
             let distance = target as i32 - (f.at + by + f.short as u32) as i32;
             if !f.reaches(distance) {
                 f.is_long = true;
@@ -430,7 +434,7 @@ pub struct Placed {
 
 impl Placed {
     pub fn label(&self, l: Label) -> Option<u32> {
-        self.labels.get(l.0 as usize).copied().filter(|l| *l != UNBOUND)
+        bound(&self.labels, l)
     }
 
     /// Where the first `n` labels went, and the code itself.

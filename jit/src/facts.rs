@@ -2,7 +2,7 @@
 //!
 //! The walks go over raw slots and row numbers: an instruction is looked up, never built.
 
-use bpfassay_isa::opcode::{self, Callee, Fetch, Form, Packet, Reach, Second};
+use bpfassay_isa::opcode::{self, Fetch, Form, Names, Packet, Reach, Second};
 use bpfassay_isa::{AluOp, RawInsn, Size, SwapKind, Width};
 
 /// Registers: lower halves in the low 16 bits, upper halves in the high ones.
@@ -175,16 +175,19 @@ const fn halves_of(form: Form) -> (Set, Set, Set) {
 }
 
 const fn flags(form: Form) -> u16 {
-    match form {
-        Form::Atomic(_, _, Fetch::Fetch) | Form::Exit => SPECIAL,
-        Form::Call(Callee::Subprog) => SPECIAL | CALLS | REFERS,
-        Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
-        Form::Jump(Reach::Short) => BRANCHES | ALWAYS,
-        Form::MayGoto => BRANCHES | COUNTS,
-        Form::CondJump(..) => BRANCHES,
-        Form::LoadImm64(_) | Form::Jump(Reach::Long) => REFERS,
-        _ => 0,
-    }
+    let names = match form.names() {
+        Names::Nothing => 0,
+        Names::ByOff => BRANCHES,
+        Names::Otherwise => REFERS,
+    };
+    names
+        | match form {
+            Form::Atomic(_, _, Fetch::Fetch) | Form::Exit => SPECIAL,
+            Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
+            Form::Jump(Reach::Short) => ALWAYS,
+            Form::MayGoto => COUNTS,
+            _ => 0,
+        }
 }
 
 /// What counts of the halves read where only the lower one of the result is wanted, and where none is.

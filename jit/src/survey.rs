@@ -81,11 +81,16 @@ impl Slot {
     }
 }
 
+/// Slot a distance from `slot`; beyond any program where that is before its begin.
+#[inline(always)]
+fn reached(slot: usize, off: i32) -> usize {
+    (slot as i64 + 1 + off as i64) as usize
+}
+
 /// Slot reached from `slot` by a distance, if the program has it.
 #[inline]
 pub fn target(slot: usize, off: i32, len: usize) -> Option<usize> {
-    let to = slot as i64 + 1 + off as i64;
-    usize::try_from(to).ok().filter(|t| *t < len)
+    Some(reached(slot, off)).filter(|to| *to < len)
 }
 
 /// What is read at or after an instruction, given what is read after it.
@@ -115,7 +120,7 @@ fn before_special(f: &Facts, raw: &RawInsn, after: Set) -> Set {
     }
 }
 
-/// What is read after an instruction, when `next` is read behind it and `at` at or after each slot.
+/// What is read after an instruction, when `next` is read behind it.
 #[inline(always)]
 fn after(slots: &[Slot], slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Set {
     let (off, falls) = match f.form {
@@ -123,8 +128,7 @@ fn after(slots: &[Slot], slot: usize, one: &RawInsn, f: &Facts, next: Set) -> Se
         Form::Jump(Reach::Long) => (one.imm, false),
         _ => return next,
     };
-    let to = (slot as i64 + 1 + off as i64) as usize;
-    slots.get(to).map_or(0, |s| s.before.get()) | if falls { next } else { 0 }
+    slots.get(reached(slot, off)).map_or(0, |s| s.before.get()) | if falls { next } else { 0 }
 }
 
 const CALLEE_SAVED: u16 = 0x3c0;
@@ -174,7 +178,7 @@ impl Found {
         }
         let row = row(raw, slot)?;
         match raw.get(slot) {
-            Some(one) if one.dst <= Reg::R10.0 && one.src <= Reg::R10.0 => {
+            Some(one) if Reg(one.dst).is_valid() && Reg(one.src).is_valid() => {
                 Ok((row, Facts::of(row).form.names()))
             }
             _ => Err(JitError::Register { slot: slot as u32 }),
@@ -184,7 +188,7 @@ impl Found {
     /// Marks the slot at this distance.
     #[inline(always)]
     fn mark(&self, slots: &[Slot], slot: usize, off: i32, mark: u8) -> Result<(), JitError> {
-        let to = (slot as i64 + 1 + off as i64) as usize;
+        let to = reached(slot, off);
         let known = slots.get(to).ok_or(JitError::Target { slot: slot as u32 })?;
         if mark == TARGET && to <= slot {
             known.mark(LOOP);
@@ -210,7 +214,7 @@ impl Found {
             Form::Jump(Reach::Long) => self.mark(slots, slot, one.imm, TARGET)?,
             Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog) => {
                 self.mark(slots, slot, one.imm, FUNC)?;
-                let is_first = slot as i64 + 1 + one.imm as i64 == 0;
+                let is_first = reached(slot, one.imm) == 0;
                 if is_first { &self.calls_first } else { &self.more_funcs }.set(true);
             }
             _ => {}

@@ -136,10 +136,16 @@ impl One<'_> {
 
     #[inline(always)]
     pub fn second(&self, s: Second) -> Operand {
-        match s {
-            Second::Imm => Operand::Imm(self.raw.imm),
-            Second::Reg => Operand::Reg(self.src()),
-        }
+        second(self.raw, s)
+    }
+}
+
+/// The second operand of an instruction.
+#[inline(always)]
+fn second(raw: &RawInsn, s: Second) -> Operand {
+    match s {
+        Second::Imm => Operand::Imm(raw.imm),
+        Second::Reg => Operand::Reg(Reg(raw.src)),
     }
 }
 
@@ -233,21 +239,15 @@ impl<'a, T: Target> Walk<'a, T> {
     /// Writes an instruction of a form, which is a constant where this is called ([`crate::rows`]).
     #[inline(always)]
     pub(crate) fn write(&mut self, slot: usize, raw: &RawInsn, form: Form, after: Set) {
-        let (dst, src) = (Reg(raw.dst), Reg(raw.src));
         match form {
-            Form::Alu(op, width, Second::Imm) => {
-                self.alu(after, op, width, dst, dst, Operand::Imm(raw.imm));
-            }
-            Form::Alu(op, width, Second::Reg) => {
-                self.alu(after, op, width, dst, dst, Operand::Reg(src));
+            Form::Alu(op, width, s) => {
+                let dst = Reg(raw.dst);
+                self.alu(after, op, width, dst, dst, second(raw, s));
             }
             Form::Load(size, extend) => self.load(slot, raw, size, extend),
-            Form::Store(size, s) => self.store(slot, raw, size, s),
-            Form::CondJump(cond, width, Second::Imm) => {
-                self.cond_jump(slot, raw, cond, width, Operand::Imm(raw.imm));
-            }
-            Form::CondJump(cond, width, Second::Reg) => {
-                self.cond_jump(slot, raw, cond, width, Operand::Reg(src));
+            Form::Store(size, s) => self.store(slot, raw, size, second(raw, s)),
+            Form::CondJump(cond, width, s) => {
+                self.cond_jump(slot, raw, cond, width, second(raw, s));
             }
             Form::LoadImm64(wide) => self.wide(slot, raw, wide),
             form => self.insn(slot, raw, form, after),
@@ -435,12 +435,9 @@ impl<'a, T: Target> Walk<'a, T> {
     }
 
     #[inline(always)]
-    fn store(&mut self, slot: usize, raw: &RawInsn, size: Size, s: Second) {
+    fn store(&mut self, slot: usize, raw: &RawInsn, size: Size, value: Operand) {
         let dst = Reg(raw.dst);
-        let value = match s {
-            Second::Imm => self.blinded(Width::W64, Operand::Imm(raw.imm)),
-            Second::Reg => Operand::Reg(Reg(raw.src)),
-        };
+        let value = self.blinded(Width::W64, value);
         match self.access(slot) {
             Access::Plain => self.t.store(size, Addr::plain(dst, raw.off), value),
             _ => self.store_faulting(slot, raw, size, value),

@@ -56,12 +56,18 @@ fn half(v: u64, hw: u32) -> u16 {
 /// Tries, in order: one MOVZ, one MOVN (64 and 32 bits), one bitmask ORR; then
 /// MOVZ or MOVN with as many MOVK as halfwords differ from 0 or from all ones;
 /// and, where that takes three or more, a bitmask with one halfword replaced.
-#[inline]
+#[inline(always)]
 pub fn load(rd: R, v: u64) -> Seq {
-    use Width::{W32, W64};
-    if v <= 0xffff {
-        return Seq::one(movz(W32, rd, v as u16, 0));
+    match u16::try_from(v) {
+        Ok(half) => Seq::one(movz(Width::W32, rd, half, 0)),
+        Err(_) => load_long(rd, v),
     }
+}
+
+/// As [`load`], of what takes more than sixteen bits.
+#[inline(never)]
+fn load_long(rd: R, v: u64) -> Seq {
+    use Width::{W32, W64};
     let zeros = (0..4).filter(|&hw| half(v, hw) == 0).count();
     let ones = (0..4).filter(|&hw| half(v, hw) == 0xffff).count();
     if zeros == 3 {

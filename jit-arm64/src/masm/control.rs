@@ -392,8 +392,6 @@ fn cost(w: Width, imm: i64) -> usize {
     let (plus, minus) = (cut(w, imm), cut(w, imm.wrapping_neg()));
     if AddImm::new(plus).is_some() || AddImm::new(minus).is_some() {
         1
-    } else if plus <= 0xffff {
-        2
     } else {
         1 + wide::load(T0, plus).words().len()
     }

@@ -122,14 +122,6 @@ impl Arm64 {
     /// Sets a register to a constant.
     #[inline]
     pub(crate) fn constant(&mut self, rd: R, v: u64) {
-        if let Ok(half) = u16::try_from(v) {
-            return self.put(wide::movz(Width::W32, rd, half, 0));
-        }
-        self.long_constant(rd, v);
-    }
-
-    #[inline(never)]
-    fn long_constant(&mut self, rd: R, v: u64) {
         for word in wide::load(rd, v).words() {
             self.put(*word);
         }

@@ -56,7 +56,8 @@ fn block(
     Block { start: start as u32, end: end as u32, successors }
 }
 
-fn is_second_slot(insns: &[RawInsn], i: usize) -> bool {
+/// True for the second slot of a wide immediate, which is no instruction.
+pub fn is_second_slot(insns: &[RawInsn], i: usize) -> bool {
     i > 0 && insns[i].code == 0 && insns[i - 1].is_ld_imm64()
 }
 
