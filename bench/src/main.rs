@@ -14,7 +14,7 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use bpfassay_ci::target::Target;
+use bpfassay_judge::Target;
 use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::engines::kernel::Kernel;
 use bpfassay_harness::engines::native::Native;
@@ -180,7 +180,7 @@ fn main() {
     if only.as_deref() == Some("--compile") {
         return compile::table();
     }
-    let target = Target::bundled("6.18").expect("bundled profile").expect("6.18 is known");
+    let target = Target::served("6.18").expect("bundled profile").expect("6.18 is known");
     let mut objects: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("bench/objects")
         .flatten()

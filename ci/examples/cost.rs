@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bpfassay_ci::target::{Entry, Target};
+use bpfassay_judge::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_verifier::{verify, Verdict};
 
@@ -17,7 +17,7 @@ fn main() {
         std::process::exit(64);
     };
     let repeat: u32 = repeat.parse().expect("REPEAT is a number");
-    let mut target = Target::bundled("6.18").expect("bundled profile").expect("known kernel");
+    let mut target = Target::served("6.18").expect("bundled profile").expect("known kernel");
     let bytes = std::fs::read(btf).expect("VMLINUX_BTF can be read");
     target.vmlinux = Some(Arc::new(Btf::parse(&bytes, None).expect("VMLINUX_BTF is BTF")));
     target.modules.clear();

@@ -1,8 +1,4 @@
-//! Judging objects and what a gate makes of it.  Knows no engine and no terminal.
+//! What a gate makes of judged objects: policy, baselines and report formats.  Knows no engine and no terminal.
 
-pub mod contract;
 pub mod gate;
-pub mod judge;
 pub mod report;
-pub mod symbols;
-pub mod target;

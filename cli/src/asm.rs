@@ -174,8 +174,7 @@ fn print_insns(out: &mut String, insns: &[RawInsn], program: Option<&Program>) {
             for s in p.subprogs.iter().filter(|s| s.insn_off as usize == i) {
                 out.push_str(&format!("{}:\n", s.name));
             }
-            let source =
-                bpfassay_ci::judge::source_of(p, i as u32).map(|s| (s.file, s.line, s.text));
+            let source = bpfassay_judge::source_of(p, i as u32).map(|s| (s.file, s.line, s.text));
             if source != last_source {
                 if let Some((file, line, text)) = &source {
                     let file = file.rsplit('/').next().unwrap_or(file);
@@ -184,7 +183,7 @@ fn print_insns(out: &mut String, insns: &[RawInsn], program: Option<&Program>) {
                 last_source = source;
             }
         }
-        let text = bpfassay_ci::judge::insn_text(insns, i as u32).unwrap_or_default();
+        let text = bpfassay_judge::insn_text(insns, i as u32).unwrap_or_default();
         out.push_str(&format!("{i}: {text}\n"));
         i += if insn.is_ld_imm64() { 2 } else { 1 };
     }

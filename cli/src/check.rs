@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{IsTerminal, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
 
-use bpfassay_ci::contract::{
-    CheckReport, ObjectError, ObjectReport, ProgramReport, Summary, SCHEMA,
+use bpfassay_judge::{
+    judge_linked, CheckReport, Judged, ObjectError, ObjectReport, Options, ProgramReport, Summary,
+    Target,
 };
-use bpfassay_ci::judge::{judge, refused, unsupported, Options};
-use bpfassay_ci::target::Target;
-use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_object::model::ProgFlags;
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use clap::{ArgAction, ValueEnum};
@@ -117,22 +118,13 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
         pool.install(|| judge_all(&inputs, &target, &options, args, &bar));
     bar.finish_and_clear();
     if let Some(file) = &args.cbpf {
-        let (report, error) = judge_program(&classic::program(file)?, &target, &options);
-        panicked |= error.is_some();
-        let path = file.display().to_string();
-        objects.push(ObjectReport { path, error, programs: vec![report] });
+        let judged = judge_linked(&classic::program(file)?, &target, &options);
+        panicked |= judged.error.is_some();
+        objects.push(ObjectReport::of(&file.display().to_string(), vec![judged]));
     }
 
-    let summary = Summary::of(&objects);
-    let report = CheckReport {
-        schema: SCHEMA,
-        tool: format!("bpfassay {}", env!("CARGO_PKG_VERSION")),
-        kernel: target.kernel.release.clone(),
-        profile: target.profile.clone(),
-        btf: target.btf_hash.clone(),
-        objects,
-        summary,
-    };
+    let report = CheckReport::new(&target, objects);
+    let summary = report.summary;
     if args.log_level != 0 || args.log_dir.is_some() {
         write_logs(&report, args)?;
     }
@@ -172,6 +164,7 @@ fn options(args: &Args) -> Options {
             (Some(_), 0) => LogLevel::LEVEL2,
             (_, n) => LogLevel(n),
         },
+        clock: Some(clock),
     }
 }
 
@@ -196,7 +189,7 @@ fn judge_all(
             bar.inc(1);
             match guarded {
                 Ok(done) => done,
-                Err(cause) => (broken(input, internal(&panic_text(&*cause))), true),
+                Err(cause) => (broken(input, ObjectError::internal(&*cause)), true),
             }
         })
         .collect();
@@ -212,60 +205,27 @@ fn judge_object(
 ) -> (ObjectReport, bool) {
     let bytes = match input.read() {
         Ok(b) => b,
-        Err(e) => {
-            let error = ObjectError { kind: "io".to_string(), message: e.to_string() };
-            return (broken(input, error), false);
-        }
+        Err(e) => return (broken(input, ObjectError::io(e)), false),
     };
     let entries = match target.load(&bytes, &input.display()) {
         Ok(o) => o,
         Err(error) => return (broken(input, error), false),
     };
     let wanted = |name: &str| args.prog.is_empty() || args.prog.iter().any(|p| p == name);
-    let judged: Vec<(ProgramReport, Option<ObjectError>)> = entries
-        .par_iter()
-        .filter(|e| wanted(&e.name))
-        .map(|e| match &e.program {
-            Ok(p) => judge_program(p, target, options),
-            Err(error) => {
-                let code = bpfassay_diag::explain::load_error(&error.kind).map(|c| c.name);
-                let report = refused(&e.name, &e.section, &error.message);
-                (ProgramReport { code, ..report }, Some(error.clone()))
-            }
-        })
-        .collect();
-    let panicked = judged.iter().any(|(_, e)| e.as_ref().is_some_and(|e| e.kind == "internal"));
-    let error = judged.iter().find_map(|(_, e)| e.clone());
-    let programs = judged.into_iter().map(|(r, _)| r).collect();
-    (ObjectReport { path: input.display(), error, programs }, panicked)
-}
-
-fn judge_program(
-    program: &Program,
-    target: &Target,
-    options: &Options,
-) -> (ProgramReport, Option<ObjectError>) {
-    match catch_unwind(AssertUnwindSafe(|| judge(program, target, options))) {
-        Ok(report) => (report, None),
-        Err(cause) => {
-            let error = internal(&panic_text(&*cause));
-            (unsupported(program, error.message.clone()), Some(error))
-        }
-    }
+    let judged: Vec<Judged> =
+        entries.par_iter().filter(|e| wanted(&e.name)).map(|e| e.judge(target, options)).collect();
+    let panicked = judged.iter().any(|j| j.error.as_ref().is_some_and(ObjectError::is_internal));
+    (ObjectReport::of(&input.display(), judged), panicked)
 }
 
 fn broken(input: &Input, error: ObjectError) -> ObjectReport {
-    ObjectReport { path: input.display(), error: Some(error), programs: Vec::new() }
+    ObjectReport::unread(&input.display(), error)
 }
 
-fn internal(why: &str) -> ObjectError {
-    ObjectError { kind: "internal".to_string(), message: format!("internal error: {why}") }
-}
-
-fn panic_text(cause: &(dyn std::any::Any + Send)) -> String {
-    let text = cause.downcast_ref::<&str>().map(|s| (*s).to_string());
-    text.or_else(|| cause.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panicked".to_string())
+/// Microseconds since the first call.
+fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
 }
 
 /// A bar on standard error where a person looks on and the work is more than a moment.
@@ -304,12 +264,7 @@ fn write_log(dir: &Path, object: &ObjectReport, program: &ProgramReport) -> Resu
 
 fn print_report(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
     let text = match args.format {
-        Format::Json => {
-            let mut s =
-                serde_json::to_string_pretty(report).map_err(|e| fail(Outcome::Internal, e))?;
-            s.push('\n');
-            s
-        }
+        Format::Json => report.to_json(),
         Format::Text => {
             let verbosity = if args.quiet { -1 } else { args.verbose.min(9) as i8 };
             let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use bpfassay_ci::judge::{judge, Options};
 use bpfassay_diag::log::diff;
+use bpfassay_judge::{judge, Options};
 use bpfassay_verifier::log::LogLevel;
 
 use crate::exit::{fail, Outcome};
@@ -72,7 +72,7 @@ fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {
         .map_err(|why| fail(Outcome::NotJudged, format!("{name}: {why}")))?;
     let options = Options { log_level: LogLevel(args.log_level), ..Options::default() };
     let report = judge(program, &target, &options);
-    if report.verdict == bpfassay_ci::contract::VerdictWord::Unsupported {
+    if report.verdict == bpfassay_judge::VerdictWord::Unsupported {
         let why = report.message.unwrap_or_default();
         return Err(fail(Outcome::NotJudged, format!("cannot judge {}: {why}", program.name)));
     }

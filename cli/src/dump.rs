@@ -119,7 +119,7 @@ fn node(out: &mut String, insns: &[RawInsn], block: &Block) {
     let _ = write!(out, "    b{} [label=\"", block.start);
     let mut i = block.start;
     while i < block.end {
-        let text = bpfassay_ci::judge::insn_text(insns, i).unwrap_or_default();
+        let text = bpfassay_judge::insn_text(insns, i).unwrap_or_default();
         // \l ends a left-aligned line in DOT.
         let _ = write!(out, "{i}: {}\\l", text.replace('\\', "\\\\").replace('"', "\\\""));
         i += insns.get(i as usize).map_or(1, |n| if n.is_ld_imm64() { 2 } else { 1 });

@@ -80,7 +80,7 @@ fn source(program: &Program, slot: u32) -> Option<&str> {
 fn text(program: &Program, slot: u32) -> Option<String> {
     match is_second_slot(&program.insns, slot as usize) {
         true => None,
-        false => bpfassay_ci::judge::insn_text(&program.insns, slot),
+        false => bpfassay_judge::insn_text(&program.insns, slot),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
-use bpfassay_ci::contract::{CheckReport, ObjectReport, ProgramReport, Source, VerdictWord};
 use bpfassay_ci::report::wrapped;
 use bpfassay_diag::explain::{by_name, load_error};
+use bpfassay_judge::{CheckReport, ObjectReport, ProgramReport, Source, VerdictWord};
 
 /// How much is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

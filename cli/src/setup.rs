@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bpfassay_ci::gate::kernels::read_profile;
-pub use bpfassay_ci::target::{Entry, Target};
+pub use bpfassay_judge::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_spec::profile::sha256;
@@ -51,7 +51,7 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
 }
 
 fn bundled(name: &str) -> Result<Target, Outcome> {
-    match Target::bundled(name) {
+    match Target::served(name) {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {
             let known: Vec<_> = Kernel::known().map(|(n, r)| format!("{n} ({r})")).collect();

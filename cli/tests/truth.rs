@@ -8,11 +8,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpfassay_ci::contract::{ProgramReport, VerdictWord};
-use bpfassay_ci::judge::{judge, Options};
-use bpfassay_ci::target::Target;
 use bpfassay_corpus::truth::{list, Answer, ObjectTruth, ProgramTruth};
 use bpfassay_diag::log::diff;
+use bpfassay_judge::{judge, Options, ProgramReport, Target, VerdictWord};
 use bpfassay_verifier::log::LogLevel;
 
 fn corpus() -> PathBuf {
@@ -114,7 +112,7 @@ fn bundled_objects_are_judged_as_6_18_44_judges_them() {
         .map(|e| e.path())
         .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("6.18.44")))
         .collect();
-    let target = Target::bundled("6.18").expect("profile").expect("6.18 is known");
+    let target = Target::served("6.18").expect("profile").expect("6.18 is known");
     let exceptions = exceptions();
     let mut tally = Tally::default();
     for release in releases {

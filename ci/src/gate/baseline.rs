@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::VerdictWord;
 use crate::gate::date::Date;
 use crate::gate::judging::Judged;
 use crate::gate::outcome::JudgedFor;
+use bpfassay_judge::VerdictWord;
 
 /// Value of `schema`.
 const SCHEMA: &str = "bpfassay.baseline/1";

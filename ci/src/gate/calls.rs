@@ -7,7 +7,7 @@ use bpfassay_isa::{decode, Insn};
 use bpfassay_object::model::{KernelBtfRef, Program};
 use bpfassay_spec::helper::func_id_name;
 
-use crate::target::Target;
+use bpfassay_judge::Target;
 
 /// Who is called.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -5,9 +5,8 @@ use bpfassay_object::model::Program;
 use bpfassay_verifier::passes::COMPLEXITY_LIMIT_INSNS;
 use bpfassay_verifier::stack_depth::MAX_STACK;
 
-use crate::contract::ProgramReport;
 use crate::gate::outcome::{BranchCost, Headroom, LineCost, Used};
-use crate::judge::{insn_text, source_of};
+use bpfassay_judge::{insn_text, source_of, ProgramReport};
 
 /// Lines and branches told per program.
 const MOST: usize = 10;

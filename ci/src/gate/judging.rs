@@ -10,7 +10,6 @@ use std::path::Path;
 use bpfassay_object::Opened;
 use rayon::prelude::*;
 
-use crate::contract::{ObjectError, ProgramReport};
 use crate::gate::calls::{calls, Callee};
 use crate::gate::config::{Config, Variant};
 use crate::gate::error::ConfigError;
@@ -18,8 +17,9 @@ use crate::gate::headroom::headroom;
 use crate::gate::objects::{Found, MAX_FILE};
 use crate::gate::outcome::{Headroom, ObjectRead};
 use crate::gate::variant::{self, BadValue};
-use crate::judge::{judge, refused, unsupported, Options};
-use crate::target::{Entry, Target};
+use bpfassay_judge::{
+    source_of, Entry, ObjectError, Options, ProgramReport, Source, Target, VerdictWord,
+};
 
 /// One judgement and what the rules ask about it.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Judged {
     pub error: Option<ObjectError>,
     pub license: String,
     /// Callees with the instruction of the first call and its place in the source.
-    pub calls: BTreeMap<Callee, (u32, Option<crate::contract::Source>)>,
+    pub calls: BTreeMap<Callee, (u32, Option<Source>)>,
 }
 
 /// Every object with every judgement of its programs, in report order.
@@ -56,7 +56,7 @@ pub fn judge_all(
 ) -> Result<Judgements, ConfigError> {
     let one = |(i, f): (usize, &Found)| {
         let done = catch_unwind(AssertUnwindSafe(|| object(config, i, f, targets)));
-        done.unwrap_or_else(|cause| Ok(Done::failed(internal(&*cause))))
+        done.unwrap_or_else(|cause| Ok(Done::failed(ObjectError::internal(&*cause))))
     };
     let done: Vec<Result<Done, BadValue>> = found.par_iter().enumerate().map(one).collect();
     let mut all = Judgements { objects: Vec::new(), judged: Vec::new(), panicked: false };
@@ -64,9 +64,8 @@ pub fn judge_all(
         config.variants.iter().map(|v| vec![false; v.values.len()]).collect();
     for (f, done) in found.iter().zip(done) {
         let done = done.map_err(|e| config.error(e.span, format!("{}: {}", f.path, e.message)))?;
-        let is_internal = |e: &ObjectError| e.kind == INTERNAL;
-        all.panicked |= done.error.as_ref().is_some_and(is_internal);
-        all.panicked |= done.judged.iter().any(|j| j.error.as_ref().is_some_and(is_internal));
+        let errors = done.error.iter().chain(done.judged.iter().filter_map(|j| j.error.as_ref()));
+        all.panicked |= errors.into_iter().any(ObjectError::is_internal);
         for (sum, own) in used.iter_mut().flatten().zip(done.used.iter().flatten()) {
             *sum |= own;
         }
@@ -94,9 +93,6 @@ fn unused_values(config: &Config, used: &[Vec<bool>]) -> Result<(), ConfigError>
     Ok(())
 }
 
-/// Stable word of an [`ObjectError`] that is our own mistake.
-pub const INTERNAL: &str = "internal";
-
 #[derive(Default)]
 struct Done {
     error: Option<ObjectError>,
@@ -109,13 +105,6 @@ impl Done {
     fn failed(error: ObjectError) -> Done {
         Done { error: Some(error), ..Done::default() }
     }
-}
-
-fn internal(cause: &(dyn std::any::Any + Send)) -> ObjectError {
-    let text = cause.downcast_ref::<&str>().map(|s| (*s).to_string());
-    let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
-    let why = text.unwrap_or_else(|| "panicked".to_string());
-    ObjectError { kind: INTERNAL.to_string(), message: format!("internal error: {why}") }
 }
 
 fn object(
@@ -162,13 +151,12 @@ fn object(
 }
 
 fn open(file: &Path, name: &str) -> Result<Opened, ObjectError> {
-    let io = |message: String| ObjectError { kind: "io".to_string(), message };
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    if read.map_err(|e| io(e.to_string()))? as u64 > MAX_FILE {
-        return Err(io(format!("larger than {} MiB", MAX_FILE >> 20)));
+    if read.map_err(ObjectError::io)? as u64 > MAX_FILE {
+        return Err(ObjectError::io(format!("larger than {} MiB", MAX_FILE >> 20)));
     }
-    Opened::parse(&bytes, name).map_err(crate::target::error)
+    Opened::parse(&bytes, name).map_err(ObjectError::from)
 }
 
 /// The object in a variant's shape; None if the variant is not for it.
@@ -215,45 +203,33 @@ fn program(
     target: &Target,
     wants_calls: bool,
 ) -> Judged {
+    let bpfassay_judge::Judged { report, error } = entry.judge(target, &Options::default());
+    let failed = error.is_some();
     let mut judged = Judged {
         kernel,
         variant,
         object,
         nth,
         id,
-        report: refused(&entry.name, &entry.section, ""),
+        report,
         headroom: Headroom::default(),
-        error: None,
+        error,
         license: String::new(),
         calls: BTreeMap::new(),
     };
-    let program = match &entry.program {
-        Ok(p) => p,
-        Err(error) => {
-            judged.report = refused(&entry.name, &entry.section, &error.message);
-            judged.error = Some(error.clone());
-            return judged;
-        }
-    };
+    let Some(program) = entry.ok() else { return judged };
     judged.license = program.license.clone();
-    match catch_unwind(AssertUnwindSafe(|| judge(program, target, &Options::default()))) {
-        Ok(report) => judged.report = report,
-        Err(cause) => {
-            let error = internal(&*cause);
-            judged.report = unsupported(program, error.message.clone());
-            judged.error = Some(error);
-            return judged;
-        }
+    if failed {
+        return judged;
     }
     judged.headroom = headroom(program, &judged.report);
     if wants_calls {
         let visits = match judged.report.verdict {
-            crate::contract::VerdictWord::Accepted => judged.report.detail.insn_visits.as_slice(),
+            VerdictWord::Accepted => judged.report.detail.insn_visits.as_slice(),
             _ => &[],
         };
         let found = calls(program, target, visits).into_iter();
-        judged.calls =
-            found.map(|(c, idx)| (c, (idx, crate::judge::source_of(program, idx)))).collect();
+        judged.calls = found.map(|(c, idx)| (c, (idx, source_of(program, idx)))).collect();
     }
     judged.report.detail.insn_visits = Vec::new();
     judged

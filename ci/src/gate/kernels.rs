@@ -8,7 +8,7 @@ use bpfassay_spec::Kernel;
 
 use crate::gate::config::Config;
 use crate::gate::error::ConfigError;
-use crate::target::Target;
+use bpfassay_judge::Target;
 
 /// The kernel of a profile file; BTF files it names lie beside it.
 pub fn read_profile(path: &Path) -> Result<Target, String> {
@@ -34,7 +34,7 @@ pub fn targets(config: &Config, folder: &Path) -> Result<Vec<(String, Target)>, 
         let target = if label.contains('/') || label.ends_with(".json") {
             read_profile(&folder.join(label)).map_err(|e| config.error(span, e))?
         } else {
-            match Target::bundled(label) {
+            match Target::served(label) {
                 Ok(Some(target)) => target,
                 Ok(None) => {
                     let known: Vec<_> = Kernel::known().map(|(n, _)| n).collect();

@@ -32,7 +32,7 @@ use self::outcome::{
     KernelJudged, ProgramRun, Severity, SCHEMA,
 };
 use self::policy::{finding, Rules};
-use crate::target::Target;
+use bpfassay_judge::Target;
 
 /// A gate run.
 pub struct Request<'a> {

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use crate::contract::{ObjectError, ProgramReport, Source};
+use bpfassay_judge::{ObjectError, ProgramReport, Source};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "bpfassay.gate/1";

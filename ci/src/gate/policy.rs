@@ -3,15 +3,15 @@
 //! Each function looks at one judgement and says what is wrong with it; merging equal findings of several
 //! kernels and variants, exceptions and the verdict come after, in [`crate::gate::settle`].
 
-use crate::contract::{ProgramReport, Source, VerdictWord};
 use crate::gate::baseline::{drift, Baseline};
 use crate::gate::calls::Callee;
 use crate::gate::config::{Allow, Budget, Config, ProgramRule};
-use crate::gate::judging::{Judged, INTERNAL};
+use crate::gate::judging::Judged;
 use crate::gate::outcome::{
     ConfigPlace, Finding, FindingKind as K, Headroom, JudgedFor, ObjectRead, Severity, Used,
 };
 use crate::gate::values::Limit;
+use bpfassay_judge::{ProgramReport, Source, VerdictWord};
 
 /// What every judgement is held against.
 pub struct Rules<'a> {
@@ -69,7 +69,7 @@ impl Rules<'_> {
     /// Findings about an object as a whole.
     pub fn object(&self, object: &ObjectRead) -> Option<Finding> {
         let mut f = match &object.error {
-            Some(e) if e.kind == INTERNAL => finding(K::Internal, Severity::Error, &e.message),
+            Some(e) if e.is_internal() => finding(K::Internal, Severity::Error, &e.message),
             Some(e) => {
                 let mut f = finding(K::Unreadable, Severity::Error, &e.message);
                 f.code = load_code(&e.kind);
@@ -159,7 +159,7 @@ impl Rules<'_> {
         let r = &j.report;
         let message = r.message.clone().unwrap_or_else(|| "unknown reason".to_string());
         match &j.error {
-            Some(e) if e.kind == INTERNAL => finding(K::Internal, Severity::Error, message),
+            Some(e) if e.is_internal() => finding(K::Internal, Severity::Error, message),
             Some(e) => {
                 let mut f = finding(K::Unreadable, Severity::Error, message);
                 f.code = load_code(&e.kind);
@@ -276,7 +276,7 @@ impl Rules<'_> {
 
 const UPDATE: &str = "--update-baseline takes it over";
 
-/// Code of an [`crate::contract::ObjectError`]'s kind.
+/// Code of an [`bpfassay_judge::ObjectError`]'s kind.
 fn load_code(kind: &str) -> Option<String> {
     bpfassay_diag::explain::load_error(kind).map(|c| c.name.to_string())
 }

@@ -2,7 +2,6 @@
 
 use bpfassay_spec::profile::sha256;
 
-use crate::contract::VerdictWord;
 use crate::gate::config::{Config, Exception};
 use crate::gate::date::Date;
 use crate::gate::judging::Judged;
@@ -11,6 +10,7 @@ use crate::gate::outcome::{
     RunStatus, Severity,
 };
 use crate::gate::policy::about_config;
+use bpfassay_judge::VerdictWord;
 
 /// Merges findings that differ only in kernel and variant; keeps the order of the first of each.
 pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {

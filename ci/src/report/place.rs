@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::contract::Source;
 use crate::gate::outcome::{Finding, GateReport};
+use bpfassay_judge::Source;
 
 /// A place in a file.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -5,9 +5,8 @@
 use serde_json::Value;
 
 use super::{render, Format, Places};
-use crate::contract::{Source, VerdictWord};
 use crate::gate::outcome::*;
-use crate::judge::refused;
+use bpfassay_judge::{refused, Source, VerdictWord};
 
 /// What a message might hold: markup of every format, a control character, line ends.
 const NASTY: &str = "a<b> & \"c\" ]]> | `d` 50 % ::error::\u{1} x,\r\ny: ü";

@@ -5,8 +5,8 @@
 
 use std::fmt::Write as _;
 
-use crate::contract::VerdictWord;
 use crate::gate::outcome::{GateReport, ProgramRun};
+use bpfassay_judge::VerdictWord;
 
 const HEADER: &str = "file_name,prog_name,verdict,duration,total_insns,total_states,peak_states,\
                       max_states_per_insn,max_mark_read_len,prog_size,stack_depth";

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bpfassay_ci::target::Target;
 use bpfassay_harness::conformance;
 use bpfassay_harness::contain::Limits;
 use bpfassay_harness::engine::{Input as RunInput, Outcome as RunOutcome};
@@ -14,6 +13,7 @@ use bpfassay_harness::session::{self, maps, values, Answer, EngineKind, Failed, 
 use bpfassay_harness::testrun::MapSlots;
 use bpfassay_harness::trust::{self, Distrust, Trusted};
 use bpfassay_isa::RawInsn;
+use bpfassay_judge::Target;
 use bpfassay_object::model::Program;
 use clap::ValueEnum;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use bpfassay_ci::judge;
 use bpfassay_harness::session::{agree, Answer, Run};
+use bpfassay_judge as judge;
 use bpfassay_object::model::Program;
 use serde_json::{json, Value};
 

@@ -3,10 +3,17 @@
 //! Field order is part of what a reader sees; reports are equal byte for byte
 //! from run to run and host to host, `verification_us` aside.
 
+use bpfassay_object::LoadError;
 use serde::Serialize;
+
+use crate::program::Judged;
+use crate::target::Target;
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "bpfassay.check/1";
+
+/// Kind of an [`ObjectError`] that is a mistake of ours.
+const INTERNAL: &str = "internal";
 
 /// A whole check.
 #[derive(Serialize, Debug)]
@@ -23,6 +30,29 @@ pub struct CheckReport {
     pub summary: Summary,
 }
 
+impl CheckReport {
+    /// The report on judged objects, with their counts.
+    pub fn new(target: &Target, objects: Vec<ObjectReport>) -> CheckReport {
+        let summary = Summary::of(&objects);
+        CheckReport {
+            schema: SCHEMA,
+            tool: format!("bpfassay {}", env!("CARGO_PKG_VERSION")),
+            kernel: target.kernel.release.clone(),
+            profile: target.profile.clone(),
+            btf: target.btf_hash.clone(),
+            objects,
+            summary,
+        }
+    }
+
+    /// As `bpfassay check --format json` prints it: indented, ending in a newline.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
 /// One file.
 #[derive(Serialize, Debug)]
 pub struct ObjectReport {
@@ -31,12 +61,52 @@ pub struct ObjectReport {
     pub programs: Vec<ProgramReport>,
 }
 
+impl ObjectReport {
+    /// An object whose programs were judged; the first error of a program is also the object's.
+    pub fn of(path: &str, judged: Vec<Judged>) -> ObjectReport {
+        let error = judged.iter().find_map(|j| j.error.clone());
+        let programs = judged.into_iter().map(|j| j.report).collect();
+        ObjectReport { path: path.to_string(), error, programs }
+    }
+
+    /// An object that could not be read.
+    pub fn unread(path: &str, error: ObjectError) -> ObjectReport {
+        ObjectReport { path: path.to_string(), error: Some(error), programs: Vec::new() }
+    }
+}
+
 /// Why a file, or part of it, could not be read.
 #[derive(Serialize, Clone, PartialEq, Eq, Debug)]
 pub struct ObjectError {
     /// Stable word for the kind of error.
     pub kind: String,
     pub message: String,
+}
+
+impl ObjectError {
+    /// A mistake of ours: what a caught panic said.
+    pub fn internal(cause: &(dyn std::any::Any + Send)) -> ObjectError {
+        let text = cause.downcast_ref::<&str>().map(|s| (*s).to_string());
+        let text = text.or_else(|| cause.downcast_ref::<String>().cloned());
+        let why = text.unwrap_or_else(|| "panicked".to_string());
+        ObjectError { kind: INTERNAL.to_string(), message: format!("internal error: {why}") }
+    }
+
+    /// What the operating system said when the file was read.
+    pub fn io(message: impl ToString) -> ObjectError {
+        ObjectError { kind: "io".to_string(), message: message.to_string() }
+    }
+
+    /// True for a mistake of ours.
+    pub fn is_internal(&self) -> bool {
+        self.kind == INTERNAL
+    }
+}
+
+impl From<LoadError> for ObjectError {
+    fn from(e: LoadError) -> ObjectError {
+        ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
+    }
 }
 
 /// One program, judged as if loaded alone.

@@ -1,6 +1,6 @@
 //! From a program to its line in the report.
 
-use std::time::Instant;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use bpfassay_diag::explain;
 use bpfassay_isa::RawInsn;
@@ -10,8 +10,8 @@ use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Verdict};
 
-use crate::contract::{Detail, ProgramReport, ProgramStats, Source, VerdictWord};
-use crate::target::Target;
+use crate::report::{Detail, ObjectError, ProgramReport, ProgramStats, Source, VerdictWord};
+use crate::target::{Entry, Target};
 
 /// What the caller may change about how programs are loaded.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,41 @@ pub struct Options {
     /// Load as this type instead of the section's.
     pub prog_type: Option<(ProgType, Option<AttachType>)>,
     pub log_level: LogLevel,
+    /// Microseconds of a clock that never goes back, for `verification_us`; without it that field is 0.
+    pub clock: Option<fn() -> u64>,
+}
+
+/// A program's report, and why it is not a verdict where it is none.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    pub report: ProgramReport,
+    /// The loader's refusal, or an internal error.
+    pub error: Option<ObjectError>,
+}
+
+impl Entry {
+    /// Judges this program.  A panic in the verifier becomes an internal error, never a verdict.
+    pub fn judge(&self, target: &Target, options: &Options) -> Judged {
+        match &self.program {
+            Ok(program) => judge_linked(program, target, options),
+            Err(error) => {
+                let code = explain::load_error(&error.kind).map(|c| c.name);
+                let report = refused(&self.name, &self.section, &error.message);
+                Judged { report: ProgramReport { code, ..report }, error: Some(error.clone()) }
+            }
+        }
+    }
+}
+
+/// Judges one linked program, as [`Entry::judge`].
+pub fn judge_linked(program: &Program, target: &Target, options: &Options) -> Judged {
+    match catch_unwind(AssertUnwindSafe(|| judge(program, target, options))) {
+        Ok(report) => Judged { report, error: None },
+        Err(cause) => {
+            let error = ObjectError::internal(&*cause);
+            Judged { report: unsupported(program, error.message.clone()), error: Some(error) }
+        }
+    }
 }
 
 /// Most bytes of log kept for one program.
@@ -33,9 +68,10 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
     if let Some(what) = program.missing.first() {
         return unsupported(program, format!("profile {} lacks {what}", target.profile));
     }
-    let start = Instant::now();
+    let now = || options.clock.map_or(0, |clock| clock());
+    let start = now();
     let report = verify(program, &config);
-    let verification_us = start.elapsed().as_micros() as u64;
+    let verification_us = now().saturating_sub(start);
     let lines: Vec<String> = report.message_lines.clone();
     let (verdict, errno, message) = match &report.verdict {
         Verdict::Accepted => (VerdictWord::Accepted, None, None),
@@ -133,7 +169,7 @@ pub fn refused(name: &str, section: &str, why: &str) -> ProgramReport {
 }
 
 /// A program that was not judged, and why.
-pub fn unsupported(program: &Program, why: String) -> ProgramReport {
+fn unsupported(program: &Program, why: String) -> ProgramReport {
     ProgramReport { message: Some(why), code: Some(explain::NOT_JUDGED), ..blank(program) }
 }
 

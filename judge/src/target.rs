@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::{Fact, LoadError};
+use bpfassay_object::Fact;
 use bpfassay_spec::profile::{version_code, BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
-use crate::contract::ObjectError;
+use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
 /// The kernel judged for: everything a verdict depends on beside the object.
@@ -45,7 +45,7 @@ const BUNDLED: &str = include_str!("../../corpus/profile/6.18.44.json");
 
 impl Target {
     /// The bundled profile for a build of the tables (`6.18`, `6.18.15`); None for a name they do not know.
-    pub fn bundled(name: &str) -> Result<Option<Target>, String> {
+    pub fn served(name: &str) -> Result<Option<Target>, String> {
         let Some(kernel) = Kernel::by_name(name) else { return Ok(None) };
         let profile = Profile::parse(BUNDLED).map_err(|e| format!("bundled profile: {e}"))?;
         let mut target =
@@ -113,7 +113,9 @@ impl Target {
 
     /// Reads an object for this kernel; every program is linked as if loaded alone.
     pub fn load(&self, bytes: &[u8], name: &str) -> Result<Vec<Entry>, ObjectError> {
-        bpfassay_object::Opened::parse(bytes, name).map(|o| self.link(&o)).map_err(error)
+        bpfassay_object::Opened::parse(bytes, name)
+            .map(|o| self.link(&o))
+            .map_err(ObjectError::from)
     }
 
     /// As [`Target::load`], with what the object says of its maps' slots.
@@ -122,14 +124,20 @@ impl Target {
         bytes: &[u8],
         name: &str,
     ) -> Result<bpfassay_object::Object, ObjectError> {
-        bpfassay_object::Opened::parse(bytes, name).map(|o| self.link_object(&o)).map_err(error)
+        bpfassay_object::Opened::parse(bytes, name)
+            .map(|o| self.link_object(&o))
+            .map_err(ObjectError::from)
     }
 
     /// Links an opened object for this kernel.
     pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
         let entries = self.link_object(opened).programs.into_iter();
         entries
-            .map(|e| Entry { name: e.name, section: e.section, program: e.program.map_err(error) })
+            .map(|e| Entry {
+                name: e.name,
+                section: e.section,
+                program: e.program.map_err(ObjectError::from),
+            })
             .collect()
     }
 
@@ -169,10 +177,6 @@ impl Entry {
     pub fn ok(&self) -> Option<&Program> {
         self.program.as_ref().ok()
     }
-}
-
-pub(crate) fn error(e: LoadError) -> ObjectError {
-    ObjectError { kind: e.kind.name().to_string(), message: e.to_string() }
 }
 
 fn sorted(names: &[String]) -> Vec<String> {
