@@ -21,7 +21,6 @@ fn main() {
     let bytes = std::fs::read(btf).expect("VMLINUX_BTF can be read");
     target.vmlinux = Some(Arc::new(Btf::parse(&bytes, None).expect("VMLINUX_BTF is BTF")));
     target.modules.clear();
-    target.btf_complete = true;
     let (mut total, mut insns, mut programs) = (Duration::ZERO, 0u64, 0u32);
     for object in objects {
         let bytes = std::fs::read(object).expect("object can be read");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bpfassay_corpus::truth::Answer;
 use bpfassay_harness::kernel::{Host, LoadOptions};
-use bpfassay_harness::profile::{record as record_profile, Types};
+use bpfassay_harness::profile::record as record_profile;
 use bpfassay_harness::record::Recorder;
 
 use crate::exit::{fail, Outcome};
@@ -22,31 +22,21 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "truth")]
     out: PathBuf,
     /// Write a profile of the running kernel to this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "objects")]
     profile: Option<PathBuf>,
-    /// Keep only the kernel types that the objects name.
-    #[arg(long, requires = "profile")]
-    small: bool,
 }
 
 pub fn run(args: Args) -> Outcome {
     let done = match &args.profile {
-        Some(path) => profile(path, &args),
+        Some(path) => profile(path),
         None => truth(&args),
     };
     done.unwrap_or_else(|o| o)
 }
 
-fn profile(path: &Path, args: &Args) -> Result<Outcome, Outcome> {
+fn profile(path: &Path) -> Result<Outcome, Outcome> {
     let host = Host::read().map_err(|e| fail(Outcome::NotJudged, e))?;
-    let mut objects = Vec::new();
-    for input in inputs::collect(&args.objects).map_err(|e| fail(Outcome::NotJudged, e))? {
-        let read = input.read();
-        objects
-            .push(read.map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))?);
-    }
-    let types = if args.small { Types::NamedBy(&objects) } else { Types::All };
-    let profile = record_profile(&host, types).map_err(|e| fail(Outcome::NotJudged, e))?;
+    let profile = record_profile(&host).map_err(|e| fail(Outcome::NotJudged, e))?;
     let text = profile.to_json();
     fs::write(path, &text)
         .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))?;

@@ -9,7 +9,6 @@ pub use bpfassay_judge::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_spec::profile::sha256;
-use bpfassay_spec::Kernel;
 
 use crate::exit::{fail, Outcome};
 
@@ -41,7 +40,6 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
             target.btf_hash = Some(sha256(&bytes));
             target.vmlinux = Some(btf);
             target.modules.clear();
-            target.btf_complete = true;
         } else {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             target.modules.push((name, btf));
@@ -54,9 +52,8 @@ fn bundled(name: &str) -> Result<Target, Outcome> {
     match Target::served(name) {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {
-            let known: Vec<_> = Kernel::known().map(|(n, r)| format!("{n} ({r})")).collect();
-            let known = known.join(", ");
-            Err(fail(Outcome::Usage, format!("no kernel `{name}`; known are {known}")))
+            let served = Target::served_list();
+            Err(fail(Outcome::Usage, format!("no kernel `{name}`; served are {served}")))
         }
         Err(e) => Err(fail(Outcome::Internal, e)),
     }

@@ -6,20 +6,10 @@
 //! is also what that example's `--kernel-lengths` takes.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bpfassay_harness::native::emit::{emit, Processor};
+use bpfassay_harness::oracle::bundled::{corpus, Bundled};
 use bpfassay_harness::trust::Trusted;
-use bpfassay_object::btf::Btf;
-use bpfassay_object::{load, Fact, Target};
-use bpfassay_spec::profile::Profile;
-use bpfassay_spec::Kernel;
-use bpfassay_verifier::Config;
-
-fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus")
-}
 
 /// The kernel's lengths by `object:program`.
 fn recorded() -> BTreeMap<&'static str, usize> {
@@ -32,24 +22,13 @@ fn recorded() -> BTreeMap<&'static str, usize> {
 
 #[test]
 fn arm64_code_is_no_longer_than_the_kernels() {
-    let text = std::fs::read_to_string(corpus().join("profile/6.18.44.json")).unwrap();
-    let profile = Profile::parse(&text).unwrap();
-    let bytes = profile.vmlinux_btf.as_ref().unwrap().bytes().unwrap();
-    let btf = Arc::new(Btf::parse(&bytes, None).unwrap());
-    let options = &profile.config;
-    let kconfig = |option: &str| {
-        let found = options.get(option.strip_prefix("CONFIG_").unwrap_or(option));
-        found.map_or(Fact::Absent, |v| Fact::Known(v.clone()))
-    };
-    let version = profile.version_code().unwrap();
-    let target = Target { kconfig: &kconfig, kernel_version: version, ..Target::of_btf(&btf, 0) };
-    let kernel = Kernel::by_name("6.18").unwrap();
-    let config = Config { vmlinux: Some(btf.clone()), ..Config::new(&kernel) };
+    let bundled = Bundled::read(false).unwrap();
+    let config = bundled.config();
     let recorded = recorded();
     let (mut programs, mut ours, mut theirs) = (0, 0, 0);
     for label in bpfassay_corpus::truth::list(&corpus().join("truth/6.18.44-fc-v595")).unwrap() {
         let bytes = std::fs::read(corpus().join("objects").join(&label)).unwrap();
-        let object = load(&bytes, &label, &target).unwrap();
+        let object = bundled.load(&bytes, &label).unwrap();
         for entry in &object.programs {
             let Some(kernels) = recorded.get(format!("{label}:{}", entry.name).as_str()) else {
                 continue;

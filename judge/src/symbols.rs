@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bpfassay_builds::Build;
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_object::Fact;
 use bpfassay_spec::profile::Profile;
@@ -15,6 +16,8 @@ pub struct SymbolTable {
     /// Names with their addresses, 0 where those are not known.
     present: Arc<BTreeMap<String, u64>>,
     absent: Arc<BTreeSet<String>>,
+    /// A served build, whose further symbols are looked up when they are asked for.
+    build: Option<Build>,
     /// What is neither in `present` nor a function or variable of the BTF is not there.
     complete: bool,
     /// Functions and variables of the BTF are there unless `absent`.
@@ -24,13 +27,18 @@ pub struct SymbolTable {
 impl SymbolTable {
     pub fn of_profile(profile: &Profile) -> SymbolTable {
         let Some(symbols) = &profile.symbols else { return SymbolTable::default() };
-        let whole = profile.vmlinux_btf.as_ref().is_some_and(|b| !b.partial);
         SymbolTable {
             present: Arc::new(symbols.present.iter().map(|n| (n.clone(), 0)).collect()),
             absent: Arc::new(symbols.absent.clone()),
-            complete: whole,
+            build: None,
+            complete: true,
             recorded: true,
         }
+    }
+
+    /// Takes the symbols that a served build keeps apart from its profile.
+    pub(crate) fn set_build(&mut self, build: Build) {
+        self.build = Some(build);
     }
 
     /// All symbols of a running kernel.
@@ -54,6 +62,8 @@ impl SymbolTable {
         let in_btf = |k| btf.is_some_and(|b| b.find_by_name_kind(name, k).is_some());
         if self.absent.contains(name) {
             Fact::Absent
+        } else if self.build.is_some_and(|b| b.has_symbol(name)) {
+            Fact::Known(stand_in(name))
         } else if self.recorded && (in_btf(BtfKind::Func) || in_btf(BtfKind::Var)) {
             Fact::Known(stand_in(name))
         } else if self.complete {

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::Fact;
-use bpfassay_spec::profile::{version_code, BtfBlob, Profile};
+use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
@@ -25,11 +26,6 @@ pub struct Target {
     pub modules: Vec<(String, Arc<Btf>)>,
     /// SHA-256 of the vmlinux BTF, hexadecimal.
     pub btf_hash: Option<String>,
-    /// False if the BTF holds only what bundled objects need: what it lacks is then
-    /// *unsupported*, not missing from the kernel.
-    pub btf_complete: bool,
-    /// Names that the kernel's BTF is known to lack, ascending.
-    pub absent_types: Vec<String>,
     /// Configuration values without `CONFIG_`, as in the kernel's file.
     pub kconfig: BTreeMap<String, String>,
     /// True if an option that is not there is unset, not unknown.
@@ -40,24 +36,26 @@ pub struct Target {
     pub version_code: u32,
 }
 
-/// The small profile that comes with the program: enough for every bundled object.
-const BUNDLED: &str = include_str!("../../corpus/profile/6.18.44.json");
-
 impl Target {
-    /// The bundled profile for a build of the tables (`6.18`, `6.18.15`); None for a name they do not know.
+    /// A served build by its release or by what people type for it (`6.18`); None for a name that is not served.
+    ///
+    /// # Errors
+    /// A build that is not whole, with what it lacks.
     pub fn served(name: &str) -> Result<Option<Target>, String> {
-        let Some(kernel) = Kernel::by_name(name) else { return Ok(None) };
-        let profile = Profile::parse(BUNDLED).map_err(|e| format!("bundled profile: {e}"))?;
-        let mut target =
-            Target::of_profile(&profile, |file| Err(format!("{file} is not bundled")))?;
-        // One bundled profile serves every named build: what differs between them is in the tables.
-        target.profile = format!("bundled-{}", kernel.release);
-        target.version_code = version_code(&kernel.release).unwrap_or(0);
-        target.kernel.release = kernel.release;
-        target.kernel.features = kernel.features;
-        // What the recorded machine refuses before it verifies is hardening of that machine.
-        target.kernel.refused.clear();
+        let Some(build) = Build::find(name) else { return Ok(None) };
+        let profile = build.profile()?;
+        let mut target = Target::of_profile(&profile, |file| build.file(file))?;
+        target.symbols.set_build(build);
         Ok(Some(target))
+    }
+
+    /// What [`Target::served`] knows, as a list to read: `6.18.15, 6.18.44 (6.18)`.
+    pub fn served_list() -> String {
+        let one = |b: Build| match b.also() {
+            [] => b.name().to_string(),
+            also => format!("{} ({})", b.name(), also.join(", ")),
+        };
+        Build::all().map(one).collect::<Vec<_>>().join(", ")
     }
 
     /// The verifier's configuration: quiet, all capabilities.
@@ -89,11 +87,9 @@ impl Target {
         Ok(Target {
             kernel: profile.kernel().map_err(|e| e.to_string())?,
             profile: profile.name.clone(),
-            btf_complete: profile.vmlinux_btf.as_ref().is_some_and(|b| !b.partial),
             btf_hash: profile.vmlinux_btf.as_ref().map(|b| b.sha256.clone()),
             vmlinux,
             modules,
-            absent_types: sorted(&profile.absent_types),
             kconfig: profile.config.clone(),
             kconfig_complete: true,
             possible_cpus: profile.possible_cpus,
@@ -153,8 +149,6 @@ impl Target {
         let target = bpfassay_object::Target {
             btf: self.vmlinux.as_ref(),
             modules: &self.modules,
-            btf_complete: self.btf_complete,
-            absent: &self.absent_types,
             kernel_version: self.version_code,
             kconfig: &kconfig,
             symbols: &|name| self.symbols.address(name, self.vmlinux.as_ref()),
@@ -177,10 +171,4 @@ impl Entry {
     pub fn ok(&self) -> Option<&Program> {
         self.program.as_ref().ok()
     }
-}
-
-fn sorted(names: &[String]) -> Vec<String> {
-    let mut names = names.to_vec();
-    names.sort();
-    names
 }

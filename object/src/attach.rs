@@ -71,7 +71,7 @@ pub(crate) fn find(
             return Ok(found(Place::Module(i), id, btfs));
         }
     }
-    if !target.types().may_have(name) {
+    if !target.types().are_unknown() {
         return Err(fail(format!("'{name}' is not found in the kernel's BTF")));
     }
     let (prefix, _) = prefix_and_kind(f.attach_type);

@@ -245,7 +245,7 @@ fn typed(
         if is_func { (e.essential_name(), BtfKind::Func) } else { (e.name.as_str(), BtfKind::Var) };
     let kernel = target.types();
     let Some((place, found)) = kernel.find(name, kind) else {
-        if kernel.may_have(name) {
+        if kernel.are_unknown() {
             let what = format!("kernel {} {name}", if is_func { "function" } else { "variable" });
             return Ok(Typed::Other(Resolved::Missing { what, is_func }));
         }

@@ -152,7 +152,7 @@ pub(crate) fn match_kernel(
     let name = full.get(..essential_len(full.as_bytes())).unwrap_or(full);
     let wrapper_name = format!("bpf_struct_ops_{name}");
     let Some((place, wrapper)) = kernel.find(&wrapper_name, BtfKind::Struct) else {
-        if kernel.may_have(&wrapper_name) {
+        if kernel.are_unknown() {
             return Ok(Err(format!("struct {wrapper_name}")));
         }
         return Err(fail(format!("struct {wrapper_name} is not found in kernel BTF")));

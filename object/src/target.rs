@@ -41,15 +41,10 @@ impl Default for LoaderFeatures {
 /// A kernel to load for.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
-    /// vmlinux BTF.
+    /// vmlinux BTF, whole; None where it is not known.
     pub btf: Option<&'a Arc<Btf>>,
     /// Modules' BTF on top of it, by name, in load order.
     pub modules: &'a [(String, Arc<Btf>)],
-    /// False if `btf` holds only part of the kernel's types: then a type that is not found is *missing*, not absent.
-    /// A struct, enum or function that is found counts as whole.
-    pub btf_complete: bool,
-    /// Names that an incomplete `btf` lacks because the kernel lacks them, ascending.
-    pub absent: &'a [String],
     /// `LINUX_VERSION_CODE`: `major << 16 | minor << 8 | patch`, patch at most 255.
     pub kernel_version: u32,
     /// Value of a configuration option (`CONFIG_HZ` → `250`, `y`, `m`, `"text"`), as in the kernel's config file.
@@ -67,8 +62,6 @@ impl<'a> Target<'a> {
         Target {
             btf: Some(btf),
             modules: &[],
-            btf_complete: true,
-            absent: &[],
             kernel_version,
             kconfig: &|_| Fact::Unknown,
             symbols: &|_| Fact::Unknown,
@@ -78,12 +71,7 @@ impl<'a> Target<'a> {
     }
 
     pub(crate) fn types(&self) -> KernelTypes<'a> {
-        KernelTypes {
-            btf: self.btf,
-            modules: self.modules,
-            complete: self.btf_complete && self.btf.is_some(),
-            absent: self.absent,
-        }
+        KernelTypes { btf: self.btf, modules: self.modules }
     }
 }
 
@@ -100,14 +88,12 @@ pub(crate) enum Place {
 pub(crate) struct KernelTypes<'a> {
     pub btf: Option<&'a Arc<Btf>>,
     pub modules: &'a [(String, Arc<Btf>)],
-    pub complete: bool,
-    pub absent: &'a [String],
 }
 
 impl<'a> KernelTypes<'a> {
-    /// Not finding `name` says nothing about the kernel.
-    pub fn may_have(&self, name: &str) -> bool {
-        !self.complete && self.absent.binary_search_by(|a| a.as_str().cmp(name)).is_err()
+    /// Nobody said what types the kernel has, so not finding one says nothing.
+    pub fn are_unknown(&self) -> bool {
+        self.btf.is_none()
     }
 
     /// vmlinux first, then the modules' own types (libbpf: `find_ksym_btf_id`).

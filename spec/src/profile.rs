@@ -28,6 +28,12 @@ pub struct Profile {
     pub complete: bool,
     /// `uname -r`.
     pub release: String,
+    /// The package or machine it was read from, exactly; "" where nobody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// What could not be measured and was derived from the release, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
     /// Known build whose tables hold (`6.18.44`).
     pub base: String,
     /// `uname -m`.
@@ -43,9 +49,6 @@ pub struct Profile {
     pub config: BTreeMap<String, String>,
     #[serde(default)]
     pub vmlinux_btf: Option<BtfBlob>,
-    /// Names looked for in the kernel's BTF and not found, where the profile keeps only part of it; ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub absent_types: Vec<String>,
     #[serde(default)]
     pub module_btf: Vec<BtfBlob>,
     /// Kfuncs that exist, with their flags; a kfunc of the tables that is not here is absent.
@@ -68,8 +71,7 @@ pub struct Symbols {
     /// Those that are there, functions and variables of the vmlinux BTF left out.
     #[serde(default)]
     pub present: BTreeSet<String>,
-    /// Functions and variables of the vmlinux BTF that are not there (in a partial profile, also whatever else the
-    /// objects asked for).
+    /// Functions and variables of the vmlinux BTF that are not there.
     #[serde(default)]
     pub absent: BTreeSet<String>,
 }
@@ -82,9 +84,9 @@ pub struct BtfBlob {
     pub name: String,
     /// SHA-256 of the kernel's own blob, lower-case hexadecimal.
     pub sha256: String,
-    /// True if only some of the kernel's types are in the bytes.
-    #[serde(default)]
-    pub partial: bool,
+    /// Older versions wrote profiles with some of the kernel's types only; they are not taken.
+    #[serde(default, skip_serializing)]
+    partial: bool,
     /// File name relative to the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -145,7 +147,11 @@ pub enum ProfileError {
     BtfPlace {
         btf: String,
     },
-    /// `complete`, but without a vmlinux BTF or with a part of it only.
+    /// Some of the kernel's types only.
+    PartialBtf {
+        btf: String,
+    },
+    /// `complete`, but without a vmlinux BTF.
     NotComplete {
         lacks: &'static str,
     },
@@ -181,6 +187,9 @@ impl fmt::Display for ProfileError {
             ProfileError::BtfPlace { btf } => {
                 write!(f, "BTF of {btf}: give either `file` or `base64`")
             }
+            ProfileError::PartialBtf { btf } => {
+                write!(f, "BTF of {btf}: it holds some of the kernel's types only; record the profile again")
+            }
             ProfileError::NotComplete { lacks } => {
                 write!(f, "complete is true, but the profile lacks {lacks}")
             }
@@ -215,6 +224,9 @@ impl Profile {
         }
         for blob in self.vmlinux_btf.iter().chain(&self.module_btf) {
             blob.check()?;
+            if blob.partial {
+                return Err(ProfileError::PartialBtf { btf: blob.name.clone() });
+            }
         }
         for name in &self.absent_helpers {
             if helper::func_id(name).is_none() {
@@ -229,9 +241,6 @@ impl Profile {
         if self.complete {
             match &self.vmlinux_btf {
                 None => return Err(ProfileError::NotComplete { lacks: "vmlinux_btf" }),
-                Some(b) if b.partial => {
-                    return Err(ProfileError::NotComplete { lacks: "the whole of vmlinux_btf" })
-                }
                 Some(_) => {}
             }
         }
@@ -312,6 +321,17 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl BtfBlob {
+    /// A blob kept inline.
+    pub fn inline(name: &str, bytes: &[u8]) -> BtfBlob {
+        BtfBlob {
+            name: name.to_string(),
+            sha256: sha256(bytes),
+            partial: false,
+            file: None,
+            base64: Some(base64_encode(bytes)),
+        }
+    }
+
     fn check(&self) -> Result<(), ProfileError> {
         let is_hex = self.sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if self.sha256.len() != 64 || !is_hex {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use bpfassay_spec::profile::Profile;
-use bpfassay_spec::Kernel;
 
 use crate::gate::config::Config;
 use crate::gate::error::ConfigError;
@@ -37,10 +36,9 @@ pub fn targets(config: &Config, folder: &Path) -> Result<Vec<(String, Target)>, 
             match Target::served(label) {
                 Ok(Some(target)) => target,
                 Ok(None) => {
-                    let known: Vec<_> = Kernel::known().map(|(n, _)| n).collect();
                     let help = format!(
-                        "known are {}; a profile is named by its path, ending in .json",
-                        known.join(", ")
+                        "served are {}; a profile is named by its path, ending in .json",
+                        Target::served_list()
                     );
                     return Err(config.error(span, format!("no kernel `{label}`")).help(help));
                 }

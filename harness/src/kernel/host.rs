@@ -81,8 +81,6 @@ impl Host {
         use_it(&Target {
             btf: Some(&self.btf),
             modules: &self.modules,
-            btf_complete: true,
-            absent: &[],
             kernel_version: self.version,
             kconfig: &kconfig,
             symbols: &symbols,

@@ -42,23 +42,6 @@ impl Btf {
         off
     }
 
-    /// Appends a string without looking for an equal one.
-    pub(crate) fn append_str(&mut self, s: &str) -> u32 {
-        let off = self.str_end();
-        self.strs.extend_from_slice(s.as_bytes());
-        self.strs.push(0);
-        off
-    }
-
-    /// Appends a record as it stands.
-    pub(crate) fn push_words(&mut self, words: &[u32]) -> u32 {
-        self.touched();
-        let id = self.type_count();
-        self.offs.push(self.words.len() as u32);
-        self.words.extend_from_slice(words);
-        id
-    }
-
     /// Appends a record: `third` is the size or type word, `rest` what the kind adds.
     pub fn add_type(
         &mut self,

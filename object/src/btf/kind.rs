@@ -201,11 +201,6 @@ impl<'a> Type<'a> {
         self.words.get(i).copied().unwrap_or(0)
     }
 
-    /// The record as stored: name, info, size or type, then what the kind adds.
-    pub(crate) fn words(self) -> &'a [u32] {
-        self.words
-    }
-
     /// Void (id 0) is [`BtfKind::Unkn`].
     #[inline]
     pub fn kind(self) -> BtfKind {

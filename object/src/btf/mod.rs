@@ -25,7 +25,6 @@ mod lookup;
 mod parse;
 mod resolve;
 mod show;
-mod subset;
 #[cfg(test)]
 mod tests;
 

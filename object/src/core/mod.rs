@@ -196,15 +196,11 @@ fn resolve(
     }
     match chosen {
         Some((value, _)) => Ok((value, Outcome::Done)),
-        None if nothing_there && kernel.may_have(essential(local.name())) => {
+        None if nothing_there && kernel.are_unknown() => {
             Ok((Value::poisoned(), Outcome::Missing(missing(local, &spec))))
         }
         None => Ok((calc(&spec, None)?, Outcome::Done)),
     }
-}
-
-fn essential(name: &str) -> &str {
-    name.get(..essential_len(name.as_bytes())).unwrap_or(name)
 }
 
 fn missing(local: Type<'_>, spec: &Spec<'_>) -> String {

@@ -1,0 +1,144 @@
+//! The kernels that bpfassay serves: each with its configuration, JIT, types, modules and symbols, whole.
+//!
+//! A build is a [`Profile`] as `bpfassay record --profile` writes it on the machine, in `data/<name>/`, with its large
+//! parts stored apart: the BTF compressed, or told by what differs from another build's ([`delta`]), and the symbols of
+//! all builds as one list.  What is asked for is unpacked when it is asked for.  `examples/pack.rs` writes the folder.
+//!
+//! Opens no file: the data is part of the program.
+
+pub mod delta;
+pub mod pack;
+pub mod raw;
+mod served;
+pub mod symbols;
+
+use std::io::Read;
+
+use bpfassay_spec::Profile;
+
+use served::STORED;
+
+/// File of a profile that holds the vmlinux BTF.
+pub const VMLINUX: &str = "vmlinux.btf";
+
+/// A build as the tables hold it.
+struct Stored {
+    /// Exact release: what `uname -r` begins with.
+    name: &'static str,
+    /// What people type beside the name.
+    also: &'static [&'static str],
+    profile: &'static str,
+    /// LZ4 frame of the vmlinux BTF, or of what differs from another build's.
+    btf: &'static [u8],
+    /// Name of the build the BTF is a delta to; empty for none.
+    base: &'static str,
+    /// LZ4 frame of the modules' BTF: name, zero byte, length (4 bytes, little-endian), blob, again and again.
+    modules: &'static [u8],
+}
+
+/// One served kernel.
+#[derive(Clone, Copy)]
+pub struct Build {
+    stored: &'static Stored,
+    /// Place among the builds, which is its bit in the list of symbols.
+    nth: usize,
+}
+
+impl std::fmt::Debug for Build {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Build").field(&self.stored.name).finish()
+    }
+}
+
+impl Build {
+    /// Every served build, oldest release first.
+    pub fn all() -> impl Iterator<Item = Build> {
+        STORED.iter().enumerate().map(|(nth, stored)| Build { stored, nth })
+    }
+
+    /// The build of a release (`6.18.44`) or of what people type for it (`6.18`).
+    pub fn find(name: &str) -> Option<Build> {
+        Build::all().find(|b| b.stored.name == name || b.stored.also.contains(&name))
+    }
+
+    /// Exact release.
+    pub fn name(self) -> &'static str {
+        self.stored.name
+    }
+
+    /// What people type beside the release.
+    pub fn also(self) -> &'static [&'static str] {
+        self.stored.also
+    }
+
+    /// The profile; its BTF is named by file, for [`Build::file`] to read.
+    ///
+    /// # Errors
+    /// A build that is not whole, with what it lacks.
+    pub fn profile(self) -> Result<Profile, String> {
+        let profile =
+            Profile::parse(self.stored.profile).map_err(|e| self.lacks(&e.to_string()))?;
+        match profile.complete {
+            true => Ok(profile),
+            false => Err(self.lacks("its profile is not complete")),
+        }
+    }
+
+    /// Bytes of a file that the profile names.
+    ///
+    /// # Errors
+    /// A file that the build lacks, by name.
+    pub fn file(self, name: &str) -> Result<Vec<u8>, String> {
+        let found = match name {
+            VMLINUX => self.vmlinux(),
+            _ => self.module(name),
+        };
+        found.map_err(|e| self.lacks(&format!("{name}: {e}")))
+    }
+
+    /// True if the kernel has a symbol of this name that is not in its BTF.
+    pub fn has_symbol(self, name: &str) -> bool {
+        symbols::has(name, self.nth)
+    }
+
+    fn lacks(self, what: &str) -> String {
+        format!("build {} is not whole: {what}", self.stored.name)
+    }
+
+    fn vmlinux(self) -> Result<Vec<u8>, String> {
+        let own = unpack(self.stored.btf)?;
+        if self.stored.base.is_empty() {
+            return Ok(own);
+        }
+        let base = Build::find(self.stored.base).ok_or("its base is not served")?.vmlinux()?;
+        delta::apply(&base, &own).map_err(str::to_string)
+    }
+
+    fn module(self, name: &str) -> Result<Vec<u8>, String> {
+        let all = unpack(self.stored.modules)?;
+        let mut rest = all.as_slice();
+        while !rest.is_empty() {
+            let (own, blob, more) = module_entry(rest).ok_or("the modules are cut off")?;
+            if own == name.as_bytes() {
+                return Ok(blob.to_vec());
+            }
+            rest = more;
+        }
+        Err("no such file".to_string())
+    }
+}
+
+/// Name, blob and what follows.
+fn module_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let end = bytes.iter().position(|b| *b == 0)?;
+    let (len, rest) = bytes.get(end + 1..)?.split_first_chunk::<4>()?;
+    let (blob, rest) = rest.split_at_checked(u32::from_le_bytes(*len) as usize)?;
+    Some((&bytes[..end], blob, rest))
+}
+
+/// Whole contents of an LZ4 frame.
+fn unpack(frame: &[u8]) -> Result<Vec<u8>, String> {
+    let mut out = Vec::new();
+    lz4_flex::frame::FrameDecoder::new(frame).read_to_end(&mut out).map_err(|e| e.to_string())?;
+    Ok(out)
+}
