@@ -8,6 +8,7 @@ use crate::generated::helpers::PROTOS;
 use crate::helper::{self, HelperProto};
 use crate::kernel::{Features, Kernel};
 use crate::prog::ProgKind;
+use crate::release::Change;
 use crate::uapi::{AttachType, ProgType};
 
 /// Capability that a rule asks for.
@@ -28,6 +29,8 @@ pub enum Test {
     /// Attached kernel function, iterator or struct_ops member.
     Hook(&'static [&'static str]),
     Feature(&'static str, fn(&Features) -> bool),
+    /// The kernel's release has a change.
+    Since(Change),
     Sleepable,
     /// `bpf_prog_check_recur`.
     Recur,
@@ -177,6 +180,7 @@ impl Kernel {
             Test::Attach(list) => list.contains(&kind.attach()),
             Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
             Test::Feature(_, has) => has(&self.features),
+            Test::Since(change) => change.is_in(self.at),
             Test::Sleepable => kind.sleepable,
             Test::Recur => kind.checks_recursion(),
             Test::Trampoline => kind.has_trampoline(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::release::Release;
 use crate::uapi::{AttachType, ProgType};
 
 pub use crate::generated::kernels::{Features, Jit, Limits};
@@ -56,6 +57,8 @@ pub struct Build {
     /// What people type (`--kernel`).
     pub name: &'static str,
     pub release: &'static str,
+    /// The release as facts are resolved for it.
+    pub at: Release,
     /// `uname -r` of the kernel the facts were read from.
     pub uname: &'static str,
     pub arch: &'static str,
@@ -65,7 +68,8 @@ pub struct Build {
     pub config_modules: &'static [&'static str],
     /// Symbols that rows ask for and the build lacks.
     pub config_absent: &'static [&'static str],
-    pub features: Features,
+    /// Features of the release that this build lacks for reasons of its own.
+    pub lacks: &'static [&'static str],
     pub jit: Jit,
     pub jit_inlines: &'static [&'static str],
     pub refused: &'static [Refusal],
@@ -79,10 +83,12 @@ pub struct FeatureProbe {
     pub prog_type: ProgType,
     /// In the kernel's disassembly syntax; licence GPL, no maps.
     pub text: &'static str,
+    /// Older kernels judge the program by rules of other names.
+    pub from: Release,
 }
 
 impl FeatureProbe {
-    /// Every probe; features without one cannot be found out by loading alone.
+    /// Every probe; `from` says for which kernels.  Features without one cannot be found out by loading alone.
     pub fn all() -> &'static [FeatureProbe] {
         PROBES
     }
@@ -103,6 +109,8 @@ pub struct Refusal {
 pub struct Kernel {
     /// Exact release, e.g. `6.18.44`.
     pub release: String,
+    /// The release that facts are resolved for.
+    pub(crate) at: Release,
     /// `uname -m`.
     pub arch: String,
     /// Processors the build can have (`NR_CPUS`).
@@ -153,11 +161,18 @@ impl Kernel {
     fn from_build(build: &Build) -> Kernel {
         let mut jit = build.jit.clone();
         jit.inlines = build.jit_inlines.iter().map(|s| (*s).to_string()).collect();
+        let mut features = Features::resolve(build.at);
+        for name in build.lacks {
+            if let Some(feature) = features.by_name_mut(name) {
+                *feature = false;
+            }
+        }
         Kernel {
             release: build.release.to_string(),
+            at: build.at,
             arch: build.arch.to_string(),
             nr_cpus: build.nr_cpus,
-            features: build.features,
+            features,
             limits: LIMITS,
             config: Config::from_names(
                 build.config.iter().copied(),

@@ -2,9 +2,10 @@
 //! Kernel builds, features and limits.
 
 use crate::kernel::{Build, FeatureProbe, Refusal};
+use crate::release::{Change, Release, Span};
 use crate::uapi::{AttachType, ProgType};
 
-/// Behaviour that differs between builds, by name.
+/// Behaviour that differs between kernels, by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Features {
     /// A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.
@@ -74,6 +75,28 @@ pub struct Features {
 }
 
 impl Features {
+    /// What upstream and its stable lines say of a release; a build may lack more.
+    pub fn resolve(at: Release) -> Features {
+        Features {
+            scalar_byte_swap: SPANS[0].holds(at),
+            add_const_keeps_self_link: SPANS[1].holds(at),
+            fork_scalars: SPANS[2].holds(at),
+            linked_regs_live_only: SPANS[3].holds(at),
+            deduce_u32_across_sign: SPANS[4].holds(at),
+            tnum_single_value: SPANS[5].holds(at),
+            var_off_write_scrubs_slot: SPANS[6].holds(at),
+            kprobe_ctx_write: SPANS[7].holds(at),
+            probe_write_user: SPANS[8].holds(at),
+            lsh_by_32_keeps_sign: SPANS[9].holds(at),
+            lsm_retval_starts_unknown: SPANS[10].holds(at),
+            scalar_ids_one_way: SPANS[11].holds(at),
+            packet_end_marks_compared: SPANS[12].holds(at),
+            throw_checks_regions: SPANS[13].holds(at),
+            ld_abs_may_leave_subprog: SPANS[14].holds(at),
+            arena_second_operand: SPANS[15].holds(at),
+        }
+    }
+
     /// Every feature by name.
     pub fn list(&self) -> Vec<(&'static str, bool)> {
         vec![
@@ -120,17 +143,37 @@ impl Features {
     }
 }
 
+/// Of the features, in their order.
+static SPANS: [Span; 16] = [
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None },
+    Span::ALWAYS,
+    Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+];
+
 pub static PROBES: &[FeatureProbe] = &[
-    FeatureProbe { feature: "scalar_byte_swap", prog_type: ProgType::SocketFilter, text: "r6 = 2048\nr6 = be16 r6\nr6 = -r6\nr2 = r10\nr2 += r6\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n" },
-    FeatureProbe { feature: "add_const_keeps_self_link", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 255\nr7 = r6\nr7 += -1\nif r7 s> 5 goto out\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
-    FeatureProbe { feature: "fork_scalars", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 <<= 32\nr6 s>>= 63\nr6 &= -3\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
-    FeatureProbe { feature: "linked_regs_live_only", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr1 = r0\nr2 = r0\nr3 = r0\nr4 = r0\nr5 = r0\nr7 = r0\nr8 = r0\nr6 = r0\nif r0 > 6 goto out\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
-    FeatureProbe { feature: "deduce_u32_across_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 5 goto out\nif w6 s< -10 goto out\nif w6 < 8 goto out\nif w6 > -4 goto out\nw6 += 10\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
-    FeatureProbe { feature: "tnum_single_value", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 240\nif r6 < 17 goto out\nif r6 > 47 goto out\nr2 = r10\nr2 += -40\nr2 += r6\n*(u64 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
-    FeatureProbe { feature: "var_off_write_scrubs_slot", prog_type: ProgType::SocketFilter, text: "*(u64 *)(r10 -8) = r1\ncall bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 3\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nr3 = *(u64 *)(r10 -8)\nr0 = 0\nexit\n" },
-    FeatureProbe { feature: "kprobe_ctx_write", prog_type: ProgType::Kprobe, text: "r0 = 0\n*(u64 *)(r1 +0) = r0\nexit\n" },
-    FeatureProbe { feature: "probe_write_user", prog_type: ProgType::Kprobe, text: "*(u64 *)(r10 -8) = 0\nr1 = 0\nr2 = r10\nr2 += -8\nr3 = 8\ncall bpf_probe_write_user#36\nr0 = 0\nexit\n" },
-    FeatureProbe { feature: "lsh_by_32_keeps_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 3 goto out\nif w6 s< -4 goto out\nr6 <<= 32\nr6 s>>= 32\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n" },
+    FeatureProbe { feature: "scalar_byte_swap", prog_type: ProgType::SocketFilter, text: "r6 = 2048\nr6 = be16 r6\nr6 = -r6\nr2 = r10\nr2 += r6\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "add_const_keeps_self_link", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 255\nr7 = r6\nr7 += -1\nif r7 s> 5 goto out\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "fork_scalars", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 <<= 32\nr6 s>>= 63\nr6 &= -3\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "linked_regs_live_only", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr1 = r0\nr2 = r0\nr3 = r0\nr4 = r0\nr5 = r0\nr7 = r0\nr8 = r0\nr6 = r0\nif r0 > 6 goto out\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(22, 0) },
+    FeatureProbe { feature: "deduce_u32_across_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 5 goto out\nif w6 s< -10 goto out\nif w6 < 8 goto out\nif w6 > -4 goto out\nw6 += 10\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "tnum_single_value", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 240\nif r6 < 17 goto out\nif r6 > 47 goto out\nr2 = r10\nr2 += -40\nr2 += r6\n*(u64 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "var_off_write_scrubs_slot", prog_type: ProgType::SocketFilter, text: "*(u64 *)(r10 -8) = r1\ncall bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 3\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nr3 = *(u64 *)(r10 -8)\nr0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "kprobe_ctx_write", prog_type: ProgType::Kprobe, text: "r0 = 0\n*(u64 *)(r1 +0) = r0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "probe_write_user", prog_type: ProgType::Kprobe, text: "*(u64 *)(r10 -8) = 0\nr1 = 0\nr2 = r10\nr2 += -8\nr3 = 8\ncall bpf_probe_write_user#36\nr0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "lsh_by_32_keeps_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 3 goto out\nif w6 s< -4 goto out\nr6 <<= 32\nr6 s>>= 32\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
 ];
 
 /// Numbers that bound a program or its verification.
@@ -270,21 +313,21 @@ pub struct Jit {
 
 pub static BUILDS: [Build; 2] = [
     Build {
-        name: "6.18.15", release: "6.18.15", uname: "6.18.15+deb13-cloud-amd64", arch: "x86_64", nr_cpus: 8192,
+        name: "6.18.15", release: "6.18.15", at: Release::new(28, 15), uname: "6.18.15+deb13-cloud-amd64", arch: "x86_64", nr_cpus: 8192,
         config: &["64BIT", "ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "AUDIT", "BPF_EVENTS", "BPF_JIT", "BPF_JIT_DEFAULT_ON", "BPF_LSM", "BPF_SYSCALL", "BPF_UNPRIV_DEFAULT_OFF", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "CGROUP_SCHED", "CRASH_DUMP", "CRYPTO", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES", "DMA_SHARED_BUFFER", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "FPROBE", "FS_VERITY", "HAVE_EFFICIENT_UNALIGNED_ACCESS", "HZ_250", "IA32_EMULATION", "INET", "IPV6_SEG6_BPF", "KALLSYMS_ALL", "KEYS", "KPROBES", "MMU", "MODULES", "MPTCP", "NET", "NETFILTER_BPF_LINK", "NETKIT", "NET_SCH_BPF", "NF_CONNTRACK_MARK", "PERF_EVENTS", "PREEMPT_RCU", "SCHED_CLASS_EXT", "SECURITY", "SECURITY_NETWORK", "SECURITY_NETWORK_XFRM", "SECURITY_PATH", "SMP", "SOCK_CGROUP_DATA", "SYN_COOKIES", "SYSTEM_DATA_VERIFICATION", "TCP_CONG_CUBIC", "UNWINDER_ORC", "UPROBES", "X86_64", "XDP_SOCKETS", "XFRM"],
         config_modules: &["NET_FOU", "NF_CONNTRACK", "NF_FLOW_TABLE", "NF_NAT", "TCP_CONG_BBR", "TCP_CONG_DCTCP", "XFRM_INTERFACE"],
         config_absent: &["BPF_JIT_ALWAYS_ON", "BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2", "DEBUG_PREEMPT", "FAILSLAB", "FAIL_PAGE_ALLOC", "FUNCTION_ERROR_INJECTION", "HZ_100", "HZ_1000", "HZ_300", "KUNIT", "PREEMPT_RT", "TINY_RCU", "TRACE_PREEMPT_TOGGLE"],
-        features: Features { scalar_byte_swap: false, add_const_keeps_self_link: false, fork_scalars: false, linked_regs_live_only: false, deduce_u32_across_sign: false, tnum_single_value: false, var_off_write_scrubs_slot: false, kprobe_ctx_write: true, probe_write_user: true, lsh_by_32_keeps_sign: false, lsm_retval_starts_unknown: false, scalar_ids_one_way: false, packet_end_marks_compared: false, throw_checks_regions: false, ld_abs_may_leave_subprog: false, arena_second_operand: false },
+        lacks: &[],
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
         refused: &[],
     },
     Build {
-        name: "6.18", release: "6.18.44", uname: "6.18.44-fc-v595", arch: "x86_64", nr_cpus: 256,
+        name: "6.18", release: "6.18.44", at: Release::new(28, 44), uname: "6.18.44-fc-v595", arch: "x86_64", nr_cpus: 256,
         config: &["64BIT", "ARCH_HAS_NON_OVERLAPPING_ADDRESS_SPACE", "AUDIT", "BPF_EVENTS", "BPF_JIT", "BPF_JIT_ALWAYS_ON", "BPF_JIT_DEFAULT_ON", "BPF_LSM", "BPF_SYSCALL", "BPF_UNPRIV_DEFAULT_OFF", "CGROUPS", "CGROUP_BPF", "CGROUP_NET_CLASSID", "CGROUP_SCHED", "CRYPTO", "DEBUG_INFO_BTF", "DMA_SHARED_BUFFER", "DYNAMIC_FTRACE_WITH_DIRECT_CALLS", "HAVE_EFFICIENT_UNALIGNED_ACCESS", "HZ_250", "IA32_EMULATION", "INET", "IPV6_SEG6_BPF", "KEYS", "MMU", "MPTCP", "NET", "NETFILTER_BPF_LINK", "NF_CONNTRACK", "NF_CONNTRACK_MARK", "NF_NAT", "PERF_EVENTS", "PREEMPT_RCU", "SECURITY", "SECURITY_NETWORK", "SECURITY_NETWORK_XFRM", "SECURITY_PATH", "SMP", "SOCK_CGROUP_DATA", "SYN_COOKIES", "TCP_CONG_BBR", "TCP_CONG_CUBIC", "UNWINDER_ORC", "UPROBES", "X86_64", "XDP_SOCKETS", "XFRM"],
         config_modules: &[],
         config_absent: &["BPF_KPROBE_OVERRIDE", "BPF_LIRC_MODE2", "CRASH_DUMP", "DEBUG_INFO_BTF_MODULES", "DEBUG_PREEMPT", "FAILSLAB", "FAIL_PAGE_ALLOC", "FPROBE", "FS_VERITY", "FUNCTION_ERROR_INJECTION", "HZ_100", "HZ_1000", "HZ_300", "KALLSYMS_ALL", "KPROBES", "KUNIT", "MODULES", "NETKIT", "NET_FOU", "NET_SCH_BPF", "NF_FLOW_TABLE", "PREEMPT_RT", "SCHED_CLASS_EXT", "SYSTEM_DATA_VERIFICATION", "TCP_CONG_DCTCP", "TINY_RCU", "TRACE_PREEMPT_TOGGLE", "XFRM_INTERFACE"],
-        features: Features { scalar_byte_swap: true, add_const_keeps_self_link: true, fork_scalars: true, linked_regs_live_only: true, deduce_u32_across_sign: true, tnum_single_value: true, var_off_write_scrubs_slot: true, kprobe_ctx_write: false, probe_write_user: false, lsh_by_32_keeps_sign: true, lsm_retval_starts_unknown: true, scalar_ids_one_way: true, packet_end_marks_compared: true, throw_checks_regions: true, ld_abs_may_leave_subprog: true, arena_second_operand: true },
+        lacks: &["kprobe_ctx_write", "probe_write_user"],
         jit: Jit { enabled: true, subprog_tailcalls: true, percpu_insn: true, kfunc_call: true, far_kfunc_call: false, arena: true, exceptions: true, private_stack: true, ptr_xchg: true, timed_may_goto: true, bypass_spec_v1: false, bypass_spec_v4: false, needs_zext: false, arena_fetch_logic: false, arena_ldsx: true, inlines: Vec::new() },
         jit_inlines: &[],
         refused: &[Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::TraceFentry), errno: 1 }, Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::TraceFexit), errno: 1 }, Refusal { prog_type: ProgType::Tracing, attach_type: Some(AttachType::ModifyReturn), errno: 1 }, Refusal { prog_type: ProgType::Ext, attach_type: None, errno: 1 }, Refusal { prog_type: ProgType::Lsm, attach_type: None, errno: 1 }],

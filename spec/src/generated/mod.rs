@@ -15,4 +15,6 @@ pub mod kfuncs;
 #[rustfmt::skip]
 pub mod sets;
 #[rustfmt::skip]
+pub mod lines;
+#[rustfmt::skip]
 pub mod maps;

@@ -1,4 +1,4 @@
-//! Conditions of rules: `attach(a|b) & !cap(bpf)`.
+//! Conditions of rules: `attach(a|b) & !cap(bpf) & since(7.1|6.18.50)`.
 
 use super::names::Names;
 use super::Result;
@@ -36,6 +36,7 @@ fn test(cond: &str, names: &Names) -> Result<String> {
             format!("Attach(&[{}])", list?.join(", "))
         }
         ("hook", list) if !list.is_empty() => format!("Hook(&{list:?})"),
+        ("since", list) if !list.is_empty() => format!("Since({})", names.lines.condition(list)?),
         ("feature", [name]) => format!("Feature({name:?}, |f| f.{name})"),
         ("sleepable", []) => "Sleepable".to_string(),
         ("recur", []) => "Recur".to_string(),

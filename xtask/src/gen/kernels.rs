@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::names::Names;
-use super::{header, rows, Result};
+use super::{header, rows, spans, Result};
 
 const JIT_FLAGS: &[(&str, &str)] = &[
     ("enabled", "Programs are compiled (`jit_requested`)."),
@@ -37,9 +37,9 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
         header("Kernel builds, features and limits.", "spec/data/{features,limits}.toml, kernels/");
     let _ = writeln!(
         out,
-        "use crate::kernel::{{Build, FeatureProbe, Refusal}};\nuse crate::uapi::{{AttachType, ProgType}};\n"
+        "use crate::kernel::{{Build, FeatureProbe, Refusal}};\nuse crate::release::{{Change, Release, Span}};\nuse crate::uapi::{{AttachType, ProgType}};\n"
     );
-    feature_struct(&rows::list(&features, "feature"), &builds, &mut out)?;
+    feature_struct(&rows::list(&features, "feature"), &builds, names, &mut out)?;
     probes(&rows::list(&features, "feature"), names, &mut out)?;
     limit_struct(&rows::list(&limits, "limit"), &mut out)?;
     jit_struct(&mut out);
@@ -51,19 +51,22 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
     Ok(out)
 }
 
-fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result<()> {
-    let _ = writeln!(out, "/// Behaviour that differs between builds, by name.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Features {{");
+fn feature_struct(
+    list: &[&Table],
+    builds: &[Table],
+    names: &Names,
+    out: &mut String,
+) -> Result<()> {
+    let releases: Vec<&str> = builds.iter().filter_map(|b| rows::opt_text(b, "release")).collect();
+    let _ = writeln!(out, "/// Behaviour that differs between kernels, by name.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Features {{");
     for row in list {
-        rows::only(row, &["name", "about", "mirrors", "has", "lacks", "probe", "probe_type"])?;
+        let mut known =
+            vec!["name", "about", "mirrors", "not_in", "probe", "probe_type", "probe_from"];
+        known.extend(spans::KEYS);
+        rows::only(row, &known)?;
         let name = rows::text(row, "name")?;
-        let (has, lacks) = (rows::texts(row, "has"), rows::texts(row, "lacks"));
-        for build in builds {
-            let release = rows::text(build, "release")?;
-            if has.contains(&release) == lacks.contains(&release) {
-                return Err(format!(
-                    "features.toml: {name}: {release} must stand in exactly one of has and lacks"
-                ));
-            }
+        if let Some(other) = rows::texts(row, "not_in").iter().find(|r| !releases.contains(r)) {
+            return Err(format!("features.toml: {name}: no build {other}"));
         }
         let _ = writeln!(
             out,
@@ -73,7 +76,11 @@ fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result
         );
         let _ = writeln!(out, "    pub {name}: bool,");
     }
-    out.push_str("}\n\nimpl Features {\n    /// Every feature by name.\n    pub fn list(&self) -> Vec<(&'static str, bool)> {\n        vec![\n");
+    out.push_str("}\n\nimpl Features {\n    /// What upstream and its stable lines say of a release; a build may lack more.\n    pub fn resolve(at: Release) -> Features {\n        Features {\n");
+    for (i, row) in list.iter().enumerate() {
+        let _ = writeln!(out, "            {}: SPANS[{i}].holds(at),", rows::text(row, "name")?);
+    }
+    out.push_str("        }\n    }\n\n    /// Every feature by name.\n    pub fn list(&self) -> Vec<(&'static str, bool)> {\n        vec![\n");
     for row in list {
         let name = rows::text(row, "name")?;
         let _ = writeln!(out, "            ({name:?}, self.{name}),");
@@ -84,6 +91,16 @@ fn feature_struct(list: &[&Table], builds: &[Table], out: &mut String) -> Result
         let _ = writeln!(out, "            {name:?} => Some(&mut self.{name}),");
     }
     out.push_str("            _ => None,\n        }\n    }\n}\n\n");
+    let _ = writeln!(
+        out,
+        "/// Of the features, in their order.\nstatic SPANS: [Span; {}] = [",
+        list.len()
+    );
+    for row in list {
+        let span = names.lines.span(row).map_err(|e| format!("features.toml: {e}"))?;
+        let _ = writeln!(out, "    {span},");
+    }
+    out.push_str("];\n\n");
     Ok(())
 }
 
@@ -93,10 +110,11 @@ fn probes(list: &[&Table], names: &Names, out: &mut String) -> Result<()> {
     for row in list.iter().filter(|r| r.contains_key("probe")) {
         let _ = writeln!(
             out,
-            "    FeatureProbe {{ feature: {:?}, prog_type: {}, text: {:?} }},",
+            "    FeatureProbe {{ feature: {:?}, prog_type: {}, text: {:?}, from: {} }},",
             rows::text(row, "name")?,
             names.uapi("ProgType", rows::text(row, "probe_type")?)?,
-            rows::text(row, "probe")?
+            rows::text(row, "probe")?,
+            names.lines.release(rows::opt_text(row, "probe_from").unwrap_or("5.10"))?
         );
     }
     out.push_str("];\n\n");
@@ -139,8 +157,9 @@ fn build_row(build: &Table, features: &[&Table], names: &Names, out: &mut String
     let release = rows::text(build, "release")?;
     let _ = writeln!(
         out,
-        "    Build {{\n        name: {:?}, release: {release:?}, uname: {:?}, arch: {:?}, nr_cpus: {},",
+        "    Build {{\n        name: {:?}, release: {release:?}, at: {}, uname: {:?}, arch: {:?}, nr_cpus: {},",
         rows::text(build, "name")?,
+        names.lines.release(release)?,
         rows::text(build, "uname")?,
         rows::text(build, "arch")?,
         rows::number(build, "nr_cpus")?
@@ -159,17 +178,12 @@ fn build_row(build: &Table, features: &[&Table], names: &Names, out: &mut String
     let _ = writeln!(out, "        config: &[{}],", set(&["y"]).join(", "));
     let _ = writeln!(out, "        config_modules: &[{}],", set(&["m"]).join(", "));
     let _ = writeln!(out, "        config_absent: &[{}],", set(&["n"]).join(", "));
-    let has: Result<Vec<String>> = features
+    let lacks: Result<Vec<&str>> = features
         .iter()
-        .map(|row| {
-            Ok(format!(
-                "{}: {}",
-                rows::text(row, "name")?,
-                rows::texts(row, "has").contains(&release)
-            ))
-        })
+        .filter(|row| rows::texts(row, "not_in").contains(&release))
+        .map(|row| rows::text(row, "name"))
         .collect();
-    let _ = writeln!(out, "        features: Features {{ {} }},", has?.join(", "));
+    let _ = writeln!(out, "        lacks: &{:?},", lacks?);
     let jit =
         build.get("jit").and_then(Value::as_table).ok_or_else(|| format!("{release}: no jit"))?;
     let mut known: Vec<&str> = JIT_FLAGS.iter().map(|(n, _)| *n).collect();

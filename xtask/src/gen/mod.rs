@@ -9,6 +9,7 @@ mod maps;
 mod names;
 mod progs;
 mod rows;
+mod spans;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/maps.rs", maps::maps(root, &names)?),
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
+        ("spec/src/generated/lines.rs", names.lines.table()),
     ])
 }
 

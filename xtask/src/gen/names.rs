@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use super::spans::Lines;
 use super::{rows, Result};
 
 pub struct Names {
@@ -15,6 +16,7 @@ pub struct Names {
     uapi: BTreeMap<(String, String), String>,
     /// Helper name without prefix → number.
     pub helpers: BTreeMap<String, i64>,
+    pub lines: Lines,
 }
 
 impl Names {
@@ -52,7 +54,7 @@ impl Names {
             .collect();
         let helpers =
             pairs("ids").into_iter().filter_map(|(k, v)| Some((k, v.as_integer()?))).collect();
-        Ok(Names { base, alias, uapi, helpers })
+        Ok(Names { base, alias, uapi, helpers, lines: Lines::read(root)? })
     }
 
     /// `ARG_PTR_TO_MEM | MEM_RDONLY` → `ArgType::with(ArgBase::Mem, TypeFlags(512))`.
