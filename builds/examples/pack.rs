@@ -10,6 +10,7 @@ use std::process::Command;
 
 use bpfassay_builds::{pack, symbols, VMLINUX};
 use bpfassay_spec::profile::{sha256, BtfBlob, Profile};
+use bpfassay_spec::{Features, Release};
 
 #[derive(serde::Deserialize)]
 struct Builds {
@@ -66,8 +67,7 @@ fn main() {
         profile.name.clone_from(&row.name);
         profile.release.clone_from(&row.name);
         profile.origin.clone_from(&row.origin);
-        // Refusals before verification are hardening of the machine it was recorded on, not facts of the build.
-        profile.refused.clear();
+        keep_what_differs(&mut profile);
         std::fs::write(own.join("profile.json"), profile.to_json()).expect("profile.json");
         stored_row(row, &mut table);
     }
@@ -83,6 +83,15 @@ fn main() {
          pub(crate) static STORED: [Stored; {count}] = [\n{table}];\n"
     );
     std::fs::write(root.join("src/served.rs"), text).expect("served.rs");
+}
+
+/// Drops what the tables say of the release anyway: one fact, one place.
+fn keep_what_differs(profile: &mut Profile) {
+    profile.base.clear();
+    profile.jit = None;
+    let release = Release::parse(&profile.release).expect("a release line that the tables know");
+    let tables: BTreeMap<_, _> = Features::resolve(release).list().into_iter().collect();
+    profile.features.retain(|name, value| tables.get(name.as_str()) != Some(value));
 }
 
 /// The bytes of a blob, which from now on are in a file.

@@ -14,7 +14,7 @@ pub mod symbols;
 
 use std::io::Read;
 
-use bpfassay_spec::Profile;
+use bpfassay_spec::{Kernel, Profile};
 
 use served::STORED;
 
@@ -84,6 +84,14 @@ impl Build {
         }
     }
 
+    /// The kernel's facts, as the machine showed them that the build was recorded on.
+    ///
+    /// # Errors
+    /// As [`Build::profile`].
+    pub fn kernel(self) -> Result<Kernel, String> {
+        self.profile()?.kernel().map_err(|e| self.lacks(&e.to_string()))
+    }
+
     /// Bytes of a file that the profile names.
     ///
     /// # Errors
@@ -126,6 +134,11 @@ impl Build {
         }
         Err("no such file".to_string())
     }
+}
+
+/// Facts of a served kernel, by the names that [`Build::find`] takes; None for others and for one that is not whole.
+pub fn kernel(name: &str) -> Option<Kernel> {
+    Build::find(name)?.kernel().ok()
 }
 
 /// Name, blob and what follows.

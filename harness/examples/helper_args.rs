@@ -14,7 +14,7 @@ use bpfassay_harness::kernel::Session;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, ProgFlags, Program};
-use bpfassay_spec::{helper, ArgBase, AttachType, HelperProto, Kernel, MapType, ProgType};
+use bpfassay_spec::{helper, ArgBase, AttachType, HelperProto, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::Config;
 
@@ -207,7 +207,7 @@ fn last_words(log: &str) -> String {
 fn main() {
     let args: Vec<u64> = std::env::args().skip(1).filter_map(|a| a.parse().ok()).collect();
     let (first, variants) = (args.first().copied().unwrap_or(0), args.get(1).copied().unwrap_or(1));
-    let kernel = Kernel::by_name("6.18").expect("a known build");
+    let kernel = bpfassay_builds::kernel("6.18").expect("a known build");
     let bytes = std::fs::read("/sys/kernel/btf/vmlinux").expect("the kernel's BTF");
     let config = Config {
         vmlinux: Some(Arc::new(Btf::parse(&bytes, None).expect("valid BTF"))),

@@ -28,7 +28,6 @@ use bpfassay_harness::native::emit::{emit, Processor};
 use bpfassay_harness::trust::Trusted;
 use bpfassay_object::load;
 use bpfassay_object::model::Program;
-use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
 struct Args {
@@ -252,7 +251,7 @@ fn main() -> ExitCode {
     };
     let host = Host::read().expect("a kernel with BTF");
     let name = host.release.split('.').take(2).collect::<Vec<_>>().join(".");
-    let kernel = Kernel::by_name(&name).expect("a known release");
+    let kernel = bpfassay_builds::kernel(&name).expect("a known release");
     let config = Config {
         vmlinux: Some(host.btf().clone()),
         modules: host.modules().to_vec(),

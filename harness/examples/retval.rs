@@ -147,7 +147,7 @@ fn runs(
 }
 
 fn main() -> ExitCode {
-    let (args, on) = match (args(), Bundled::read(true).map(Bundled::refusing_nothing)) {
+    let (args, on) = match (args(), Bundled::read(true)) {
         (Ok(a), Ok(b)) => (a, b),
         (Err(e), _) | (_, Err(e)) => {
             eprintln!("{e}");

@@ -12,7 +12,6 @@ use bpfassay_harness::gen::scalar::{program, Shape};
 use bpfassay_harness::kernel::Session;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
-use bpfassay_spec::Kernel;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config};
 
@@ -66,7 +65,7 @@ fn main() {
     };
     let verbose = std::env::var_os("SHOW").is_some();
     let release = std::env::var("KERNEL").unwrap_or_else(|_| "6.18".into());
-    let kernel = Kernel::by_name(&release).expect("a known build");
+    let kernel = bpfassay_builds::kernel(&release).expect("a known build");
     let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     if let Some(dir) = std::env::var_os("REPLAY") {
         return replay(dir.as_ref(), &config).expect("a readable folder");

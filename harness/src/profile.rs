@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_object::btf::{Btf, BtfKind};
-use bpfassay_spec::profile::{BtfBlob, Profile, RefusedType, Symbols, SCHEMA};
-use bpfassay_spec::{Kernel, Kfunc};
+use bpfassay_spec::profile::{BtfBlob, Profile, Symbols, SCHEMA};
+use bpfassay_spec::{Config, Kernel, Kfunc, Release};
 
 use crate::kernel::{Host, KernelError};
 use crate::probe;
 
 /// Writes down the running kernel.
 pub fn record(host: &Host) -> Result<Profile, KernelError> {
-    let base = base_of(&host.release)?;
     let config = host.config().ok_or_else(|| {
         KernelError::Program("the running kernel's configuration cannot be read".to_string())
     })?;
@@ -20,6 +19,11 @@ pub fn record(host: &Host) -> Result<Profile, KernelError> {
         .filter_map(|(k, v)| Some((k.strip_prefix("CONFIG_")?.to_string(), v.clone())))
         .collect();
     let modules = host.modules();
+    let of = |value: &'static str| {
+        config.iter().filter(move |(_, v)| *v == value).map(|(k, _)| k.as_str())
+    };
+    let base =
+        base_of(&host.release, std::env::consts::ARCH, Config::from_names(of("y"), of("m")))?;
     let exists = |name: &str| {
         let own = |b: &Btf| b.find_own_by_name_kind(name, BtfKind::Func).is_some();
         own(host.btf()) || host.modules().iter().any(|(_, b)| own(b))
@@ -44,7 +48,7 @@ pub fn record(host: &Host) -> Result<Profile, KernelError> {
         release: host.release.clone(),
         origin: String::new(),
         assumed: Vec::new(),
-        base: base.release.clone(),
+        base: String::new(),
         arch: base.arch.clone(),
         nr_cpus: config.get("NR_CPUS").and_then(|n| n.parse().ok()).unwrap_or(base.nr_cpus),
         possible_cpus: host.possible_cpus(),
@@ -55,38 +59,24 @@ pub fn record(host: &Host) -> Result<Profile, KernelError> {
             .map(|(n, v)| (n.to_string(), v))
             .chain(features)
             .collect(),
-        jit: base.jit.clone(),
+        jit: None,
         config,
         vmlinux_btf: Some(BtfBlob::inline("vmlinux", &host.btf().to_bytes())),
         module_btf: modules.iter().map(|(n, b)| BtfBlob::inline(n, &b.to_bytes())).collect(),
         kfuncs,
         absent_helpers: asked.as_ref().map(|a| a.absent_helpers.clone()).unwrap_or_default(),
-        refused: asked.map_or_else(|| refusals(&base), |a| a.refused),
+        refused: asked.map_or_else(Vec::new, |a| a.refused),
         symbols: Some(all_symbols(host)).filter(|_| !host.symbols().is_empty()),
     })
 }
 
-/// The known build a release belongs to: the same release, whatever the builder appended.
-fn base_of(release: &str) -> Result<Kernel, KernelError> {
-    let numbers = release.split(['-', '+', '_']).next().unwrap_or(release);
-    Kernel::by_name(numbers).ok_or_else(|| {
-        let known: Vec<_> = Kernel::known().map(|(_, r)| r).collect();
-        KernelError::Program(format!(
-            "no tables for kernel {release}; known releases are {}",
-            known.join(", ")
-        ))
+/// What the tables say of this release.
+fn base_of(release: &str, arch: &str, config: Config) -> Result<Kernel, KernelError> {
+    Kernel::of_release(release, arch, config).ok_or_else(|| {
+        let (first, last) = Release::lines();
+        let message = format!("no tables for kernel {release}; they go from {first} to {last}");
+        KernelError::Program(message)
     })
-}
-
-fn refusals(base: &Kernel) -> Vec<RefusedType> {
-    base.refused
-        .iter()
-        .map(|r| RefusedType {
-            prog_type: r.prog_type.name().to_string(),
-            attach_type: r.attach_type.map(|a| a.name().to_string()),
-            errno: r.errno,
-        })
-        .collect()
 }
 
 /// A function or variable.

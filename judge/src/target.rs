@@ -46,6 +46,8 @@ impl Target {
         let profile = build.profile()?;
         let mut target = Target::of_profile(&profile, |file| build.file(file))?;
         target.symbols.set_build(build);
+        // What the machine refuses before it verifies is hardening of that machine, not of the build.
+        target.kernel.refused.clear();
         Ok(Some(target))
     }
 

@@ -90,9 +90,9 @@ fn a_program_without_a_type_does_not_hide_the_others() {
 }
 
 #[test]
-fn an_incomplete_kernel_btf_is_no_poison() {
+fn an_unknown_kernel_btf_is_no_poison() {
     let empty = Arc::new(Btf::empty());
-    let target = Target { btf_complete: false, ..target(&empty) };
+    let target = Target { btf: None, ..target(&empty) };
     let o = Opened::parse(&data("core.o"), "core.o").unwrap().link(&target);
     for e in &o.programs {
         let p = e.program.as_ref().unwrap();

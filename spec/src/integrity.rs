@@ -1,39 +1,6 @@
 //! What the tables owe each other.
 
-use crate::callers::Test;
-use crate::generated::{callers, ctx, helpers, kernels, kfuncs, maps, progs, sets};
-
-/// Every configuration symbol that a row asks for.
-fn asked() -> Vec<&'static str> {
-    let in_tests = |tests: &'static [(bool, Test)]| {
-        tests.iter().filter_map(|(_, t)| match t {
-            Test::Config(name) => Some(*name),
-            _ => None,
-        })
-    };
-    let mut out: Vec<&'static str> = helpers::PROTOS.iter().filter_map(|p| p.config).collect();
-    out.extend(callers::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| in_tests(r.tests)));
-    out.extend(ctx::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| in_tests(r.tests)));
-    out.extend(kfuncs::KFUNCS.iter().flat_map(|k| in_tests(k.tests)));
-    out.extend(kfuncs::SETS.iter().filter_map(|s| s.config));
-    out.extend(maps::MAPS.iter().flat_map(|m| m.config.iter().copied()));
-    out.extend(progs::PROGS.iter().flat_map(|p| p.config.iter().copied()));
-    let members = sets::SETS.iter().flat_map(|s| s.members).flat_map(|m| m.configs.iter());
-    out.extend(members.flat_map(|c| c.split('|')).map(|c| c.trim_start_matches('!')));
-    out
-}
-
-#[test]
-fn every_build_answers_for_every_symbol_asked() {
-    let asked = asked();
-    assert!(asked.len() > 100);
-    for build in &kernels::BUILDS {
-        let known = [build.config, build.config_modules, build.config_absent].concat();
-        for symbol in &asked {
-            assert!(known.contains(symbol), "{} says nothing of CONFIG_{symbol}", build.release);
-        }
-    }
-}
+use crate::generated::{callers, ctx, helpers};
 
 /// Tables that no program type reaches would be dead facts.
 #[test]

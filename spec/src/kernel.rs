@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use crate::release::Release;
 use crate::uapi::{AttachType, ProgType};
 
-pub use crate::generated::kernels::{Features, Jit, Limits};
-use crate::generated::kernels::{BUILDS, LIMITS, PROBES};
+pub use crate::generated::kernels::{Features, Limits};
+use crate::generated::kernels::{LIMITS, PROBES};
+use crate::jit::Jit;
 
 /// Enabled configuration symbols, without `CONFIG_`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -51,30 +52,6 @@ impl Config {
     }
 }
 
-/// A build as the tables hold it.
-#[derive(Clone, Debug)]
-pub struct Build {
-    /// What people type (`--kernel`).
-    pub name: &'static str,
-    pub release: &'static str,
-    /// The release as facts are resolved for it.
-    pub at: Release,
-    /// `uname -r` of the kernel the facts were read from.
-    pub uname: &'static str,
-    pub arch: &'static str,
-    /// `NR_CPUS`.
-    pub nr_cpus: u32,
-    pub config: &'static [&'static str],
-    pub config_modules: &'static [&'static str],
-    /// Symbols that rows ask for and the build lacks.
-    pub config_absent: &'static [&'static str],
-    /// Features of the release that this build lacks for reasons of its own.
-    pub lacks: &'static [&'static str],
-    pub jit: Jit,
-    pub jit_inlines: &'static [&'static str],
-    pub refused: &'static [Refusal],
-}
-
 /// A program that a kernel accepts exactly if it has the feature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FeatureProbe {
@@ -103,6 +80,9 @@ pub struct Refusal {
     /// Positive.
     pub errno: i32,
 }
+
+/// `NR_CPUS` where the configuration does not say.
+const DEFAULT_NR_CPUS: u32 = 64;
 
 /// The kernel that judges.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -134,14 +114,27 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A known build by the name people type or by release: `6.18` is 6.18.44.
-    pub fn by_name(name: &str) -> Option<Kernel> {
-        BUILDS.iter().find(|b| b.name == name || b.release == name).map(Kernel::from_build)
-    }
-
-    /// Names that [`Kernel::by_name`] knows, with their releases.
-    pub fn known() -> impl Iterator<Item = (&'static str, &'static str)> {
-        BUILDS.iter().map(|b| (b.name, b.release))
+    /// What the tables say of a release (`uname -r`, or shorter: `6.18.44`) on a processor (`uname -m`), built with
+    /// this configuration; None for a release line that they do not know.
+    ///
+    /// Nobody measured such a kernel: its features and its JIT follow from the release.
+    pub fn of_release(release: &str, arch: &str, config: Config) -> Option<Kernel> {
+        let at = Release::parse(release)?;
+        Some(Kernel {
+            release: release.to_string(),
+            at,
+            arch: arch.to_string(),
+            nr_cpus: DEFAULT_NR_CPUS,
+            features: Features::resolve(at),
+            limits: LIMITS,
+            jit: Jit::of_release(at, arch, &config),
+            config,
+            absent_helpers: BTreeSet::new(),
+            absent_kfuncs: BTreeSet::new(),
+            refused: Vec::new(),
+            absent_symbols: None,
+            nr_cpu_ids: 2,
+        })
     }
 
     /// The kernel cannot find the address of this function or variable of its BTF; false where nobody recorded it.
@@ -156,34 +149,5 @@ impl Kernel {
         let matches =
             |r: &&Refusal| r.prog_type == prog_type && r.attach_type.is_none_or(|a| a == attach);
         self.refused.iter().find(matches).map(|r| r.errno)
-    }
-
-    fn from_build(build: &Build) -> Kernel {
-        let mut jit = build.jit.clone();
-        jit.inlines = build.jit_inlines.iter().map(|s| (*s).to_string()).collect();
-        let mut features = Features::resolve(build.at);
-        for name in build.lacks {
-            if let Some(feature) = features.by_name_mut(name) {
-                *feature = false;
-            }
-        }
-        Kernel {
-            release: build.release.to_string(),
-            at: build.at,
-            arch: build.arch.to_string(),
-            nr_cpus: build.nr_cpus,
-            features,
-            limits: LIMITS,
-            config: Config::from_names(
-                build.config.iter().copied(),
-                build.config_modules.iter().copied(),
-            ),
-            jit,
-            absent_helpers: BTreeSet::new(),
-            absent_kfuncs: BTreeSet::new(),
-            refused: build.refused.to_vec(),
-            absent_symbols: None,
-            nr_cpu_ids: 2,
-        }
     }
 }

@@ -9,6 +9,7 @@ mod generated;
 pub mod helper;
 #[cfg(test)]
 mod integrity;
+pub mod jit;
 pub mod kernel;
 pub mod kfunc;
 pub mod lsm;
@@ -25,7 +26,8 @@ pub mod uapi;
 pub use callers::{HelperTable, ProtoLookup};
 pub use ctx::{AccessType, CtxAccess};
 pub use helper::HelperProto;
-pub use kernel::{Config, FeatureProbe, Features, Jit, Kernel, Limits};
+pub use jit::Jit;
+pub use kernel::{Config, FeatureProbe, Features, Kernel, Limits};
 pub use kfunc::{Kfunc, KfuncFlags};
 pub use map::{MapInfo, MapSpec};
 pub use profile::{Profile, ProfileError};

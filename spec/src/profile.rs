@@ -1,6 +1,6 @@
 //! Kernel profiles: what else than the program a verdict depends on, as one JSON file.
 //!
-//! A profile names a known build (`base`) whose tables hold, and what differs from it: features,
+//! The tables hold for its release; a profile says what they do not say or what differs from them: features,
 //! configuration, JIT, missing helpers and kfuncs, BTF.  `record --profile` writes one from a
 //! running kernel.  This module opens no file: BTF is inline or named for the caller to read.
 
@@ -10,8 +10,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::helper;
-use crate::kernel::{Config, Jit, Kernel, Refusal};
+use crate::jit::Jit;
+use crate::kernel::{Config, Kernel, Refusal};
 use crate::kfunc::{Kfunc, KfuncFlags};
+use crate::release::Release;
 use crate::uapi::{AttachType, ProgType};
 
 /// Value of `schema`.
@@ -34,17 +36,19 @@ pub struct Profile {
     /// What could not be measured and was derived from the release, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assumed: Vec<String>,
-    /// Known build whose tables hold (`6.18.44`).
+    /// Release whose tables hold where `release` is not upstream's; "" means `release`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub base: String,
     /// `uname -m`.
     pub arch: String,
     /// `NR_CPUS`, and how many CPUs may ever be there (`nr_cpu_ids`).
     pub nr_cpus: u32,
     pub possible_cpus: u32,
-    /// Features by name; one that the tables know and the profile does not (it was written by an
-    /// older version) is the base build's.
+    /// Features by name; one that stands in the tables and not here is as the release has it.
     pub features: BTreeMap<String, bool>,
-    pub jit: Jit,
+    /// What the JIT can do; None: what the release's can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jit: Option<Jit>,
     /// Kernel configuration without `CONFIG_`: `y`, `m`, a number, or a text in quotes; absent means n.
     pub config: BTreeMap<String, String>,
     #[serde(default)]
@@ -167,8 +171,8 @@ impl fmt::Display for ProfileError {
                 write!(f, "schema is `{found}`, this version reads `{SCHEMA}`")
             }
             ProfileError::UnknownBase { base } => {
-                let known: Vec<&str> = Kernel::known().map(|(_, r)| r).collect();
-                write!(f, "base: no build `{base}`; known are {}", known.join(", "))
+                let (first, last) = Release::lines();
+                write!(f, "no tables for release `{base}`; they go from {first} to {last}")
             }
             ProfileError::UnknownFeature { name } => write!(f, "features: no feature `{name}`"),
             ProfileError::UnknownHelper { name } => {
@@ -249,23 +253,25 @@ impl Profile {
 
     /// The kernel that this profile describes.
     pub fn kernel(&self) -> Result<Kernel, ProfileError> {
-        let mut kernel = Kernel::by_name(&self.base)
-            .ok_or_else(|| ProfileError::UnknownBase { base: self.base.clone() })?;
+        let base = if self.base.is_empty() { &self.release } else { &self.base };
+        let of = |value: &'static str| {
+            self.config.iter().filter(move |(_, v)| *v == value).map(|(k, _)| k.as_str())
+        };
+        let config = Config::from_names(of("y"), of("m"));
+        let mut kernel = Kernel::of_release(base, &self.arch, config)
+            .ok_or_else(|| ProfileError::UnknownBase { base: base.clone() })?;
         for (name, value) in &self.features {
             match kernel.features.by_name_mut(name) {
                 Some(feature) => *feature = *value,
                 None => return Err(ProfileError::UnknownFeature { name: name.clone() }),
             }
         }
-        let of = |value: &'static str| {
-            self.config.iter().filter(move |(_, v)| *v == value).map(|(k, _)| k.as_str())
-        };
         kernel.release = self.release.clone();
-        kernel.arch = self.arch.clone();
         kernel.nr_cpus = self.nr_cpus;
         kernel.nr_cpu_ids = self.possible_cpus;
-        kernel.jit = self.jit.clone();
-        kernel.config = Config::from_names(of("y"), of("m"));
+        if let Some(jit) = &self.jit {
+            kernel.jit = jit.clone();
+        }
         kernel.absent_helpers =
             self.absent_helpers.iter().filter_map(|n| helper::func_id(n)).collect();
         let absent = Kfunc::all().iter().filter(|k| !self.kfuncs.contains_key(k.name));

@@ -18,6 +18,11 @@ impl Release {
         Release { line, patch }
     }
 
+    /// The oldest and the newest line that the tables know.
+    pub fn lines() -> (&'static str, &'static str) {
+        (LINES[0], LINES[LINES.len() - 1])
+    }
+
     /// From `uname -r` or a shorter form: `6.18`, `6.18.44`, `6.18.15+deb13-cloud-amd64`.
     /// None for a line that the tables do not know.
     pub fn parse(text: &str) -> Option<Release> {

@@ -6,7 +6,7 @@ use bpfassay_spec::{
 };
 
 fn kernel() -> Kernel {
-    Kernel::by_name("6.18").unwrap()
+    bpfassay_builds::kernel("6.18").unwrap()
 }
 
 fn symbol(kind: &ProgKind<'_>, name: &str) -> Option<&'static str> {
@@ -132,10 +132,10 @@ fn a_lookup_returns_a_nullable_map_value() {
 #[test]
 fn builds_by_name() {
     assert_eq!(kernel().release, "6.18.44");
-    let old = Kernel::by_name("6.18.15").unwrap();
+    let old = bpfassay_builds::kernel("6.18.15").unwrap();
     assert!(kernel().features.scalar_byte_swap && !old.features.scalar_byte_swap);
     assert_eq!(kernel().limits.max_stack, 512);
-    assert!(Kernel::by_name("2.6").is_none());
+    assert!(bpfassay_builds::kernel("2.6").is_none());
 }
 
 #[test]
@@ -145,6 +145,6 @@ fn hardening_is_told_apart_from_verdicts() {
     assert_eq!(refuses(&kernel(), ProgType::Tracing, TraceFentry), Some(1));
     assert_eq!(refuses(&kernel(), ProgType::Tracing, TraceIter), None);
     assert_eq!(refuses(&kernel(), ProgType::Lsm, LsmMac), Some(1));
-    let old = Kernel::by_name("6.18.15").unwrap();
+    let old = bpfassay_builds::kernel("6.18.15").unwrap();
     assert_eq!(refuses(&old, ProgType::Tracing, TraceFentry), None);
 }

@@ -1,6 +1,6 @@
 //! Facts over the kernel's history, against what kernels of twelve release lines answered.
 
-use bpfassay_spec::{FeatureProbe, Features, Kernel, Release};
+use bpfassay_spec::{FeatureProbe, Features, Release};
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|l| !l.starts_with('#') && !l.is_empty())
@@ -20,7 +20,7 @@ fn features_are_in_the_releases_that_have_them() {
             if at < probe.from {
                 continue;
             }
-            let features = match Kernel::by_name(release) {
+            let features = match bpfassay_builds::kernel(release) {
                 Some(kernel) => kernel.features,
                 None => Features::resolve(at),
             };
@@ -35,8 +35,8 @@ fn features_are_in_the_releases_that_have_them() {
 /// What the lists of builds said before features had a history.
 #[test]
 fn the_two_known_builds_keep_their_features() {
-    let new = Kernel::by_name("6.18.44").unwrap().features;
-    let old = Kernel::by_name("6.18.15").unwrap().features;
+    let new = bpfassay_builds::kernel("6.18.44").unwrap().features;
+    let old = bpfassay_builds::kernel("6.18.15").unwrap().features;
     for ((name, in_new), (_, in_old)) in new.list().into_iter().zip(old.list()) {
         let only_old = matches!(name, "kprobe_ctx_write" | "probe_write_user");
         assert_eq!((in_new, in_old), (!only_old, only_old), "{name}");

@@ -1,6 +1,6 @@
 //! Section names as libbpf reads them, and the checks a load makes before the verifier runs.
 
-use bpfassay_spec::{AttachType, Kernel, ProgInfo, ProgKind, ProgType, SectionDef, SECTION_DEFS};
+use bpfassay_spec::{AttachType, ProgInfo, ProgKind, ProgType, SectionDef, SECTION_DEFS};
 
 fn find(section: &str) -> Option<(ProgType, Option<AttachType>)> {
     SectionDef::find(section).map(|d| (d.prog_type, d.attach_type))
@@ -33,7 +33,7 @@ fn every_section_has_a_loadable_attach_type() {
         let info = ProgInfo::of(def.prog_type).unwrap();
         assert!(info.effective_attach(def.attach_type).is_some(), "{}", def.pattern);
         let kind = ProgKind::new(def.prog_type, def.attach_type);
-        let kernel = Kernel::by_name("6.18").unwrap();
+        let kernel = bpfassay_builds::kernel("6.18").unwrap();
         assert!(!def.is_sleepable() || kernel.may_be_sleepable(&kind), "{}", def.pattern);
     }
 }

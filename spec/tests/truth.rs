@@ -58,7 +58,7 @@ fn helper_availability_is_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/helpers.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/helpers.txt")),
     ] {
-        let n = check_helpers(&Kernel::by_name(release).unwrap(), lines(text), Caps::ALL);
+        let n = check_helpers(&bpfassay_builds::kernel(release).unwrap(), lines(text), Caps::ALL);
         assert!(n > 15_000, "{n}");
     }
 }
@@ -66,7 +66,7 @@ fn helper_availability_is_the_kernels() {
 /// Capabilities decide which helpers there are, and which program types may be loaded.
 #[test]
 fn capabilities_open_what_the_kernel_opens() {
-    let kernel = Kernel::by_name("6.18.44").unwrap();
+    let kernel = bpfassay_builds::kernel("6.18.44").unwrap();
     let text = include_str!("../truth/6.18.44/caps.txt");
     let everyone: BTreeSet<&str> = lines(include_str!("../truth/6.18.44/helpers.txt"))
         .map(|l| l.split(' ').next().unwrap())
@@ -183,7 +183,7 @@ fn context_accesses_are_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/ctx.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/ctx.txt")),
     ] {
-        let n = check_ctx(&Kernel::by_name(release).unwrap(), text, Caps::ALL);
+        let n = check_ctx(&bpfassay_builds::kernel(release).unwrap(), text, Caps::ALL);
         assert!(n > 150_000, "{n}");
     }
 }
@@ -191,7 +191,7 @@ fn context_accesses_are_the_kernels() {
 /// An ordinary user: only socket filters and cgroup_skb load, with fewer helpers and fields.
 #[test]
 fn an_ordinary_user_gets_what_the_kernel_gives() {
-    let kernel = Kernel::by_name("6.18.15").unwrap();
+    let kernel = bpfassay_builds::kernel("6.18.15").unwrap();
     let helpers = include_str!("../truth/6.18.15/unprivileged_helpers.txt");
     let n = check_helpers(&kernel, lines(helpers), Caps::NONE);
     assert_eq!(n, 660);
@@ -207,7 +207,7 @@ fn attach_types_are_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/attach.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/attach.txt")),
     ] {
-        let kernel = Kernel::by_name(release).unwrap();
+        let kernel = bpfassay_builds::kernel(release).unwrap();
         let mut compared = 0;
         for line in lines(text) {
             let mut words = line.splitn(3, ' ');
@@ -239,7 +239,7 @@ fn return_values_are_the_kernels() {
         ("6.18.44", include_str!("../truth/6.18.44/returns.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/returns.txt")),
     ] {
-        let kernel = Kernel::by_name(release).unwrap();
+        let kernel = bpfassay_builds::kernel(release).unwrap();
         let mut compared = 0;
         for line in lines(text) {
             let mut words = line.split(' ');
@@ -277,7 +277,7 @@ fn kfuncs_are_open_to_the_kernels_program_types() {
         ("6.18.44", include_str!("../truth/6.18.44/kfuncs.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/kfuncs.txt")),
     ] {
-        let kernel = Kernel::by_name(release).unwrap();
+        let kernel = bpfassay_builds::kernel(release).unwrap();
         let mut rows = lines(text);
         let names: Vec<&str> = rows.next().unwrap().split(' ').skip(1).collect();
         let mut compared = 0;
@@ -402,7 +402,7 @@ fn maps_are_created_as_the_kernel_does() {
         ("6.18.44", include_str!("../truth/6.18.44/maps.txt")),
         ("6.18.15", include_str!("../truth/6.18.15/maps.txt")),
     ] {
-        let n = check_maps(&Kernel::by_name(release).unwrap(), text);
+        let n = check_maps(&bpfassay_builds::kernel(release).unwrap(), text);
         assert!(n > 10_000, "{n}");
     }
 }

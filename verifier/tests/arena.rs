@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bpfassay_isa::encode::encode;
 use bpfassay_isa::{AluOp, Imm64, Insn, Operand, Reg, Width};
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::{Kernel, MapType, ProgType};
+use bpfassay_spec::{MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Errno, Report, Verdict};
 
@@ -53,7 +53,7 @@ fn program() -> Program {
 }
 
 fn judge(release: &str) -> Report {
-    let kernel = Kernel::by_name(release).expect("a known build");
+    let kernel = bpfassay_builds::kernel(release).expect("a known build");
     let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     verify(&program(), &config)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{MapDef, ProgFlags, Program};
-use bpfassay_spec::{AttachType, Kernel, MapType, ProgType};
+use bpfassay_spec::{AttachType, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config};
 
@@ -66,7 +66,7 @@ fn program(head: &str, code: &str) -> Program {
 
 #[test]
 fn logs_are_the_running_kernels() {
-    let kernel = Kernel::by_name("6.18.44").expect("a known build");
+    let kernel = bpfassay_builds::kernel("6.18.44").expect("a known build");
     let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     let recorded = include_str!("helper_logs.txt");
     let mut count = 0;

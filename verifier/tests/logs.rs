@@ -7,7 +7,7 @@ use std::path::Path;
 
 use bpfassay_isa::asm::{assemble, NoNames};
 use bpfassay_object::model::{ProgFlags, Program};
-use bpfassay_spec::{Kernel, ProgType};
+use bpfassay_spec::ProgType;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Verdict};
 
@@ -28,7 +28,7 @@ fn program(head: &str, text: &str) -> Program {
 
 #[test]
 fn logs_are_the_kernels() {
-    let kernel = Kernel::by_name("6.18").expect("known kernel");
+    let kernel = bpfassay_builds::kernel("6.18").expect("known kernel");
     let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/truth");
     let mut files: Vec<_> =

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{MapDef, ProgFlags, Program};
-use bpfassay_spec::{AttachType, Kernel, MapType, ProgType};
+use bpfassay_spec::{AttachType, MapType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Errno, Verdict};
 
@@ -103,7 +103,7 @@ fn cases(file: &str) -> Vec<Case> {
 }
 
 fn check(file: &str) {
-    let kernel = Kernel::by_name("6.18.44").expect("a known build");
+    let kernel = bpfassay_builds::kernel("6.18.44").expect("a known build");
     let config = Config { log_level: LogLevel::LEVEL2, ..Config::new(&kernel) };
     for c in cases(file) {
         let report = verify(&c.prog, &config);

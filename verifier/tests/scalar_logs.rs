@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bpfassay_diag::log::diff;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
-use bpfassay_spec::{Kernel, ProgType};
+use bpfassay_spec::ProgType;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config};
 
@@ -17,7 +17,7 @@ fn program(name: &str, insns: Vec<RawInsn>) -> Program {
 }
 
 fn our_log(program: &Program, release: &str) -> String {
-    let kernel = Kernel::by_name(release).expect("a known build");
+    let kernel = bpfassay_builds::kernel(release).expect("a known build");
     // Instructions and states of every path, and statistics.
     let config = Config { log_level: LogLevel(6), ..Config::new(&kernel) };
     verify(program, &config).log

@@ -5,6 +5,8 @@ pub mod callers;
 #[rustfmt::skip]
 pub mod helpers;
 #[rustfmt::skip]
+pub mod jit;
+#[rustfmt::skip]
 pub mod kernels;
 #[rustfmt::skip]
 pub mod ctx;

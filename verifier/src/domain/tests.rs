@@ -2,7 +2,7 @@
 //! abstract result.  Where the kernel's precision matters, cases are taken from its own log.
 
 use bpfassay_isa::{semantics, AluOp, Cond, SwapKind, Width};
-use bpfassay_spec::{Features, Kernel, RegBase, RegType};
+use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::compare::{is_scalar_branch_taken, Fact, Pair};
 use super::reg::RegState;
@@ -23,7 +23,7 @@ const CONDS: [Cond; 11] = [
 ];
 
 fn builds() -> [Features; 2] {
-    ["6.18.44", "6.18.15"].map(|k| Kernel::by_name(k).expect("a known build").features)
+    ["6.18.44", "6.18.15"].map(|k| bpfassay_builds::kernel(k).expect("a known build").features)
 }
 
 /// Every tnum whose bits from `bits` up are zero.

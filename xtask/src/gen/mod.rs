@@ -3,6 +3,7 @@
 mod conds;
 mod ctx;
 mod helpers;
+mod jit;
 mod kernels;
 mod kfuncs;
 mod maps;
@@ -37,6 +38,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/maps.rs", maps::maps(root, &names)?),
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
+        ("spec/src/generated/jit.rs", jit::jit(root, &names)?),
         ("spec/src/generated/lines.rs", names.lines.table()),
     ])
 }
