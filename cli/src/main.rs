@@ -16,6 +16,7 @@ mod gate;
 mod inputs;
 mod jited;
 mod manual;
+mod profile;
 mod record;
 mod render;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     Compare(compare::Args),
     /// Write down what the running kernel says of objects, or a profile of it.
     Record(record::Args),
+    /// Make a profile of a kernel from its package's files, without booting it.
+    Profile(profile::Args),
     /// Assemble text in the kernel's disassembly syntax.
     Asm(asm::AsmArgs),
     /// Print programs in the kernel's disassembly syntax.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Gate(args) => gate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Record(args) => record::run(args),
+        Command::Profile(args) => profile::run(args),
         Command::Asm(args) => asm::run_asm(args),
         Command::Disasm(args) => asm::run_disasm(args),
         Command::Run(args) => run::run(args),

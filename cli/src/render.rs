@@ -195,7 +195,18 @@ fn summary(out: &mut String, report: &CheckReport) {
     let s = report.summary;
     let _ = writeln!(
         out,
-        "{} accepted, {} rejected, {} unsupported, {} unreadable; judged for Linux {} (profile {})",
-        s.accepted, s.rejected, s.unsupported, s.errors, report.kernel, report.profile
+        "{} accepted, {} rejected, {} unsupported, {} unreadable; judged for Linux {}{}",
+        s.accepted,
+        s.rejected,
+        s.unsupported,
+        s.errors,
+        report.kernel,
+        match report.profile == report.kernel {
+            true => String::new(),
+            false => format!(" (profile {})", report.profile),
+        }
     );
+    for line in &report.assumed {
+        let _ = writeln!(out, "assumed: {line}");
+    }
 }

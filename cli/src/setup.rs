@@ -14,22 +14,25 @@ use crate::exit::{fail, Outcome};
 
 #[derive(clap::Args, Clone)]
 pub struct KernelArgs {
-    /// Kernel to judge for: 6.18 (which is 6.18.44) or 6.18.15.
+    /// Kernel to judge for: 6.18 (which is 6.18.44) or 6.18.15; `--profile` for any other.
     #[arg(long, value_name = "RELEASE", default_value = "6.18")]
     pub kernel: String,
-    /// Profile of the kernel, as `record --profile` writes it.
+    /// Profile of the kernel, as `record --profile` or `profile` writes it.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
     /// BTF of the kernel (vmlinux first, then modules); replaces the profile's.
     #[arg(long, value_name = "FILE")]
     pub btf: Vec<PathBuf>,
+    /// CPUs that the machine may ever have; sizes of maps and the range of CPU numbers hang on it.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
+    pub possible_cpus: Option<u32>,
 }
 
-/// Resolves the arguments: `--profile`, or the bundled profile of `--kernel`; `--btf` replaces its BTF.
+/// Resolves the arguments: `--profile`, or the served build of `--kernel`; `--btf` replaces its BTF.
 pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     let mut target = match &args.profile {
         Some(path) => of_profile(path)?,
-        None => bundled(&args.kernel)?,
+        None => served(&args.kernel)?,
     };
     for (i, path) in args.btf.iter().enumerate() {
         let bytes = fs::read(path).map_err(|e| not_read(path, e))?;
@@ -40,15 +43,22 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
             target.btf_hash = Some(sha256(&bytes));
             target.vmlinux = Some(btf);
             target.modules.clear();
+            target.assumed.push(format!(
+                "configuration, symbols and release: those of {}, not of the kernel with this BTF",
+                target.profile
+            ));
         } else {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             target.modules.push((name, btf));
         }
     }
+    if let Some(n) = args.possible_cpus {
+        (target.possible_cpus, target.kernel.nr_cpu_ids) = (n, n);
+    }
     Ok(target)
 }
 
-fn bundled(name: &str) -> Result<Target, Outcome> {
+fn served(name: &str) -> Result<Target, Outcome> {
     match Target::served(name) {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {

@@ -26,6 +26,9 @@ pub struct CheckReport {
     pub profile: String,
     /// SHA-256 of the kernel BTF used, hexadecimal; null without one.
     pub btf: Option<String>,
+    /// What the verdicts rest on though nobody measured it, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
     pub objects: Vec<ObjectReport>,
     pub summary: Summary,
 }
@@ -40,6 +43,7 @@ impl CheckReport {
             kernel: target.kernel.release.clone(),
             profile: target.profile.clone(),
             btf: target.btf_hash.clone(),
+            assumed: target.assumed.clone(),
             objects,
             summary,
         }

@@ -31,6 +31,8 @@ pub struct Target {
     /// True if an option that is not there is unset, not unknown.
     pub kconfig_complete: bool,
     pub possible_cpus: u32,
+    /// What the profile could not measure and derived from the release, a line each.
+    pub assumed: Vec<String>,
     pub symbols: SymbolTable,
     /// `LINUX_VERSION_CODE`.
     pub version_code: u32,
@@ -46,6 +48,8 @@ impl Target {
         let profile = build.profile()?;
         let mut target = Target::of_profile(&profile, |file| build.file(file))?;
         target.symbols.set_build(build);
+        // A served build's answers were held against that kernel's own.
+        target.assumed.clear();
         // What the machine refuses before it verifies is hardening of that machine, not of the build.
         target.kernel.refused.clear();
         Ok(Some(target))
@@ -95,6 +99,7 @@ impl Target {
             kconfig: profile.config.clone(),
             kconfig_complete: true,
             possible_cpus: profile.possible_cpus,
+            assumed: profile.assumed.clone(),
             symbols: SymbolTable::of_profile(profile),
             version_code: profile.version_code().unwrap_or(0),
         })

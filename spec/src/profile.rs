@@ -253,13 +253,13 @@ impl Profile {
 
     /// The kernel that this profile describes.
     pub fn kernel(&self) -> Result<Kernel, ProfileError> {
-        let base = if self.base.is_empty() { &self.release } else { &self.base };
+        let base = self.upstream();
         let of = |value: &'static str| {
             self.config.iter().filter(move |(_, v)| *v == value).map(|(k, _)| k.as_str())
         };
         let config = Config::from_names(of("y"), of("m"));
         let mut kernel = Kernel::of_release(base, &self.arch, config)
-            .ok_or_else(|| ProfileError::UnknownBase { base: base.clone() })?;
+            .ok_or_else(|| ProfileError::UnknownBase { base: base.to_string() })?;
         for (name, value) in &self.features {
             match kernel.features.by_name_mut(name) {
                 Some(feature) => *feature = *value,
@@ -302,9 +302,18 @@ impl Profile {
         self.config.get(name.strip_prefix("CONFIG_").unwrap_or(name)).map(String::as_str)
     }
 
-    /// `LINUX_VERSION_CODE` of the release: patch at most 255; None if the release does not begin with numbers.
+    /// The upstream release: `release`, but where a distribution numbers its kernels otherwise.
+    pub fn upstream(&self) -> &str {
+        match self.base.as_str() {
+            "" => &self.release,
+            base => base,
+        }
+    }
+
+    /// `LINUX_VERSION_CODE` of the upstream release, as libbpf finds it (`get_kernel_version`): patch at most 255;
+    /// None if the release does not begin with numbers.
     pub fn version_code(&self) -> Option<u32> {
-        version_code(&self.release)
+        version_code(self.upstream())
     }
 }
 

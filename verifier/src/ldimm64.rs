@@ -130,8 +130,11 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
 fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     let Some(def) = usize::try_from(fd).ok().and_then(|i| env.prog.maps.get(i)) else {
         // A number that the object wrote itself is marked by its top bit.
-        verbose!(env, "fd {} is not pointing to valid bpf_map\n", fd & i32::MAX);
-        return Err(Errno::EBADF.into());
+        let fd = fd & i32::MAX;
+        verbose!(env, "fd {fd} is not pointing to valid bpf_map\n");
+        // The standard streams are open in every loader, and are no maps (`__bpf_map_get`).
+        let is_stream = (0..=2).contains(&fd);
+        return Err(if is_stream { Errno::EINVAL } else { Errno::EBADF }.into());
     };
     if let Some(id) = env.map_of_def[fd as usize] {
         return Ok(id);

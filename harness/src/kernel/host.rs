@@ -19,6 +19,7 @@ const MAX_CONFIG: u64 = 16 << 20;
 pub struct Host {
     /// `uname -r`.
     pub release: String,
+    upstream: Option<String>,
     /// `LINUX_VERSION_CODE`.
     pub version: u32,
     btf: Arc<Btf>,
@@ -37,8 +38,17 @@ impl Host {
         let btf = Arc::new(Btf::parse(&bytes, None).map_err(|e| bad(&e.to_string()))?);
         let modules = modules(&btf);
         let config = config_text(&release).map(|t| parse_config(&t));
-        let version = version_code(&release).unwrap_or(0);
-        Ok(Host { release, version, btf, modules, config, symbols: OnceLock::new() })
+        let upstream = upstream(
+            &fs::read_to_string("/proc/version_signature").unwrap_or_default(),
+            &fs::read_to_string("/proc/version").unwrap_or_default(),
+        );
+        let version = version_code(upstream.as_deref().unwrap_or(&release)).unwrap_or(0);
+        Ok(Host { release, upstream, version, btf, modules, config, symbols: OnceLock::new() })
+    }
+
+    /// The upstream release, where the distribution says it elsewhere than in the release.
+    pub fn upstream(&self) -> Option<String> {
+        self.upstream.clone()
     }
 
     /// vmlinux BTF.
@@ -88,6 +98,17 @@ impl Host {
             features: LoaderFeatures::default(),
         })
     }
+}
+
+/// The upstream release behind a distribution's numbers, as libbpf's `get_kernel_version` finds it: Ubuntu writes
+/// `Ubuntu 6.8.0-45.45-generic 6.8.12`, Debian `… Debian 6.1.192-2 (2026-…)`.
+fn upstream(signature: &str, version: &str) -> Option<String> {
+    let is_release = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit());
+    let word = match signature.strip_prefix("Ubuntu ") {
+        Some(rest) => rest.split_ascii_whitespace().nth(1),
+        None => version.split_once(" Debian ").and_then(|(_, rest)| rest.split(['-', ' ']).next()),
+    };
+    word.filter(is_release).map(String::from)
 }
 
 /// Split BTF of every module, in name order.
@@ -150,6 +171,17 @@ fn parse_symbols(text: &str) -> BTreeMap<String, u64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn distributions_that_number_otherwise_name_the_upstream_release() {
+        let debian =
+            "Linux version 6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12) #1 SMP \
+                      PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-10-02)";
+        assert_eq!(super::upstream("", debian).as_deref(), Some("6.1.192"));
+        let ubuntu = "Ubuntu 6.8.0-45.45-generic 6.8.12";
+        assert_eq!(super::upstream(ubuntu, "Linux version 6.8.0-45").as_deref(), Some("6.8.12"));
+        assert_eq!(super::upstream("", "Linux version 6.18.44 (root@host) #1 SMP"), None);
+    }
+
     use super::{parse_config, parse_symbols};
 
     #[test]
