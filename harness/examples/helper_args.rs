@@ -221,7 +221,7 @@ fn main() {
     let (mut same, mut different, mut unsupported, mut accepted) = (0, 0, 0, 0);
     for seed in first..first + variants {
         for kind in KINDS {
-            for id in -1..=helper::MAX_ID {
+            for id in -1..=kernel.helper_ids().end {
                 let p = program(*kind, id, seed);
                 let c = match compare(&p, &config, &mut session, options) {
                     Ok(c) => c,

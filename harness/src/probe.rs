@@ -132,7 +132,7 @@ pub fn absent_helpers(
             {
                 continue;
             }
-            for id in 1..bpfassay_spec::helper::MAX_ID {
+            for id in kernel.helper_ids().skip(1) {
                 let name = func_id_name(id);
                 let text = format!("call {name}#{id}\nr0 = 1\nexit\n");
                 let Some(outcome) = judge(&mut session, info.prog_type, attach, &text)? else {

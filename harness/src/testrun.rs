@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bpfassay_object::model::{KernelBtfRef, MapDef, Program};
 use bpfassay_object::{Object, Slot};
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{AttachType, PacketAccess, ProgInfo, ProgType};
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::engines::code::Code;
@@ -172,11 +172,10 @@ fn trusted_code(program: &Trusted<'_>) -> Arc<Code> {
 
 /// A runtime for this program, with its maps and types.
 pub fn make_runtime(mem: Memory, program: &Program, world: World) -> Result<Runtime, LoadError> {
-    use ProgType::*;
     let types = types(program, &world);
     let mut rt = Runtime::in_memory(mem, world, HelperSet::linux());
-    rt.may_write_packet =
-        matches!(program.prog_type, SchedCls | SchedAct | Xdp | LwtXmit | SkSkb | SkMsg);
+    let row = ProgInfo::of(program.prog_type);
+    rt.may_write_packet = row.is_some_and(|row| row.packet == PacketAccess::Write);
     rt.exception_callback = exception_callback(program);
     // Programs of redirect targets see frames that a test run cannot make.
     if let Some(AttachType::XdpDevmap | AttachType::XdpCpumap) = program.expected_attach_type {

@@ -190,6 +190,6 @@ pub fn source_of(program: &Program, insn_idx: u32) -> Option<Source> {
 pub fn insn_text(insns: &[RawInsn], idx: u32) -> Option<String> {
     let insn = *insns.get(idx as usize)?;
     let next = insns.get(idx as usize + 1).copied();
-    let names = LogNames { btfs: &[], may_leak_pointers: true };
+    let names = LogNames { kernel: None, btfs: &[], may_leak_pointers: true };
     Some(bpfassay_isa::disasm::Text { insn, next, names: &names }.to_string())
 }

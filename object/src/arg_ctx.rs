@@ -4,41 +4,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, ProgType};
 
 use crate::btf::{linkage, Btf, BtfKind};
 use crate::model::Program;
 
 /// Struct the kernel takes for the context of each program type; the rest have none with a name.
 fn context_name(t: ProgType) -> Option<&'static str> {
-    use ProgType as P;
-    Some(match t {
-        P::CgroupDevice => "bpf_cgroup_dev_ctx",
-        P::CgroupSock => "bpf_sock",
-        P::CgroupSockAddr => "bpf_sock_addr",
-        P::CgroupSockopt => "bpf_sockopt",
-        P::CgroupSysctl => "bpf_sysctl",
-        P::Kprobe => "bpf_user_pt_regs_t",
-        P::Netfilter => "bpf_nf_ctx",
-        P::PerfEvent => "bpf_perf_event_data",
-        P::RawTracepoint | P::RawTracepointWritable => "bpf_raw_tracepoint_args",
-        P::SkLookup => "bpf_sk_lookup",
-        P::SkMsg => "sk_msg_md",
-        P::SkReuseport => "sk_reuseport_md",
-        P::SockOps => "bpf_sock_ops",
-        P::Xdp => "xdp_md",
-        P::CgroupSkb
-        | P::FlowDissector
-        | P::LwtIn
-        | P::LwtOut
-        | P::LwtSeg6local
-        | P::LwtXmit
-        | P::SchedAct
-        | P::SchedCls
-        | P::SkSkb
-        | P::SocketFilter => "__sk_buff",
-        _ => return None,
-    })
+    let ctx = ProgInfo::of(t)?.ctx;
+    ctx.strip_prefix("struct ").or_else(|| Some(ctx).filter(|c| c.ends_with("_t")))
 }
 
 /// Gives the program a BTF of its own with the types changed, if any function it has asks for that.

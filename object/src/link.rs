@@ -413,24 +413,23 @@ const STACK_TRACE_VALUE: u32 = 127 * 8;
 
 /// What libbpf settles when it creates a map, and sizes that an application would have set.
 fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &mut Vec<String>) {
-    use MapType as M;
     if let Some(inner) = &mut def.inner {
         finish_map(inner, target, btf, notes);
     }
-    if def.map_type == M::PerfEventArray && def.max_entries == 0 {
+    if def.map_type == MapType::PerfEventArray && def.max_entries == 0 {
         def.max_entries = target.possible_cpus;
     }
-    if def.map_type != M::StructOps && !has_types(def, btf) {
+    if def.map_type != MapType::StructOps && !has_types(def, btf) {
         def.btf_key_type_id = 0;
         def.btf_value_type_id = 0;
     }
-    if def.max_entries == 0 && needs_entries(def.map_type) {
+    if def.max_entries == 0 && !def.map_type.uses().sizeless {
         def.max_entries =
-            if matches!(def.map_type, M::Ringbuf | M::UserRingbuf) { 4096 } else { 1 };
+            if matches!(def.map_type, MapType::Ringbuf | MapType::UserRingbuf) { 4096 } else { 1 };
         let name = &def.source_name;
         notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
     }
-    if def.value_size == 0 && def.map_type == M::StackTrace {
+    if def.value_size == 0 && def.map_type == MapType::StackTrace {
         def.value_size = STACK_TRACE_VALUE;
         let name = &def.source_name;
         notes.push(format!("map '{name}' has value_size 0: judged as if the loader had set it"));
@@ -440,41 +439,8 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
 /// True if the map is created with the types its definition names: libbpf never tries for some map types, and tries
 /// again without where the kernel refuses.
 fn has_types(def: &MapDef, btf: Option<&Btf>) -> bool {
-    use MapType as M;
-    let untyped = matches!(
-        def.map_type,
-        M::PerfEventArray
-            | M::CgroupArray
-            | M::StackTrace
-            | M::ArrayOfMaps
-            | M::HashOfMaps
-            | M::Devmap
-            | M::DevmapHash
-            | M::Cpumap
-            | M::Xskmap
-            | M::Sockmap
-            | M::Sockhash
-            | M::Queue
-            | M::Stack
-            | M::Arena
-    );
+    let untyped = def.map_type.uses().no_btf;
     !untyped && btf.is_some_and(|b| map_btf::is_taken(b, def))
-}
-
-/// Map types the kernel does not create with `max_entries` 0.
-fn needs_entries(t: MapType) -> bool {
-    use MapType as M;
-    !matches!(
-        t,
-        M::Unspec
-            | M::SkStorage
-            | M::InodeStorage
-            | M::TaskStorage
-            | M::CgrpStorage
-            | M::CgroupStorage
-            | M::PercpuCgroupStorage
-            | M::StructOps
-    )
 }
 
 /// Index of a kernel BTF in a program's list, added if it is new.

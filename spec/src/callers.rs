@@ -5,10 +5,11 @@
 
 use crate::generated::callers as table;
 use crate::generated::helpers::PROTOS;
-use crate::helper::{self, HelperProto};
+use crate::helper::HelperProto;
 use crate::kernel::{Features, Kernel};
 use crate::prog::ProgKind;
 use crate::release::Change;
+use crate::sets::KernelSet;
 use crate::uapi::{AttachType, ProgType};
 
 /// Capability that a rule asks for.
@@ -28,9 +29,13 @@ pub enum Test {
     Attach(&'static [AttachType]),
     /// Attached kernel function, iterator or struct_ops member.
     Hook(&'static [&'static str]),
+    /// The attached kernel function is in a set.
+    Hooked(KernelSet),
     Feature(&'static str, fn(&Features) -> bool),
     /// The kernel's release has a change.
     Since(Change),
+    /// `uname -m`.
+    Arch(&'static str),
     Sleepable,
     /// `bpf_prog_check_recur`.
     Recur,
@@ -81,19 +86,18 @@ pub enum ProtoLookup {
     },
 }
 
-/// Answers of one program kind for every helper number, resolved once.
-#[derive(Clone, Debug)]
+/// Answers of one program kind for the helpers that a program calls, resolved once.
+#[derive(Clone, Default, Debug)]
 pub struct HelperTable {
-    answers: Vec<ProtoLookup>,
+    /// By number.
+    answers: Vec<(i32, ProtoLookup)>,
 }
 
 impl HelperTable {
-    pub fn get(&self, id: i32) -> ProtoLookup {
-        usize::try_from(id)
-            .ok()
-            .and_then(|i| self.answers.get(i))
-            .copied()
-            .unwrap_or(ProtoLookup::UnknownHelper)
+    /// None for a number that was not asked.
+    pub fn get(&self, id: i32) -> Option<ProtoLookup> {
+        let at = self.answers.binary_search_by_key(&id, |(i, _)| *i).ok()?;
+        self.answers.get(at).map(|(_, answer)| *answer)
     }
 }
 
@@ -103,7 +107,7 @@ const MAX_DEPTH: usize = 8;
 impl Kernel {
     /// The prototype that answers `id` for programs of this kind.
     pub fn helper_proto(&self, kind: &ProgKind<'_>, id: i32) -> ProtoLookup {
-        if !(0..helper::MAX_ID).contains(&id) {
+        if !self.helper_ids().contains(&id) {
             return ProtoLookup::UnknownHelper;
         }
         if self.absent_helpers.contains(&(id as u32)) {
@@ -123,9 +127,18 @@ impl Kernel {
         }
     }
 
-    /// All answers at once.
-    pub fn helper_table(&self, kind: &ProgKind<'_>) -> HelperTable {
-        HelperTable { answers: (0..helper::MAX_ID).map(|id| self.helper_proto(kind, id)).collect() }
+    /// Answers for these numbers.
+    pub fn helper_table(
+        &self,
+        kind: &ProgKind<'_>,
+        ids: impl IntoIterator<Item = i32>,
+    ) -> HelperTable {
+        let mut ids: Vec<i32> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        HelperTable {
+            answers: ids.into_iter().map(|id| (id, self.helper_proto(kind, id))).collect(),
+        }
     }
 
     fn ask(
@@ -179,8 +192,10 @@ impl Kernel {
             Test::Type(t) => kind.prog_type == t,
             Test::Attach(list) => list.contains(&kind.attach()),
             Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
+            Test::Hooked(set) => kind.hook.is_some_and(|h| self.in_set(set, h)),
             Test::Feature(_, has) => has(&self.features),
-            Test::Since(change) => change.is_in(self.at),
+            Test::Since(change) => change.is_in(self.tables.at),
+            Test::Arch(name) => self.arch == name,
             Test::Sleepable => kind.sleepable,
             Test::Recur => kind.checks_recursion(),
             Test::Trampoline => kind.has_trampoline(),

@@ -113,8 +113,6 @@ pub struct CtxRule {
 pub struct CtxTable {
     pub name: &'static str,
     pub source: &'static str,
-    /// Struct that programs see; empty where there is no one struct.
-    pub layout: &'static str,
     /// Offsets in `min..max`.
     pub min: i32,
     pub max: i32,
@@ -123,26 +121,6 @@ pub struct CtxTable {
     /// The access must end within `max`.
     pub whole: bool,
     pub rules: &'static [CtxRule],
-}
-
-/// A struct that programs see.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    pub name: &'static str,
-    pub size: u32,
-    /// Name, offset, size.
-    pub fields: &'static [(&'static str, u32, u32)],
-}
-
-impl Layout {
-    pub fn by_name(name: &str) -> Option<&'static Layout> {
-        table::LAYOUTS.iter().find(|l| l.name == name)
-    }
-
-    /// The field that covers an offset.
-    pub fn field_at(&self, off: u32) -> Option<(&'static str, u32, u32)> {
-        self.fields.iter().copied().find(|(_, start, size)| (*start..start + size).contains(&off))
-    }
 }
 
 /// Tables refer on at most this often.
@@ -178,12 +156,6 @@ impl Kernel {
             table::TABLES.iter().position(|t| t.name == name).and_then(|i| u16::try_from(i).ok());
         let kind = ProgKind::new(ProgType::Unspec, None);
         at.is_some_and(|at| self.walk(&kind, at, off, size, AccessType::Read, info, MAX_DEPTH))
-    }
-
-    /// The struct that programs of this kind see as their context, if there is one.
-    pub fn ctx_layout(&self, kind: &ProgKind<'_>) -> Option<&'static Layout> {
-        let table = table::TABLES.get(usize::from(entry(kind)?))?;
-        Layout::by_name(table.layout)
     }
 
     fn walk(

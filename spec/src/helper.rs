@@ -3,12 +3,16 @@
 //! One helper may have several prototypes: [`crate::callers`] says which one answers a program.
 
 use crate::generated::helpers as table;
+use crate::kernel::Kernel;
+use crate::tables::HelperRow;
 use crate::types::{ArgType, RetType};
+
+pub use crate::generated::helpers::HelperTraits;
 
 /// One helper as the verifier sees it.  Rows come from `data/helpers/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HelperProto {
-    /// `BPF_FUNC_…` number, 1 to 211.
+    /// `BPF_FUNC_…` number.
     pub id: u32,
     /// Kernel name with its `bpf_` prefix, e.g. `bpf_map_lookup_elem`.
     pub name: &'static str,
@@ -40,21 +44,11 @@ pub struct HelperProto {
 }
 
 impl HelperProto {
-    /// Every prototype, by number, then symbol.
-    pub fn all() -> &'static [HelperProto] {
-        &table::PROTOS
-    }
-
     /// The prototypes of one helper.
     pub fn of(id: u32) -> &'static [HelperProto] {
         let start = table::PROTOS.partition_point(|p| p.id < id);
         let end = table::PROTOS.partition_point(|p| p.id <= id);
         table::PROTOS.get(start..end).unwrap_or(&[])
-    }
-
-    /// By the kernel's symbol.
-    pub fn by_symbol(symbol: &str) -> Option<&'static HelperProto> {
-        table::PROTOS.iter().find(|p| p.symbol == symbol)
     }
 
     /// Number of arguments (`ARG_DONTCARE` ends them).
@@ -66,13 +60,10 @@ impl HelperProto {
     }
 }
 
-/// `__BPF_FUNC_MAX_ID`: one above the last helper number.
-pub const MAX_ID: i32 = table::NAMES.len() as i32;
-
 /// Kernel name of a helper number as the log prints it (`func_id_name`): `bpf_unspec` for 0,
-/// `unknown` outside the table.
+/// `unknown` outside the table.  For whoever has no kernel at hand; else [`Kernel::helper_name`].
 pub fn func_id_name(id: i32) -> &'static str {
-    usize::try_from(id).ok().and_then(|i| table::NAMES.get(i)).copied().unwrap_or("unknown")
+    usize::try_from(id).ok().and_then(|i| table::NAMES.get(i)).map_or("unknown", |(name, _)| name)
 }
 
 /// Number of a helper by name, with or without `bpf_`.
@@ -80,11 +71,27 @@ pub fn func_id(name: &str) -> Option<u32> {
     let short = name.strip_prefix("bpf_").unwrap_or(name);
     table::NAMES
         .iter()
-        .position(|n| n.strip_prefix("bpf_") == Some(short))
+        .position(|(n, _)| n.strip_prefix("bpf_") == Some(short))
         .and_then(|i| u32::try_from(i).ok())
 }
 
-/// Calling it may move or change packet data, so packet pointers die (`bpf_helper_changes_pkt_data`).
-pub fn changes_pkt_data(id: u32) -> bool {
-    table::CHANGES_PKT_DATA.binary_search(&id).is_ok()
+impl Kernel {
+    /// Numbers that this kernel's release knows, 0 included (`__BPF_FUNC_MAX_ID` is the end).
+    pub fn helper_ids(&self) -> std::ops::Range<i32> {
+        0..self.tables.helpers.len() as i32
+    }
+
+    /// Name of a helper number as this kernel prints it (`func_id_name`).
+    pub fn helper_name(&self, id: i32) -> &'static str {
+        self.helper_row(id).map_or("unknown", |r| r.name)
+    }
+
+    /// What the verifier knows of a helper beyond its prototype; nothing of numbers that the kernel does not know.
+    pub fn helper_traits(&self, id: i32) -> HelperTraits {
+        self.helper_row(id).map_or(HelperTraits::default(), |r| r.traits)
+    }
+
+    fn helper_row(&self, id: i32) -> Option<&HelperRow> {
+        usize::try_from(id).ok().and_then(|i| self.tables.helpers.get(i))
+    }
 }

@@ -1,12 +1,14 @@
 //! One kernel build: release, configuration, JIT abilities, limits and the behaviour that differs between builds.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::release::Release;
+use crate::tables::Tables;
 use crate::uapi::{AttachType, ProgType};
 
+use crate::generated::kernels::PROBES;
 pub use crate::generated::kernels::{Features, Limits};
-use crate::generated::kernels::{LIMITS, PROBES};
 use crate::jit::Jit;
 
 /// Enabled configuration symbols, without `CONFIG_`.
@@ -89,8 +91,8 @@ const DEFAULT_NR_CPUS: u32 = 64;
 pub struct Kernel {
     /// Exact release, e.g. `6.18.44`.
     pub release: String,
-    /// The release that facts are resolved for.
-    pub(crate) at: Release,
+    /// Rows of that release.
+    pub(crate) tables: Arc<Tables>,
     /// `uname -m`.
     pub arch: String,
     /// Processors the build can have (`NR_CPUS`).
@@ -122,11 +124,11 @@ impl Kernel {
         let at = Release::parse(release)?;
         Some(Kernel {
             release: release.to_string(),
-            at,
+            tables: Arc::new(Tables::resolve(at)),
             arch: arch.to_string(),
             nr_cpus: DEFAULT_NR_CPUS,
             features: Features::resolve(at),
-            limits: LIMITS,
+            limits: Limits::resolve(at),
             jit: Jit::of_release(at, arch, &config),
             config,
             absent_helpers: BTreeSet::new(),

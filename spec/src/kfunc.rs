@@ -170,16 +170,17 @@ impl Kernel {
         find(KfuncHook::Common).or_else(|| hook.and_then(find))
     }
 
-    /// Whether fmod_ret programs may change the return value of a function through its kfunc set
-    /// (`btf_kfunc_is_modify_return`).
-    pub fn kfunc_is_modify_return(&self, name: &str) -> Option<&'static Kfunc> {
-        Kfunc::rows(name).iter().find(|k| self.has_kfunc(k, KfuncHook::Fmodret))
+    /// The row by which fmod_ret programs may change what a function returns (`btf_kfunc_is_modify_return`).
+    pub fn fmod_ret(&self, name: &str) -> Option<&'static Kfunc> {
+        Kfunc::rows(name).iter().find(|k| self.has_set(k, KfuncHook::Fmodret))
     }
 
     fn has_kfunc(&self, kfunc: &Kfunc, hook: KfuncHook) -> bool {
-        if self.absent_kfuncs.contains(kfunc.name) {
-            return false;
-        }
+        !self.absent_kfuncs.contains(kfunc.name) && self.has_set(kfunc, hook)
+    }
+
+    /// The set is registered for the hook.
+    fn has_set(&self, kfunc: &Kfunc, hook: KfuncHook) -> bool {
         let set = kfunc.set();
         set.is_some_and(|s| {
             s.hooks.contains(&hook) && s.config.is_none_or(|c| self.config.is_enabled(c))

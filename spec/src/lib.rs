@@ -4,7 +4,6 @@
 
 pub mod callers;
 pub mod ctx;
-pub mod func;
 mod generated;
 pub mod helper;
 #[cfg(test)]
@@ -12,28 +11,33 @@ mod integrity;
 pub mod jit;
 pub mod kernel;
 pub mod kfunc;
-pub mod lsm;
+mod lsm;
 pub mod map;
+pub mod map_use;
 pub mod profile;
 pub mod prog;
 pub mod release;
 pub mod section;
-pub mod sets;
-pub mod tracing;
+mod sets;
+mod tables;
+mod tracing;
 pub mod types;
 pub mod uapi;
 
 pub use callers::{HelperTable, ProtoLookup};
 pub use ctx::{AccessType, CtxAccess};
-pub use helper::HelperProto;
+pub use generated::{func, layouts};
+pub use helper::{HelperProto, HelperTraits};
 pub use jit::Jit;
 pub use kernel::{Config, FeatureProbe, Features, Kernel, Limits};
 pub use kfunc::{Kfunc, KfuncFlags};
 pub use map::{MapInfo, MapSpec};
+pub use map_use::{MapLookup, MapUse};
 pub use profile::{Profile, ProfileError};
-pub use prog::{Caps, ProgInfo, ProgKind, ReturnRule};
+pub use prog::{Caps, CtxAlso, PacketAccess, ProgInfo, ProgKind, ReturnRule, RunInput, TestRun};
 pub use release::{Change, Release, Span};
 pub use section::{SectionDef, SECTION_DEFS};
-pub use sets::NameSet;
+pub use sets::KernelSet;
+pub use tracing::{IterArgs, RawTpArg};
 pub use types::{ArgBase, ArgType, RegBase, RegType, RetBase, RetType, TypeFlags};
 pub use uapi::{AttachType, MapType, ProgType};

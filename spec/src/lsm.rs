@@ -4,23 +4,22 @@
 
 use crate::kernel::Kernel;
 use crate::prog::ProgKind;
-use crate::sets::NameSet;
+use crate::sets::KernelSet;
 use crate::uapi::{AttachType, ProgType};
 
 /// Largest errno (`MAX_ERRNO`).
 const MAX_ERRNO: i32 = 4095;
 
-/// Range of a non-void hook, both ends inclusive (`bpf_lsm_get_retval_range`); None for a name
-/// that is no hook's.
-pub fn return_range(hook: &str) -> Option<(i32, i32)> {
-    if !hook.starts_with("bpf_lsm_") {
-        return None;
-    }
-    let is_bool = NameSet::by_name("bool_lsm_hooks")?.members.iter().any(|m| m.name == hook);
-    Some(if is_bool { (0, 1) } else { (-MAX_ERRNO, 0) })
-}
-
 impl Kernel {
+    /// What a non-void hook may return, both ends inclusive (`bpf_lsm_get_retval_range`).
+    pub fn lsm_return_range(&self, hook: &str) -> (i32, i32) {
+        if self.in_set(KernelSet::BoolLsmHooks, hook) {
+            (0, 1)
+        } else {
+            (-MAX_ERRNO, 0)
+        }
+    }
+
     /// A prototype's `allowed` callback, by the kernel's name for it; false for an unknown one.
     /// `has_dst_prog`: the program extends or traces another BPF program.
     pub fn helper_allowed(&self, callback: &str, kind: &ProgKind<'_>, has_dst_prog: bool) -> bool {
@@ -28,10 +27,10 @@ impl Kernel {
         match callback {
             "bpf_d_path_allowed" => match kind.prog_type {
                 ProgType::Tracing if kind.attach() == AttachType::TraceIter => true,
-                ProgType::Lsm => self.in_set("sleepable_lsm_hooks", hook),
-                _ => self.in_set("btf_allowlist_d_path", hook),
+                ProgType::Lsm => self.in_set(KernelSet::SleepableLsmHooks, hook),
+                _ => self.in_set(KernelSet::BtfAllowlistDPath, hook),
             },
-            "bpf_ima_inode_hash_allowed" => self.in_set("sleepable_lsm_hooks", hook),
+            "bpf_ima_inode_hash_allowed" => self.in_set(KernelSet::SleepableLsmHooks, hook),
             "bpf_sk_storage_tracing_allowed" => match kind.attach() {
                 _ if has_dst_prog => false,
                 AttachType::TraceIter | AttachType::TraceRawTp => true,

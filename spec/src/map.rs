@@ -10,9 +10,8 @@ use crate::uapi::MapType;
 
 const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
-/// `BPF_F_RDONLY` and `BPF_F_WRONLY`, `BPF_F_RDONLY_PROG`.
+/// `BPF_F_RDONLY` and `BPF_F_WRONLY`.
 const RDONLY_WRONLY: u32 = 1 << 3 | 1 << 4;
-const RDONLY_PROG: u32 = 1 << 7;
 const PAGE_SIZE: u64 = 4096;
 
 /// A map as the system call would be asked for it.
@@ -104,14 +103,6 @@ impl MapInfo {
     /// None for `unspec`.
     pub fn of(map_type: MapType) -> Option<&'static MapInfo> {
         MAPS.iter().find(|m| m.map_type == map_type)
-    }
-}
-
-/// Flags a map has once created: device maps are read-only to programs (`dev_map_init_map`).
-pub fn created_flags(map_type: MapType, flags: u32) -> u32 {
-    match map_type {
-        MapType::Devmap | MapType::DevmapHash => flags | RDONLY_PROG,
-        _ => flags,
     }
 }
 

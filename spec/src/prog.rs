@@ -6,6 +6,7 @@
 use crate::callers::Test;
 use crate::generated::progs::PROGS;
 use crate::kernel::Kernel;
+use crate::release::Span;
 use crate::uapi::{AttachType, ProgType};
 
 /// Capabilities of whoever loads (`bpf_token_capable`).
@@ -89,14 +90,65 @@ pub enum PacketAccess {
     None,
     Read,
     Write,
+    /// The value of a socket option: everything is allowed, also through helpers.
+    OptVal,
+}
+
+/// Updating maps of sockets (`may_update_sockmap`).
+#[derive(Clone, Copy, Debug)]
+pub enum SockmapUse {
+    No,
+    Yes,
+    /// `bpf_map_delete_elem` only.
+    Delete,
+    If(&'static [(bool, Test)]),
+}
+
+/// A type that stands for the context beside its own where a parameter says it is the context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CtxAlso {
+    Struct(&'static str),
+    /// An integer of 8 bytes.
+    U64,
+    /// `struct bpf_iter__NAME`.
+    Iter,
+    Any,
+}
+
+/// How the input of a run becomes the program's context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RunInput {
+    /// A frame as an skb.
+    Skb {
+        /// The program sees the link header.
+        link: bool,
+        /// Packet pointers are ready.
+        direct: bool,
+    },
+    Xdp,
+    Flow,
+    SkLookup,
+    Netfilter,
+    RawTp,
+    Syscall,
+    /// The context as it is given.
+    Bytes,
+}
+
+/// What `BPF_PROG_RUN` runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TestRun {
+    Program,
+    /// Functions of the kernel that programs of this type are attached to.
+    Kernel,
 }
 
 /// Whether a program may be loaded with `BPF_F_SLEEPABLE` (`can_be_sleepable`).
 #[derive(Clone, Copy, Debug)]
 pub enum Sleepable {
-    No,
     May,
-    MayIf(&'static [(bool, Test)]),
+    /// One of the conditions holds; none means no.
+    MayIf(&'static [&'static [(bool, Test)]]),
     /// "Syscall programs can only be sleepable".
     Must,
 }
@@ -145,6 +197,26 @@ pub struct ProgInfo {
     pub sleepable: Sleepable,
     /// First match wins; none means any.
     pub returns: &'static [(&'static [(bool, Test)], ReturnRule)],
+    /// Loads from the context become others (`convert_ctx_access`).
+    pub rewrites_ctx: bool,
+    /// LD_ABS and LD_IND (`may_access_skb`).
+    pub skb_loads: bool,
+    /// May take no lock and use no timer (`is_tracing_prog_type`).
+    pub perf_like: bool,
+    /// None: gets no private stack whatever the JIT can (`bpf_enable_priv_stack`).
+    pub private_stack: Option<&'static [(bool, Test)]>,
+    /// Attached by BTF id.
+    pub attaches_by_btf: bool,
+    pub sockmap: SockmapUse,
+    /// May write fields of connections (`nf_conn`).
+    pub writes_conntrack: bool,
+    pub ctx_also: &'static [(&'static [(bool, Test)], CtxAlso)],
+    pub input: RunInput,
+    /// None where `BPF_PROG_RUN` gives ENOTSUPP.
+    pub test_run: Option<TestRun>,
+    /// The context holds no pointer that a program follows unasked.
+    pub plain_ctx: bool,
+    pub span: Span,
 }
 
 impl ProgInfo {
@@ -152,7 +224,7 @@ impl ProgInfo {
         &PROGS
     }
 
-    /// None for `unspec`.
+    /// What does not depend on the kernel; None for `unspec`.
     pub fn of(prog_type: ProgType) -> Option<&'static ProgInfo> {
         PROGS.iter().find(|p| p.prog_type == prog_type)
     }
@@ -170,27 +242,52 @@ impl ProgInfo {
 }
 
 impl Kernel {
+    /// The row of a program type that this kernel's release has, whatever its configuration.
+    pub fn prog(&self, prog_type: ProgType) -> Option<&'static ProgInfo> {
+        self.tables.progs.get(prog_type.number() as usize).copied().flatten()
+    }
+
     /// The first configuration symbol that this kernel lacks for a program type; None when it has the type.
     pub fn prog_type_lacks(&self, prog_type: ProgType) -> Option<&'static str> {
-        let info = ProgInfo::of(prog_type)?;
-        info.config.iter().copied().find(|c| !self.config.has(c))
+        self.prog(prog_type)?.config.iter().copied().find(|c| !self.config.has(c))
     }
 
-    /// What a program of this kind may return.
+    /// What a program of this kind may return (`check_return_code`).
     pub fn return_rule(&self, kind: &ProgKind<'_>) -> ReturnRule {
-        let rules = ProgInfo::of(kind.prog_type).map_or(&[][..], |p| p.returns);
-        rules
-            .iter()
-            .find(|(tests, _)| self.all_hold(kind, tests))
-            .map_or(ReturnRule::Any, |(_, r)| *r)
+        let rules = self.prog(kind.prog_type).map_or(&[][..], |p| p.returns);
+        let rule = rules.iter().find(|(tests, _)| self.all_hold(kind, tests));
+        rule.map_or(ReturnRule::Any, |(_, r)| *r)
     }
 
-    /// Whether `BPF_F_SLEEPABLE` is allowed.
+    /// Whether `BPF_F_SLEEPABLE` is allowed (`can_be_sleepable`).
     pub fn may_be_sleepable(&self, kind: &ProgKind<'_>) -> bool {
-        match ProgInfo::of(kind.prog_type).map(|p| p.sleepable) {
-            None | Some(Sleepable::No) => false,
+        match self.prog(kind.prog_type).map(|p| p.sleepable) {
+            None => false,
             Some(Sleepable::May | Sleepable::Must) => true,
-            Some(Sleepable::MayIf(tests)) => self.all_hold(kind, tests),
+            Some(Sleepable::MayIf(any)) => any.iter().any(|tests| self.all_hold(kind, tests)),
         }
+    }
+
+    /// Whether the program may get a private stack where the JIT can (`bpf_enable_priv_stack`).
+    pub fn may_have_private_stack(&self, kind: &ProgKind<'_>) -> bool {
+        let tests = self.prog(kind.prog_type).and_then(|p| p.private_stack);
+        self.jit.private_stack && tests.is_some_and(|t| self.all_hold(kind, t))
+    }
+
+    /// Whether the program may update (or delete) elements of a map of sockets with the generic helper
+    /// (`may_update_sockmap`).
+    pub fn may_update_sockmap(&self, kind: &ProgKind<'_>, deletes: bool) -> bool {
+        match self.prog(kind.prog_type).map_or(SockmapUse::No, |p| p.sockmap) {
+            SockmapUse::No => false,
+            SockmapUse::Yes => true,
+            SockmapUse::Delete => deletes,
+            SockmapUse::If(tests) => self.all_hold(kind, tests),
+        }
+    }
+
+    /// Types that stand for the context of such a program beside its own.
+    pub fn ctx_also<'k>(&'k self, kind: &'k ProgKind<'k>) -> impl Iterator<Item = CtxAlso> + 'k {
+        let rows = self.prog(kind.prog_type).map_or(&[][..], |p| p.ctx_also);
+        rows.iter().filter(|(tests, _)| self.all_hold(kind, tests)).map(|(_, ty)| *ty)
     }
 }

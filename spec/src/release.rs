@@ -30,7 +30,7 @@ impl Release {
         let mut parts = numbers.splitn(3, '.');
         let (major, minor) = (parts.next()?, parts.next()?);
         let is_line = |l: &&str| l.split_once('.') == Some((major, minor));
-        let line = LINES.iter().position(|l| is_line(&l))?;
+        let line = LINES.iter().position(is_line)?;
         let patch = parts.next().map_or("0", |p| p.split('.').next().unwrap_or(p));
         Some(Release { line: u8::try_from(line).ok()?, patch: patch.parse().unwrap_or(0) })
     }

@@ -5,39 +5,40 @@
 
 use crate::generated::sets::SETS;
 use crate::kernel::Kernel;
+use crate::release::Span;
 
-/// One member and the configuration it depends on.
+pub use crate::generated::sets::KernelSet;
+
+/// One member and what it depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     pub name: &'static str,
     /// All must hold; `!X` means absent, `A|B` either.
     pub configs: &'static [&'static str],
+    pub span: Span,
 }
 
 /// One set of the kernel.
 #[derive(Clone, Copy, Debug)]
-pub struct NameSet {
-    pub name: &'static str,
-    pub source: &'static str,
+pub(crate) struct NameSet {
+    pub span: Span,
+    /// By name.
     pub members: &'static [Member],
 }
 
-impl NameSet {
-    pub fn by_name(name: &str) -> Option<&'static NameSet> {
-        SETS.iter().find(|s| s.name == name)
-    }
-}
-
 impl Kernel {
-    /// Whether the kernel's set holds a function or type; false for an unknown set.
-    pub fn in_set(&self, set: &str, name: &str) -> bool {
-        let Some(set) = NameSet::by_name(set) else { return false };
+    /// Whether this kernel's set holds a function or type.
+    pub fn in_set(&self, set: KernelSet, name: &str) -> bool {
+        let Some(set) = SETS.get(set as usize).filter(|s| s.span.holds(self.tables.at)) else {
+            return false;
+        };
+        let Ok(at) = set.members.binary_search_by(|m| m.name.cmp(name)) else { return false };
         let holds = |term: &str| match term.strip_prefix('!') {
             Some(absent) => !self.config.is_enabled(absent),
             None => self.config.is_enabled(term),
         };
-        set.members
-            .iter()
-            .any(|m| m.name == name && m.configs.iter().all(|c| c.split('|').any(holds)))
+        set.members.get(at).is_some_and(|m| {
+            m.span.holds(self.tables.at) && m.configs.iter().all(|c| c.split('|').any(holds))
+        })
     }
 }

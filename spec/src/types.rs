@@ -115,11 +115,6 @@ macro_rules! type_word {
             pub fn kernel_name(self) -> &'static str {
                 match self { $($base::$variant => $kernel,)* }
             }
-
-            /// By the kernel's constant (base types only, no `_OR_NULL` forms).
-            pub fn from_kernel_name(s: &str) -> Option<$base> {
-                match s { $($kernel => Some($base::$variant),)* _ => None }
-            }
         }
 
         $(#[$doc])*

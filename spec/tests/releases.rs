@@ -1,6 +1,6 @@
 //! Facts over the kernel's history, against what kernels of twelve release lines answered.
 
-use bpfassay_spec::{FeatureProbe, Features, Release};
+use bpfassay_spec::{Config, FeatureProbe, Features, Kernel, Release};
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|l| !l.starts_with('#') && !l.is_empty())
@@ -40,5 +40,51 @@ fn the_two_known_builds_keep_their_features() {
     for ((name, in_new), (_, in_old)) in new.list().into_iter().zip(old.list()) {
         let only_old = matches!(name, "kprobe_ctx_write" | "probe_write_user");
         assert_eq!((in_new, in_old), (!only_old, only_old), "{name}");
+    }
+}
+
+fn kernel(release: &str) -> Kernel {
+    Kernel::of_release(release, "x86_64", Config::default()).unwrap()
+}
+
+/// Helpers of later kernels do not change what an older one calls "invalid func".
+#[test]
+fn the_highest_helper_is_the_releases() {
+    let mut compared = 0;
+    for row in lines(include_str!("../truth/last_helper.txt")) {
+        let (release, last) = row.split_once(' ').unwrap();
+        let ids = kernel(release).helper_ids();
+        assert_eq!(ids.end - 1, last.parse::<i32>().unwrap(), "{release}");
+        compared += 1;
+    }
+    assert_eq!(compared, 12);
+}
+
+/// Measured: sleepable LSM programs of cgroups loaded from 6.18.15 to 7.0.13, and neither before nor after.
+#[test]
+fn sleepable_programs_are_the_releases() {
+    use bpfassay_spec::{
+        AttachType::{LsmCgroup, LsmMac},
+        ProgKind,
+        ProgType::*,
+    };
+    let may = |release: &str, prog, attach| {
+        let kernel = kernel(release);
+        kernel.may_be_sleepable(&ProgKind::new(prog, attach))
+    };
+    for (release, lsm_cgroup, raw_tp) in [
+        ("6.12.118", false, false),
+        ("6.18.15", true, false),
+        ("6.19.14", true, false),
+        ("7.0.13", true, false),
+        ("7.1.13", false, true),
+        ("7.2.13", false, true),
+        ("7.3.4", false, true),
+    ] {
+        assert_eq!(may(release, Lsm, Some(LsmCgroup)), lsm_cgroup, "{release}");
+        assert_eq!(may(release, RawTracepoint, None), raw_tp, "{release}");
+        assert_eq!(may(release, Tracepoint, None), raw_tp, "{release}");
+        assert!(may(release, Lsm, Some(LsmMac)) && may(release, Kprobe, None), "{release}");
+        assert!(!may(release, Xdp, None) && !may(release, SocketFilter, None), "{release}");
     }
 }

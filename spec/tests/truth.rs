@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bpfassay_spec::lsm;
 use bpfassay_spec::{
     AccessType, AttachType, Caps, CtxAccess, Kernel, Kfunc, KfuncFlags, MapSpec, MapType, ProgInfo,
     ProgKind, ProgType, ProtoLookup, ReturnRule,
@@ -248,10 +247,10 @@ fn return_values_are_the_kernels() {
             let (min, max) = match kernel.return_rule(&kind) {
                 ReturnRule::Any => (i64::MIN, i64::MAX),
                 ReturnRule::Range { min, max, .. } => (i64::from(min), i64::from(max)),
-                ReturnRule::Lsm => match lsm::return_range(kind.hook.unwrap()) {
-                    Some((min, max)) => (i64::from(min), i64::from(max)),
-                    None => (i64::MIN, i64::MAX),
-                },
+                ReturnRule::Lsm => {
+                    let (min, max) = kernel.lsm_return_range(kind.hook.unwrap());
+                    (i64::from(min), i64::from(max))
+                }
                 ReturnRule::LsmCgroup if kind.hook == Some("bpf_lsm_inet_csk_clone") => (1, 1),
                 ReturnRule::LsmCgroup => (0, 1),
                 ReturnRule::StructOps => (i64::MIN, i64::MAX),

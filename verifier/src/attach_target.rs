@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpfassay_object::btf::{Btf, BtfKind, Type};
 use bpfassay_object::model::{AttachTarget, KernelBtfRef};
 use bpfassay_spec::prog::is_gpl_compatible;
-use bpfassay_spec::{tracing, AttachType, ProgType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{AttachType, KernelSet, ProgType, RegBase, RegType, TypeFlags};
 
 use crate::check::refs::acquire_reference;
 use crate::domain::reg::BtfObj;
@@ -154,7 +154,7 @@ fn iter_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
     let proto = func_proto(env, t)?;
     let name = t.name();
     let iter = name.strip_prefix("bpf_iter_").ok_or(Errno::EINVAL)?;
-    let Some(rows) = tracing::iterator_args(iter) else { return Err(Errno::EINVAL.into()) };
+    let Some(rows) = env.kernel.iterator_args(iter) else { return Err(Errno::EINVAL.into()) };
     let ctx = btf.find_by_name_kind(&format!("bpf_iter__{iter}"), BtfKind::Struct);
     let Some(ctx) = ctx.and_then(|id| btf.ty(id)) else {
         return Err(Stop::unsupported("iterator context missing in the kernel's BTF"));
@@ -222,10 +222,10 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
     }
     if env.prog.prog_type == ProgType::Lsm {
         check_lsm(env, t.id(), &name)?;
-    } else if tracing::is_untraceable(&name, &env.kernel.config) {
+    } else if env.kernel.in_set(KernelSet::BtfIdDeny, &name) {
         verbose!(env, "Attaching tracing programs to function '{name}' is rejected.\n");
         return Err(Errno::EINVAL.into());
-    } else if tracing::is_noreturn(&name)
+    } else if env.kernel.in_set(KernelSet::NoreturnDeny, &name)
         && matches!(attach, Some(AttachType::TraceFexit | AttachType::ModifyReturn))
     {
         verbose!(env, "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n");
@@ -243,10 +243,9 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
 
 /// Arguments a trampoline can pass on (`btf_distill_func_proto`).
 fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check {
-    /// `MAX_BPF_FUNC_ARGS`
-    const MAX_FUNC_ARGS: usize = 12;
+    let max_args = env.kernel.limits.max_func_args as usize;
     let Some(p) = btf.ty(proto) else { return Err(Errno::EINVAL.into()) };
-    if p.vlen() > MAX_FUNC_ARGS {
+    if p.vlen() > max_args {
         verbose!(env, "The function {name} has {} arguments. Too many.\n", p.vlen());
         return Err(Errno::EINVAL.into());
     }
@@ -295,11 +294,9 @@ fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check 
 }
 
 fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
-    let config = &env.kernel.config;
-    let ok = match (env.prog.prog_type, tracing::fmod_ret(name, config)) {
-        (ProgType::Lsm, _) => tracing::lsm_is_sleepable(name),
-        (_, Some(true)) => true,
-        _ => tracing::error_injection(name, config).ok_or_else(|| {
+    let ok = match env.prog.prog_type {
+        ProgType::Lsm => env.kernel.in_set(KernelSet::SleepableLsmHooks, name),
+        _ => env.kernel.may_trace_sleepable(name).ok_or_else(|| {
             Stop::unsupported("sleepable: the error injection list is not in BTF")
         })?,
     };
@@ -312,11 +309,10 @@ fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
 
 /// fmod_ret programs may change what the function returns (`check_attach_modify_return`).
 fn check_modifiable(env: &mut Env<'_>, name: &str) -> Check {
-    let config = &env.kernel.config;
-    if tracing::fmod_ret(name, config).is_some() || name.starts_with("security_") {
+    if env.kernel.fmod_ret(name).is_some() || name.starts_with("security_") {
         return Ok(());
     }
-    match tracing::error_injection(name, config) {
+    match env.kernel.error_injection(name) {
         Some(true) => Ok(()),
         Some(false) => {
             verbose!(env, "{name}() is not modifiable\n");
@@ -340,7 +336,7 @@ fn is_lsm_hook(env: &Env<'_>, name: &str) -> bool {
 fn check_lsm(env: &mut Env<'_>, id: u32, name: &str) -> Check {
     if !is_gpl_compatible(&env.prog.license) {
         verbose!(env, "LSM programs must have a GPL compatible license\n");
-    } else if tracing::lsm_is_disabled(name) {
+    } else if env.kernel.in_set(KernelSet::BpfLsmDisabledHooks, name) {
         verbose!(env, "attach_btf_id {id} points to disabled hook {name}\n");
     } else if !is_lsm_hook(env, name) {
         verbose!(env, "attach_btf_id {id} points to wrong type name {name}\n");
@@ -382,7 +378,7 @@ fn struct_ops_target(
         verbose!(env, "attach to invalid member {mname}(@idx {idx}) of struct {name}\n");
         return Err(Errno::EINVAL.into());
     };
-    if let Err(e) = check_member(name, mname, env.prog_sleepable) {
+    if let Err(e) = check_member(env, name, mname) {
         verbose!(env, "attach to unsupported member {mname} of struct {name}\n");
         return Err(e.into());
     }
@@ -397,45 +393,12 @@ fn struct_ops_target(
     })
 }
 
-/// Members without a stub cannot be implemented (`bpf_struct_ops_supported`), and some kinds let
-/// only some members sleep (`check_member`).
-fn check_member(st: &str, member: &str, sleepable: bool) -> Result<(), Errno> {
-    const TCP_CA: [&str; 12] = [
-        "ssthresh",
-        "cong_avoid",
-        "set_state",
-        "cwnd_event",
-        "in_ack_event",
-        "pkts_acked",
-        "min_tso_segs",
-        "cong_control",
-        "undo_cwnd",
-        "sndbuf_expand",
-        "init",
-        "release",
-    ];
-    const QDISC: [&str; 5] = ["enqueue", "dequeue", "init", "reset", "destroy"];
-    const SCX_SLEEPABLE: [&str; 8] = [
-        "init_task",
-        "cgroup_init",
-        "cgroup_exit",
-        "cgroup_prep_move",
-        "cpu_online",
-        "cpu_offline",
-        "init",
-        "exit",
-    ];
-    let (has_stub, may_sleep) = match st {
-        "tcp_congestion_ops" => (TCP_CA.contains(&member), true),
-        "Qdisc_ops" => (QDISC.contains(&member), true),
-        "sched_ext_ops" => (true, SCX_SLEEPABLE.contains(&member)),
-        "bpf_dummy_ops" => (true, member == "test_sleepable"),
-        _ => (true, true),
-    };
-    if !has_stub {
+/// Members without a stub cannot be implemented, and some kinds let only some members sleep.
+fn check_member(env: &Env<'_>, ops: &str, member: &str) -> Result<(), Errno> {
+    if !env.kernel.has_struct_ops_stub(ops, member) {
         return Err(Errno::ENOTSUPP);
     }
-    if sleepable && !may_sleep {
+    if env.prog_sleepable && !env.kernel.may_struct_ops_sleep(ops, member) {
         return Err(Errno::EINVAL);
     }
     Ok(())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bpfassay_isa::{Insn, RawInsn, Reg};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::{ArgType, Caps, Kernel, ProgType, RegType};
+use bpfassay_spec::{ArgType, Caps, HelperTable, Kernel, ProgType, RegType};
 
 use crate::cfg::Cfg;
 use crate::check::btf_record::BtfRecord;
@@ -144,6 +144,8 @@ pub struct Env<'a> {
     pub struct_metas: BTreeMap<u32, Arc<BtfRecord>>,
     /// Index into `prog.maps` → [`MapId`].
     pub map_of_def: Vec<Option<MapId>>,
+    /// Prototypes of the helpers that the program calls.
+    pub helpers: HelperTable,
     /// [`BtfObj`] → BTF: program, vmlinux, modules.  Missing ones are None.
     pub btfs: Vec<Option<Arc<Btf>>>,
     /// What a program attached by BTF is attached to.

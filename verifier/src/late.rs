@@ -6,8 +6,6 @@ use crate::stop::{Check, Errno};
 use crate::subprogs::subprog_end;
 use crate::verbose;
 
-/// `MAX_BPF_STACK`.
-const MAX_STACK: u16 = 512;
 /// Slots for the counter of a may_goto loop, with a time stamp or without.
 const TIMED_MAY_GOTO: u16 = 16;
 const MAY_GOTO: u16 = 8;
@@ -58,7 +56,7 @@ fn add_may_goto_slots(env: &mut Env<'_>, end: u32) -> Check {
         sub.stack_depth += extra;
         sub.stack_extra = extra;
         let depth = sub.stack_depth;
-        if depth > MAX_STACK && !env.kernel.jit.enabled {
+        if u32::from(depth) > env.kernel.limits.max_stack && !env.kernel.jit.enabled {
             verbose!(env, "stack size {}(extra {}) is too large\n", depth, extra);
             return Err(Errno::EINVAL.into());
         }

@@ -16,11 +16,6 @@ use crate::env::{AuxUse, Env, MapInfo};
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
-/// `MAX_USED_MAPS`.
-const MAX_USED_MAPS: usize = 64;
-/// `BPF_MAX_VAR_OFF`.
-const MAX_VAR_OFF: u32 = 1 << 29;
-
 /// Fills `env.maps`, `env.map_of_def` and `aux[..].used` of every LD_IMM64.
 pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
     let mut i = 0;
@@ -103,7 +98,7 @@ fn set_address(env: &mut Env<'_>, i: usize, address: u64) {
 
 /// The offset of a direct value reference must lie in the value of a one-element array, or in an arena.
 fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
-    if off >= MAX_VAR_OFF {
+    if off >= env.kernel.limits.max_var_off {
         verbose!(env, "direct value offset of {} is not allowed\n", off);
         return Err(Errno::EINVAL.into());
     }
@@ -139,11 +134,11 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     if let Some(id) = env.map_of_def[fd as usize] {
         return Ok(id);
     }
-    if env.maps.len() >= MAX_USED_MAPS {
+    if env.maps.len() >= env.kernel.limits.max_used_maps as usize {
         verbose!(
             env,
             "The total number of maps per program has reached the limit of {}\n",
-            MAX_USED_MAPS
+            env.kernel.limits.max_used_maps
         );
         return Err(Errno::E2BIG.into());
     }
@@ -157,7 +152,7 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
 
 fn map_info(env: &Env<'_>, mut def: Arc<MapDef>) -> Check<MapInfo> {
     // A lookup returns the kernel's own device index: such maps are made read-only to programs (`dev_map_init_map`).
-    if matches!(def.map_type, MapType::Devmap | MapType::DevmapHash) {
+    if env.kernel.map_use(def.map_type).is_some_and(|row| row.made_rdonly) {
         Arc::make_mut(&mut def).map_flags |= MapDef::F_RDONLY_PROG;
     }
     match map_record(env, &def) {

@@ -3,11 +3,11 @@
 use bpfassay_diag::log::message_lines;
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
-use bpfassay_spec::{RegBase, TypeFlags};
+use bpfassay_spec::{HelperTable, RegBase, TypeFlags};
 
 use crate::cfg::{live_regs, order, walk, Cfg};
 use crate::check::callinfo::CallTables;
-use crate::check::{btf_fields, btf_info};
+use crate::check::{btf_fields, btf_info, summary};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{AuxUse, Env, InsnAux};
@@ -16,9 +16,6 @@ use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Verdict};
 use crate::stop::{Check, Stop};
 use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
-
-/// `BPF_COMPLEXITY_LIMIT_INSNS`.
-pub const COMPLEXITY_LIMIT_INSNS: u32 = 1_000_000;
 
 /// `commit_stack_write_marks` holds the old must-write set in 32 bits, so that slots from fp-264 down
 /// can count as written where they are not.
@@ -50,6 +47,7 @@ fn run(env: &mut Env<'_>) -> Check {
 
 /// Everything up to the last explored path.
 fn explore(env: &mut Env<'_>) -> Check {
+    summary::resolve_helpers(env);
     btf_fields::load_struct_metas(env)?;
     btf_info::check_btf_info_early(env)?;
     subprogs::add_subprog_and_kfunc(env)?;
@@ -91,6 +89,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         maps: Vec::new(),
         map_of_def: vec![None; prog.maps.len()],
         struct_metas: Default::default(),
+        helpers: HelperTable::default(),
         btfs,
         attach: None,
         cfg: Cfg::default(),
@@ -152,7 +151,7 @@ fn print_verification_stats(env: &mut Env<'_>) {
         env,
         "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {} mark_read {}\n",
         s.insns_processed,
-        COMPLEXITY_LIMIT_INSNS,
+        env.kernel.limits.max_processed_insns,
         s.max_states_per_insn,
         s.total_states,
         s.peak_states,

@@ -2,13 +2,10 @@
 //! (`bpf_prog_load`, `bpf_prog_load_check_attach` of `kernel/bpf/syscall.c`).
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::{AttachType, ProgInfo, ProgType};
+use bpfassay_spec::{AttachType, ProgInfo};
 
 use crate::config::Config;
 use crate::stop::{Check, Errno, Stop};
-
-/// `BPF_COMPLEXITY_LIMIT_INSNS`, which is also the longest program.
-const MAX_INSNS: usize = 1_000_000;
 
 /// The attach type the kernel goes on with: two program types have a default
 /// (`bpf_prog_load_fixup_attach_type`).
@@ -25,7 +22,8 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
     if !(caps.bpf && caps.perfmon && caps.net_admin) {
         return Err(Stop::unsupported("loading without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"));
     }
-    if prog.insns.is_empty() || prog.insns.len() > MAX_INSNS {
+    if prog.insns.is_empty() || prog.insns.len() > config.kernel.limits.max_processed_insns as usize
+    {
         return Err(Errno::E2BIG.into());
     }
     check_attach(prog)?;
@@ -51,10 +49,7 @@ fn check_name(name: &str) -> Check {
 
 fn check_attach(prog: &Program) -> Check {
     let has_btf_id = prog.attach_target.as_ref().is_some_and(|t| t.btf_id != 0);
-    let by_btf = matches!(
-        prog.prog_type,
-        ProgType::Tracing | ProgType::Lsm | ProgType::StructOps | ProgType::Ext
-    );
+    let by_btf = ProgInfo::of(prog.prog_type).is_some_and(|row| row.attaches_by_btf);
     if has_btf_id && !by_btf {
         return Err(Errno::EINVAL.into());
     }

@@ -1,47 +1,24 @@
 //! The deepest stack along any chain of calls (`check_max_stack_depth`).
 
-use bpfassay_spec::{AttachType, ProgType};
-
-use crate::check::summary::is_bpf_throw_kfunc;
+use crate::check::summary::{is_bpf_throw_kfunc, with_prog_kind};
 use crate::domain::state::MAX_CALL_FRAMES;
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::subprogs::{find_subprog, subprog_end};
 use crate::verbose;
 
-/// `MAX_BPF_STACK`.
-pub const MAX_STACK: u32 = 512;
-/// `BPF_PRIV_STACK_MIN_SIZE`: smaller frames stay on the kernel's stack.
-const PRIV_STACK_MIN_SIZE: u32 = 64;
-/// Deepest stack of callers that a subprogram with tail calls may have.
-const TAIL_CALL_DEPTH: u32 = 256;
-
 /// Checks the main program and every asynchronous callback as roots, last first: what a callback
 /// calls has no private stack.
 pub fn check_max_stack_depth(env: &mut Env<'_>) -> Check {
     let any_tail_call = env.subprogs.iter().any(|s| s.has_tail_call);
-    let private = !any_tail_call && may_use_private_stack(env);
+    let private =
+        !any_tail_call && with_prog_kind(env, |kind| env.kernel.may_have_private_stack(kind));
     for i in (0..env.subprogs.len()).rev() {
         if i == 0 || env.subprogs[i].is_async_cb {
             Walk::new(i, private && i == 0).run(env)?;
         }
     }
     Ok(())
-}
-
-/// `bpf_enable_priv_stack`: programs that may interrupt each other.
-fn may_use_private_stack(env: &Env<'_>) -> bool {
-    if !env.kernel.jit.private_stack {
-        return false;
-    }
-    match env.prog.prog_type {
-        ProgType::Kprobe | ProgType::Tracepoint | ProgType::PerfEvent | ProgType::RawTracepoint => {
-            true
-        }
-        // `bpf_prog_check_recur`; struct_ops programs ask for it themselves.
-        ProgType::Tracing => env.prog.expected_attach_type != Some(AttachType::TraceIter),
-        _ => false,
-    }
 }
 
 /// Frames grow in steps of 16 bytes under a JIT, of 32 in the interpreter.
@@ -100,7 +77,10 @@ impl Walk {
         if !self.private {
             env.subprogs[subprog].priv_stack = Some(false);
         }
-        if subprog != 0 && env.subprogs[subprog].has_tail_call && self.depth >= TAIL_CALL_DEPTH {
+        if subprog != 0
+            && env.subprogs[subprog].has_tail_call
+            && self.depth >= env.kernel.limits.max_tail_call_stack
+        {
             verbose!(
                 env,
                 "tail_calls are not allowed when call stack of previous frames is {} bytes. Too large\n",
@@ -110,11 +90,11 @@ impl Walk {
         }
         let own = round_up_stack_depth(env, u32::from(env.subprogs[subprog].stack_depth));
         let sub = &mut env.subprogs[subprog];
-        if self.private && sub.priv_stack.is_none() && own >= PRIV_STACK_MIN_SIZE {
+        if self.private && sub.priv_stack.is_none() && own >= env.kernel.limits.priv_stack_min {
             sub.priv_stack = Some(true);
         }
         if sub.priv_stack == Some(true) {
-            if own > MAX_STACK {
+            if own > env.kernel.limits.max_stack {
                 verbose!(env, "stack size of subprog {} is {}. Too large\n", subprog, own);
                 return Err(Errno::EACCES.into());
             }
@@ -122,7 +102,7 @@ impl Walk {
         }
         self.depth += own;
         env.max_stack = env.max_stack.max(self.depth);
-        if self.depth > MAX_STACK {
+        if self.depth > env.kernel.limits.max_stack {
             let frames = self.callers.len() + 1;
             verbose!(env, "combined stack size of {} calls is {}. Too large\n", frames, self.depth);
             return Err(Errno::EACCES.into());

@@ -3,17 +3,13 @@
 
 use bpfassay_isa::field::{Class, JmpCode};
 use bpfassay_object::btf::{linkage, BtfKind};
+use bpfassay_spec::func;
 
 use crate::cfg::jump_target;
 use crate::check::summary::add_kfunc_call;
 use crate::env::{Env, SubprogInfo};
 use crate::stop::{Check, Errno};
 use crate::verbose;
-
-/// `BPF_MAX_SUBPROGS`.
-const MAX_SUBPROGS: usize = 256;
-/// `BPF_FUNC_tail_call`.
-const FUNC_TAIL_CALL: i32 = 12;
 
 /// Subprogram that contains slot `off` (`bpf_find_containing_subprog`); 0 when there is none.
 pub fn find_containing_subprog(env: &Env<'_>, off: u32) -> u32 {
@@ -39,7 +35,7 @@ fn add_subprog(env: &mut Env<'_>, off: i64) -> Check {
     if find_subprog(env, off).is_some() {
         return Ok(());
     }
-    if env.subprogs.len() >= MAX_SUBPROGS {
+    if env.subprogs.len() >= env.kernel.limits.max_subprogs as usize {
         verbose!(env, "too many subprograms\n");
         return Err(Errno::E2BIG.into());
     }
@@ -153,7 +149,7 @@ pub fn check_subprogs(env: &mut Env<'_>) -> Check {
 fn note_special(env: &mut Env<'_>, s: u32, i: u32) {
     let insn = env.insns[i as usize];
     let sub = &mut env.subprogs[s as usize];
-    if insn.is_helper_call() && insn.imm == FUNC_TAIL_CALL {
+    if insn.is_helper_call() && insn.imm == func::TAIL_CALL {
         sub.has_tail_call = true;
         sub.tail_call_reachable = true;
     }

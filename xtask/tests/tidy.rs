@@ -189,3 +189,135 @@ fn documents_name_paths_that_exist() {
         }
     }
 }
+
+/// Lists of program types, map types or helpers that stand outside `spec` all the same, and why.
+const LISTS_ALLOWED: [(&str, &str); 5] = [
+    ("harness/src/runtime/ctx.rs", "the program types that our runtime cannot run"),
+    ("harness/src/runtime/maps/mod.rs", "which of our implementations a map type gets"),
+    ("harness/src/gen/loaded.rs", "the maps that generated programs use"),
+    (
+        "verifier/src/check/btf_fields.rs",
+        "what map creation asks of BTF, which moves to a table with map creation",
+    ),
+    ("object/src/map_btf.rs", "the same, as a loader asks it"),
+];
+
+/// The longest run of names of one kind with nothing but `|`, `,`, paths and white space between them.
+fn longest_list(code: &str, owner: &str) -> usize {
+    let (mut longest, mut run) = (0, 0);
+    let mut rest = code;
+    while let Some(at) = rest.find(owner) {
+        let gap = &rest[..at];
+        let is_list = gap.chars().all(|c| c.is_whitespace() || "|,&[(".contains(c));
+        run = if is_list { run + 1 } else { 1 };
+        longest = longest.max(run);
+        let tail = &rest[at + owner.len()..];
+        let end = tail.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(tail.len());
+        rest = &tail[end..];
+    }
+    longest
+}
+
+/// Facts about kernels are rows: a room asks `spec` what a program type, map type or helper is.
+fn listed_facts(path: &str, code: &str) -> Option<String> {
+    for owner in ["ProgType::", "MapType::", "func::"] {
+        if longest_list(code, owner) > 2 {
+            return Some(format!("{path} lists {owner} names, which is a table of spec"));
+        }
+    }
+    // Under another name a list would not be seen.
+    let hidden =
+        ["ProgType::*", "MapType::*", "ProgType as ", "MapType as ", "MapType::{", "ProgType::{"];
+    let found = hidden
+        .iter()
+        .find(|h| code.lines().any(|l| l.trim_start().starts_with("use ") && l.contains(*h)));
+    found.map(|h| format!("{path} has `use … {h}`: name the type where it is used"))
+}
+
+#[test]
+fn lists_of_kernel_facts_stand_in_spec() {
+    assert!(listed_facts("x", "matches!(t, ProgType::Xdp | ProgType::SkSkb\n | ProgType::SkMsg)")
+        .is_some());
+    assert!(listed_facts("x", "&[func::LOOP, func::TAIL_CALL, func::SNPRINTF]").is_some());
+    assert!(listed_facts("x", "    use bpfassay_spec::MapType::*;").is_some());
+    assert!(
+        listed_facts("x", "ProgType::Xdp => 1, ProgType::SkSkb | ProgType::SkMsg => 2").is_none()
+    );
+    let mut wrong = Vec::new();
+    for (path, text) in rust_files() {
+        let p = path.to_string_lossy().replace('\\', "/");
+        let is_product = p.contains("/src/") && !p.starts_with("spec/") && !p.contains("test");
+        if is_product && !LISTS_ALLOWED.iter().any(|(a, _)| *a == p) {
+            wrong.extend(listed_facts(&p, text.split("#[cfg(test)]").next().unwrap_or(&text)));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Public functions of a file, test modules left out, and how each is called: `.name(` or `name(`.
+fn public_functions(text: &str) -> Vec<(String, String)> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or(text);
+    let mut out = Vec::new();
+    let mut owner = "";
+    for (at, line) in code.lines().enumerate() {
+        if let Some(head) = line.strip_prefix("impl ") {
+            owner = head.split([' ', '<']).next().unwrap_or("");
+        } else if !line.starts_with([' ', '}']) {
+            owner = "";
+        }
+        let l = line.trim_start();
+        let Some(l) = l.strip_prefix("pub const fn ").or_else(|| l.strip_prefix("pub fn ")) else {
+            continue;
+        };
+        let Some(name) = l.split(['(', '<']).next() else { continue };
+        let signature: String = code.lines().skip(at).take(3).collect();
+        let call = match (owner, signature.contains("self")) {
+            ("", _) => format!("{name}("),
+            (_, true) => format!(".{name}("),
+            (owner, false) => format!("{owner}::{name}"),
+        };
+        out.push((name.to_string(), call));
+    }
+    out
+}
+
+/// Functions of `spec` that only tests call, and why they stay.
+const UNCALLED_ALLOWED: [(&str, &str); 3] = [
+    ("builtin", "as for config_value"),
+    ("map_create", "map creation is about to be judged by it"),
+    ("config_value", "profiles are about to be replaced by whole builds"),
+];
+
+/// A table that only its own tests read is not the table that is used.
+#[test]
+fn every_public_function_of_spec_has_a_caller() {
+    let files = rust_files();
+    let mut code = String::new();
+    for (path, text) in &files {
+        let p = path.to_string_lossy().replace('\\', "/");
+        if ["/src/", "/examples/", "fuzz/"].iter().any(|d| p.contains(d)) && !p.contains("test") {
+            code.push_str(text.split("#[cfg(test)]").next().unwrap_or(text));
+        }
+    }
+    let calls = |call: &str| {
+        code.match_indices(call).any(|(at, _)| {
+            let before = code[..at].chars().next_back();
+            let is_word = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            (call.starts_with('.') || !is_word) && !code[..at].ends_with("fn ")
+        })
+    };
+    let mut wrong = Vec::new();
+    for (path, text) in &files {
+        let p = path.to_string_lossy().replace('\\', "/");
+        if !p.starts_with("spec/src/") || p.contains("generated") || p.contains("test") {
+            continue;
+        }
+        for (name, call) in public_functions(text) {
+            let is_self = call.contains("::") && code.contains(&format!("Self::{name}("));
+            if !calls(&call) && !is_self && !UNCALLED_ALLOWED.iter().any(|(a, _)| *a == name) {
+                wrong.push(format!("{p}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "only tests call: {wrong:#?}");
+}

@@ -2,8 +2,7 @@
 
 use bpfassay_isa::{decode, Insn};
 use bpfassay_object::model::Program;
-use bpfassay_verifier::passes::COMPLEXITY_LIMIT_INSNS;
-use bpfassay_verifier::stack_depth::MAX_STACK;
+use bpfassay_spec::Limits;
 
 use crate::gate::outcome::{BranchCost, Headroom, LineCost, Used};
 use bpfassay_judge::{insn_text, source_of, ProgramReport};
@@ -17,10 +16,10 @@ pub fn headroom(program: &Program, report: &ProgramReport) -> Headroom {
     Headroom {
         insns: Used {
             used: report.stats.insns_processed,
-            limit: COMPLEXITY_LIMIT_INSNS,
+            limit: Limits::MOST.max_processed_insns,
             budget: None,
         },
-        stack: Used { used: report.detail.max_stack, limit: MAX_STACK, budget: None },
+        stack: Used { used: report.detail.max_stack, limit: Limits::MOST.max_stack, budget: None },
         lines: lines(program, visits),
         branches: branches(program, visits),
     }

@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
+use bpfassay_spec::helper::func_id_name;
+
 use super::line::{Kind, Line};
 
-/// Highest helper number of 6.18; larger numbers behind a known name are BTF ids (`__BPF_FUNC_MAX_ID` - 1).
-const LAST_HELPER: u64 = 211;
 const LD_IMM64: &str = "(18) r";
 const CALL: &str = "(85) call ";
 
@@ -44,8 +44,10 @@ fn mask_btf_id(text: &str) -> Option<String> {
     let name = text.get(at + CALL.len()..hash)?;
     let digits = text.get(hash + 1..)?;
     let len = digits.bytes().take_while(u8::is_ascii_digit).count();
-    let id: u64 = digits.get(..len)?.parse().ok()?;
-    (name != "unknown" && id > LAST_HELPER).then(|| rebuild(text, hash + 1, len, "ID"))
+    let id = digits.get(..len)?;
+    // A kfunc has a name that no helper of this number has.
+    let is_helper = id.parse().is_ok_and(|id| func_id_name(id) == name);
+    (len > 0 && name != "unknown" && !is_helper).then(|| rebuild(text, hash + 1, len, "ID"))
 }
 
 /// Replaces `len` bytes at `at`; the padding before the state depends on their number, so it becomes one space.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bpfassay_object::model::{MapDef, Program};
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, RunInput};
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::kernel::{Element, KernelError, LoadOptions, Loaded, Session, TestRun, Verdict};
@@ -44,11 +44,9 @@ impl Kernel {
             .map_err(LoadError::Kernel)?;
         match (outcome.verdict, loaded) {
             (Verdict::Accepted, Some(loaded)) => {
-                let runs_once = matches!(
-                    program.prog_type,
-                    ProgType::Syscall | ProgType::RawTracepoint | ProgType::RawTracepointWritable
-                );
-                let shows_ctx = !runs_once || program.prog_type == ProgType::Syscall;
+                let input = ProgInfo::of(program.prog_type).map(|row| row.input);
+                let runs_once = matches!(input, Some(RunInput::Syscall | RunInput::RawTp));
+                let shows_ctx = !runs_once || input == Some(RunInput::Syscall);
                 Ok(Kernel { loaded, runs_once, shows_ctx })
             }
             _ => Err(LoadError::Rejected(outcome.errno.unwrap_or(0))),

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use bpfassay_object::model::MapDef;
-use bpfassay_spec::MapType;
+use bpfassay_spec::MapUse;
 
 use super::{sys, Element, KernelError, Loaded};
 
@@ -19,10 +19,8 @@ impl Loaded {
         def: &MapDef,
         cpu: u32,
     ) -> Result<Option<Vec<Element>>, KernelError> {
-        use MapType::*;
-        let is_percpu = matches!(def.map_type, PercpuArray | PercpuHash | LruPercpuHash);
-        let is_listed = matches!(def.map_type, Array | Hash | LruHash | LpmTrie) || is_percpu;
-        let Some(map) = self.maps.get(&index).filter(|_| is_listed) else { return Ok(None) };
+        let MapUse { percpu: is_percpu, listed, .. } = *def.map_type.uses();
+        let Some(map) = self.maps.get(&index).filter(|_| listed) else { return Ok(None) };
         let fd = map.fd.as_raw_fd() as u32;
         let size = def.value_size as usize;
         let stride = size.next_multiple_of(8);
@@ -60,9 +58,8 @@ impl Loaded {
         key: &[u8],
         value: &[u8],
     ) -> Result<(), i32> {
-        use MapType::*;
         let Some(map) = self.maps.get(&index) else { return Ok(()) };
-        let is_percpu = matches!(def.map_type, PercpuArray | PercpuHash | LruPercpuHash);
+        let is_percpu = def.map_type.uses().percpu;
         let mut all = value.to_vec();
         all.resize(def.value_size as usize, 0);
         if is_percpu {

@@ -86,7 +86,7 @@ fn create(def: &MapDef, btf_fd: Option<&OwnedFd>) -> Result<CreatedMap, KernelEr
         btf_vmlinux_value_type_id: def.btf_vmlinux_value_type_id,
         ..Default::default()
     };
-    if let (Some(fd), false) = (btf_fd, takes_no_btf(def.map_type)) {
+    if let (Some(fd), false) = (btf_fd, def.map_type.uses().no_btf) {
         a.btf_fd = fd.as_raw_fd() as u32;
         a.btf_key_type_id = def.btf_key_type_id;
         a.btf_value_type_id =
@@ -127,27 +127,6 @@ fn fill(def: &MapDef, fd: &OwnedFd) -> Result<(), i32> {
         sys::map_freeze(map_fd)?;
     }
     Ok(())
-}
-
-/// Types whose creation takes no BTF; libbpf drops it for them.
-fn takes_no_btf(t: MapType) -> bool {
-    matches!(
-        t,
-        MapType::PerfEventArray
-            | MapType::CgroupArray
-            | MapType::StackTrace
-            | MapType::ArrayOfMaps
-            | MapType::HashOfMaps
-            | MapType::Devmap
-            | MapType::DevmapHash
-            | MapType::Cpumap
-            | MapType::Xskmap
-            | MapType::Sockmap
-            | MapType::Sockhash
-            | MapType::Queue
-            | MapType::Stack
-            | MapType::Arena
-    )
 }
 
 /// Sizes libbpf sets on its own: one perf buffer per CPU, ring buffers of whole power-of-two pages.

@@ -4,7 +4,7 @@
 //! or may rightly do differently, is reported as not compared, never as equal.
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, TestRun};
 
 use crate::engine::{Input, Instance, Outcome};
 use crate::engines::kernel::{Kernel, LoadError};
@@ -27,7 +27,7 @@ pub enum Agreement {
 /// Runs the interpreter beside the running kernel.
 pub fn with_kernel(program: &Program, inputs: &[Input], world: World) -> Agreement {
     // For these a test run calls functions of the kernel, not the program.
-    if matches!(program.prog_type, ProgType::Tracing | ProgType::StructOps) {
+    if ProgInfo::of(program.prog_type).is_some_and(|row| row.test_run == Some(TestRun::Kernel)) {
         return Agreement::NotCompared("the kernel cannot run this type".to_string());
     }
     let mut kernel = match Kernel::load(program) {

@@ -1,15 +1,14 @@
 //! A handful of packets that make programs take different paths.
 
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, ProgType, RunInput};
 
 use crate::engine::Input;
 
 /// Inputs for a program type; those without packets get a context of small numbers.
 pub fn inputs(prog_type: ProgType) -> Vec<Input> {
-    use ProgType::*;
-    match prog_type {
-        SocketFilter | SchedCls | SchedAct | Xdp | CgroupSkb | LwtIn | LwtOut | LwtXmit
-        | LwtSeg6local | SkSkb | FlowDissector => {
+    let input = ProgInfo::of(prog_type).map(|row| row.input);
+    match input {
+        Some(RunInput::Skb { .. } | RunInput::Xdp | RunInput::Flow) => {
             frames().into_iter().map(|data| Input { data, ..Input::default() }).collect()
         }
         _ => {

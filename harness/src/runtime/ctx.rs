@@ -5,7 +5,8 @@
 //! errors for input the kernel would not take.  Program types the kernel cannot
 //! test-run get the context they are handed, byte for byte.
 
-use bpfassay_spec::ProgType;
+use bpfassay_spec::layouts::{self, sk_buff as skb};
+use bpfassay_spec::{Limits, ProgInfo, ProgType, RunInput};
 
 use super::hooks;
 use super::maps::errno::{E2BIG, EINVAL, ENOMEM};
@@ -50,34 +51,13 @@ const ETH_P_802_2: u16 = 0x0004;
 /// The loopback device, which test runs pretend to receive from.
 const LOOPBACK: u32 = 1;
 
-/// `struct __sk_buff`: size and the offsets used here.
-const SKB_SIZE: usize = 192;
-mod skb {
-    pub const LEN: usize = 0;
-    pub const PKT_TYPE: usize = 4;
-    pub const MARK: usize = 8;
-    pub const PROTOCOL: usize = 16;
-    pub const PRIORITY: usize = 32;
-    pub const IFINDEX: usize = 40;
-    pub const CB: usize = 48;
-    pub const CB_END: usize = 68;
-    pub const FAMILY: usize = 88;
-    pub const REMOTE_IP4: usize = 92;
-    pub const LOCAL_IP4: usize = 96;
-    pub const REMOTE_IP6: usize = 100;
-    pub const LOCAL_IP6: usize = 116;
-    pub const TSTAMP: usize = 152;
-    pub const WIRE_LEN: usize = 160;
-    pub const GSO_SEGS: usize = 164;
-    pub const SK: u32 = 168;
-    pub const GSO_SIZE: usize = 176;
-    pub const HWTSTAMP: usize = 184;
-}
+/// End of the five words of `cb`.
+const CB_END: usize = skb::CB + 20;
 /// Ranges of `__sk_buff` a test run takes from the person; the rest must be zero.
 const SKB_INPUT: [(usize, usize); 6] = [
     (skb::MARK, skb::MARK + 4),
     (skb::PRIORITY, skb::IFINDEX + 4),
-    (skb::CB, skb::CB_END),
+    (skb::CB, CB_END),
     (skb::TSTAMP, skb::GSO_SEGS + 4),
     (skb::GSO_SIZE, skb::GSO_SIZE + 4),
     (skb::HWTSTAMP, skb::HWTSTAMP + 8),
@@ -86,7 +66,7 @@ const SKB_INPUT: [(usize, usize); 6] = [
 const SKB_OUTPUT: [(usize, usize); 5] = [
     (skb::MARK, skb::MARK + 4),
     (skb::PRIORITY, skb::IFINDEX + 4),
-    (skb::CB, skb::CB_END),
+    (skb::CB, CB_END),
     (skb::TSTAMP, skb::GSO_SEGS + 4),
     (skb::HWTSTAMP, skb::HWTSTAMP + 8),
 ];
@@ -119,49 +99,35 @@ pub(super) enum CtxShape {
 
 /// Builds context and packet in `rt`.
 pub fn prepare(rt: &mut Runtime, prog_type: ProgType, input: &Input) -> Result<Prepared, Refusal> {
-    use ProgType::*;
     if let Some(refusal) = rt.refusal.clone() {
         return Err(refusal);
     }
-    match prog_type {
-        SchedCls | SchedAct => prepare_skb(rt, input, true, true),
-        LwtIn | LwtOut | LwtXmit | CgroupSkb => prepare_skb(rt, input, false, true),
-        SocketFilter | LwtSeg6local => prepare_skb(rt, input, false, false),
-        Xdp => prepare_xdp(rt, input),
-        FlowDissector => hooks::prepare_flow(rt, input),
-        SkLookup => hooks::prepare_sk_lookup(rt, input),
-        Netfilter => hooks::prepare_netfilter(rt, input),
-        SkSkb | StructOps | Ext => Err(Refusal::Unsupported("running this program type")),
-        _ => prepare_plain(rt, prog_type, input),
+    match input_of(prog_type) {
+        RunInput::Skb { link, direct } => prepare_skb(rt, input, link, direct),
+        RunInput::Xdp => prepare_xdp(rt, input),
+        RunInput::Flow => hooks::prepare_flow(rt, input),
+        RunInput::SkLookup => hooks::prepare_sk_lookup(rt, input),
+        RunInput::Netfilter => hooks::prepare_netfilter(rt, input),
+        RunInput::RawTp | RunInput::Syscall => prepare_plain(rt, prog_type, input),
+        RunInput::Bytes => match prog_type {
+            ProgType::SkSkb | ProgType::StructOps | ProgType::Ext => {
+                Err(Refusal::Unsupported("running this program type"))
+            }
+            _ => prepare_plain(rt, prog_type, input),
+        },
     }
+}
+
+fn input_of(prog_type: ProgType) -> RunInput {
+    ProgInfo::of(prog_type).map_or(RunInput::Bytes, |row| row.input)
 }
 
 /// True where a context of this type holds pointers, or may, that are taken from the input as they
 /// are: native code would follow them.
 pub fn holds_pointers(t: ProgType) -> bool {
-    use ProgType::*;
-    !matches!(
-        t,
-        SchedCls
-            | SchedAct
-            | LwtIn
-            | LwtOut
-            | LwtXmit
-            | LwtSeg6local
-            | CgroupSkb
-            | SocketFilter
-            | Xdp
-            | FlowDissector
-            | SkLookup
-            | Netfilter
-            | Kprobe
-            | PerfEvent
-            | RawTracepoint
-            | Tracepoint
-            | Syscall
-            | CgroupDevice
-            | CgroupSysctl
-    )
+    // Of these the runtime makes the pointers.
+    let is_made = !matches!(input_of(t), RunInput::RawTp | RunInput::Syscall | RunInput::Bytes);
+    !is_made && !ProgInfo::of(t).is_some_and(|row| row.plain_ctx)
 }
 
 /// Packet and context afterwards, as the system call hands them back.
@@ -222,7 +188,7 @@ fn prepare_skb(
     if !(ETH_HLEN..=longest).contains(&size) {
         return Err(Refusal::Errno(EINVAL));
     }
-    let given = given_ctx(input, SKB_SIZE)?;
+    let given = given_ctx(input, skb::STRUCT_SIZE)?;
     if !rt.world.takes_any_frame {
         check_ip_header(&input.data)?;
     }
@@ -245,13 +211,13 @@ fn prepare_skb(
         is_encapsulated: false,
         frags: Vec::new(),
     };
-    let mut view = vec![0; SKB_SIZE];
+    let mut view = vec![0; skb::STRUCT_SIZE];
     fill_skb(&mut view, &input.data, packet.len());
     let sock = add_sock(rt, &view)?;
     if let Some(g) = &given {
         take_skb_input(&mut view, g, packet.len())?;
     }
-    let sk = PointerField { off: skb::SK, size: 8, value: rt.mem.addr(sock, 0) };
+    let sk = PointerField { off: skb::SK as u32, size: 8, value: rt.mem.addr(sock, 0) };
     let ctx = Region::new(RegionKind::Ctx, Access::ReadWrite, view);
     let ctx = add(rt, ctx.with_pointers(vec![sk]))?;
     rt.ctx = Some(ctx);
@@ -438,26 +404,26 @@ fn xdp_device(ifindex: u32, queue: u32) -> Result<(), Refusal> {
 }
 
 fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepared, Refusal> {
-    use ProgType::*;
     /// `U16_MAX`: the largest context of a syscall program.
     const SYSCALL_MAX: usize = 65_535;
     /// As far as the verifier lets any type reach: an offset of 16 bits and eight bytes.
     const NATIVE_ROOM: usize = 65_536 + 8;
     // Size of the structure where the kernel defines one.
     let size = match t {
-        Kprobe => 168,
-        PerfEvent => 184,
-        // `MAX_BPF_FUNC_ARGS` registers.
-        RawTracepoint | RawTracepointWritable | Tracing | Lsm => 96,
+        ProgType::Kprobe => layouts::pt_regs::STRUCT_SIZE,
+        ProgType::PerfEvent => layouts::bpf_perf_event_data::STRUCT_SIZE,
+        // Registers.
+        ProgType::Tracing | ProgType::Lsm => 8 * Limits::MOST.max_func_args as usize,
+        _ if input_of(t) == RunInput::RawTp => 8 * Limits::MOST.max_func_args as usize,
         // `PERF_MAX_TRACE_SIZE`.
-        Tracepoint => 8192,
+        ProgType::Tracepoint => 8192,
         _ => input.ctx.len(),
     };
-    let is_call = matches!(t, RawTracepoint | RawTracepointWritable | Syscall);
+    let is_call = matches!(input_of(t), RunInput::RawTp | RunInput::Syscall);
     if is_call && !input.data.is_empty() {
         return Err(Refusal::Errno(EINVAL));
     }
-    let most = if t == Syscall { SYSCALL_MAX } else { size };
+    let most = if t == ProgType::Syscall { SYSCALL_MAX } else { size };
     if is_call && input.ctx.len() > most {
         return Err(Refusal::Errno(EINVAL));
     }
@@ -477,7 +443,7 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
     let region = Region::new(RegionKind::Ctx, Access::ReadWrite, bytes).with_window(0, window);
     let ctx = add(rt, region)?;
     rt.ctx = Some(ctx);
-    let shape = CtxShape::Plain { hands_back: t == Syscall };
+    let shape = CtxShape::Plain { hands_back: t == ProgType::Syscall };
     Ok(Prepared { ctx: rt.mem.addr(ctx, 0), shape, given: None })
 }
 

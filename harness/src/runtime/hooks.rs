@@ -7,6 +7,9 @@ use super::maps::errno::{EINVAL, ERANGE};
 use super::memory::{Access, PointerField, Region, RegionKind};
 use super::packet::{Buffer, Packet};
 use super::Runtime;
+pub(super) use bpfassay_spec::layouts::bpf_flow_keys as keys;
+use bpfassay_spec::layouts::sk_buff;
+
 use crate::engine::Input;
 
 const PAGE: usize = 4096;
@@ -15,15 +18,6 @@ const EAFNOSUPPORT: i64 = 97;
 const EPROTO: i64 = 71;
 const AF_INET: u32 = 2;
 const AF_INET6: u32 = 10;
-
-/// `struct bpf_flow_keys`: size and the offsets used here.
-pub(super) mod keys {
-    pub const SIZE: usize = 56;
-    pub const NHOFF: usize = 0;
-    pub const THOFF: usize = 2;
-    pub const N_PROTO: usize = 10;
-    pub const FLAGS: usize = 48;
-}
 
 /// Room before a packet: a program may compare the low half of its address with zero.
 const ROOM: u32 = 64;
@@ -57,7 +51,7 @@ pub fn prepare_flow(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal
     if !(ETH_HLEN as usize..=PAGE).contains(&size) {
         return Err(Refusal::Errno(EINVAL));
     }
-    let given = given_ctx(input, keys::SIZE)?;
+    let given = given_ctx(input, keys::STRUCT_SIZE)?;
     let mut flags = 0;
     if let Some(g) = &given {
         let is_flags = |i: usize| (keys::FLAGS..keys::FLAGS + 4).contains(&i);
@@ -68,17 +62,15 @@ pub fn prepare_flow(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal
     }
     let region = packet_region(&input.data);
     let region = add(rt, region)?;
-    let mut bytes = vec![0; keys::SIZE];
+    let mut bytes = vec![0; keys::STRUCT_SIZE];
     put(&mut bytes, keys::NHOFF, &(ETH_HLEN as u16).to_le_bytes());
     put(&mut bytes, keys::THOFF, &(ETH_HLEN as u16).to_le_bytes());
     put(&mut bytes, keys::N_PROTO, input.data.get(12..14).unwrap_or(&[]));
     put(&mut bytes, keys::FLAGS, &flags.to_le_bytes());
     let flow = add(rt, Region::new(RegionKind::Object, Access::ReadWrite, bytes))?;
-    /// `__sk_buff.flow_keys`.
-    const FLOW_KEYS: u32 = 144;
-    const SKB_SIZE: usize = 192;
-    let pointer = PointerField { off: FLOW_KEYS, size: 8, value: rt.address(flow, 0) };
-    let ctx = Region::new(RegionKind::Ctx, Access::ReadWrite, vec![0; SKB_SIZE]);
+    let pointer =
+        PointerField { off: sk_buff::FLOW_KEYS as u32, size: 8, value: rt.address(flow, 0) };
+    let ctx = Region::new(RegionKind::Ctx, Access::ReadWrite, vec![0; sk_buff::STRUCT_SIZE]);
     let ctx = add(rt, ctx.with_pointers(vec![pointer]))?;
     rt.ctx = Some(ctx);
     let p = packet(Buffer::Flow, region, ROOM, ROOM + size as u32);
@@ -100,14 +92,9 @@ pub fn clamp_keys(keys: &mut [u8], len: usize) {
 }
 
 pub fn prepare_sk_lookup(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
-    /// `struct bpf_sk_lookup`.
-    const SIZE: usize = 72;
-    const FAMILY: usize = 8;
-    const REMOTE_IP4: usize = 16;
-    const REMOTE_IP6: usize = 20;
-    const LOCAL_IP4: usize = 40;
-    const LOCAL_IP6: usize = 44;
-    const LOCAL_PORT: usize = 60;
+    use bpfassay_spec::layouts::bpf_sk_lookup::{
+        FAMILY, LOCAL_IP4, LOCAL_IP6, LOCAL_PORT, REMOTE_IP4, REMOTE_IP6, STRUCT_SIZE as SIZE,
+    };
     if !input.data.is_empty() {
         return Err(Refusal::Errno(EINVAL));
     }

@@ -37,7 +37,7 @@ use types::Types;
 use world::World;
 
 /// `MAX_BPF_STACK`.
-pub const STACK_SIZE: u32 = 512;
+pub const STACK_SIZE: u32 = bpfassay_spec::Limits::MOST.max_stack;
 
 /// Why a helper or an instruction does not simply go on.
 #[derive(Clone, Debug)]

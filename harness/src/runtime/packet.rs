@@ -5,6 +5,8 @@
 //! [`Packet::show`], which renews the window and the context's pointers.
 //! Mirrors the layout `bpf_prog_test_run_skb` and `_xdp` prepare (net/bpf/test_run.c).
 
+use bpfassay_spec::layouts::{sk_buff, xdp_md};
+
 use super::memory::{Memory, PointerField, Region, RegionId};
 
 /// Which structure stands before the packet.
@@ -25,12 +27,19 @@ struct Layout {
     data_meta: Option<u32>,
 }
 
-const SKB: Layout = Layout { data: 76, data_end: 80, data_meta: Some(140) };
-const XDP: Layout = Layout { data: 0, data_end: 4, data_meta: Some(8) };
-const FLOW: Layout = Layout { data: 76, data_end: 80, data_meta: None };
+const SKB: Layout = Layout {
+    data: sk_buff::DATA as u32,
+    data_end: sk_buff::DATA_END as u32,
+    data_meta: Some(sk_buff::DATA_META as u32),
+};
+const XDP: Layout = Layout {
+    data: xdp_md::DATA as u32,
+    data_end: xdp_md::DATA_END as u32,
+    data_meta: Some(xdp_md::DATA_META as u32),
+};
+const FLOW: Layout = Layout { data_meta: None, ..SKB };
 
-/// `__sk_buff.len`.
-const SKB_LEN: usize = 0;
+const SKB_LEN: usize = sk_buff::LEN;
 /// `SKF_NET_OFF`, `SKF_LL_OFF`: bases of negative packet loads.
 const NET_OFF: i32 = -0x100000;
 const LL_OFF: i32 = -0x200000;

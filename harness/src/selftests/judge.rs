@@ -1,7 +1,7 @@
 //! One test program: our verdict beside its annotation and beside the running kernel.
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Verdict};
 
@@ -280,26 +280,7 @@ fn matches(patterns: &[Pattern], ours: &str, kernels: Option<&str>) -> Vec<Messa
 
 /// Types that `BPF_PROG_TEST_RUN` runs; the tree's loaders pass over the others.
 fn has_test_run(t: ProgType) -> bool {
-    use ProgType::*;
-    matches!(
-        t,
-        SocketFilter
-            | SchedCls
-            | SchedAct
-            | Xdp
-            | CgroupSkb
-            | LwtIn
-            | LwtOut
-            | LwtXmit
-            | LwtSeg6local
-            | FlowDissector
-            | RawTracepoint
-            | Tracing
-            | StructOps
-            | SkLookup
-            | Syscall
-            | Netfilter
-    )
+    ProgInfo::of(t).is_some_and(|row| row.test_run.is_some())
 }
 
 fn run(program: &Program, config: &Config<'_>, data: &[u8], expected: i32) -> Run {

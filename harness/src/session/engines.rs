@@ -8,7 +8,7 @@ use bpfassay_isa::disasm::{Lossless, Text};
 use bpfassay_isa::{encode, Insn};
 use bpfassay_object::model::Program;
 use bpfassay_spec::helper::func_id_name;
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{ProgInfo, TestRun};
 
 use super::{maps, Answer, EngineKind, Failed, Job, Run, Subject};
 use crate::engine::{Input, Instance, Outcome};
@@ -72,7 +72,8 @@ impl Ready {
             let why = "the kernel runs no bare instructions".to_string();
             return Err(Failed::Unavailable(why));
         };
-        if matches!(program.prog_type, ProgType::Tracing | ProgType::StructOps) {
+        if ProgInfo::of(program.prog_type).is_some_and(|row| row.test_run == Some(TestRun::Kernel))
+        {
             let why = "the kernel's test run of this type does not run the program".to_string();
             return Err(Failed::Unavailable(why));
         }

@@ -107,7 +107,7 @@ pub fn element(
     if def.frozen {
         return Err(at("read-only data is part of the program".to_string()));
     }
-    let has_key = !matches!(def.map_type, MapType::Queue | MapType::Stack | MapType::BloomFilter);
+    let has_key = !def.map_type.uses().keyless;
     let (key_type, value_type) = types(program, def);
     let key = match (&p.key, has_key) {
         (Some(k), true) => {

@@ -2,45 +2,24 @@
 //! Context layouts and access rules.
 
 use crate::callers::{Cap, Test};
-use crate::ctx::{Act, CtxRule, CtxTable, Fit, Layout, Op};
+use crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};
 use crate::types::{RegBase, RegType, TypeFlags as F};
 use crate::uapi::{AttachType, ProgType};
 
-pub static LAYOUTS: [Layout; 18] = [
-    Layout { name: "__sk_buff", size: 192, fields: &[("len", 0, 4), ("pkt_type", 4, 4), ("mark", 8, 4), ("queue_mapping", 12, 4), ("protocol", 16, 4), ("vlan_present", 20, 4), ("vlan_tci", 24, 4), ("vlan_proto", 28, 4), ("priority", 32, 4), ("ingress_ifindex", 36, 4), ("ifindex", 40, 4), ("tc_index", 44, 4), ("cb", 48, 20), ("hash", 68, 4), ("tc_classid", 72, 4), ("data", 76, 4), ("data_end", 80, 4), ("napi_id", 84, 4), ("family", 88, 4), ("remote_ip4", 92, 4), ("local_ip4", 96, 4), ("remote_ip6", 100, 16), ("local_ip6", 116, 16), ("remote_port", 132, 4), ("local_port", 136, 4), ("data_meta", 140, 4), ("flow_keys", 144, 8), ("tstamp", 152, 8), ("wire_len", 160, 4), ("gso_segs", 164, 4), ("sk", 168, 8), ("gso_size", 176, 4), ("tstamp_type", 180, 1), ("padding", 181, 3), ("hwtstamp", 184, 8), ] },
-    Layout { name: "bpf_cgroup_dev_ctx", size: 12, fields: &[("access_type", 0, 4), ("major", 4, 4), ("minor", 8, 4), ] },
-    Layout { name: "bpf_flow_keys", size: 56, fields: &[("nhoff", 0, 2), ("thoff", 2, 2), ("addr_proto", 4, 2), ("is_frag", 6, 1), ("is_first_frag", 7, 1), ("is_encap", 8, 1), ("ip_proto", 9, 1), ("n_proto", 10, 2), ("sport", 12, 2), ("dport", 14, 2), ("ipv4_src", 16, 4), ("ipv6_src", 16, 16), ("ipv4_dst", 20, 4), ("ipv6_dst", 32, 16), ("flags", 48, 4), ("flow_label", 52, 4), ] },
-    Layout { name: "bpf_nf_ctx", size: 16, fields: &[("state", 0, 8), ("skb", 8, 8), ] },
-    Layout { name: "bpf_perf_event_data", size: 184, fields: &[("regs", 0, 168), ("sample_period", 168, 8), ("addr", 176, 8), ] },
-    Layout { name: "bpf_raw_tracepoint_args", size: 96, fields: &[("args0", 0, 8), ("args1", 8, 8), ("args2", 16, 8), ("args3", 24, 8), ("args4", 32, 8), ("args5", 40, 8), ("args6", 48, 8), ("args7", 56, 8), ("args8", 64, 8), ("args9", 72, 8), ("args10", 80, 8), ("args11", 88, 8), ] },
-    Layout { name: "bpf_sk_lookup", size: 72, fields: &[("sk", 0, 8), ("cookie", 0, 8), ("family", 8, 4), ("protocol", 12, 4), ("remote_ip4", 16, 4), ("remote_ip6", 20, 16), ("remote_port", 36, 2), ("remote_port_padding", 38, 2), ("local_ip4", 40, 4), ("local_ip6", 44, 16), ("local_port", 60, 4), ("ingress_ifindex", 64, 4), ] },
-    Layout { name: "bpf_sock", size: 80, fields: &[("bound_dev_if", 0, 4), ("family", 4, 4), ("type", 8, 4), ("protocol", 12, 4), ("mark", 16, 4), ("priority", 20, 4), ("src_ip4", 24, 4), ("src_ip6", 28, 16), ("src_port", 44, 4), ("dst_port", 48, 2), ("dst_port_padding", 50, 2), ("dst_ip4", 52, 4), ("dst_ip6", 56, 16), ("state", 72, 4), ("rx_queue_mapping", 76, 4), ] },
-    Layout { name: "bpf_sock_addr", size: 72, fields: &[("user_family", 0, 4), ("user_ip4", 4, 4), ("user_ip6", 8, 16), ("user_port", 24, 4), ("family", 28, 4), ("type", 32, 4), ("protocol", 36, 4), ("msg_src_ip4", 40, 4), ("msg_src_ip6", 44, 16), ("sk", 64, 8), ] },
-    Layout { name: "bpf_sock_ops", size: 224, fields: &[("op", 0, 4), ("reply", 4, 4), ("args", 4, 16), ("replylong", 4, 16), ("family", 20, 4), ("remote_ip4", 24, 4), ("local_ip4", 28, 4), ("remote_ip6", 32, 16), ("local_ip6", 48, 16), ("remote_port", 64, 4), ("local_port", 68, 4), ("is_fullsock", 72, 4), ("snd_cwnd", 76, 4), ("srtt_us", 80, 4), ("bpf_sock_ops_cb_flags", 84, 4), ("state", 88, 4), ("rtt_min", 92, 4), ("snd_ssthresh", 96, 4), ("rcv_nxt", 100, 4), ("snd_nxt", 104, 4), ("snd_una", 108, 4), ("mss_cache", 112, 4), ("ecn_flags", 116, 4), ("rate_delivered", 120, 4), ("rate_interval_us", 124, 4), ("packets_out", 128, 4), ("retrans_out", 132, 4), ("total_retrans", 136, 4), ("segs_in", 140, 4), ("data_segs_in", 144, 4), ("segs_out", 148, 4), ("data_segs_out", 152, 4), ("lost_out", 156, 4), ("sacked_out", 160, 4), ("sk_txhash", 164, 4), ("bytes_received", 168, 8), ("bytes_acked", 176, 8), ("sk", 184, 8), ("skb_data", 192, 8), ("skb_data_end", 200, 8), ("skb_len", 208, 4), ("skb_tcp_flags", 212, 4), ("skb_hwtstamp", 216, 8), ] },
-    Layout { name: "bpf_sockopt", size: 40, fields: &[("sk", 0, 8), ("optval", 8, 8), ("optval_end", 16, 8), ("level", 24, 4), ("optname", 28, 4), ("optlen", 32, 4), ("retval", 36, 4), ] },
-    Layout { name: "bpf_sysctl", size: 8, fields: &[("write", 0, 4), ("file_pos", 4, 4), ] },
-    Layout { name: "bpf_tcp_sock", size: 112, fields: &[("snd_cwnd", 0, 4), ("srtt_us", 4, 4), ("rtt_min", 8, 4), ("snd_ssthresh", 12, 4), ("rcv_nxt", 16, 4), ("snd_nxt", 20, 4), ("snd_una", 24, 4), ("mss_cache", 28, 4), ("ecn_flags", 32, 4), ("rate_delivered", 36, 4), ("rate_interval_us", 40, 4), ("packets_out", 44, 4), ("retrans_out", 48, 4), ("total_retrans", 52, 4), ("segs_in", 56, 4), ("data_segs_in", 60, 4), ("segs_out", 64, 4), ("data_segs_out", 68, 4), ("lost_out", 72, 4), ("sacked_out", 76, 4), ("bytes_received", 80, 8), ("bytes_acked", 88, 8), ("dsack_dups", 96, 4), ("delivered", 100, 4), ("delivered_ce", 104, 4), ("icsk_retransmits", 108, 4), ] },
-    Layout { name: "bpf_xdp_sock", size: 4, fields: &[("queue_id", 0, 4), ] },
-    Layout { name: "pt_regs", size: 168, fields: &[("r15", 0, 8), ("r14", 8, 8), ("r13", 16, 8), ("r12", 24, 8), ("bp", 32, 8), ("bx", 40, 8), ("r11", 48, 8), ("r10", 56, 8), ("r9", 64, 8), ("r8", 72, 8), ("ax", 80, 8), ("cx", 88, 8), ("dx", 96, 8), ("si", 104, 8), ("di", 112, 8), ("orig_ax", 120, 8), ("ip", 128, 8), ("cs", 136, 8), ("flags", 144, 8), ("sp", 152, 8), ("ss", 160, 8), ] },
-    Layout { name: "sk_msg_md", size: 80, fields: &[("data", 0, 8), ("data_end", 8, 8), ("family", 16, 4), ("remote_ip4", 20, 4), ("local_ip4", 24, 4), ("remote_ip6", 28, 16), ("local_ip6", 44, 16), ("remote_port", 60, 4), ("local_port", 64, 4), ("size", 68, 4), ("sk", 72, 8), ] },
-    Layout { name: "sk_reuseport_md", size: 56, fields: &[("data", 0, 8), ("data_end", 8, 8), ("len", 16, 4), ("eth_protocol", 20, 4), ("ip_protocol", 24, 4), ("bind_inany", 28, 4), ("hash", 32, 4), ("sk", 40, 8), ("migrating_sk", 48, 8), ] },
-    Layout { name: "xdp_md", size: 24, fields: &[("data", 0, 4), ("data_end", 4, 4), ("data_meta", 8, 4), ("ingress_ifindex", 12, 4), ("rx_queue_index", 16, 4), ("egress_ifindex", 20, 4), ] },
-];
-
 pub static TABLES: [CtxTable; 33] = [
-    CtxTable { name: "cgroup_dev_is_valid_access", source: "kernel/bpf/cgroup.c", layout: "bpf_cgroup_dev_ctx", min: 0, max: 12, aligned: true, whole: true, rules: &[
+    CtxTable { name: "cgroup_dev_is_valid_access", source: "kernel/bpf/cgroup.c", min: 0, max: 12, aligned: true, whole: true, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 3, end: 4, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sysctl_is_valid_access", source: "kernel/bpf/cgroup.c", layout: "bpf_sysctl", min: 0, max: 8, aligned: true, whole: true, rules: &[
+    CtxTable { name: "sysctl_is_valid_access", source: "kernel/bpf/cgroup.c", min: 0, max: 8, aligned: true, whole: true, rules: &[
         CtxRule { first: 0, last: 3, end: 4, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: 4, last: 7, end: 8, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: 4, last: 7, end: 8, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "cg_sockopt_is_valid_access", source: "kernel/bpf/cgroup.c", layout: "bpf_sockopt", min: 0, max: 40, aligned: true, whole: false, rules: &[
+    CtxTable { name: "cg_sockopt_is_valid_access", source: "kernel/bpf/cgroup.c", min: 0, max: 40, aligned: true, whole: false, rules: &[
         CtxRule { first: 36, last: 36, end: 40, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Attach(&[AttachType::CgroupGetsockopt]))], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 28, last: 28, end: 32, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Attach(&[AttachType::CgroupSetsockopt]))], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 24, last: 24, end: 28, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Attach(&[AttachType::CgroupSetsockopt]))], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
@@ -56,20 +35,20 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "nf_is_valid_access", source: "net/netfilter/nf_bpf_link.c", layout: "bpf_nf_ctx", min: 0, max: 16, aligned: true, whole: false, rules: &[
+    CtxTable { name: "nf_is_valid_access", source: "net/netfilter/nf_bpf_link.c", min: 0, max: 16, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 8, last: 15, end: 16, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::with(RegBase::BtfId, F(F::PTR_TRUSTED.0))), field: 0, btf: Some("sk_buff"), quirk: None } },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::with(RegBase::BtfId, F(F::PTR_TRUSTED.0))), field: 0, btf: Some("nf_hook_state"), quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "syscall_prog_is_valid_access", source: "kernel/bpf/syscall.c", layout: "", min: 0, max: 65535, aligned: true, whole: false, rules: &[
+    CtxTable { name: "syscall_prog_is_valid_access", source: "kernel/bpf/syscall.c", min: 0, max: 65535, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
     ] },
-    CtxTable { name: "lirc_mode2_is_valid_access", source: "drivers/media/rc/bpf-lirc.c", layout: "", min: 0, max: 4, aligned: true, whole: false, rules: &[
+    CtxTable { name: "lirc_mode2_is_valid_access", source: "drivers/media/rc/bpf-lirc.c", min: 0, max: 4, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "bpf_skb_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_skb_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 48, last: 67, end: 68, op: Op::Any, sizes: 15, fit: Fit::Within, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 48, last: 67, end: 68, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 76, last: 79, end: 80, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: true, tests: &[], act: Act::Deny },
@@ -102,7 +81,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
     ] },
-    CtxTable { name: "sk_filter_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sk_filter_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 72, last: 75, end: 76, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 76, last: 79, end: 80, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 140, last: 143, end: 144, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -115,7 +94,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
     ] },
-    CtxTable { name: "cg_skb_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "cg_skb_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 72, last: 75, end: 76, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 140, last: 143, end: 144, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 160, last: 163, end: 164, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -131,7 +110,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 80, last: 83, end: 84, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Set(RegType::of(RegBase::PacketEnd)) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
     ] },
-    CtxTable { name: "lwt_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "lwt_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 72, last: 75, end: 76, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 88, last: 139, end: 140, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 140, last: 143, end: 144, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -146,7 +125,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 80, last: 83, end: 84, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Set(RegType::of(RegBase::PacketEnd)) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
     ] },
-    CtxTable { name: "tc_cls_act_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "tc_cls_act_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 8, last: 11, end: 12, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
         CtxRule { first: 44, last: 47, end: 48, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
         CtxRule { first: 32, last: 35, end: 36, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
@@ -163,7 +142,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 180, last: 180, end: 181, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
     ] },
-    CtxTable { name: "sk_skb_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sk_skb_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: 72, last: 75, end: 76, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 140, last: 143, end: 144, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 152, last: 159, end: 160, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -177,7 +156,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 80, last: 83, end: 84, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Set(RegType::of(RegBase::PacketEnd)) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
     ] },
-    CtxTable { name: "flow_dissector_is_valid_access", source: "net/core/filter.c", layout: "__sk_buff", min: 0, max: 192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "flow_dissector_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 76, last: 79, end: 80, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: true, tests: &[], act: Act::Deny },
         CtxRule { first: 76, last: 79, end: 80, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::Packet)), field: 0, btf: None, quirk: None } },
@@ -186,7 +165,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 144, last: 151, end: 152, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::FlowKeys)), field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sk_lookup_is_valid_access", source: "net/core/filter.c", layout: "bpf_sk_lookup", min: 0, max: 72, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sk_lookup_is_valid_access", source: "net/core/filter.c", min: 0, max: 72, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::with(RegBase::Socket, F(F::PTR_MAYBE_NULL.0))), field: 0, btf: None, quirk: None } },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -197,7 +176,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 38, last: 39, end: 40, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(2) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sk_msg_is_valid_access", source: "net/core/filter.c", layout: "sk_msg_md", min: 0, max: 80, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sk_msg_is_valid_access", source: "net/core/filter.c", min: 0, max: 80, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::Packet)), field: 0, btf: None, quirk: None } },
         CtxRule { first: 8, last: 15, end: 16, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::PacketEnd)), field: 0, btf: None, quirk: None } },
@@ -205,7 +184,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 16, last: 71, end: 72, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sk_reuseport_is_valid_access", source: "net/core/filter.c", layout: "sk_reuseport_md", min: 0, max: 56, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sk_reuseport_is_valid_access", source: "net/core/filter.c", min: 0, max: 56, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 0, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::Packet)), field: 0, btf: None, quirk: None } },
         CtxRule { first: 8, last: 8, end: 16, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::PacketEnd)), field: 0, btf: None, quirk: None } },
@@ -220,7 +199,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 16, last: 19, end: 20, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "bpf_sock_is_valid_access", source: "net/core/filter.c", layout: "bpf_sock", min: 0, max: 80, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_sock_is_valid_access", source: "net/core/filter.c", min: 0, max: 80, aligned: true, whole: false, rules: &[
         CtxRule { first: 72, last: 72, end: 76, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: 4, last: 4, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
         CtxRule { first: 8, last: 8, end: 12, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(4) },
@@ -237,7 +216,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sock_filter_is_valid_access", source: "net/core/filter.c", layout: "bpf_sock", min: 0, max: 80, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sock_filter_is_valid_access", source: "net/core/filter.c", min: 0, max: 80, aligned: true, whole: false, rules: &[
         CtxRule { first: 0, last: 0, end: 4, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::CgroupInetSockCreate, AttachType::CgroupInetSockRelease]))], act: Act::Deny },
         CtxRule { first: 0, last: 0, end: 4, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(16) },
         CtxRule { first: 16, last: 16, end: 20, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::CgroupInetSockCreate, AttachType::CgroupInetSockRelease]))], act: Act::Deny },
@@ -250,11 +229,11 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(16) },
     ] },
-    CtxTable { name: "bpf_sock_common_is_valid_access", source: "net/core/filter.c", layout: "bpf_sock", min: 0, max: 80, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_sock_common_is_valid_access", source: "net/core/filter.c", min: 0, max: 80, aligned: true, whole: false, rules: &[
         CtxRule { first: 8, last: 23, end: 24, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(16) },
     ] },
-    CtxTable { name: "bpf_tcp_sock_is_valid_access", source: "net/core/filter.c", layout: "bpf_tcp_sock", min: 0, max: 112, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_tcp_sock_is_valid_access", source: "net/core/filter.c", min: 0, max: 112, aligned: true, whole: false, rules: &[
         CtxRule { first: 80, last: 80, end: 88, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 80, last: 80, end: 88, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 88, last: 88, end: 96, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
@@ -262,11 +241,11 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "bpf_xdp_sock_is_valid_access", source: "net/core/filter.c", layout: "bpf_xdp_sock", min: 0, max: 4, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_xdp_sock_is_valid_access", source: "net/core/filter.c", min: 0, max: 4, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sock_addr_is_valid_access", source: "net/core/filter.c", layout: "bpf_sock_addr", min: 0, max: 72, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sock_addr_is_valid_access", source: "net/core/filter.c", min: 0, max: 72, aligned: true, whole: false, rules: &[
         CtxRule { first: 4, last: 7, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::CgroupInet4Bind, AttachType::CgroupInet4Connect, AttachType::CgroupInet4Getpeername, AttachType::CgroupInet4Getsockname, AttachType::CgroupUdp4Sendmsg, AttachType::CgroupUdp4Recvmsg]))], act: Act::Deny },
         CtxRule { first: 8, last: 23, end: 24, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::CgroupInet6Bind, AttachType::CgroupInet6Connect, AttachType::CgroupInet6Getpeername, AttachType::CgroupInet6Getsockname, AttachType::CgroupUdp6Sendmsg, AttachType::CgroupUdp6Recvmsg]))], act: Act::Deny },
         CtxRule { first: 40, last: 43, end: 44, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::CgroupUdp4Sendmsg]))], act: Act::Deny },
@@ -292,7 +271,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 36, last: 39, end: 40, op: Op::Read, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "sock_ops_is_valid_access", source: "net/core/filter.c", layout: "bpf_sock_ops", min: 0, max: 224, aligned: true, whole: false, rules: &[
+    CtxTable { name: "sock_ops_is_valid_access", source: "net/core/filter.c", min: 0, max: 224, aligned: true, whole: false, rules: &[
         CtxRule { first: 4, last: 4, end: 8, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 164, last: 164, end: 168, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -310,48 +289,48 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "kprobe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", layout: "pt_regs", min: 0, max: 168, aligned: true, whole: true, rules: &[
+    CtxTable { name: "kprobe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 168, aligned: true, whole: true, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Feature("kprobe_ctx_write", |f| f.kprobe_ctx_write))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
     ] },
-    CtxTable { name: "tp_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", layout: "", min: -2147483648, max: 8192, aligned: true, whole: false, rules: &[
+    CtxTable { name: "tp_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: -2147483648, max: 8192, aligned: true, whole: false, rules: &[
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: -1, end: 0, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: Some("tracepoint_negative_off") } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "pe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", layout: "bpf_perf_event_data", min: 0, max: 184, aligned: true, whole: false, rules: &[
+    CtxTable { name: "pe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 184, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 168, last: 175, end: 176, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(8) },
         CtxRule { first: 176, last: 183, end: 184, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(8) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "bpf_tracing_ctx_access", source: "include/linux/bpf.h", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_tracing_ctx_access", source: "include/linux/bpf.h", min: 0, max: 96, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "raw_tp_writable_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: true, whole: false, rules: &[
+    CtxTable { name: "raw_tp_writable_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 96, aligned: true, whole: false, rules: &[
         CtxRule { first: 0, last: 0, end: 8, op: Op::Read, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::TpBuffer)), field: 0, btf: None, quirk: None } },
         CtxRule { first: 0, last: 0, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(26) },
     ] },
-    CtxTable { name: "bpf_tracing_btf_ctx_access", source: "include/linux/bpf.h", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_tracing_btf_ctx_access", source: "include/linux/bpf.h", min: 0, max: 96, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Btf(None) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "btf_ctx_access", source: "kernel/bpf/btf.c", layout: "", min: -2147483648, max: 2147483647, aligned: false, whole: false, rules: &[
+    CtxTable { name: "btf_ctx_access", source: "kernel/bpf/btf.c", min: -2147483648, max: 2147483647, aligned: false, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Btf(None) },
     ] },
-    CtxTable { name: "bpf_tcp_ca_is_valid_access", source: "net/ipv4/bpf_tcp_ca.c", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: true, whole: false, rules: &[
+    CtxTable { name: "bpf_tcp_ca_is_valid_access", source: "net/ipv4/bpf_tcp_ca.c", min: 0, max: 96, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Btf(Some(("sock", "tcp_sock"))) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "bpf_qdisc_is_valid_access", source: "net/sched/bpf_qdisc.c", layout: "bpf_raw_tracepoint_args", min: 0, max: 96, aligned: false, whole: false, rules: &[
+    CtxTable { name: "bpf_qdisc_is_valid_access", source: "net/sched/bpf_qdisc.c", min: 0, max: 96, aligned: false, whole: false, rules: &[
         CtxRule { first: 16, last: 23, end: 24, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Hook(&["Qdisc_ops.enqueue"]))], act: Act::Allow { reg: Some(RegType::with(RegBase::BtfId, F(F::PTR_TRUSTED.0))), field: 0, btf: Some("bpf_sk_buff_ptr"), quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(28) },
     ] },
-    CtxTable { name: "xdp_is_valid_access", source: "net/core/filter.c", layout: "xdp_md", min: 0, max: 24, aligned: true, whole: false, rules: &[
+    CtxTable { name: "xdp_is_valid_access", source: "net/core/filter.c", min: 0, max: 24, aligned: true, whole: false, rules: &[
         CtxRule { first: 20, last: 20, end: 24, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Attach(&[AttachType::XdpDevmap]))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 8, last: 8, end: 12, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: true, tests: &[], act: Act::Deny },

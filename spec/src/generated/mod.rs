@@ -1,5 +1,7 @@
 //! Tables written by `cargo run -p bpfassay-xtask -- gen`.
 
+#![allow(unused_imports)]
+
 #[rustfmt::skip]
 pub mod callers;
 #[rustfmt::skip]
@@ -17,6 +19,14 @@ pub mod kfuncs;
 #[rustfmt::skip]
 pub mod sets;
 #[rustfmt::skip]
+pub mod func;
+#[rustfmt::skip]
+pub mod layouts;
+#[rustfmt::skip]
 pub mod lines;
+#[rustfmt::skip]
+pub mod tracing;
+#[rustfmt::skip]
+pub mod map_uses;
 #[rustfmt::skip]
 pub mod maps;

@@ -4,7 +4,6 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::{func, ArgBase, ArgType, RegBase, RegType, TypeFlags};
 
 use super::btf_record::KptrTarget;
@@ -114,7 +113,7 @@ pub fn check_reg_type(
     }
     if std::ptr::eq(types, MEM) {
         if !arg.has(TypeFlags::MEM_RDONLY) {
-            let name = func_id_name(meta.func_id);
+            let name = env.kernel.helper_name(meta.func_id);
             verbose!(
                 env,
                 "{name}() may write into memory pointed by R{} type={}\n",
@@ -166,7 +165,7 @@ fn check_btf_pointer(
     }
     let alloc = TypeFlags::MEM_ALLOC;
     if flags == alloc || flags == alloc | TypeFlags::MEM_PERCPU {
-        if !matches!(meta.func_id, func::SPIN_LOCK | func::SPIN_UNLOCK | func::KPTR_XCHG) {
+        if !env.kernel.helper_traits(meta.func_id).takes_allocated {
             verifier_bug!(env, "unimplemented handling of MEM_ALLOC");
             return Err(Errno::EFAULT.into());
         }

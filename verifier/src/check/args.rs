@@ -8,7 +8,6 @@ use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
 use super::callinfo::CallMeta;
 use super::const_arg::{check_reg_const_str, get_constant_map_key};
 use super::dynptr::{dynptr_get_spi, process_dynptr_func};
-use super::helper_kind::can_elide_value_nullness;
 use super::kptr::process_kptr_func;
 use super::locks::process_spin_lock;
 use super::map_field::process_timer_func;
@@ -86,7 +85,7 @@ fn resolve_map_arg_type(env: &mut Env<'_>, meta: &CallMeta, ty: ArgType) -> Chec
         return Err(Errno::EFAULT.into());
     };
     match env.map(map).def.map_type {
-        MapType::Sockmap | MapType::Sockhash => {
+        t if env.kernel.map_use(t).is_some_and(|row| row.sockets) => {
             if ty != ArgBase::MapValue {
                 verbose!(env, "invalid arg_type for sockmap/sockhash\n");
                 return Err(Errno::EINVAL.into());
@@ -224,7 +223,7 @@ fn check_map_key(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> Check {
     };
     let (key_size, map_type) = (env.map(map).def.key_size, env.map(map).def.map_type);
     check_helper_mem_access(env, regno, key_size as i32, Access::Read, false, None)?;
-    if can_elide_value_nullness(map_type) {
+    if env.kernel.map_use(map_type).is_some_and(|row| row.never_null) {
         let reg = *env.reg(regno);
         meta.map_key_const = get_constant_map_key(env, &reg, key_size)?;
     }

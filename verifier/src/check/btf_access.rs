@@ -4,7 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_spec::prog::is_gpl_compatible;
-use bpfassay_spec::{MapType, RegBase, TypeFlags};
+use bpfassay_spec::{RegBase, TypeFlags};
 
 use super::btf_walk::BtfLoad;
 use super::btf_walk::{btf_of, btf_struct_access};
@@ -165,42 +165,6 @@ fn is_listed_field(btf: &Btf, walked: u32, field: &str, btf_id: u32, suffix: &st
     })
 }
 
-/// Kernel struct behind a map of this type (`map_btf_id`).
-pub fn map_struct(t: MapType) -> Option<&'static str> {
-    Some(match t {
-        MapType::Hash
-        | MapType::LruHash
-        | MapType::PercpuHash
-        | MapType::LruPercpuHash
-        | MapType::HashOfMaps => "bpf_htab",
-        MapType::Array
-        | MapType::PercpuArray
-        | MapType::ProgArray
-        | MapType::PerfEventArray
-        | MapType::CgroupArray
-        | MapType::ArrayOfMaps => "bpf_array",
-        MapType::StackTrace => "bpf_stack_map",
-        MapType::ReuseportSockarray => "reuseport_array",
-        MapType::Devmap | MapType::DevmapHash => "bpf_dtab",
-        MapType::Ringbuf | MapType::UserRingbuf => "bpf_ringbuf_map",
-        MapType::LpmTrie => "lpm_trie",
-        MapType::BloomFilter => "bpf_bloom_filter",
-        MapType::CgroupStorage | MapType::PercpuCgroupStorage => "bpf_cgroup_storage_map",
-        MapType::Queue | MapType::Stack => "bpf_queue_stack",
-        MapType::Cpumap => "bpf_cpu_map",
-        MapType::Xskmap => "xsk_map",
-        MapType::Arena => "bpf_arena",
-        MapType::StructOps => "bpf_struct_ops_map",
-        MapType::Sockmap => "bpf_stab",
-        MapType::Sockhash => "bpf_shtab",
-        MapType::SkStorage
-        | MapType::InodeStorage
-        | MapType::TaskStorage
-        | MapType::CgrpStorage => "bpf_local_storage_map",
-        _ => return None,
-    })
-}
-
 /// Load through a CONST_PTR_TO_MAP: the map itself as a kernel struct.
 pub(super) fn check_ptr_to_map_access(
     env: &mut Env<'_>,
@@ -216,7 +180,8 @@ pub(super) fn check_ptr_to_map_access(
         return Err(Stop::unsupported("map_ptr access without the kernel's BTF"));
     }
     let btf = btf_of(env, BtfObj::VMLINUX)?;
-    let id = map_struct(map_type).and_then(|s| btf.find_by_name_kind(s, BtfKind::Struct));
+    let name = env.kernel.map_use(map_type).and_then(|row| row.kernel_struct);
+    let id = name.and_then(|s| btf.find_by_name_kind(s, BtfKind::Struct));
     let Some(id) = id else {
         verbose!(env, "map_ptr access not supported for map type {}\n", map_type.number());
         return Err(Errno::ENOTSUPP.into());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind, Param, Type};
-use bpfassay_spec::{tracing, AttachType, ProgType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{AttachType, KernelSet, ProgType, RegBase, RegType, TypeFlags};
 
 use super::btf_walk::{btf_of, shown, tag_flag};
 use super::ctx::CtxAccess;
@@ -13,9 +13,6 @@ use crate::domain::reg::BtfObj;
 use crate::env::Env;
 use crate::stop::{Check, Stop};
 use crate::verbose;
-
-/// Arguments of a function whose prototype is not known (`MAX_BPF_FUNC_REG_ARGS`).
-const MAX_REG_ARGS: u32 = 5;
 
 fn attach(env: &Env<'_>) -> Check<Arc<AttachInfo>> {
     env.attach.clone().ok_or_else(|| Stop::unsupported("program without an attach target"))
@@ -29,7 +26,7 @@ pub fn lsm_retval_range(env: &Env<'_>) -> Check<Option<(i32, i32)>> {
         && env.prog.expected_attach_type == Some(AttachType::LsmMac);
     let btf = btf_of(env, info.btf)?;
     let ret = info.proto.and_then(|p| btf.ty(p)).map_or(0, |p| p.type_id());
-    Ok((is_lsm && ret != 0).then(|| tracing::lsm_retval_range(&info.name)))
+    Ok((is_lsm && ret != 0).then(|| env.kernel.lsm_return_range(&info.name)))
 }
 
 /// Program whose pointer arguments are trusted (`prog_args_trusted`).
@@ -39,7 +36,7 @@ fn are_args_trusted(env: &Env<'_>, info: &AttachInfo) -> bool {
             env.prog.expected_attach_type,
             Some(AttachType::TraceRawTp | AttachType::TraceIter)
         ),
-        ProgType::Lsm => tracing::lsm_is_trusted(&info.name),
+        ProgType::Lsm => !env.kernel.in_set(KernelSet::UntrustedLsmHooks, &info.name),
         ProgType::StructOps => true,
         _ => false,
     }
@@ -125,7 +122,9 @@ fn argument<'b>(
     let proto = info.proto.and_then(|p| btf.ty(p));
     let idx = arg_index(btf, proto, off);
     let skipped = info.is_trace as u32;
-    let nargs = proto.map_or(MAX_REG_ARGS, |p| p.vlen() as u32).wrapping_sub(skipped);
+    let nargs = proto
+        .map_or(env.kernel.limits.max_func_reg_args, |p| p.vlen() as u32)
+        .wrapping_sub(skipped);
     let no_such = |env: &mut Env<'_>| {
         verbose!(env, "func '{name}' doesn't have {}-th argument\n", idx.wrapping_add(1) as i32);
         Ok(Arg::Refused)
@@ -234,7 +233,7 @@ fn struct_pointer(
     }
     let mut may_be_error = false;
     if env.prog.expected_attach_type == Some(AttachType::TraceRawTp) {
-        let row = tracing::raw_tp_arg(name, idx);
+        let row = env.kernel.raw_tp_arg(name, idx);
         // Nobody checked the tracepoints of modules.
         let unknown = row.is_none() && info.btf != BtfObj::VMLINUX;
         may_be_error = row.is_some_and(|r| r.may_be_error);

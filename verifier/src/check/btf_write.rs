@@ -72,7 +72,7 @@ pub(super) fn check_struct_write(
 ) -> Check<bool> {
     match env.prog.prog_type {
         ProgType::StructOps => struct_ops_write(env, reg, off, size),
-        ProgType::SchedCls | ProgType::SchedAct | ProgType::Xdp => {
+        t if env.kernel.prog(t).is_some_and(|row| row.writes_conntrack) => {
             if reg.btf() == Some(BtfObj::PROG) {
                 return not_kernel_btf(env);
             }

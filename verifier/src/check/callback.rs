@@ -2,7 +2,7 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::btf_record::{FieldKinds, GraphRoot};
 use super::dynptr::mark_dynptr_cb_reg;
@@ -191,15 +191,7 @@ fn async_setup(env: &Env<'_>, holder: Reg, ret_range: RetvalRange) -> CalleeSetu
 /// Map types that can be walked (`map_for_each_callback`), by the map of the call site.
 fn may_iterate(env: &Env<'_>, insn_idx: u32) -> bool {
     let AuxUse::MapPtr { map, .. } = env.aux(insn_idx).used else { return false };
-    matches!(
-        env.map(map).def.map_type,
-        MapType::Array
-            | MapType::PercpuArray
-            | MapType::Hash
-            | MapType::PercpuHash
-            | MapType::LruHash
-            | MapType::LruPercpuHash
-    )
+    env.kernel.map_use(env.map(map).def.map_type).is_some_and(|row| row.walk)
 }
 
 /// The tree the caller adds to; its node was released by now, so the root tells the type.

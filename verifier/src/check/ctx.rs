@@ -39,26 +39,6 @@ impl CtxAccess {
     };
 }
 
-/// Program types whose context is rewritten field by field (`convert_ctx_access`).
-pub fn has_convert_ctx_access(t: ProgType) -> bool {
-    !matches!(
-        t,
-        ProgType::Kprobe
-            | ProgType::Tracepoint
-            | ProgType::RawTracepoint
-            | ProgType::RawTracepointWritable
-            | ProgType::Tracing
-            | ProgType::Lsm
-            | ProgType::StructOps
-            | ProgType::Ext
-            | ProgType::Syscall
-            | ProgType::CgroupDevice
-            | ProgType::LircMode2
-            | ProgType::Netfilter
-            | ProgType::Unspec
-    )
-}
-
 /// None if the program type's rules refuse the access (`is_valid_access`).
 fn is_valid_access(
     env: &mut Env<'_>,

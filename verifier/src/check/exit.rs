@@ -1,17 +1,17 @@
 //! Leaving the program: the value it returns (`check_return_code`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::{AttachType, ProgType, RegBase};
+use bpfassay_spec::{AttachType, ProgType, RegBase, ReturnRule};
 
 use super::btf_ctx::lsm_retval_range;
 use super::mem::{check_reg_arg, RegArg};
 use super::region::check_ptr_off_reg;
+use super::summary::with_prog_kind;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::domain::state::RetvalRange;
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
 use crate::log::names::RegTypeName;
-use crate::precheck::effective_attach_type;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
@@ -25,10 +25,6 @@ enum Allowed {
     Range32(RetvalRange),
     /// Refused without a word.
     Never(Errno),
-}
-
-fn range(min: i32, max: i32) -> Allowed {
-    Allowed::Range(RetvalRange { min, max })
 }
 
 /// Whether the value in `reg` is allowed as return value; `reg_name` is the word the log uses.
@@ -113,58 +109,22 @@ fn returns_pointer(env: &Env<'_>) -> Check<bool> {
     Ok(pointee.is_some() && !env.cur.frame(0).in_exception_callback_fn)
 }
 
-/// What an LSM hook may return; the bounds are those of an `int`.
-fn lsm_returns(env: &Env<'_>) -> Check<Allowed> {
-    let void = returned_type(env)?.1 == 0;
-    Ok(match env.prog.expected_attach_type {
-        Some(AttachType::LsmCgroup) if void => range(1, 1),
-        Some(AttachType::LsmCgroup) => range(0, 1),
-        _ => match lsm_retval_range(env)? {
+/// Ranges by program and attach type.
+fn allowed_returns(env: &Env<'_>) -> Check<Allowed> {
+    let range = |min, max| Allowed::Range(RetvalRange { min, max });
+    Ok(match with_prog_kind(env, |kind| env.kernel.return_rule(kind)) {
+        ReturnRule::Any => Allowed::Anything,
+        ReturnRule::Range { min, max, .. } => range(min, max),
+        ReturnRule::NotSupported => Allowed::Never(Errno::ENOTSUPP),
+        // The bounds are those of an `int`.
+        ReturnRule::Lsm => match lsm_retval_range(env)? {
             Some((min, max)) => Allowed::Range32(RetvalRange { min, max }),
             None => Allowed::Anything,
         },
-    })
-}
-
-/// Ranges by program and attach type.
-fn allowed_returns(env: &Env<'_>) -> Check<Allowed> {
-    use AttachType::*;
-    let attach = effective_attach_type(env.prog).unwrap_or(CgroupInetIngress);
-    Ok(match env.prog.prog_type {
-        ProgType::CgroupSockAddr => match attach {
-            CgroupUdp4Recvmsg
-            | CgroupUdp6Recvmsg
-            | CgroupUnixRecvmsg
-            | CgroupInet4Getpeername
-            | CgroupInet6Getpeername
-            | CgroupUnixGetpeername
-            | CgroupInet4Getsockname
-            | CgroupInet6Getsockname
-            | CgroupUnixGetsockname => range(1, 1),
-            CgroupInet4Bind | CgroupInet6Bind => range(0, 3),
-            _ => range(0, 1),
-        },
-        ProgType::CgroupSkb if attach == CgroupInetEgress => range(0, 3),
-        ProgType::CgroupSkb
-        | ProgType::CgroupSock
-        | ProgType::SockOps
-        | ProgType::CgroupDevice
-        | ProgType::CgroupSysctl
-        | ProgType::CgroupSockopt => range(0, 1),
-        ProgType::RawTracepoint if env.prog.attach_target.is_some() => range(0, 0),
-        ProgType::Tracing => match attach {
-            TraceFentry | TraceFexit => range(0, 0),
-            TraceRawTp | ModifyReturn => Allowed::Anything,
-            TraceIter => range(0, 1),
-            _ => Allowed::Never(Errno::ENOTSUPP),
-        },
-        ProgType::Kprobe if matches!(attach, TraceKprobeSession | TraceUprobeSession) => {
-            range(0, 1)
-        }
-        ProgType::SkLookup | ProgType::Netfilter => range(0, 1),
-        ProgType::Lsm => lsm_returns(env)?,
-        ProgType::StructOps if returns_pointer(env)? => range(0, 0),
-        _ => Allowed::Anything,
+        ReturnRule::LsmCgroup if returned_type(env)?.1 == 0 => range(1, 1),
+        ReturnRule::LsmCgroup => range(0, 1),
+        ReturnRule::StructOps if returns_pointer(env)? => range(0, 0),
+        ReturnRule::StructOps => Allowed::Anything,
     })
 }
 

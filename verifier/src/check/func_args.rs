@@ -21,9 +21,6 @@ use crate::env::{Env, SubprogArg};
 use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
-/// Registers that pass arguments (`MAX_BPF_FUNC_REG_ARGS`).
-const MAX_ARGS: usize = 5;
-
 fn invalid<T>() -> Check<T> {
     Err(Errno::EINVAL.into())
 }
@@ -86,10 +83,11 @@ pub fn btf_prepare_func_args(env: &mut Env<'_>, subprog: u32) -> Check {
         verbose!(env, "Invalid type of function {}()\n", func.name());
         return Err(Errno::EFAULT.into());
     };
-    if proto.vlen() > MAX_ARGS {
+    let most = env.kernel.limits.max_func_reg_args;
+    if proto.vlen() > most as usize {
         if is_global {
             let (name, n) = (func.name(), proto.vlen());
-            verbose!(env, "Global function {name}() with {n} > {MAX_ARGS} args. Buggy compiler.\n");
+            verbose!(env, "Global function {name}() with {n} > {most} args. Buggy compiler.\n");
         }
         return invalid();
     }

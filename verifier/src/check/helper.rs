@@ -4,7 +4,6 @@
 //! memory the helper fills, release, what is special to one helper, result, map compatibility.
 
 use bpfassay_isa::{Reg, Size};
-use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::prog::is_gpl_compatible;
 use bpfassay_spec::{func, ArgBase, HelperProto, MapType, ProtoLookup, RegBase, TypeFlags};
 
@@ -12,7 +11,6 @@ use super::args::check_func_arg;
 use super::callinfo::CallMeta;
 use super::dynptr;
 use super::func_call::{clear_caller_saved_regs, prepare_func_exit};
-use super::helper_kind as kind;
 use super::helper_result::set_result;
 use super::map_compat::check_map_func_compatibility;
 use super::mem::check_mem_access;
@@ -56,7 +54,7 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
     }
     release_argument(env, proto, &meta)?;
     let mut special =
-        Special { changes_data: func::changes_pkt_data(func_id), ..Special::default() };
+        Special { changes_data: changes_pkt_data(env, func_id), ..Special::default() };
     helper_rules::check(env, proto, &mut meta, &mut special)?;
 
     let frame = env.cur.curframe();
@@ -100,15 +98,20 @@ fn helper_proto(env: &mut Env<'_>, func_id: i32) -> Check<&'static HelperProto> 
     match super::summary::lookup_helper(env, func_id) {
         ProtoLookup::Proto(p) => Ok(p),
         ProtoLookup::UnknownHelper => {
-            verbose!(env, "invalid func {}#{func_id}\n", func_id_name(func_id));
+            verbose!(env, "invalid func {}#{func_id}\n", env.kernel.helper_name(func_id));
             Err(Errno::EINVAL.into())
         }
         ProtoLookup::NotAllowed { .. } => {
-            let name = func_id_name(func_id);
+            let name = env.kernel.helper_name(func_id);
             verbose!(env, "program of this type cannot use helper {name}#{func_id}\n");
             Err(Errno::EINVAL.into())
         }
     }
+}
+
+/// Packet pointers are void after the helper.
+fn changes_pkt_data(env: &Env<'_>, func_id: i32) -> bool {
+    env.kernel.helper_traits(func_id).changes_pkt_data
 }
 
 fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check {
@@ -128,8 +131,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         verbose!(env, "helper call might sleep in a non-sleepable prog\n");
         return Err(Errno::EINVAL.into());
     }
-    if func::changes_pkt_data(func_id) && proto.args[0] != ArgBase::Ctx {
-        verifier_bug!(env, "func {}#{func_id}: r1 != ctx", func_id_name(func_id));
+    if changes_pkt_data(env, func_id) && proto.args[0] != ArgBase::Ctx {
+        verifier_bug!(env, "func {}#{func_id}: r1 != ctx", env.kernel.helper_name(func_id));
         return Err(Errno::EFAULT.into());
     }
     Ok(())
@@ -145,12 +148,16 @@ fn check_context(env: &mut Env<'_>, proto: &HelperProto, insn_idx: u32) -> Check
     let id = proto.id as i32;
     for (_, region) in regions.iter().filter(|(active, _)| *active) {
         if proto.might_sleep {
-            verbose!(env, "sleepable helper {}#{id} in {region} region\n", func_id_name(id));
+            verbose!(
+                env,
+                "sleepable helper {}#{id} in {region} region\n",
+                env.kernel.helper_name(id)
+            );
             return Err(Errno::EINVAL.into());
         }
     }
     let atomic = regions.iter().any(|(active, _)| *active) || !env.cur.in_sleepable;
-    if atomic && kind::is_storage_get(id) {
+    if atomic && env.kernel.helper_traits(id).gets_storage {
         env.aux_mut(insn_idx).storage_get_func_atomic = true;
     }
     Ok(())
@@ -158,7 +165,8 @@ fn check_context(env: &mut Env<'_>, proto: &HelperProto, insn_idx: u32) -> Check
 
 /// Remembers the call's map; calls with different maps cannot be inlined (`record_func_map`).
 fn record_func_map(env: &mut Env<'_>, meta: &CallMeta, insn_idx: u32) -> Check {
-    if !kind::records_map(meta.func_id) {
+    let traits = env.kernel.helper_traits(meta.func_id);
+    if !traits.records_map {
         return Ok(());
     }
     let Some(map) = meta.map else {
@@ -166,7 +174,7 @@ fn record_func_map(env: &mut Env<'_>, meta: &CallMeta, insn_idx: u32) -> Check {
         return Err(Errno::EFAULT.into());
     };
     let read_only = env.map(map).def.map_flags & bpfassay_object::model::MapDef::F_RDONLY_PROG != 0;
-    if read_only && kind::writes_map(meta.func_id) {
+    if read_only && traits.writes_map {
         verbose!(env, "write into map forbidden\n");
         return Err(Errno::EACCES.into());
     }
@@ -235,7 +243,11 @@ fn release_argument(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta) -> 
     };
     if let Err(crate::Stop::Reject(_)) = released {
         let id = meta.func_id;
-        verbose!(env, "func {}#{id} reference has not been acquired before\n", func_id_name(id));
+        verbose!(
+            env,
+            "func {}#{id} reference has not been acquired before\n",
+            env.kernel.helper_name(id)
+        );
     }
     released
 }

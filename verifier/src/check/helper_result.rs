@@ -1,13 +1,11 @@
 //! What a helper leaves in R0 (the result part of `check_helper_call`, `do_refine_retval_range`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::helper::func_id_name;
-use bpfassay_spec::{func, HelperProto, MapType, RegBase, RegType, RetBase, RetType, TypeFlags};
+use bpfassay_spec::{func, HelperProto, MapLookup, RegBase, RegType, RetBase, RetType, TypeFlags};
 
 use super::arg_types::kernel_struct_id;
 use super::btf_record::FieldKinds;
 use super::callinfo::CallMeta;
-use super::helper_kind as kind;
 use super::refs::acquire_reference;
 use crate::domain::reg::{BtfObj, MapId, DEF_NOT_SUBREG};
 use crate::env::Env;
@@ -54,8 +52,10 @@ fn set_pointer(env: &mut Env<'_>, ty: RegType) {
     env.reg_mut(Reg::R0).ty = ty;
 }
 
-fn map_type(env: &Env<'_>, map: Option<MapId>) -> Option<MapType> {
-    map.map(|m| env.map(m).def.map_type)
+/// Looking up such a map gives a reference.
+fn holds_sockets(env: &Env<'_>, map: Option<MapId>) -> bool {
+    let row = map.and_then(|m| env.kernel.map_use(env.map(m).def.map_type));
+    row.is_some_and(|row| row.lookup == MapLookup::Socket)
 }
 
 fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check {
@@ -67,7 +67,7 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
     let def = &env.map(map).def;
     let in_bounds = meta.map_key_const.is_some_and(|k| k >= 0 && k < def.max_entries as i64);
     let found = meta.func_id == func::MAP_LOOKUP_ELEM
-        && kind::can_elide_value_nullness(def.map_type)
+        && env.kernel.map_use(def.map_type).is_some_and(|row| row.never_null)
         && in_bounds;
     let flags = if found { flags & !TypeFlags::PTR_MAYBE_NULL } else { flags };
     let locks = FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK;
@@ -137,7 +137,7 @@ fn set_btf_pointer(
         (target.btf, target.btf_id)
     } else {
         let Some(name) = proto.ret_btf else {
-            let name = func_id_name(meta.func_id);
+            let name = env.kernel.helper_name(meta.func_id);
             verifier_bug!(env, "func {name} has non-overwritten BPF_PTR_POISON return type");
             return Err(Errno::EFAULT.into());
         };
@@ -145,7 +145,11 @@ fn set_btf_pointer(
     };
     if id == 0 {
         let (ret, func) = (proto.ret.base() as u32, meta.func_id);
-        verbose!(env, "invalid return type {ret} of func {}#{func}\n", func_id_name(func));
+        verbose!(
+            env,
+            "invalid return type {ret} of func {}#{func}\n",
+            env.kernel.helper_name(func)
+        );
         return Err(Errno::EINVAL.into());
     }
     env.reg_mut(Reg::R0).set_btf(btf, id);
@@ -154,17 +158,24 @@ fn set_btf_pointer(
 
 /// Casts keep their argument's reference, acquiring helpers start one.
 fn set_reference(env: &mut Env<'_>, meta: &CallMeta) -> Check {
-    let (id, map) = (meta.func_id, map_type(env, meta.map));
-    if kind::has_multiple_ref_uses(id, map) {
-        verifier_bug!(env, "func {}#{id} sets ref_obj_id more than once", func_id_name(id));
+    let id = meta.func_id;
+    let traits = env.kernel.helper_traits(id);
+    let acquires = traits.acquires || id == func::MAP_LOOKUP_ELEM && holds_sockets(env, meta.map);
+    // `helper_multiple_ref_obj_use`
+    if [traits.casts, acquires, traits.shows_dynptr].iter().filter(|t| **t).count() > 1 {
+        verifier_bug!(
+            env,
+            "func {}#{id} sets ref_obj_id more than once",
+            env.kernel.helper_name(id)
+        );
         return Err(Errno::EFAULT.into());
     }
-    if kind::is_dynptr_ref(id) {
+    if traits.shows_dynptr {
         env.reg_mut(Reg::R0).set_dynptr_id(meta.dynptr_id);
     }
-    if kind::is_ptr_cast(id) || kind::is_dynptr_ref(id) {
+    if traits.casts || traits.shows_dynptr {
         env.reg_mut(Reg::R0).ref_obj_id = meta.ref_obj_id;
-    } else if kind::is_acquire(id, map) {
+    } else if acquires {
         let ref_id = acquire_reference(env, env.insn_idx);
         let r0 = env.reg_mut(Reg::R0);
         r0.id = ref_id;
@@ -180,8 +191,9 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
     }
     let features = env.kernel.features;
     let cpus = env.kernel.nr_cpu_ids.saturating_sub(1);
+    let up_to_size = env.kernel.helper_traits(meta.func_id).returns_up_to_size;
     let r0 = env.reg_mut(Reg::R0);
-    if kind::returns_up_to_size(meta.func_id) {
+    if up_to_size {
         r0.smax = meta.msize_max_value as i64;
         r0.s32_max = meta.msize_max_value as i32;
         r0.smin = -MAX_ERRNO as i64;

@@ -2,7 +2,6 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::{func, ArgBase, AttachType, HelperProto, ProgType, RegBase, TypeFlags};
 
 use super::callback::{push_callback_call, CalleeState};
@@ -190,7 +189,7 @@ fn check_per_cpu_ptr(env: &mut Env<'_>, insn_idx: u32, special: &mut Special) ->
 
 /// `bpf_get_func_ip` needs a trampoline, or a kprobe (`check_get_func_ip`).
 pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
-    let (id, name) = (func::GET_FUNC_IP, func_id_name(func::GET_FUNC_IP));
+    let (id, name) = (func::GET_FUNC_IP, env.kernel.helper_name(func::GET_FUNC_IP));
     match env.prog_type() {
         ProgType::Tracing => {
             let has_trampoline = matches!(

@@ -207,7 +207,7 @@ fn push_active_branch(
         widen_imprecise_scalars(env, prev, Looping::Pushed)?;
     }
     if let Some(p) = env.explore.pending.last_mut() {
-        mark_not_null(&env.maps, p.state.cur_mut().reg_mut(Reg::R0));
+        mark_not_null(env.kernel, &env.maps, p.state.cur_mut().reg_mut(Reg::R0));
     }
     Ok(())
 }

@@ -14,9 +14,6 @@ use crate::ldimm64::kernel_btf;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
-/// Arguments that a function model may have (`MAX_BPF_FUNC_ARGS`).
-const MAX_FUNC_ARGS: usize = 12;
-
 /// Kfuncs of XDP metadata: for programs bound to a device only (`bpf_dev_bound_kfunc_id`).
 const DEV_BOUND: [&str; 3] =
     ["bpf_xdp_metadata_rx_timestamp", "bpf_xdp_metadata_rx_hash", "bpf_xdp_metadata_rx_vlan_tag"];
@@ -130,7 +127,7 @@ fn passed_size(btf: &Btf, id: u32) -> (Option<u32>, BtfKind) {
 /// The prototype can be called from a program (`btf_distill_func_proto`).
 fn check_model(env: &mut Env<'_>, btf: &Btf, proto: Type<'_>, name: &str) -> Check {
     let count = proto.vlen();
-    if count > MAX_FUNC_ARGS {
+    if count > env.kernel.limits.max_func_args as usize {
         verbose!(env, "The function {name} has {count} arguments. Too many.\n");
         return Err(Errno::EINVAL.into());
     }

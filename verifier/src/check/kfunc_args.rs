@@ -27,9 +27,6 @@ use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
-/// Registers that pass arguments (`MAX_BPF_FUNC_REG_ARGS`).
-const MAX_ARGS: usize = 5;
-
 /// What is released must be trusted too (`is_kfunc_trusted_args`).
 const TRUSTED_ARGS: KfuncFlags = KfuncFlags(KfuncFlags::TRUSTED_ARGS.0 | KfuncFlags::RELEASE.0);
 
@@ -44,8 +41,9 @@ pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) 
     let btf = kfunc::desc_btf(env, meta)?;
     let proto = btf.ty(meta.proto_id).ok_or(Stop::Reject(Errno::EINVAL))?;
     let params: Vec<KfParam<'_>> = proto.params().map(|p| KfParam::new(&btf, p)).collect();
-    if params.len() > MAX_ARGS {
-        verbose!(env, "Function {} has {} > {MAX_ARGS} args\n", meta.name, params.len());
+    let most = env.kernel.limits.max_func_reg_args;
+    if params.len() > most as usize {
+        verbose!(env, "Function {} has {} > {most} args\n", meta.name, params.len());
         return invalid();
     }
     let mut i = 0;

@@ -23,9 +23,6 @@ use crate::stop::{Check, Errno, Stop};
 use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
 use crate::{verbose, verifier_bug};
 
-/// Largest per-CPU object (`BPF_GLOBAL_PERCPU_MA_MAX_SIZE`), bytes.
-const PERCPU_MAX_SIZE: u32 = 512;
-
 fn invalid<T>() -> Check<T> {
     Err(Errno::EINVAL.into())
 }
@@ -253,10 +250,11 @@ fn set_new_object(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
         verbose!(env, "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct\n");
         return invalid();
     };
-    if is_percpu && ty.size() > PERCPU_MAX_SIZE {
+    let most = env.kernel.limits.max_global_percpu_alloc;
+    if is_percpu && ty.size() > most {
         verbose!(
             env,
-            "bpf_percpu_obj_new type size ({}) is greater than {PERCPU_MAX_SIZE}\n",
+            "bpf_percpu_obj_new type size ({}) is greater than {most}\n",
             ty.size() as i32
         );
         return invalid();

@@ -3,7 +3,7 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::{RegBase, RegType, TypeFlags};
+use bpfassay_spec::{KernelSet, RegBase, RegType, TypeFlags};
 
 use super::btf_record::{BtfField, FieldKinds, KptrTarget};
 use super::btf_walk::btf_struct_ids_match;
@@ -15,16 +15,6 @@ use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
-/// Kernel types freed only after a grace period (`rcu_protected_types`), with the
-/// configuration symbol each entry depends on.
-const RCU_PROTECTED: [(&str, Option<&str>); 5] = [
-    ("prog_test_ref_kfunc", Some("NET")),
-    ("cgroup", Some("CGROUPS")),
-    ("bpf_cpumask", Some("BPF_JIT")),
-    ("task_struct", None),
-    ("bpf_crypto_ctx", Some("CRYPTO")),
-];
-
 /// `rcu_protected_object`
 pub fn is_rcu_protected(env: &Env<'_>, target: KptrTarget) -> bool {
     if target.btf == BtfObj::PROG {
@@ -35,9 +25,7 @@ pub fn is_rcu_protected(env: &Env<'_>, target: KptrTarget) -> bool {
     }
     let Some(btf) = env.btf(target.btf) else { return false };
     let name = btf.name(target.btf_id);
-    let listed = RCU_PROTECTED
-        .iter()
-        .any(|(n, sym)| *n == name && sym.is_none_or(|s| env.kernel.config.has(s)));
+    let listed = env.kernel.in_set(KernelSet::RcuProtectedTypes, name);
     listed && btf.find_by_name_kind(name, BtfKind::Struct) == Some(target.btf_id)
 }
 

@@ -7,42 +7,6 @@ use crate::env::{Env, MapInfo};
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
-/// Perf-like programs, which may not take locks (`is_tracing_prog_type`).
-pub fn is_tracing_prog_type(t: ProgType) -> bool {
-    matches!(
-        t,
-        ProgType::Kprobe
-            | ProgType::Tracepoint
-            | ProgType::PerfEvent
-            | ProgType::RawTracepoint
-            | ProgType::RawTracepointWritable
-    )
-}
-
-/// Map types a sleepable program may use.
-fn allowed_in_sleepable(t: MapType) -> bool {
-    use MapType::*;
-    matches!(
-        t,
-        Hash | LruHash
-            | Array
-            | PercpuHash
-            | PercpuArray
-            | LruPercpuHash
-            | ArrayOfMaps
-            | HashOfMaps
-            | Ringbuf
-            | UserRingbuf
-            | InodeStorage
-            | SkStorage
-            | TaskStorage
-            | CgrpStorage
-            | Queue
-            | Stack
-            | Arena
-    )
-}
-
 /// A map seen for the first time, before it is counted as used.
 pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
     check_fields(env, map)?;
@@ -51,7 +15,7 @@ pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
         verbose!(env, "bpf_struct_ops map cannot be used in prog\n");
         return Err(Errno::EINVAL.into());
     }
-    if env.prog_sleepable && !allowed_in_sleepable(map_type) {
+    if env.prog_sleepable && !env.kernel.map_use(map_type).is_some_and(|row| row.sleepable) {
         verbose!(
             env,
             "Sleepable programs can only use array, hash, ringbuf and local storage maps\n"
@@ -81,7 +45,7 @@ pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
 fn check_fields(env: &mut Env<'_>, map: &MapInfo) -> Check {
     let Some(record) = &map.record else { return Ok(()) };
     let prog_type = env.prog.prog_type;
-    let tracing = is_tracing_prog_type(prog_type);
+    let tracing = env.kernel.prog(prog_type).is_some_and(|row| row.perf_like);
     let refuse = |env: &mut Env<'_>, what: &str| {
         verbose!(env, "{} yet\n", what);
         Err(Errno::EINVAL.into())

@@ -6,7 +6,6 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::btf_access::check_ptr_to_btf_access;
 use super::callinfo::CallMeta;
-use super::ctx::has_convert_ctx_access;
 use super::map_value::{check_map_access, check_map_access_type, map_of, AccessSrc};
 use super::mem::{cannot_write, check_mem_access};
 use super::packet::check_packet_access;
@@ -21,9 +20,6 @@ use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::transfer::mark::mark_ptr_not_null_reg;
 use crate::verbose;
-
-/// Sizes from here on count as unbounded (`BPF_MAX_VAR_SIZ`).
-const MAX_VAR_SIZE: u64 = 1 << 29;
 
 /// Memory of `access_size` bytes at `r` handed to a helper or kfunc.
 pub fn check_helper_mem_access(
@@ -61,7 +57,9 @@ pub fn check_helper_mem_access(
             check_stack_range_initialized(env, r, off, access_size, zero_size_allowed, access, meta)
         }
         RegBase::BtfId => check_ptr_to_btf_access(env, r, off, access_size, Access::Read, None),
-        RegBase::Ctx if !has_convert_ctx_access(env.prog.prog_type) => {
+        RegBase::Ctx
+            if !env.kernel.prog(env.prog.prog_type).is_some_and(|row| row.rewrites_ctx) =>
+        {
             ctx_argument(env, r, access_size, access, zero_size_allowed)
         }
         _ if zero_size_allowed && access_size == 0 && register_is_null(&reg) => Ok(()),
@@ -114,7 +112,7 @@ pub fn check_mem_size_reg(
         );
         return Err(Errno::EACCES.into());
     }
-    if reg.umax >= MAX_VAR_SIZE {
+    if reg.umax >= u64::from(env.kernel.limits.max_var_size) {
         verbose!(
             env,
             "R{} unbounded memory access, use 'var &= const' or 'if (var < const)'\n",

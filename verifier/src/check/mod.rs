@@ -24,7 +24,6 @@ pub mod func_args;
 pub mod func_call;
 pub mod graph;
 pub mod helper;
-pub mod helper_kind;
 pub mod helper_result;
 pub mod helper_rules;
 pub mod irq;

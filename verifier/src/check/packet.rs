@@ -3,7 +3,7 @@
 
 use bpfassay_isa::field::Mode;
 use bpfassay_isa::{Reg, Size};
-use bpfassay_spec::{ProgType, RegBase};
+use bpfassay_spec::{PacketAccess, RegBase};
 
 use super::callinfo::CallMeta;
 use super::func_call::prepare_func_exit;
@@ -17,35 +17,6 @@ use crate::stop::{Check, Errno};
 use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
-/// What a program type may do to packet data in place.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PacketRight {
-    None,
-    Read,
-    ReadWrite,
-    /// Everything is allowed; only writing has to be remembered.
-    Sockopt,
-}
-
-fn packet_right(t: ProgType) -> PacketRight {
-    match t {
-        ProgType::LwtIn
-        | ProgType::LwtOut
-        | ProgType::LwtSeg6local
-        | ProgType::SkReuseport
-        | ProgType::FlowDissector
-        | ProgType::CgroupSkb => PacketRight::Read,
-        ProgType::SchedCls
-        | ProgType::SchedAct
-        | ProgType::Xdp
-        | ProgType::LwtXmit
-        | ProgType::SkSkb
-        | ProgType::SkMsg => PacketRight::ReadWrite,
-        ProgType::CgroupSockopt => PacketRight::Sockopt,
-        _ => PacketRight::None,
-    }
-}
-
 /// `may_access_direct_pkt_data`; `meta` is given for a helper's argument.
 /// An allowed access by an instruction marks the program as writing directly.
 pub fn may_access_direct_pkt_data(
@@ -53,14 +24,14 @@ pub fn may_access_direct_pkt_data(
     meta: Option<&CallMeta>,
     access: Access,
 ) -> bool {
-    match packet_right(env.prog.prog_type) {
-        PacketRight::None => false,
-        PacketRight::Read if access == Access::Write => false,
-        PacketRight::Sockopt => {
+    match env.kernel.prog(env.prog.prog_type).map_or(PacketAccess::None, |row| row.packet) {
+        PacketAccess::None => false,
+        PacketAccess::Read if access == Access::Write => false,
+        PacketAccess::OptVal => {
             env.seen_direct_write |= access == Access::Write;
             true
         }
-        PacketRight::Read | PacketRight::ReadWrite => match meta {
+        PacketAccess::Read | PacketAccess::Write => match meta {
             Some(meta) => meta.pkt_access,
             None => {
                 env.seen_direct_write = true;
@@ -95,14 +66,9 @@ pub(super) fn check_packet_access(
     outcome
 }
 
-/// Program types whose context is an skb behind LD_ABS (`may_access_skb`).
-fn may_access_skb(t: ProgType) -> bool {
-    matches!(t, ProgType::SocketFilter | ProgType::SchedCls | ProgType::SchedAct)
-}
-
 /// LD_ABS or LD_IND: the context in r6, the packet's bytes into r0, r1 to r5 lost (`check_ld_abs`).
 pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
-    if !may_access_skb(env.prog.prog_type) {
+    if !env.kernel.prog(env.prog.prog_type).is_some_and(|row| row.skb_loads) {
         verbose!(env, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
         return Err(Errno::EINVAL.into());
     }

@@ -3,8 +3,9 @@
 //! The kernel's own table is read from its BTF: `struct bpf_ctx_convert` has a pair of members per program type.
 
 use bpfassay_object::btf::{Btf, BtfKind, Type};
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{CtxAlso, ProgType};
 
+use super::summary::with_prog_kind;
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
@@ -124,27 +125,12 @@ pub fn validate_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: 
 
 /// Types that single program types take beside their own.
 fn is_special_ctx(env: &Env<'_>, t: Type<'_>) -> bool {
-    let is_struct = |name: &str| t.kind() == BtfKind::Struct && t.name() == name;
-    let is_u64 = t.kind() == BtfKind::Int && t.size() == 8;
-    match env.prog_type() {
-        ProgType::Kprobe => is_struct("pt_regs"),
-        ProgType::PerfEvent => match env.kernel.arch.as_str() {
-            "aarch64" => is_struct("user_pt_regs"),
-            _ => is_struct("pt_regs"),
-        },
-        ProgType::RawTracepoint | ProgType::RawTracepointWritable => is_u64,
-        ProgType::Tracing => match env.prog.expected_attach_type {
-            Some(AttachType::TraceRawTp) => is_struct("bpf_raw_tracepoint_args") || is_u64,
-            Some(AttachType::TraceIter) => {
-                t.kind() == BtfKind::Struct && t.name().starts_with("bpf_iter__")
-            }
-            Some(AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn) => {
-                is_u64
-            }
-            _ => false,
-        },
-        ProgType::Lsm | ProgType::StructOps => is_u64,
-        ProgType::Tracepoint | ProgType::Syscall | ProgType::Ext => true,
-        _ => false,
-    }
+    let is_struct = t.kind() == BtfKind::Struct;
+    let fits = |also: CtxAlso| match also {
+        CtxAlso::Struct(name) => is_struct && t.name() == name,
+        CtxAlso::U64 => t.kind() == BtfKind::Int && t.size() == 8,
+        CtxAlso::Iter => is_struct && t.name().starts_with("bpf_iter__"),
+        CtxAlso::Any => true,
+    };
+    with_prog_kind(env, |kind| env.kernel.ctx_also(kind).any(fits))
 }

@@ -4,7 +4,6 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, TypeFlags};
 
-use super::stack::MAX_VAR_OFF;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::log::names::RegTypeName;
@@ -79,7 +78,7 @@ pub(super) fn check_mem_region_access(
         verbose!(env, "R{} min value is outside of the allowed memory range\n", r.0);
         return Err(e);
     }
-    if reg.umax >= MAX_VAR_OFF as u64 {
+    if reg.umax >= u64::from(env.kernel.limits.max_var_off) {
         verbose!(
             env,
             "R{} unbounded memory access, make sure to bounds check any such access\n",

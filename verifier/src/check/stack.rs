@@ -24,11 +24,6 @@ use crate::transfer::links::assign_scalar_id_before_mov;
 use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
-/// Bytes of stack a frame may use (`MAX_BPF_STACK`).
-pub const MAX_STACK: i32 = 512;
-/// Offsets and sizes from here on count as unbounded (`BPF_MAX_VAR_OFF`).
-pub const MAX_VAR_OFF: i64 = 1 << 29;
-
 /// Slot that holds the byte at `off` (`__get_spi`); rounds towards zero like the kernel's division.
 #[inline]
 pub fn get_spi(off: i32) -> i32 {
@@ -621,7 +616,7 @@ fn invalid_read<T>(env: &mut Env<'_>, off: i32, i: i32, size: i32) -> Check<T> {
 
 fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: Access) -> bool {
     let lowest = if access == Access::Write || env.allow_uninit_stack {
-        -MAX_STACK
+        -(env.kernel.limits.max_stack as i32)
     } else {
         -frame.allocated_stack()
     };
@@ -647,7 +642,8 @@ pub(super) fn check_stack_access_within_bounds(
         let min = (reg.var_off.value as i64).wrapping_add(off as i64);
         (min, min.wrapping_add(access_size as i64))
     } else {
-        if reg.smax >= MAX_VAR_OFF || reg.smin <= -MAX_VAR_OFF {
+        let most = i64::from(env.kernel.limits.max_var_off);
+        if reg.smax >= most || reg.smin <= -most {
             verbose!(env, "invalid unbounded variable-offset{word} stack R{}\n", ptr.0);
             return Err(Errno::EACCES.into());
         }

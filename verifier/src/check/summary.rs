@@ -6,10 +6,10 @@ use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::{func, HelperProto, ProgKind, ProgType, ProtoLookup, RetBase};
 
 use super::callinfo::{KfuncMeta, Special};
-use super::helper_kind as kind;
 use super::kfunc::{fetch_kfunc_meta, special_at, special_by_id};
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
+use crate::precheck::effective_attach_type;
 
 /// Registers a call takes and clobbers (`struct call_summary`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ pub fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) ->
     }
     let kind = ProgKind {
         prog_type: env.prog_type(),
-        attach_type: env.prog.expected_attach_type,
+        attach_type: effective_attach_type(env.prog),
         sleepable: env.prog_sleepable,
         hook: hook.as_deref(),
         caps: env.caps(),
@@ -54,7 +54,14 @@ pub fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) ->
 
 /// Prototype of a helper for this program (`get_helper_proto`).
 pub fn lookup_helper(env: &Env<'_>, func_id: i32) -> ProtoLookup {
-    with_prog_kind(env, |kind| env.kernel.helper_proto(kind, func_id))
+    let known = env.helpers.get(func_id);
+    known.unwrap_or_else(|| with_prog_kind(env, |kind| env.kernel.helper_proto(kind, func_id)))
+}
+
+/// Looks up every helper that the program calls.
+pub fn resolve_helpers(env: &mut Env<'_>) {
+    let ids = env.insns.iter().filter(|i| i.is_helper_call()).map(|i| i.imm);
+    env.helpers = with_prog_kind(env, |kind| env.kernel.helper_table(kind, ids));
 }
 
 fn call_at(env: &Env<'_>, idx: u32) -> Option<RawInsn> {
@@ -98,7 +105,7 @@ fn is_inlined(env: &Env<'_>, func_id: i32) -> bool {
     let jit = &env.kernel.jit;
     let reads_cpu = func_id == func::GET_SMP_PROCESSOR_ID && env.kernel.arch == "x86_64";
     let by_verifier = reads_cpu && jit.enabled && jit.percpu_insn;
-    let name = bpfassay_spec::helper::func_id_name(func_id);
+    let name = env.kernel.helper_name(func_id);
     by_verifier || jit.inlines.iter().any(|n| n == name)
 }
 
@@ -117,7 +124,7 @@ pub fn call_effects(env: &Env<'_>, idx: u32) -> CallEffects {
     }
     CallEffects {
         might_sleep: helper_at(env, idx).is_some_and(|p| p.might_sleep),
-        changes_pkt_data: func::changes_pkt_data(insn.imm),
+        changes_pkt_data: env.kernel.helper_traits(insn.imm).changes_pkt_data,
         is_iter_next: false,
     }
 }
@@ -130,14 +137,14 @@ fn special_kfunc(env: &Env<'_>, idx: u32) -> Option<Special> {
 /// `bpf_for_each_map_elem`, `bpf_loop`, `bpf_user_ringbuf_drain`, `bpf_find_vma`, rbtree_add kfunc.
 pub fn is_sync_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
     let helper = call_at(env, idx)
-        .is_some_and(|i| i.is_helper_call() && kind::is_sync_callback_calling(i.imm));
+        .is_some_and(|i| i.is_helper_call() && env.kernel.helper_traits(i.imm).calls_back);
     helper || special_kfunc(env, idx) == Some(Special::RbtreeAdd)
 }
 
 /// `bpf_timer_set_callback`, `bpf_wq_set_callback`, `bpf_task_work_schedule_*`.
 pub fn is_async_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
     let helper = call_at(env, idx)
-        .is_some_and(|i| i.is_helper_call() && kind::is_async_callback_calling(i.imm));
+        .is_some_and(|i| i.is_helper_call() && env.kernel.helper_traits(i.imm).calls_later);
     helper || special_kfunc(env, idx).is_some_and(Special::is_async_callback_calling)
 }
 

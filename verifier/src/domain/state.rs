@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use bpfassay_isa::Reg;
+use bpfassay_spec::Limits;
 
 use super::reg::RegState;
 use super::stack::StackSlot;
 
 /// Call frames a program may nest (`MAX_CALL_FRAMES`).
-pub const MAX_CALL_FRAMES: usize = 8;
+pub const MAX_CALL_FRAMES: usize = Limits::MOST.max_call_frames as usize;
 
 /// Inclusive range of a return value (`struct bpf_retval_range`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

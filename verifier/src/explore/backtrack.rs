@@ -4,6 +4,7 @@
 use bpfassay_isa::field::{Class, JmpCode, Mode};
 use bpfassay_isa::opcode::PSEUDO_KFUNC_CALL;
 use bpfassay_isa::{AluCode, Insn, RawInsn};
+use bpfassay_spec::func;
 
 use crate::domain::state::{
     HistoryEntry, INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, INSN_F_STACK_ACCESS, MAX_CALL_FRAMES,
@@ -16,8 +17,6 @@ use crate::verbose;
 
 /// R1 to R5 (`BPF_REGMASK_ARGS`).
 pub const ARGS: u16 = 0x3e;
-/// `BPF_FUNC_tail_call`.
-const FUNC_TAIL_CALL: i32 = 12;
 
 /// Registers and slots wanted precise, per frame (`struct backtrack_state`).
 #[derive(Clone, Copy, Debug, Default)]
@@ -350,7 +349,7 @@ fn jump(
                     &format!("backtracking call unexpected regs {:x}", bt.reg_mask()),
                 ));
             }
-            if insn.src == 0 && insn.imm == FUNC_TAIL_CALL && subseq - i64::from(idx) != 1 {
+            if insn.src == 0 && insn.imm == func::TAIL_CALL && subseq - i64::from(idx) != 1 {
                 bt.enter_subprog(env)?;
             }
             Ok(Jumped::Sync)

@@ -1,6 +1,6 @@
 //! Whether an explored state covers the current one (`states_equal`, `regsafe`, `stacksafe`, `refsafe`).
 
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{Limits, RegBase};
 
 use super::scc::frame_insn_idx;
 use super::states::Candidate;
@@ -10,7 +10,8 @@ use crate::domain::state::{FuncState, RefKind, VerifierState};
 use crate::env::{Env, InsnAux};
 
 /// `BPF_ID_MAP_SIZE`: every register and slot of every frame.
-const ID_MAP_SIZE: usize = (11 + 512 / 8) * 8;
+const ID_MAP_SIZE: usize =
+    (11 + Limits::MOST.max_stack as usize / 8) * Limits::MOST.max_call_frames as usize;
 
 /// How closely states must agree (`enum exact_level`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

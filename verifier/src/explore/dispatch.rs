@@ -6,15 +6,13 @@
 use bpfassay_isa::field::{Class, JmpCode, Mode};
 use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use bpfassay_isa::{RawInsn, Reg};
+use bpfassay_spec::func;
 
 use crate::check::{atomic, call, exit, mem, refs, summary};
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::transfer::{alu, branch, ld_imm};
 use crate::verbose;
-
-/// `BPF_FUNC_spin_unlock`.
-const FUNC_SPIN_UNLOCK: i32 = 94;
 
 /// How a path goes on after an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,7 +111,7 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
     }
     if env.cur.active_locks > 0 {
         let forbidden = match insn.src {
-            0 => insn.imm != FUNC_SPIN_UNLOCK,
+            0 => insn.imm != func::SPIN_UNLOCK,
             PSEUDO_KFUNC_CALL => insn.off != 0 || !summary::kfunc_spin_allowed(env, insn.imm),
             _ => false,
         };

@@ -10,7 +10,6 @@ use super::worklist::pop_stack;
 use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::log::state::{print_insn_state, print_linfo, print_verifier_state};
-use crate::passes::COMPLEXITY_LIMIT_INSNS;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -55,7 +54,7 @@ fn count_insn(env: &mut Env<'_>) -> Check {
     env.stats.insns_processed += 1;
     let idx = env.insn_idx;
     env.aux_mut(idx).visits += 1;
-    if env.stats.insns_processed > COMPLEXITY_LIMIT_INSNS {
+    if env.stats.insns_processed > env.kernel.limits.max_processed_insns {
         verbose!(env, "BPF program is too large. Processed {} insn\n", env.stats.insns_processed);
         return Err(Errno::E2BIG.into());
     }

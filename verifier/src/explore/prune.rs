@@ -15,11 +15,6 @@ use crate::log::state::{print_explored_state, print_linfo, print_verifier_state}
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
-/// History entries after which a checkpoint is forced.
-const LONG_HISTORY: usize = 40;
-/// `BPF_COMPLEXITY_LIMIT_STATES`: states per bucket without CAP_BPF.
-const LIMIT_STATES: u32 = 64;
-
 /// What comparing with one explored state says.
 enum Outcome {
     /// Covered; `looping` if marks below the explored state may still come.
@@ -32,7 +27,7 @@ enum Outcome {
 pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     let force = env.test_state_freq
         || env.aux(insn_idx).force_checkpoint
-        || env.cur.history.len() > LONG_HISTORY;
+        || env.cur.history.len() > env.kernel.limits.max_history_per_state as usize;
     let jumps = env.jmps_processed - env.prev_jmps_processed;
     let insns = env.stats.insns_processed - env.prev_insn_processed;
     // At least two jumps and eight instructions since the last one.
@@ -65,7 +60,7 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
         }
     }
     env.stats.max_states_per_insn = env.stats.max_states_per_insn.max(count);
-    if add_new && (env.bpf_capable || count <= LIMIT_STATES) {
+    if add_new && (env.bpf_capable || count <= env.kernel.limits.max_states_per_insn) {
         add_state(env, insn_idx, bucket);
     }
     Ok(false)

@@ -186,9 +186,6 @@ pub fn add_scc_backedge(env: &mut Env<'_>, equal: StateId, state: VerifierState)
     Ok(())
 }
 
-/// `MAX_BACKEDGE_ITERS`.
-const MAX_BACKEDGE_ITERS: u32 = 64;
-
 /// Hands the precision marks of the states that backedges repeat to the backedges' own pasts,
 /// until nothing changes.
 fn propagate_backedges(env: &mut Env<'_>, chain: &Callchain) -> Check {
@@ -196,7 +193,7 @@ fn propagate_backedges(env: &mut Env<'_>, chain: &Callchain) -> Check {
     let backedges = std::mem::take(&mut visit.backedges);
     let mut rounds = 0;
     loop {
-        if rounds > MAX_BACKEDGE_ITERS {
+        if rounds > env.kernel.limits.max_backedge_iters {
             if env.log.level.is_level2() {
                 verbose!(env, "propagate_backedges: too many iterations\n");
                 env.log.mark_not_message();

@@ -6,9 +6,6 @@ use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
-/// `BPF_COMPLEXITY_LIMIT_JMP_SEQ`.
-const LIMIT_JMP_SEQ: usize = 8192;
-
 /// A branch to explore later (`struct bpf_verifier_stack_elem`).
 #[derive(Debug)]
 pub struct Pending {
@@ -33,7 +30,7 @@ pub fn push_stack<'e>(
     state.speculative |= speculative;
     let log_pos = env.log.pos();
     env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
-    if env.explore.pending.len() > LIMIT_JMP_SEQ {
+    if env.explore.pending.len() > env.kernel.limits.max_jmp_seq as usize {
         verbose!(env, "The sequence of {} jumps is too complex.\n", env.explore.pending.len());
         return Err(Errno::ENOMEM.into());
     }
@@ -52,7 +49,7 @@ pub fn push_async_cb<'e>(
     is_sleepable: bool,
 ) -> Check<&'e mut VerifierState> {
     let log_pos = env.log.pos();
-    let too_many = env.explore.pending.len() >= LIMIT_JMP_SEQ;
+    let too_many = env.explore.pending.len() >= env.kernel.limits.max_jmp_seq as usize;
     if too_many {
         verbose!(
             env,

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use bpfassay_isa::disasm::{write_insn, Names};
 use bpfassay_isa::{Imm64, Insn, RawInsn};
 use bpfassay_object::btf::Btf;
-use bpfassay_spec::helper::{func_id_name, MAX_ID};
-
-use bpfassay_spec::MapType;
+use bpfassay_spec::helper::func_id_name;
+use bpfassay_spec::{Kernel, MapType};
 
 use crate::env::{AuxUse, Env};
 
 /// Names of the kernel verifier's own printing: helpers by table, kfuncs by BTF.
 pub struct LogNames<'a> {
+    /// Whose helpers have names; None for all that any kernel has.
+    pub kernel: Option<&'a Kernel>,
     /// As [`Env::btfs`]: the program's own first, then those instructions index.  Empty: kfuncs by number.
     pub btfs: &'a [Option<Arc<Btf>>],
     pub may_leak_pointers: bool,
@@ -21,10 +22,10 @@ pub struct LogNames<'a> {
 
 impl Names for LogNames<'_> {
     fn helper(&self, id: i32, out: &mut dyn Write) -> Result<bool, fmt::Error> {
-        if !(0..MAX_ID).contains(&id) {
-            return Ok(false);
+        match self.kernel.map_or_else(|| func_id_name(id), |k| k.helper_name(id)) {
+            "unknown" => Ok(false),
+            name => out.write_str(name).map(|()| true),
         }
-        out.write_str(func_id_name(id)).map(|()| true)
     }
 
     fn call(&self, insn: RawInsn, out: &mut dyn Write) -> Result<bool, fmt::Error> {
@@ -56,7 +57,11 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
         }
         _ => (insn, next),
     };
-    let names = LogNames { btfs: &env.btfs, may_leak_pointers: env.allow_ptr_leaks };
+    let names = LogNames {
+        kernel: Some(env.kernel),
+        btfs: &env.btfs,
+        may_leak_pointers: env.allow_ptr_leaks,
+    };
     let _ = write_insn(&mut env.log, &names, insn, next);
     let _ = env.log.write_str("\n");
     env.log.mark_not_message();

@@ -323,7 +323,7 @@ fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
         Cond::Ne => &mut env.cur,
         _ => return,
     };
-    mark_not_null(&env.maps, state.cur_mut().reg_mut(r));
+    mark_not_null(env.kernel, &env.maps, state.cur_mut().reg_mut(r));
 }
 
 fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
@@ -332,7 +332,8 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
         && jump.imm == 0
         && matches!(jump.cond, Cond::Eq | Cond::Ne);
     if compares_to_zero && env.reg(jump.dst).ty.may_be_null() {
-        let records = Records { maps: &env.maps, struct_metas: &env.struct_metas };
+        let records =
+            Records { kernel: env.kernel, maps: &env.maps, struct_metas: &env.struct_metas };
         mark_ptr_or_null_regs(&mut env.cur, &records, jump.dst, jump.cond == Cond::Ne);
         if let Some(p) = env.explore.pending.last_mut() {
             mark_ptr_or_null_regs(&mut p.state, &records, jump.dst, jump.cond == Cond::Eq);

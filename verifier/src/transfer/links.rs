@@ -2,7 +2,7 @@
 //! (`assign_scalar_id_before_mov`, `collect_linked_regs`, `sync_linked_regs`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::Features;
+use bpfassay_spec::{Features, Limits};
 
 use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32};
 use crate::domain::stack::SlotType;
@@ -10,7 +10,7 @@ use crate::domain::state::VerifierState;
 use crate::env::{Env, InsnAux};
 
 /// Registers and slots one branch may record (`LINKED_REGS_MAX`).
-const MAX_LINKED: usize = 6;
+const MAX_LINKED: usize = Limits::MOST.max_linked_regs as usize;
 
 /// Gives the source of a move or spill an id, unless it is a constant; a link with a delta is cut,
 /// because a second one could not be expressed.

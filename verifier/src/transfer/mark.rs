@@ -2,7 +2,7 @@
 //! and what a register becomes once it is known not to be null.
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{Kernel, MapLookup, RegBase, RegType, TypeFlags};
 
 use crate::check::btf_record::FieldKinds;
 use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
@@ -92,11 +92,11 @@ pub fn mark_dynptr_reg(reg: &mut RegState, ty: DynptrType, first_slot: bool, dyn
 /// The pointer in `reg` is not null: looked-up map values become what the map holds, other types
 /// lose the flag (`mark_ptr_not_null_reg`).
 pub fn mark_ptr_not_null_reg(env: &Env<'_>, reg: &mut RegState) {
-    mark_not_null(&env.maps, reg);
+    mark_not_null(env.kernel, &env.maps, reg);
 }
 
 /// The same where the environment is borrowed otherwise.
-pub fn mark_not_null(maps: &[MapInfo], reg: &mut RegState) {
+pub fn mark_not_null(kernel: &Kernel, maps: &[MapInfo], reg: &mut RegState) {
     if reg.base() != RegBase::MapValue {
         reg.ty = reg.ty.minus(TypeFlags::PTR_MAYBE_NULL);
         return;
@@ -105,10 +105,10 @@ pub fn mark_not_null(maps: &[MapInfo], reg: &mut RegState) {
         reg.ty = RegType::of(RegBase::MapValue);
         return;
     };
-    reg.ty = RegType::of(match info.def.map_type {
+    reg.ty = RegType::of(match kernel.map_use(info.def.map_type).map(|row| row.lookup) {
         _ if info.inner.is_some() => RegBase::ConstMapPtr,
-        MapType::Xskmap => RegBase::XdpSock,
-        MapType::Sockmap | MapType::Sockhash => RegBase::Socket,
+        Some(MapLookup::XdpSock) => RegBase::XdpSock,
+        Some(MapLookup::Socket) => RegBase::Socket,
         _ => RegBase::MapValue,
     });
     if let Some(inner) = info.inner {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpfassay_isa::{Cond, Reg};
-use bpfassay_spec::{RegBase, RegType, TypeFlags};
+use bpfassay_spec::{Kernel, RegBase, RegType, TypeFlags};
 
 use super::mark::mark_not_null;
 use crate::check::btf_record::{BtfRecord, FieldKinds};
@@ -16,6 +16,7 @@ use crate::env::MapInfo;
 
 /// What turning a pointer non-null looks up.
 pub struct Records<'a> {
+    pub kernel: &'a Kernel,
     pub maps: &'a [MapInfo],
     pub struct_metas: &'a BTreeMap<u32, Arc<BtfRecord>>,
 }
@@ -69,7 +70,7 @@ fn mark_ptr_or_null_reg(reg: &mut RegState, records: &Records<'_>, is_null: bool
         reg.ref_obj_id = 0;
         return;
     }
-    mark_not_null(records.maps, reg);
+    mark_not_null(records.kernel, records.maps, reg);
     // Locks are told apart by id.
     if !records.may_point_to_spin_lock(reg) {
         reg.id = 0;

@@ -37,7 +37,11 @@ fn test(cond: &str, names: &Names) -> Result<String> {
         }
         ("hook", list) if !list.is_empty() => format!("Hook(&{list:?})"),
         ("since", list) if !list.is_empty() => format!("Since({})", names.lines.condition(list)?),
+        ("hooked", [name]) => {
+            format!("Hooked(crate::sets::KernelSet::{})", super::kfuncs::camel(name))
+        }
         ("feature", [name]) => format!("Feature({name:?}, |f| f.{name})"),
+        ("arch", [name]) => format!("Arch({name:?})"),
         ("sleepable", []) => "Sleepable".to_string(),
         ("recur", []) => "Recur".to_string(),
         ("trampoline", []) => "Trampoline".to_string(),

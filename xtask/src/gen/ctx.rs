@@ -30,6 +30,26 @@ struct Scope<'a> {
     tables: BTreeMap<String, usize>,
 }
 
+/// Offsets and sizes of the structs that programs see, for engines that lay them out.
+pub fn layouts(root: &Path) -> Result<String> {
+    let mut out = header("Offsets in bytes of the structs that programs see.", "spec/data/ctx/");
+    out.push_str("#![allow(missing_docs)]\n");
+    for path in rows::files(root, FOLDER)? {
+        for row in rows::list(&rows::read(root, &path)?, "struct") {
+            let name = rows::text(row, "name")?;
+            let layout = read_layout(row).map_err(|e| format!("{path}: {e}"))?;
+            let module = name.trim_start_matches('_');
+            let _ = writeln!(out, "\n/// `struct {name}`.\npub mod {module} {{\n    pub const STRUCT_SIZE: usize = {};", layout.size);
+            for (field, off, _) in &layout.fields {
+                let _ =
+                    writeln!(out, "    pub const {}: usize = {off};", field.to_ascii_uppercase());
+            }
+            out.push_str("}\n");
+        }
+    }
+    Ok(out)
+}
+
 pub fn ctx(root: &Path, names: &Names) -> Result<String> {
     let mut files = Vec::new();
     for path in rows::files(root, FOLDER)? {
@@ -49,9 +69,10 @@ pub fn ctx(root: &Path, names: &Names) -> Result<String> {
         }
     }
     let mut out = header("Context layouts and access rules.", "spec/data/ctx/");
-    out.push_str("use crate::callers::{Cap, Test};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Layout, Op};\n");
+    out.push_str(
+        "use crate::callers::{Cap, Test};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};\n",
+    );
     out.push_str("use crate::types::{RegBase, RegType, TypeFlags as F};\nuse crate::uapi::{AttachType, ProgType};\n\n");
-    write_layouts(&scope, &mut out);
     let _ = writeln!(out, "pub static TABLES: [CtxTable; {}] = [", tables.len());
     let mut entries: Vec<(String, usize)> = Vec::new();
     let mut struct_ops: Vec<(String, usize)> = Vec::new();
@@ -90,19 +111,18 @@ fn read_layout(row: &Table) -> Result<Layout> {
         let number = |s: &str| s.parse::<i64>().map_err(|e| format!("{line}: {e}"));
         fields.push((name.to_string(), number(off)?, number(size)?));
     }
-    Ok(Layout { size: rows::number(row, "size")?, fields })
-}
-
-fn write_layouts(scope: &Scope<'_>, out: &mut String) {
-    let _ = writeln!(out, "pub static LAYOUTS: [Layout; {}] = [", scope.layouts.len());
-    for (name, layout) in &scope.layouts {
-        let _ = write!(out, "    Layout {{ name: {name:?}, size: {}, fields: &[", layout.size);
-        for (field, off, size) in &layout.fields {
-            let _ = write!(out, "({field:?}, {off}, {size}), ");
+    let size = rows::number(row, "size")?;
+    let mut end = 0;
+    for (name, off, len) in &fields {
+        if off + len > size || *off >= end + 8 {
+            return Err(format!("{name} lies outside, or a hole before it"));
         }
-        out.push_str("] },\n");
+        end = end.max(off + len);
     }
-    out.push_str("];\n\n");
+    if size - end >= 8 {
+        return Err(format!("{} bytes unnamed at the end", size - end));
+    }
+    Ok(Layout { size, fields })
 }
 
 fn write_table(row: &Table, scope: &Scope<'_>, out: &mut String) -> Result<()> {
@@ -134,7 +154,7 @@ fn write_table(row: &Table, scope: &Scope<'_>, out: &mut String) -> Result<()> {
     };
     let _ = writeln!(
         out,
-        "    CtxTable {{ name: {name:?}, source: {:?}, layout: {strukt:?}, min: {}, max: {max}, aligned: {}, whole: {}, rules: &[",
+        "    CtxTable {{ name: {name:?}, source: {:?}, min: {}, max: {max}, aligned: {}, whole: {}, rules: &[",
         rows::text(row, "source")?,
         rows::number(row, "min").unwrap_or(0),
         row.get("aligned").and_then(toml::Value::as_bool).unwrap_or(true),

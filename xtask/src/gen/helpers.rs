@@ -93,7 +93,7 @@ fn proto_row(file: &Table, row: &Table, names: &Names) -> Result<String> {
 
 pub fn protos(root: &Path, names: &Names) -> Result<String> {
     let mut out = header("Helper prototypes by number, then symbol.", "spec/data/helpers/");
-    out.push_str("use crate::helper::HelperProto;\nuse crate::types::{ArgBase, ArgType, RetBase, RetType, TypeFlags as F};\n\n");
+    out.push_str("use crate::helper::HelperProto;\nuse crate::release::{Change, Release, Span};\nuse crate::types::{ArgBase, ArgType, RetBase, RetType, TypeFlags as F};\n\n");
     let rows = proto_rows(root, names)?;
     let _ = writeln!(out, "pub static PROTOS: [HelperProto; {}] = [", rows.len());
     for (_, row) in rows {
@@ -105,22 +105,75 @@ pub fn protos(root: &Path, names: &Names) -> Result<String> {
     if by_id.iter().enumerate().any(|(at, (id, _))| at as i64 != *id) {
         return Err("helper numbers have a gap".to_string());
     }
-    let _ =
-        writeln!(out, "/// Kernel names by number.\npub static NAMES: [&str; {}] = [", by_id.len());
+    let table = rows::read(root, "spec/data/helpers/names.toml")?;
+    let since = table.get("since").and_then(|t| t.as_table()).cloned().unwrap_or_default();
+    if let Some(other) = since.keys().find(|k| !names.helpers.contains_key(*k)) {
+        return Err(format!("names.toml: since: unknown helper {other}"));
+    }
+    let _ = writeln!(
+        out,
+        "/// Kernel names by number, and the releases that have them.\npub static NAMES: [(&str, Span); {}] = [",
+        by_id.len()
+    );
     for (_, name) in &by_id {
-        let _ = writeln!(out, "    \"bpf_{name}\",");
+        let mut row = Table::new();
+        row.extend(since.get(name.as_str()).map(|v| ("since".to_string(), v.clone())));
+        let _ = writeln!(out, "    (\"bpf_{name}\", {}),", names.lines.span(&row)?);
     }
     out.push_str("];\n\n");
-    let table = rows::read(root, "spec/data/helpers/names.toml")?;
-    out.push_str("/// Ascending.\npub static CHANGES_PKT_DATA: &[u32] = &[");
-    let mut ids = Vec::new();
-    for name in rows::texts(&table, "changes_pkt_data") {
-        ids.push(*names.helpers.get(name).ok_or_else(|| format!("unknown helper {name}"))?);
-    }
-    ids.sort_unstable();
-    out.push_str(&ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", "));
-    out.push_str("];\n");
+    traits(root, names, &mut out)?;
     Ok(out)
+}
+
+/// `traits.toml`: a record of flags, and which helper has which.
+fn traits(root: &Path, names: &Names, out: &mut String) -> Result<()> {
+    let path = "spec/data/helpers/traits.toml";
+    let file = rows::read(root, path)?;
+    let list = rows::list(&file, "trait");
+    out.push_str("/// What the verifier knows of a helper beyond its prototype.\n#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]\npub struct HelperTraits {\n");
+    let (mut setters, mut members) = (String::new(), String::new());
+    for (at, row) in list.iter().enumerate() {
+        rows::only(row, &["name", "about", "mirrors", "helpers"])?;
+        let name = rows::text(row, "name")?;
+        let (about, mirrors) = (rows::text(row, "about")?, rows::text(row, "mirrors")?);
+        let _ =
+            writeln!(out, "    /// {about}\n    ///\n    /// {mirrors}.\n    pub {name}: bool,");
+        let _ = writeln!(setters, "            {at} => self.{name} = true,");
+        for member in rows::texts(row, "helpers") {
+            let (helper, cond) = member.split_once(" if ").unwrap_or((member, ""));
+            let id =
+                names.helpers.get(helper).ok_or_else(|| format!("{path}: no helper {helper}"))?;
+            let change = match cond.strip_prefix("since(").and_then(|c| c.strip_suffix(')')) {
+                Some(args) => {
+                    let args: Vec<&str> = args.split('|').collect();
+                    format!("Some({})", names.lines.condition(&args)?)
+                }
+                None if cond.is_empty() => "None".to_string(),
+                None => return Err(format!("{path}: {member}: only since() may follow")),
+            };
+            let _ = writeln!(members, "    ({at}, {id}, Span {{ since: {change}, until: None }}),");
+        }
+    }
+    let _ = writeln!(
+        out,
+        "}}\n\nimpl HelperTraits {{\n    /// Sets the trait with this place in [`TRAITS`].\n    pub(crate) fn set(&mut self, at: u8) {{\n        match at {{\n{setters}            _ => {{}}\n        }}\n    }}\n}}\n"
+    );
+    let _ = writeln!(
+        out,
+        "/// Trait, helper, releases.\npub static TRAITS: &[(u8, u16, Span)] = &[\n{members}];\n"
+    );
+    Ok(())
+}
+
+/// Numbers by name, for rules that name a helper.
+pub fn numbers(names: &Names) -> String {
+    let mut out = header("Helpers by name (`enum bpf_func_id`).", "spec/data/helpers/names.toml");
+    let mut by_id: Vec<(i64, &String)> = names.helpers.iter().map(|(n, i)| (*i, n)).collect();
+    by_id.sort();
+    for (id, name) in by_id {
+        let _ = writeln!(out, "pub const {}: i32 = {id};", name.to_ascii_uppercase());
+    }
+    out
 }
 
 /// What a rule may refer to.

@@ -18,7 +18,7 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
     );
     feature_struct(&rows::list(&features, "feature"), names, &mut out)?;
     probes(&rows::list(&features, "feature"), names, &mut out)?;
-    limit_struct(&rows::list(&limits, "limit"), &mut out)?;
+    limit_struct(&rows::list(&limits, "limit"), names, &mut out)?;
     Ok(out)
 }
 
@@ -82,22 +82,42 @@ fn probes(list: &[&Table], names: &Names, out: &mut String) -> Result<()> {
     Ok(())
 }
 
-fn limit_struct(list: &[&Table], out: &mut String) -> Result<()> {
+/// A limit whose value changed has a row for each value, with the releases it holds in.
+fn limit_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> {
+    let mut by_name: Vec<(&str, Vec<&Table>)> = Vec::new();
+    for row in list {
+        rows::only(row, &[&["name", "about", "symbol", "value"][..], &spans::KEYS].concat())?;
+        let name = rows::text(row, "name")?;
+        match by_name.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, rows)) => rows.push(row),
+            None => by_name.push((name, vec![row])),
+        }
+    }
     out.push_str("/// Numbers that bound a program or its verification.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Limits {\n");
-    for row in list {
-        rows::only(row, &["name", "about", "symbol", "value"])?;
-        let _ = writeln!(
-            out,
-            "    /// {} (`{}`)\n    pub {}: u32,",
-            rows::text(row, "about")?,
-            rows::text(row, "symbol")?,
-            rows::text(row, "name")?
-        );
+    let (mut most, mut resolved, mut spans) = (String::new(), String::new(), String::new());
+    let mut at = 0;
+    for (name, rows) in &by_name {
+        let first = rows.first().ok_or("a limit without a row")?;
+        let (about, symbol) = (rows::text(first, "about")?, rows::text(first, "symbol")?);
+        let _ = writeln!(out, "    /// {about} (`{symbol}`)\n    pub {name}: u32,");
+        let mut values = Vec::new();
+        for row in rows {
+            let value = rows::number(row, "value")?;
+            values.push(value);
+            let _ = writeln!(spans, "    ({value}, {}),", names.lines.span(row)?);
+        }
+        let max = values.iter().max().ok_or("a limit without a value")?;
+        let _ = writeln!(most, "        {name}: {max},");
+        let _ = writeln!(resolved, "            {name}: pick({at}, {}, at),", rows.len());
+        at += rows.len();
     }
-    out.push_str("}\n\npub const LIMITS: Limits = Limits {\n");
-    for row in list {
-        let _ = writeln!(out, "    {}: {},", rows::text(row, "name")?, rows::number(row, "value")?);
-    }
-    out.push_str("};\n\n");
+    let _ = writeln!(
+        out,
+        "}}\n\nimpl Limits {{\n    /// The largest value of each in any release: what arrays are sized by.\n    pub const MOST: Limits = Limits {{\n{most}    }};\n\n    /// Of a release.\n    pub fn resolve(at: Release) -> Limits {{\n        Limits {{\n{resolved}        }}\n    }}\n}}\n"
+    );
+    let _ = writeln!(
+        out,
+        "/// The first of `n` rows from `first` on that holds.\nfn pick(first: usize, n: usize, at: Release) -> u32 {{\n    LIMITS[first..first + n].iter().find(|(_, span)| span.holds(at)).map_or(0, |(value, _)| *value)\n}}\n\nstatic LIMITS: [(u32, Span); {at}] = [\n{spans}];\n"
+    );
     Ok(())
 }

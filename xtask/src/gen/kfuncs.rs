@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::names::Names;
-use super::{conds, header, rows, Result};
+use super::{conds, header, rows, spans, Result};
 
 const HOOKS: &[(&str, &str)] = &[
     ("common", "Common"),
@@ -28,7 +28,9 @@ pub fn kfuncs(root: &Path, names: &Names) -> Result<String> {
     let file = rows::read(root, path)?;
     let mut out = header("Kernel functions that programs may call.", path);
     out.push_str("use crate::callers::Test;\nuse crate::kfunc::{Kfunc, KfuncFlags as K, KfuncHook, KfuncSet};\n");
-    out.push_str("use crate::uapi::{AttachType, ProgType};\n\n");
+    out.push_str(
+        "use crate::release::{Change, Release};\nuse crate::uapi::{AttachType, ProgType};\n\n",
+    );
     let mut members = Vec::new();
     let sets = rows::list(&file, "set");
     let _ = writeln!(out, "pub static SETS: [KfuncSet; {}] = [", sets.len());
@@ -81,25 +83,62 @@ fn member_row(member: &str, set: usize, names: &Names) -> Result<String> {
     ))
 }
 
-pub fn sets(root: &Path) -> Result<String> {
+pub fn sets(root: &Path, names: &Names) -> Result<String> {
     let path = "spec/data/sets.toml";
     let file = rows::read(root, path)?;
     let mut out = header("Named sets of kernel functions and types.", path);
-    out.push_str("use crate::sets::{Member, NameSet};\n\n");
+    out.push_str(
+        "use crate::release::{Change, Release, Span};\nuse crate::sets::{Member, NameSet};\n\n",
+    );
+    out.push_str("/// A set of the kernel's.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub enum KernelSet {\n");
     let list = rows::list(&file, "set");
-    let _ = writeln!(out, "pub static SETS: [NameSet; {}] = [", list.len());
-    for set in list {
-        rows::only(set, &["name", "source", "members"])?;
+    for set in &list {
         let (name, source) = (rows::text(set, "name")?, rows::text(set, "source")?);
-        let _ = writeln!(out, "    NameSet {{ name: {name:?}, source: {source:?}, members: &[");
-        for member in rows::texts(set, "members") {
+        let _ = writeln!(out, "    /// `{name}` ({source}).\n    {},", camel(name));
+    }
+    let _ = writeln!(
+        out,
+        "}}\n\n/// In the order of [`KernelSet`].\npub static SETS: [NameSet; {}] = [",
+        list.len()
+    );
+    for set in list {
+        rows::only(set, &[&["name", "source", "members"][..], &spans::KEYS].concat())?;
+        let span = names.lines.span(set)?;
+        let _ = writeln!(out, "    NameSet {{ span: {span}, members: &[");
+        let mut members = rows::texts(set, "members");
+        members.sort_unstable();
+        for member in members {
             let mut words = member.split_whitespace();
             let name = words.next().ok_or_else(|| format!("{path}: empty member"))?;
-            let configs: Vec<&str> = words.collect();
-            let _ = writeln!(out, "        Member {{ name: {name:?}, configs: &{configs:?} }},");
+            let (mut configs, mut change) = (Vec::new(), "None".to_string());
+            for word in words {
+                match word.strip_prefix("since(").and_then(|w| w.strip_suffix(')')) {
+                    Some(args) => {
+                        let args: Vec<&str> = args.split('|').collect();
+                        change = format!("Some({})", names.lines.condition(&args)?);
+                    }
+                    None => configs.push(word),
+                }
+            }
+            let _ = writeln!(
+                out,
+                "        Member {{ name: {name:?}, configs: &{configs:?}, span: Span {{ since: {change}, until: None }} }},"
+            );
         }
         out.push_str("    ] },\n");
     }
     out.push_str("];\n");
     Ok(out)
+}
+
+/// `btf_id_deny` → `BtfIdDeny`.
+pub fn camel(name: &str) -> String {
+    name.split('_')
+        .map(|w| {
+            let mut letters = w.chars();
+            letters
+                .next()
+                .map_or(String::new(), |c| c.to_ascii_uppercase().to_string() + letters.as_str())
+        })
+        .collect()
 }

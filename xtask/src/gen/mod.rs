@@ -6,11 +6,13 @@ mod helpers;
 mod jit;
 mod kernels;
 mod kfuncs;
+mod map_uses;
 mod maps;
 mod names;
 mod progs;
 mod rows;
 mod spans;
+mod tracing;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,9 +36,13 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/callers.rs", helpers::callers(root, &names)?),
         ("spec/src/generated/ctx.rs", ctx::ctx(root, &names)?),
         ("spec/src/generated/kfuncs.rs", kfuncs::kfuncs(root, &names)?),
-        ("spec/src/generated/sets.rs", kfuncs::sets(root)?),
+        ("spec/src/generated/sets.rs", kfuncs::sets(root, &names)?),
         ("spec/src/generated/maps.rs", maps::maps(root, &names)?),
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
+        ("spec/src/generated/tracing.rs", tracing::tracing(root, &names)?),
+        ("spec/src/generated/layouts.rs", ctx::layouts(root)?),
+        ("spec/src/generated/func.rs", helpers::numbers(&names)),
+        ("spec/src/generated/map_uses.rs", map_uses::map_uses(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
         ("spec/src/generated/jit.rs", jit::jit(root, &names)?),
         ("spec/src/generated/lines.rs", names.lines.table()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::Table;
 
 use super::names::Names;
-use super::{conds, header, rows, Result};
+use super::{conds, header, rows, spans, Result};
 
 const KEYS: &[&str] = &[
     "name",
@@ -21,6 +21,17 @@ const KEYS: &[&str] = &[
     "packet",
     "sleepable",
     "returns",
+    "rewrites",
+    "skb_loads",
+    "perf_like",
+    "private_stack",
+    "attach_btf",
+    "sockmap",
+    "writes_conntrack",
+    "ctx_also",
+    "input",
+    "test_run",
+    "plain_ctx",
 ];
 
 pub fn progs(root: &Path, names: &Names) -> Result<String> {
@@ -29,7 +40,8 @@ pub fn progs(root: &Path, names: &Names) -> Result<String> {
     let list = rows::list(&file, "prog");
     let mut out = header("Program types, and sections.", "spec/data/progs.toml, sections.toml");
     out.push_str("use crate::callers::Test;\n");
-    out.push_str("use crate::prog::{PacketAccess, ProgInfo, ReturnRule, Sleepable};\n");
+    out.push_str("use crate::prog::{CtxAlso, PacketAccess, ProgInfo, ReturnRule, RunInput, Sleepable, SockmapUse, TestRun};\n");
+    out.push_str("use crate::release::{Change, Release, Span};\n");
     out.push_str("use crate::section::SectionDef;\nuse crate::uapi::{AttachType, ProgType};\n\n");
     let _ =
         writeln!(out, "/// Ascending by number.\npub static PROGS: [ProgInfo; {}] = [", list.len());
@@ -44,7 +56,7 @@ pub fn progs(root: &Path, names: &Names) -> Result<String> {
 }
 
 fn prog_row(row: &Table, names: &Names) -> Result<String> {
-    rows::only(row, KEYS)?;
+    rows::only(row, &[KEYS, &spans::KEYS].concat())?;
     let attach: Result<Vec<String>> =
         rows::texts(row, "attach").into_iter().map(|a| names.uapi("AttachType", a)).collect();
     let zero = match rows::opt_text(row, "attach_zero") {
@@ -55,13 +67,50 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
         None => "None",
         Some("read") => "Read",
         Some("write") => "Write",
+        Some("optval") => "OptVal",
         Some(other) => return Err(format!("unknown packet access {other}")),
     };
     let sleepable = match rows::opt_text(row, "sleepable") {
-        None => "Sleepable::No".to_string(),
         Some("yes") => "Sleepable::May".to_string(),
         Some("must") => "Sleepable::Must".to_string(),
-        Some(cond) => format!("Sleepable::MayIf(&[{}])", conds::tests(cond, names)?),
+        Some(other) => return Err(format!("unknown sleepable {other}")),
+        None => {
+            let any: Result<Vec<String>> = rows::texts(row, "sleepable")
+                .into_iter()
+                .map(|cond| Ok(format!("&[{}]", conds::tests(cond, names)?)))
+                .collect();
+            format!("Sleepable::MayIf(&[{}])", any?.join(", "))
+        }
+    };
+    let private_stack = match rows::opt_text(row, "private_stack") {
+        None => "None".to_string(),
+        Some("yes") => "Some(&[])".to_string(),
+        Some(cond) => format!("Some(&[{}])", conds::tests(cond, names)?),
+    };
+    let sockmap = match rows::opt_text(row, "sockmap") {
+        None => "SockmapUse::No".to_string(),
+        Some("yes") => "SockmapUse::Yes".to_string(),
+        Some("delete") => "SockmapUse::Delete".to_string(),
+        Some(cond) => format!("SockmapUse::If(&[{}])", conds::tests(cond, names)?),
+    };
+    let mut also = Vec::new();
+    for rule in rows::texts(row, "ctx_also") {
+        let (head, cond) = rule.split_once(" if ").unwrap_or((rule, ""));
+        let ty = match head.split_once(' ').unwrap_or((head, "")) {
+            ("struct", name) if !name.is_empty() => format!("CtxAlso::Struct({name:?})"),
+            ("u64", "") => "CtxAlso::U64".to_string(),
+            ("iter", "") => "CtxAlso::Iter".to_string(),
+            ("any", "") => "CtxAlso::Any".to_string(),
+            _ => return Err(format!("unknown context type {head}")),
+        };
+        also.push(format!("(&[{}], {ty})", conds::tests(cond, names)?));
+    }
+    let input = input(rows::opt_text(row, "input"))?;
+    let test_run = match rows::opt_text(row, "test_run") {
+        None => "None",
+        Some("program") => "Some(TestRun::Program)",
+        Some("kernel") => "Some(TestRun::Kernel)",
+        Some(other) => return Err(format!("unknown test run {other}")),
     };
     let mut returns = Vec::new();
     for rule in rows::texts(row, "returns") {
@@ -75,7 +124,9 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
     }
     Ok(format!(
         "ProgInfo {{ prog_type: {}, ops: {:?}, ctx: {:?}, kern_ctx: {:?}, config: &{:?}, net_admin: {}, perfmon: {}, unprivileged: {}, \
-         attach: &[{}], attach_zero: {zero}, packet: PacketAccess::{packet}, sleepable: {sleepable}, returns: &[{}] }}",
+         attach: &[{}], attach_zero: {zero}, packet: PacketAccess::{packet}, sleepable: {sleepable}, returns: &[{}], \
+         rewrites_ctx: {}, skb_loads: {}, perf_like: {}, private_stack: {private_stack}, attaches_by_btf: {}, sockmap: {sockmap}, \
+         writes_conntrack: {}, ctx_also: &[{}], input: {input}, test_run: {test_run}, plain_ctx: {}, span: {} }}",
         names.uapi("ProgType", rows::text(row, "name")?)?,
         rows::text(row, "ops")?,
         rows::text(row, "ctx")?,
@@ -85,8 +136,37 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
         caps.contains(&"perfmon"),
         rows::flag(row, "unprivileged"),
         attach?.join(", "),
-        returns.join(", ")
+        returns.join(", "),
+        rows::flag(row, "rewrites"),
+        rows::flag(row, "skb_loads"),
+        rows::flag(row, "perf_like"),
+        rows::flag(row, "attach_btf"),
+        rows::flag(row, "writes_conntrack"),
+        also.join(", "),
+        rows::flag(row, "plain_ctx"),
+        names.lines.span(row)?,
     ))
+}
+
+fn input(text: Option<&str>) -> Result<String> {
+    let Some(text) = text else { return Ok("RunInput::Bytes".to_string()) };
+    Ok(match text {
+        "xdp" => "RunInput::Xdp".to_string(),
+        "flow" => "RunInput::Flow".to_string(),
+        "sk_lookup" => "RunInput::SkLookup".to_string(),
+        "netfilter" => "RunInput::Netfilter".to_string(),
+        "raw_tp" => "RunInput::RawTp".to_string(),
+        "syscall" => "RunInput::Syscall".to_string(),
+        _ => {
+            let words: Vec<&str> = text.split(' ').collect();
+            let known = ["skb", "link", "direct"];
+            if words.first() != Some(&"skb") || words.iter().any(|w| !known.contains(w)) {
+                return Err(format!("unknown input {text}"));
+            }
+            let (link, direct) = (words.contains(&"link"), words.contains(&"direct"));
+            format!("RunInput::Skb {{ link: {link}, direct: {direct} }}")
+        }
+    })
 }
 
 /// `0..3 enforce 2..3` → `ReturnRule::Range { … }`.

@@ -22,7 +22,7 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
 ];
 
 /// `BPF_MAX_LOOPS`.
-const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+const MAX_LOOPS: u32 = bpfassay_spec::Limits::MOST.max_loops;
 
 impl From<Unmodelled> for Stop {
     fn from(_: Unmodelled) -> Stop {

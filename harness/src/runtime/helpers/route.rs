@@ -4,6 +4,8 @@
 use super::packet::packet;
 use super::skb::{set_view, view};
 use super::{number, Call, Helper};
+use bpfassay_spec::layouts::sk_buff;
+
 use crate::runtime::checksum;
 use crate::runtime::maps::errno::{E2BIG, EAGAIN, EINVAL, ENOTSUPP, EOPNOTSUPP};
 use crate::runtime::packet::Buffer;
@@ -37,12 +39,12 @@ const LOOPBACK: u32 = 1;
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// `struct __sk_buff`.
-const PKT_TYPE: u32 = 4;
-const PROTOCOL: u32 = 16;
-const HASH: u32 = 68;
-const TSTAMP: u32 = 152;
-const GSO_SIZE: u32 = 176;
-const TSTAMP_TYPE: u32 = 180;
+const PKT_TYPE: u32 = sk_buff::PKT_TYPE as u32;
+const PROTOCOL: u32 = sk_buff::PROTOCOL as u32;
+const HASH: u32 = sk_buff::HASH as u32;
+const TSTAMP: u32 = sk_buff::TSTAMP as u32;
+const GSO_SIZE: u32 = sk_buff::GSO_SIZE as u32;
+const TSTAMP_TYPE: u32 = sk_buff::TSTAMP_TYPE as u32;
 /// Protocols as they stand in the packet, read as little-endian numbers.
 const IP: u32 = 0x0008;
 const IPV6: u32 = 0xdd86;

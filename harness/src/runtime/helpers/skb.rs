@@ -3,6 +3,9 @@
 
 use super::packet::{packet, renew};
 use super::{number, Call, Helper};
+use bpfassay_spec::layouts::sk_buff;
+use bpfassay_spec::MapType;
+
 use crate::runtime::maps::errno::{EFAULT, EINVAL, ENOTSUPP};
 use crate::runtime::packet::Packet;
 use crate::runtime::Stop;
@@ -26,10 +29,10 @@ const VLAN_LEN: u32 = 4;
 const ENOMEM: i64 = 12;
 const EALREADY: i64 = 114;
 /// `struct __sk_buff`.
-const PROTOCOL: u32 = 16;
-const VLAN_PRESENT: u32 = 20;
-const VLAN_TCI: u32 = 24;
-const VLAN_PROTO: u32 = 28;
+const PROTOCOL: u32 = sk_buff::PROTOCOL as u32;
+const VLAN_PRESENT: u32 = sk_buff::VLAN_PRESENT as u32;
+const VLAN_TCI: u32 = sk_buff::VLAN_TCI as u32;
+const VLAN_PROTO: u32 = sk_buff::VLAN_PROTO as u32;
 /// Protocols as they stand in the packet, read as little-endian numbers.
 const IP: u32 = 0x0008;
 const IPV6: u32 = 0xdd86;
@@ -283,10 +286,9 @@ fn redirect_map(c: &mut Call<'_>, a: [u64; 5]) -> Result<u64, Stop> {
     const EXCLUDE_INGRESS: u64 = 1 << 4;
     const XDP_REDIRECT: u64 = 4;
     let m = c.map(a[0])?;
-    use bpfassay_spec::MapType::{Cpumap, Devmap, DevmapHash, Xskmap};
     let mask = match c.rt.maps.get(m).map(|m| m.shape().map_type) {
-        Some(Devmap | DevmapHash) => BROADCAST | EXCLUDE_INGRESS,
-        Some(Cpumap | Xskmap) => 0,
+        Some(MapType::Devmap | MapType::DevmapHash) => BROADCAST | EXCLUDE_INGRESS,
+        Some(MapType::Cpumap | MapType::Xskmap) => 0,
         _ => return Err(c.bad("not a map of redirect targets")),
     };
     let key = (a[1] as u32).to_le_bytes();

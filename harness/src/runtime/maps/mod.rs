@@ -86,8 +86,7 @@ impl Shape {
     }
 
     fn is_percpu(&self) -> bool {
-        use MapType::*;
-        matches!(self.map_type, PercpuArray | PercpuHash | LruPercpuHash)
+        self.map_type.uses().percpu
     }
 
     fn is_lru(&self) -> bool {

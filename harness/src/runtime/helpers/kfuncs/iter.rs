@@ -21,7 +21,7 @@ pub(super) const TABLE: &[(&str, Helper)] = &[
 ];
 
 /// `BPF_MAX_LOOPS`.
-const MAX_LOOPS: i64 = 8 * 1024 * 1024;
+const MAX_LOOPS: i64 = bpfassay_spec::Limits::MOST.max_loops as i64;
 /// `BITS_ITER_NR_WORDS_MAX`.
 const MAX_WORDS: u32 = 511;
 
