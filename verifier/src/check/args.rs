@@ -222,9 +222,10 @@ fn check_map_key(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> Check {
         verifier_bug!(env, "invalid map_ptr to access map->key");
         return Err(Errno::EFAULT.into());
     };
-    let (key_size, map_type) = (env.map(map).def.key_size, env.map(map).def.map_type);
+    let def = env.map(map).def.clone();
+    let key_size = def.key_size;
     check_helper_mem_access(env, regno, key_size as i32, Access::Read, false, None)?;
-    if can_elide_value_nullness(map_type) {
+    if can_elide_value_nullness(env, &def) {
         let reg = *env.reg(regno);
         meta.map_key_const = get_constant_map_key(env, &reg, key_size)?;
     }

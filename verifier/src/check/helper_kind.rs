@@ -1,7 +1,10 @@
 //! What the verifier knows about single helpers beyond their prototypes
 //! (`is_acquire_function` and its neighbours in `kernel/bpf/verifier.c`).
 
+use bpfassay_object::model::MapDef;
 use bpfassay_spec::{func, MapType};
+
+use crate::env::Env;
 
 /// Returns a reference that must be released (`is_acquire_function`).
 pub fn is_acquire(func_id: i32, map: Option<MapType>) -> bool {
@@ -103,7 +106,11 @@ pub fn returns_up_to_size(func_id: i32) -> bool {
     )
 }
 
-/// Map types whose lookup cannot fail for a key within bounds (`can_elide_value_nullness`).
-pub fn can_elide_value_nullness(map: MapType) -> bool {
-    matches!(map, MapType::Array | MapType::PercpuArray)
+/// Maps whose lookup cannot fail for a key within bounds (`can_elide_value_nullness`).
+///
+/// An inner array made with `BPF_F_INNER_MAP` may be shorter than the template that the key is compared with.
+pub fn can_elide_value_nullness(env: &Env<'_>, map: &MapDef) -> bool {
+    let may_be_shorter = map.map_flags & MapDef::F_INNER_MAP != 0;
+    let is_array = matches!(map.map_type, MapType::Array | MapType::PercpuArray);
+    is_array && !(may_be_shorter && env.kernel.features.inner_array_may_be_shorter)
 }

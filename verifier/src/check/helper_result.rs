@@ -67,7 +67,7 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
     let def = &env.map(map).def;
     let in_bounds = meta.map_key_const.is_some_and(|k| k >= 0 && k < def.max_entries as i64);
     let found = meta.func_id == func::MAP_LOOKUP_ELEM
-        && kind::can_elide_value_nullness(def.map_type)
+        && kind::can_elide_value_nullness(env, def)
         && in_bounds;
     let flags = if found { flags & !TypeFlags::PTR_MAYBE_NULL } else { flags };
     let locks = FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK;
