@@ -6,7 +6,7 @@
 //! kernel/bpf/verifier.c; knows nothing of what a complaint says.
 
 use crate::decode::decode;
-use crate::insn::{Insn, Size, Width};
+use crate::insn::{AtomicOp, Insn, Size, Width};
 use crate::opcode::*;
 use crate::raw::RawInsn;
 
@@ -244,10 +244,18 @@ impl RawInsn {
         self.class() == Class::Stx && self.mode() == Mode::Atomic
     }
 
+    /// The read-modify-write operation that the `imm` of an atomic names, at any access size.
+    pub fn atomic_rmw(self) -> Option<AtomicOp> {
+        let wide = RawInsn { code: (self.code & !SIZE_MASK) | SIZE_MASK, ..self };
+        match decode(wide, None) {
+            Ok(Insn::Atomic { op, .. }) if self.is_atomic() => Some(op),
+            _ => None,
+        }
+    }
+
     /// An atomic whose `imm` names a read-modify-write operation, at any access size.
     pub fn is_atomic_rmw(self) -> bool {
-        let wide = RawInsn { code: (self.code & !SIZE_MASK) | SIZE_MASK, ..self };
-        self.is_atomic() && matches!(decode(wide, None), Ok(Insn::Atomic { .. }))
+        self.atomic_rmw().is_some()
     }
 
     /// LD_ABS or LD_IND.

@@ -113,7 +113,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         detail: Detail {
             log: report.log,
             insn_text: insn_idx.and_then(|i| insn_text(&program.insns, i)),
-            notes: program.notes.clone(),
+            notes: [&program.notes[..], &report.notes[..]].concat(),
             max_stack: report.max_stack,
             insn_visits: report.insn_visits,
         },

@@ -11,7 +11,7 @@ use crate::core::types_are_compat;
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::{kconfig_size, Extern, ExternKind, KconfigType};
 use crate::link::intern;
-use crate::model::KernelBtfRef;
+use crate::model::{written_descriptor, KernelBtfRef};
 use crate::open::Opened;
 use crate::reloc::Target as Referent;
 use crate::target::{Fact, Place, Target};
@@ -314,16 +314,29 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Map descriptors that the object wrote itself are not map indices: their top bit is set.
+/// Descriptors that the object wrote itself are no indices of maps or BTFs: see [`written_descriptor`].
 fn mark_written_descriptors(insns: &mut [RawInsn], relocated: &HashSet<usize>) {
-    let mut second = false;
-    for (slot, insn) in insns.iter_mut().enumerate() {
-        let first = !second && insn.is_ld_imm64();
-        let names_map = matches!(insn.src, opcode::PSEUDO_MAP_FD | opcode::PSEUDO_MAP_VALUE);
-        if first && names_map && !relocated.contains(&slot) {
-            insn.imm |= i32::MIN;
+    let mut slot = 0;
+    while slot < insns.len() {
+        if !insns[slot].is_ld_imm64() {
+            slot += 1;
+            continue;
         }
-        second = first;
+        if !relocated.contains(&slot) {
+            match insns[slot].src {
+                opcode::PSEUDO_MAP_FD | opcode::PSEUDO_MAP_VALUE => {
+                    insns[slot].imm = written_descriptor(insns[slot].imm);
+                }
+                // 0 stands for the kernel's own BTF.
+                opcode::PSEUDO_BTF_ID => {
+                    if let Some(tail) = insns.get_mut(slot + 1).filter(|t| t.imm != 0) {
+                        tail.imm = written_descriptor(tail.imm);
+                    }
+                }
+                _ => {}
+            }
+        }
+        slot += 2;
     }
 }
 

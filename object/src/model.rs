@@ -24,10 +24,10 @@ pub struct Program {
     /// For programs attached by BTF (fentry, lsm, tp_btf, iter, struct_ops, freplace).
     pub attach_target: Option<AttachTarget>,
     /// Instruction slots.  LD_IMM64 of a map has its index into `maps` in `imm`
-    /// (`BPF_PSEUDO_MAP_FD`/`MAP_VALUE`; with the top bit set the object wrote a descriptor
-    /// number itself, `imm & i32::MAX`, which is not a map of this program); a BTF descriptor (`fd_array` index of a
+    /// (`BPF_PSEUDO_MAP_FD`/`MAP_VALUE`); a BTF descriptor (`fd_array` index of a
     /// kfunc call, `imm` of the second slot of `BPF_PSEUDO_BTF_ID`) is an index
-    /// into `btfs`, 0 meaning vmlinux.
+    /// into `btfs`, 0 meaning vmlinux.  A descriptor that the object wrote itself is
+    /// neither: [`written_descriptor`].
     pub insns: Vec<RawInsn>,
     /// Licence string; empty when the object has none.
     pub license: String,
@@ -153,6 +153,22 @@ pub struct SubprogOrigin {
     pub is_global: bool,
 }
 
+/// How a descriptor that the object wrote itself stands where an index would: negative, so that it is none.
+/// [`as_written`] gives it back, for all descriptors below 2^30 and all negative ones from -2^30 on.
+pub fn written_descriptor(fd: i32) -> i32 {
+    fd | i32::MIN
+}
+
+/// The descriptor behind [`written_descriptor`].
+pub fn as_written(marked: i32) -> i32 {
+    const WAS_NEGATIVE: i32 = 1 << 30;
+    if marked & WAS_NEGATIVE != 0 {
+        marked
+    } else {
+        marked & i32::MAX
+    }
+}
+
 /// A map as it would be created.
 #[derive(Clone, Debug)]
 pub struct MapDef {
@@ -201,6 +217,8 @@ impl MapDef {
         }
     }
 
+    /// `BPF_F_INNER_MAP`.
+    pub const F_INNER_MAP: u32 = 1 << 12;
     /// `BPF_F_RDONLY_PROG`.
     pub const F_RDONLY_PROG: u32 = 1 << 7;
     /// `BPF_F_WRONLY_PROG`.

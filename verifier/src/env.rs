@@ -261,6 +261,13 @@ impl<'a> Env<'a> {
         self.btfs.get(obj.0 as usize).and_then(Option::as_ref)
     }
 
+    /// BTF of the program itself (`prog->aux->btf`): a load without function and line records has none, whatever
+    /// BTF its maps were made with.
+    pub fn prog_btf(&self) -> Option<&Arc<Btf>> {
+        let has_info = !self.prog.func_info.is_empty() || !self.prog.line_info.is_empty();
+        self.prog.btf.as_ref().filter(|_| has_info)
+    }
+
     /// Special fields of an allocatable struct (`btf_find_struct_meta`); only the program's BTF has them.
     #[inline]
     pub fn struct_meta(&self, btf: BtfObj, id: u32) -> Option<&Arc<BtfRecord>> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bpfassay_isa::field::{Class, Mode};
 use bpfassay_isa::opcode;
 use bpfassay_object::btf::{BtfKind, Type};
-use bpfassay_object::model::{KernelBtfRef, MapDef};
+use bpfassay_object::model::{as_written, KernelBtfRef, MapDef};
 use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
 use crate::check::btf_fields::map_record;
@@ -124,12 +124,11 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
 
 fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     let Some(def) = usize::try_from(fd).ok().and_then(|i| env.prog.maps.get(i)) else {
-        // A number that the object wrote itself is marked by its top bit.
-        let fd = fd & i32::MAX;
-        verbose!(env, "fd {fd} is not pointing to valid bpf_map\n");
-        // The standard streams are open in every loader, and are no maps (`__bpf_map_get`).
-        let is_stream = (0..=2).contains(&fd);
-        return Err(if is_stream { Errno::EINVAL } else { Errno::EBADF }.into());
+        let fd = as_written(fd);
+        verbose!(env, "fd {} is not pointing to valid bpf_map\n", fd);
+        // Whoever loads has standard input, output and error open.
+        let is_open = (0..3).contains(&fd);
+        return Err(if is_open { Errno::EINVAL } else { Errno::EBADF }.into());
     };
     if let Some(id) = env.map_of_def[fd as usize] {
         return Ok(id);
@@ -196,14 +195,18 @@ pub fn kernel_btf(env: &Env<'_>, btf_ref: u32) -> Option<BtfObj> {
 /// LD_IMM64 of a kernel variable or function (`check_pseudo_btf_id`).
 fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
     let (id, btf_ref) = (env.insns[i].imm as u32, env.insns[i + 1].imm as u32);
+    if btf_ref != 0 && env.prog.btfs.get(btf_ref as usize).is_none() {
+        verbose!(env, "invalid module BTF object FD specified.\n");
+        return Err(Errno::EINVAL.into());
+    }
     let Some(obj) = kernel_btf(env, btf_ref) else {
         return Err(Stop::unsupported("kernel variable of a module the profile lacks"));
     };
     let Some(btf) = env.btf(obj).cloned() else {
         return Err(Stop::unsupported("kernel variables need the kernel's BTF"));
     };
-    let Some(t) = btf.ty(id).filter(|_| id != 0) else {
-        verbose!(env, "ldimm64 specifies invalid btf_id {}.\n", id);
+    let Some(t) = btf.ty(id) else {
+        verbose!(env, "ldimm64 insn specifies invalid btf_id {}.\n", id as i32);
         return Err(Errno::ENOENT.into());
     };
     let unknown = match &env.kernel.absent_symbols {
@@ -250,7 +253,7 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
             }
         }
         _ => {
-            verbose!(env, "pseudo btf_id {} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", id);
+            verbose!(env, "pseudo btf_id {} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", id as i32);
             return Err(Errno::EINVAL.into());
         }
     };

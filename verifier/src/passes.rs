@@ -1,9 +1,8 @@
 //! The verifier's passes in the kernel's order (`bpf_check`).
 
-use bpfassay_diag::log::message_lines;
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
-use bpfassay_spec::{HelperTable, RegBase, TypeFlags};
+use bpfassay_spec::{HelperTable, MapType, RegBase, TypeFlags};
 
 use crate::cfg::{live_regs, order, walk, Cfg};
 use crate::check::callinfo::CallTables;
@@ -14,7 +13,7 @@ use crate::env::{AuxUse, Env, InsnAux};
 use crate::explore::{backtrack, entry, liveness, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Verdict};
-use crate::stop::{Check, Stop};
+use crate::stop::{Check, Errno, Stop};
 use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
 
 /// `commit_stack_write_marks` holds the old must-write set in 32 bits, so that slots from fp-264 down
@@ -27,17 +26,33 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
         return bare_report(stop);
     }
     let mut env = new_env(prog, config);
+    if let Err(e) = btf_fields::load_struct_metas(&mut env) {
+        return without_btf(prog, config, e);
+    }
     let result = run(&mut env);
     if env.explore.liveness.stale_writes && env.quirk.is_none() {
         // The kernel may have forgotten slots that are read: see whether that decided the verdict.
         let mut exact = new_env(prog, config);
         exact.log = Log::new(LogLevel::QUIET, config.log_limit);
         exact.explore.liveness.exact_writes = true;
+        exact.struct_metas = env.struct_metas.clone();
         if run(&mut exact) != result {
             env.quirk = Some(QUIRK_MUST_WRITE_32);
         }
     }
     report(env, result)
+}
+
+/// The kernel refuses the object's BTF for a struct in it: loaders go on without BTF, unless a struct_ops map needs it.
+fn without_btf(prog: &Program, config: &Config<'_>, errno: Errno) -> Report {
+    let what = format!("the kernel refuses the program's BTF (errno {})", errno.0);
+    if prog.maps.iter().any(|m| m.map_type == MapType::StructOps) {
+        return bare_report(Stop::unsupported(what));
+    }
+    let plain = Program { btf: None, func_info: Vec::new(), line_info: Vec::new(), ..prog.clone() };
+    let mut report = verify(&plain, config);
+    report.notes.push(format!("{what}: judged as loaded without it"));
+    report
 }
 
 fn run(env: &mut Env<'_>) -> Check {
@@ -48,7 +63,6 @@ fn run(env: &mut Env<'_>) -> Check {
 /// Everything up to the last explored path.
 fn explore(env: &mut Env<'_>) -> Check {
     summary::resolve_helpers(env);
-    btf_fields::load_struct_metas(env)?;
     btf_info::check_btf_info_early(env)?;
     subprogs::add_subprog_and_kfunc(env)?;
     subprogs::check_subprogs(env)?;
@@ -160,7 +174,7 @@ fn print_verification_stats(env: &mut Env<'_>) {
 }
 
 fn report(mut env: Env<'_>, result: Check) -> Report {
-    let message_lines = last_words(&env.log);
+    let message_lines = env.log.last_words();
     print_verification_stats(&mut env);
     let insn_idx = (env.stats.insns_processed > 0 && result.is_err()).then_some(env.insn_idx);
     Report {
@@ -183,6 +197,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
             .filter(|s| s.priv_stack == Some(true))
             .map(|s| s.start)
             .collect(),
+        notes: Vec::new(),
         log: env.log.into_text(),
     }
 }
@@ -198,16 +213,6 @@ fn memory_use(used: AuxUse) -> MemoryUse {
         RegBase::Mem if untrusted => MemoryUse::Probe,
         _ => MemoryUse::Plain,
     }
-}
-
-/// The trailing block of messages; where the last line is none (states follow "infinite loop
-/// detected"), the block nearest to the end.
-fn last_words(log: &Log) -> Vec<String> {
-    let mut lines = message_lines(log.trailing());
-    if lines.is_empty() {
-        lines = message_lines(log.text());
-    }
-    lines.into_iter().map(str::to_owned).collect()
 }
 
 /// What the system call says without starting the verifier.
@@ -226,6 +231,7 @@ fn bare_report(stop: Stop) -> Report {
         insn_visits: Vec::new(),
         private_stacks: Vec::new(),
         memory: Vec::new(),
+        notes: Vec::new(),
         log: String::new(),
     }
 }

@@ -56,6 +56,8 @@ pub struct Report {
     pub memory: Vec<MemoryUse>,
     /// First slots of the functions whose frames the kernel keeps off its own stack (`PRIV_STACK_ADAPTIVE`).
     pub private_stacks: Vec<u32>,
+    /// What was assumed of the load, in words.
+    pub notes: Vec<String>,
     /// The log at the level asked for.
     pub log: String,
 }

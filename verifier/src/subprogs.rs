@@ -9,7 +9,7 @@ use crate::cfg::jump_target;
 use crate::check::summary::add_kfunc_call;
 use crate::env::{Env, SubprogInfo};
 use crate::stop::{Check, Errno};
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// Subprogram that contains slot `off` (`bpf_find_containing_subprog`); 0 when there is none.
 pub fn find_containing_subprog(env: &Env<'_>, off: u32) -> u32 {
@@ -69,7 +69,7 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
     add_exception_callback(env)?;
     if env.log.level.is_level2() {
         for i in 0..env.subprogs.len() {
-            verbose!(env, "func#{} @{}\n", i, env.subprogs[i].start);
+            trace!(env, "func#{} @{}\n", i, env.subprogs[i].start);
         }
     }
     Ok(())
@@ -167,7 +167,8 @@ fn check_jump_range(env: &mut Env<'_>, i: u32, start: u32, end: u32) -> Check {
     }
     let target = jump_target(insn, i);
     if target < i64::from(start) || target >= i64::from(end) {
-        verbose!(env, "jump out of range from insn {} to {}\n", i, target);
+        // The kernel counts in 32 bits, which may wrap.
+        verbose!(env, "jump out of range from insn {} to {}\n", i, target as i32);
         return Err(Errno::EINVAL.into());
     }
     Ok(())

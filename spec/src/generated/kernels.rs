@@ -72,6 +72,18 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2).
     pub arena_second_operand: bool,
+    /// A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.
+    ///
+    /// kernel/bpf/verifier.c check_mem_access, PTR_TO_BUF (7.2).
+    pub buf_null_checked: bool,
+    /// A lookup with a constant key in an inner array made with BPF_F_INNER_MAP may give NULL; before, the template's size was taken for that of every inner array.
+    ///
+    /// kernel/bpf/verifier.c can_elide_value_nullness (7.2).
+    pub inner_array_may_be_shorter: bool,
+    /// Nothing is written through an untrusted pointer to a kernel struct (bpf_rdonly_cast), whatever fields the program's kind may write; before, the kind's rule alone decided.
+    ///
+    /// kernel/bpf/verifier.c check_ptr_to_btf_access (7.2).
+    pub untrusted_is_read_only: bool,
 }
 
 impl Features {
@@ -94,6 +106,9 @@ impl Features {
             throw_checks_regions: SPANS[13].holds(at),
             ld_abs_may_leave_subprog: SPANS[14].holds(at),
             arena_second_operand: SPANS[15].holds(at),
+            buf_null_checked: SPANS[16].holds(at),
+            inner_array_may_be_shorter: SPANS[17].holds(at),
+            untrusted_is_read_only: SPANS[18].holds(at),
         }
     }
 
@@ -116,6 +131,9 @@ impl Features {
             ("throw_checks_regions", self.throw_checks_regions),
             ("ld_abs_may_leave_subprog", self.ld_abs_may_leave_subprog),
             ("arena_second_operand", self.arena_second_operand),
+            ("buf_null_checked", self.buf_null_checked),
+            ("inner_array_may_be_shorter", self.inner_array_may_be_shorter),
+            ("untrusted_is_read_only", self.untrusted_is_read_only),
         ]
     }
 
@@ -138,13 +156,16 @@ impl Features {
             "throw_checks_regions" => Some(&mut self.throw_checks_regions),
             "ld_abs_may_leave_subprog" => Some(&mut self.ld_abs_may_leave_subprog),
             "arena_second_operand" => Some(&mut self.arena_second_operand),
+            "buf_null_checked" => Some(&mut self.buf_null_checked),
+            "inner_array_may_be_shorter" => Some(&mut self.inner_array_may_be_shorter),
+            "untrusted_is_read_only" => Some(&mut self.untrusted_is_read_only),
             _ => None,
         }
     }
 }
 
 /// Of the features, in their order.
-static SPANS: [Span; 16] = [
+static SPANS: [Span; 19] = [
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
@@ -161,6 +182,9 @@ static SPANS: [Span; 16] = [
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -7,7 +7,7 @@ use super::{slots, successors};
 use crate::check::summary::get_call_summary;
 use crate::env::Env;
 use crate::log::insn::print_insn;
-use crate::verbose;
+use crate::trace;
 
 /// R0 to R5: what a call may overwrite.
 pub const CALLER_SAVED: u16 = 0x3f;
@@ -67,11 +67,11 @@ fn uses_and_defs(env: &Env<'_>, idx: u32) -> LiveRegs {
 
 fn atomic(insn: RawInsn, dst: u16, src: u16) -> (u16, u16) {
     use bpfassay_isa::AtomicOp;
-    match bpfassay_isa::decode(
-        RawInsn { dst: insn.dst, src: insn.src, off: insn.off, ..insn },
-        None,
-    ) {
-        Ok(Insn::Atomic { op: AtomicOp::Cmpxchg, .. }) => (1 | dst | src, 1),
+    // The kernel goes by the operation alone: sizes that do not exist are refused later.
+    if insn.atomic_rmw() == Some(AtomicOp::Cmpxchg) {
+        return (1 | dst | src, 1);
+    }
+    match bpfassay_isa::decode(insn, None) {
         Ok(Insn::LoadAcquire { .. }) => (src, dst),
         Ok(Insn::StoreRelease { .. }) => (dst | src, 0),
         _ if insn.imm & bpfassay_isa::opcode::ATOMIC_FETCH != 0 => (dst | src, src),
@@ -105,12 +105,12 @@ fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u16, u16) {
 }
 
 fn print_live_registers(env: &mut Env<'_>) {
-    verbose!(env, "Live regs before insn:\n");
+    trace!(env, "Live regs before insn:\n");
     let mut i = 0u32;
     while (i as usize) < env.insns.len() {
         match env.aux(i).scc {
-            0 => verbose!(env, "    "),
-            scc => verbose!(env, "{:3} ", scc),
+            0 => trace!(env, "    "),
+            scc => trace!(env, "{:3} ", scc),
         }
         let mut regs = [b'.'; 10];
         for (r, c) in regs.iter_mut().enumerate() {
@@ -118,7 +118,7 @@ fn print_live_registers(env: &mut Env<'_>) {
                 *c = b'0' + r as u8;
             }
         }
-        verbose!(env, "{:3}: {} ", i, std::str::from_utf8(&regs).unwrap_or(""));
+        trace!(env, "{:3}: {} ", i, std::str::from_utf8(&regs).unwrap_or(""));
         print_insn(env, i);
         i += slots(env.insns[i as usize]);
     }

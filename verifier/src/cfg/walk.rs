@@ -93,7 +93,7 @@ impl Walk {
         }
         if w < 0 || w >= env.insns.len() as i64 {
             print_linfo(env, t, &format!("{t}: "));
-            verbose!(env, "jump out of range from insn {} to {}\n", t, w);
+            verbose!(env, "jump out of range from insn {} to {}\n", t, w as i32);
             return Err(Errno::EINVAL.into());
         }
         let w = w as u32;

@@ -8,6 +8,7 @@ use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
 use super::callinfo::CallMeta;
 use super::const_arg::{check_reg_const_str, get_constant_map_key};
 use super::dynptr::{dynptr_get_spi, process_dynptr_func};
+use super::helper_result::can_elide_value_nullness;
 use super::kptr::process_kptr_func;
 use super::locks::process_spin_lock;
 use super::map_field::process_timer_func;
@@ -221,9 +222,10 @@ fn check_map_key(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> Check {
         verifier_bug!(env, "invalid map_ptr to access map->key");
         return Err(Errno::EFAULT.into());
     };
-    let (key_size, map_type) = (env.map(map).def.key_size, env.map(map).def.map_type);
+    let def = env.map(map).def.clone();
+    let key_size = def.key_size;
     check_helper_mem_access(env, regno, key_size as i32, Access::Read, false, None)?;
-    if env.kernel.map_use(map_type).is_some_and(|row| row.never_null) {
+    if can_elide_value_nullness(env, &def) {
         let reg = *env.reg(regno);
         meta.map_key_const = get_constant_map_key(env, &reg, key_size)?;
     }

@@ -35,6 +35,10 @@ pub(super) fn check_ptr_to_btf_access(
     let btf = btf_of(env, obj)?;
     let tname = btf.name(reg.btf_id());
     check_pointer(env, &reg, r, off, tname)?;
+    let may_fault = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
+    if access == Access::Write && may_fault && env.kernel.features.untrusted_is_read_only {
+        return only_read(env);
+    }
 
     let (load, field) = if access == Access::Write && !reg.ty.has(TypeFlags::MEM_ALLOC) {
         match check_struct_write(env, &reg, off, size)? {

@@ -14,7 +14,7 @@ use bpfassay_spec::{Config, MapType};
 use super::btf_record::{BtfField, BtfRecord, FieldKinds, FieldTarget, GraphRoot, KptrTarget};
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
-use crate::stop::{Check, Errno, Stop};
+use crate::stop::Errno;
 
 /// `BTF_FIELDS_MAX`
 const MAX_FIELDS: usize = 11;
@@ -484,17 +484,10 @@ fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
     Ok(metas)
 }
 
-/// Fills [`Env::struct_metas`]; a BTF that the kernel refuses cannot be judged.
-pub fn load_struct_metas(env: &mut Env<'_>) -> Check {
-    match struct_metas(env) {
-        Ok(metas) => {
-            env.struct_metas = metas;
-            Ok(())
-        }
-        Err(e) => {
-            Err(Stop::unsupported(format!("the kernel refuses the program's BTF (errno {})", e.0)))
-        }
-    }
+/// Fills [`Env::struct_metas`].  The error is that with which the kernel refuses the BTF.
+pub fn load_struct_metas(env: &mut Env<'_>) -> Outcome {
+    env.struct_metas = struct_metas(env)?;
+    Ok(())
 }
 
 /// Fields of map values.

@@ -18,7 +18,7 @@ use crate::log::state::print_verifier_state;
 use crate::stop::{Check, Errno, Stop};
 use crate::subprogs::find_subprog;
 use crate::transfer::mark::mark_reg_unknown;
-use crate::{verbose, verifier_bug};
+use crate::{trace, verbose, verifier_bug};
 
 /// Registers that a call leaves undefined: R0 to R5 (`caller_saved`).
 pub const CALLER_SAVED: [Reg; 6] = [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
@@ -83,13 +83,12 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     env.insn_idx = env.subprogs[subprog as usize].start.wrapping_sub(1);
     reset_live_stack_callchain(env);
     if env.log.level.prints_insns() {
-        verbose!(env, "caller:\n");
+        trace!(env, "caller:\n");
         print_verifier_state(env, caller, true);
-        verbose!(env, "callee:\n");
+        trace!(env, "callee:\n");
         print_verifier_state(env, caller + 1, true);
-    } else {
-        env.log.mark_not_message();
     }
+    env.log.end_message();
     Ok(())
 }
 
@@ -157,14 +156,13 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         env.insn_idx = callsite + 1;
     }
     if env.log.level.prints_insns() {
-        verbose!(env, "returning from callee:\n");
+        trace!(env, "returning from callee:\n");
         print_verifier_state(env, frameno, true);
         let to = env.insn_idx;
-        verbose!(env, "to caller at {to}:\n");
+        trace!(env, "to caller at {to}:\n");
         print_verifier_state(env, frameno - 1, true);
-    } else {
-        env.log.mark_not_message();
     }
+    env.log.end_message();
     env.cur.pop_frame();
     if in_callback {
         if let Some(prev) = find_prev_entry(env, callsite, Looping::Current)? {

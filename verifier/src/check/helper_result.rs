@@ -1,6 +1,7 @@
 //! What a helper leaves in R0 (the result part of `check_helper_call`, `do_refine_retval_range`).
 
 use bpfassay_isa::Reg;
+use bpfassay_object::model::MapDef;
 use bpfassay_spec::{func, HelperProto, MapLookup, RegBase, RegType, RetBase, RetType, TypeFlags};
 
 use super::arg_types::kernel_struct_id;
@@ -15,6 +16,15 @@ use crate::{verbose, verifier_bug};
 
 /// `MAX_ERRNO`: errors are -1 to -4095.
 const MAX_ERRNO: i32 = 4095;
+
+/// Maps whose lookup cannot fail for a key within bounds (`can_elide_value_nullness`).
+///
+/// An inner array made with `BPF_F_INNER_MAP` may be shorter than the template that the key is compared with.
+pub fn can_elide_value_nullness(env: &Env<'_>, map: &MapDef) -> bool {
+    let may_be_shorter = map.map_flags & MapDef::F_INNER_MAP != 0;
+    let is_array = env.kernel.map_use(map.map_type).is_some_and(|row| row.never_null);
+    is_array && !(may_be_shorter && env.kernel.features.inner_array_may_be_shorter)
+}
 
 /// Type, bounds, ids and reference of the result.
 pub fn set_result(
@@ -66,9 +76,8 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
     };
     let def = &env.map(map).def;
     let in_bounds = meta.map_key_const.is_some_and(|k| k >= 0 && k < def.max_entries as i64);
-    let found = meta.func_id == func::MAP_LOOKUP_ELEM
-        && env.kernel.map_use(def.map_type).is_some_and(|row| row.never_null)
-        && in_bounds;
+    let found =
+        meta.func_id == func::MAP_LOOKUP_ELEM && can_elide_value_nullness(env, def) && in_bounds;
     let flags = if found { flags & !TypeFlags::PTR_MAYBE_NULL } else { flags };
     let locks = FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK;
     let has_lock = env.map(map).record.as_ref().is_some_and(|r| r.has(locks));

@@ -15,7 +15,7 @@ use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
 use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
-use crate::{verbose, verifier_bug};
+use crate::{trace, verbose, verifier_bug};
 
 /// Rules of the helper in `meta.func_id`, after its arguments.
 pub fn check(
@@ -85,7 +85,7 @@ fn check_loop(env: &mut Env<'_>, subprog: u32) -> Check {
     env.frame_mut().callback_depth = 0;
     if env.log.level.is_level2() {
         let frame = env.cur.curframe();
-        verbose!(env, "frame{frame} bpf_loop iteration limit reached\n");
+        trace!(env, "frame{frame} bpf_loop iteration limit reached\n");
     }
     Ok(())
 }

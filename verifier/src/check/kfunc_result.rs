@@ -242,7 +242,7 @@ fn set_new_object(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
         verbose!(env, "local type ID argument must be in range [0, U32_MAX]\n");
         return invalid();
     };
-    let Some(btf) = env.prog.btf.clone() else {
+    let Some(btf) = env.prog_btf().cloned() else {
         verbose!(env, "bpf_obj_new/bpf_percpu_obj_new requires prog BTF\n");
         return invalid();
     };

@@ -192,6 +192,9 @@ fn access_packet(env: &mut Env<'_>, a: &MemAccess) -> Check {
 }
 
 fn access_buf(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
+    if reg.ty.may_be_null() && env.kernel.features.buf_null_checked {
+        return invalid_mem_access(env, reg, a.r);
+    }
     if reg.ty.has(TypeFlags::MEM_RDONLY) && a.access == Access::Write {
         return cannot_write(env, reg, a.r);
     }

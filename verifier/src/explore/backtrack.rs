@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::stop::{Check, Errno};
 use crate::subprogs::find_subprog;
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// R1 to R5 (`BPF_REGMASK_ARGS`).
 pub const ARGS: u16 = 0x3e;
@@ -189,7 +189,7 @@ pub fn backtrack_insn(
     }
     if env.log.level.is_level2() {
         let (regs, slots) = (RegMask(bt.reg_mask()), SlotMask(bt.slot_mask()));
-        verbose!(
+        trace!(
             env,
             "mark_precise: frame{}: regs={} stack={} before {}: ",
             bt.frame,
@@ -198,7 +198,6 @@ pub fn backtrack_insn(
             idx
         );
         print_insn(env, idx);
-        env.log.mark_not_message();
     }
     bt.sync_linked(hist);
     match insn.class() {

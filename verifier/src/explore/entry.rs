@@ -10,7 +10,7 @@ use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, SubprogArg};
 use crate::stop::{Check, Errno, Stop};
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// A frame as a function starts in it (`init_func_state`); everything counts as scratched.
 pub fn init_func_state(
@@ -63,7 +63,7 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
             do_check_common(env, i as u32)?;
             if env.log.level.prints_insns() {
                 let name = subprog_name(env, i as u32);
-                verbose!(
+                trace!(
                     env,
                     "Func#{} ('{}') is safe for any args that match its prototype\n",
                     i,
@@ -109,9 +109,7 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32) -> Check {
         crate::attach_target::acquire_argument_references(env);
     }
     do_check(env)?;
-    if !env.log.level.is_level2() {
-        env.log.reset_to(0);
-    }
+    env.log.leave_path(0);
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::domain::stack::StackSlot;
 use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
 use crate::env::Env;
 use crate::stop::Check;
-use crate::verbose;
+use crate::trace;
 
 /// Calls that lead to a function, outermost first, then the function's own start.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -301,9 +301,9 @@ fn update_instance(env: &mut Env<'_>, at: usize) {
     }
     if env.log.level.is_level2() {
         let chain = env.explore.liveness.instances[at].chain;
-        verbose!(env, "{} live stack update done in {} iterations\n", chain, rounds);
+        trace!(env, "{} live stack update done in {} iterations\n", chain, rounds);
     }
-    env.log.mark_not_message();
+    env.log.end_message();
     if curframe > 0 {
         propagate_to_outer(env, at);
     }
@@ -444,14 +444,14 @@ fn log_change(
     if old == new {
         return;
     }
-    verbose!(env, "{} frame {} insn {} ", chain, place.0, place.1);
+    trace!(env, "{} frame {} insn {} ", chain, place.0, place.1);
     if new & !old != 0 {
-        verbose!(env, "+{} {} ", what, SlotMask(new & !old));
+        trace!(env, "+{} {} ", what, SlotMask(new & !old));
     }
     if old & !new != 0 {
-        verbose!(env, "-{} {}", what, SlotMask(old & !new));
+        trace!(env, "-{} {}", what, SlotMask(old & !new));
     }
-    verbose!(env, "\n");
+    trace!(env, "\n");
 }
 
 /// What the entry of a function reads and writes in outer frames, its call does.

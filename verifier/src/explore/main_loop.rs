@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::log::state::{print_insn_state, print_linfo, print_verifier_state};
 use crate::stop::{Check, Errno};
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// Explores every path from the current state on.
 pub fn do_check(env: &mut Env<'_>) -> Check {
@@ -66,12 +66,12 @@ fn print_safe(env: &mut Env<'_>, print_state: bool) {
     if env.log.level.prints_insns() {
         if print_state {
             let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
-            verbose!(env, "\nfrom {} to {}{}: safe\n", from, to, speculation(env));
+            trace!(env, "\nfrom {} to {}{}: safe\n", from, to, speculation(env));
         } else {
-            verbose!(env, "{}: safe\n", env.insn_idx);
+            trace!(env, "{}: safe\n", env.insn_idx);
         }
     }
-    env.log.mark_not_message();
+    env.log.end_message();
 }
 
 fn speculation(env: &Env<'_>) -> &'static str {
@@ -91,7 +91,7 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
     if env.log.level.prints_insns() {
         print_before(env, print_state);
     }
-    env.log.mark_not_message();
+    env.log.end_message();
     env.aux_mut(idx).seen = env.pass_cnt;
     liveness::reset_stack_write_marks(env, idx)?;
     let step = check_insn(env, print_state)?;
@@ -103,7 +103,7 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
 fn print_before(env: &mut Env<'_>, print_state: &mut bool) {
     if *print_state && env.log.level.is_level2() {
         let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
-        verbose!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
+        trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
         let frame = env.cur.curframe();
         print_verifier_state(env, frame, true);
         *print_state = false;
@@ -114,7 +114,7 @@ fn print_before(env: &mut Env<'_>, print_state: &mut bool) {
     }
     print_linfo(env, env.insn_idx, "; ");
     env.prev_log_pos = env.log.pos();
-    verbose!(env, "{}: ", env.insn_idx);
+    trace!(env, "{}: ", env.insn_idx);
     print_insn(env, env.insn_idx);
     env.prev_insn_print_pos = env.log.pos() - env.prev_log_pos;
     env.prev_log_pos = env.log.pos();

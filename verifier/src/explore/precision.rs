@@ -11,7 +11,7 @@ use crate::domain::state::{HistoryEntry, StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::print_explored_state;
 use crate::stop::Check;
-use crate::verbose;
+use crate::trace;
 
 /// Where backtracking starts: the current state, or a state kept outside the table.
 type Start<'s> = Option<&'s VerifierState>;
@@ -75,19 +75,19 @@ fn print_propagated(env: &mut Env<'_>, bt: &Backtrack) {
         if env.log.level.is_level2() {
             let mut intro = format!("frame {f}: propagating ");
             for i in (0..10).filter(|i| bt.regs[f] >> i & 1 == 1) {
-                verbose!(env, "{}r{}", intro, i);
+                trace!(env, "{}r{}", intro, i);
                 intro = ",".to_owned();
             }
             for i in (0..64).filter(|i| bt.slots[f] >> i & 1 == 1) {
-                verbose!(env, "{}fp{}", intro, -(i + 1) * 8);
+                trace!(env, "{}fp{}", intro, -(i + 1) * 8);
                 intro = ",".to_owned();
             }
-            verbose!(env, "\n");
+            trace!(env, "\n");
         } else if env.log.level.prints_insns() {
             // The kernel ends the line at every level.
-            verbose!(env, "\n");
+            trace!(env, "\n");
         }
-        env.log.mark_not_message();
+        env.log.end_message();
     }
 }
 
@@ -123,7 +123,7 @@ fn mark_chain(env: &mut Env<'_>, start: Start<'_>, mut bt: Backtrack) -> Check<b
     let mut skip_first = true;
     loop {
         if env.log.level.is_level2() {
-            verbose!(
+            trace!(
                 env,
                 "mark_precise: frame{}: last_idx {} first_idx {} subseq_idx {} \n",
                 bt.frame,
@@ -132,7 +132,7 @@ fn mark_chain(env: &mut Env<'_>, start: Start<'_>, mut bt: Backtrack) -> Check<b
                 subseq
             );
         }
-        env.log.mark_not_message();
+        env.log.end_message();
         if last_idx < 0 {
             return at_function_entry(env, &walk, &mut bt, changed);
         }
@@ -336,7 +336,7 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool
         }
         if env.log.level.is_level2() {
             let (regs, slots) = (RegMask(bt.regs[f]), SlotMask(bt.slots[f]));
-            verbose!(env, "mark_precise: frame{}: parent state regs={} stack={}: ", f, regs, slots);
+            trace!(env, "mark_precise: frame{}: parent state regs={} stack={}: ", f, regs, slots);
             print_explored_state(env, id, fr, true);
         }
     }
@@ -349,13 +349,9 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
     let (frame, mut next) = (st.curframe(), st.parent);
     let level2 = env.log.level.is_level2();
     if level2 {
-        verbose!(
-            env,
-            "mark_precise: frame{}: falling back to forcing all scalars precise\n",
-            frame
-        );
+        trace!(env, "mark_precise: frame{}: falling back to forcing all scalars precise\n", frame);
     }
-    env.log.mark_not_message();
+    env.log.end_message();
     while let Some(e) = next.and_then(|id| env.explore.states.get_mut(id)) {
         // Once so, always so: what was forced before need not be looked through again.
         if e.all_precise {
@@ -373,7 +369,7 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
             for i in imprecise {
                 e.state.frame_mut(f).regs[i].precise = true;
                 if level2 {
-                    verbose!(env, "force_precise: frame{}: forcing r{} to be precise\n", f, i);
+                    trace!(env, "force_precise: frame{}: forcing r{} to be precise\n", f, i);
                 }
             }
             let wanted = |s: &StackSlot| is_spilled_scalar(s) && !s.spilled.precise;
@@ -383,7 +379,7 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
             for i in slots {
                 e.state.frame_mut(f).slot_mut(i).spilled.precise = true;
                 if level2 {
-                    verbose!(
+                    trace!(
                         env,
                         "force_precise: frame{}: forcing fp{} to be precise\n",
                         f,
@@ -393,7 +389,7 @@ pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
             }
         }
     }
-    env.log.mark_not_message();
+    env.log.end_message();
 }
 
 /// Forgets precision in a state; children find out again what they need.

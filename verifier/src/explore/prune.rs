@@ -13,7 +13,7 @@ use crate::domain::state::VerifierState;
 use crate::env::Env;
 use crate::log::state::{print_explored_state, print_linfo, print_verifier_state};
 use crate::stop::{Check, Errno};
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// What comparing with one explored state says.
 enum Outcome {
@@ -115,10 +115,10 @@ fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<
     if is_infinite_loop(env, id) {
         print_linfo(env, insn_idx, "; ");
         verbose!(env, "infinite loop detected at insn {}\n", insn_idx);
-        verbose!(env, "cur state:");
+        trace!(env, "cur state:");
         let frame = env.cur.curframe();
         print_verifier_state(env, frame, true);
-        verbose!(env, "old state:");
+        trace!(env, "old state:");
         print_explored_state(env, id.id, frame, true);
         return Err(Errno::EINVAL.into());
     }

@@ -6,7 +6,7 @@ use super::states::update_peak_states;
 use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
 use crate::env::{Env, InsnAux};
 use crate::stop::{Check, Errno};
-use crate::verbose;
+use crate::{trace, verbose};
 
 /// Call sites that lead to a component, and the component.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -121,8 +121,7 @@ pub fn maybe_enter_scc(env: &mut Env<'_>, id: StateId) {
     if visit.entry.is_none() {
         visit.entry = Some(id);
         if env.log.level.is_level2() {
-            verbose!(env, "SCC enter {}\n", chain);
-            env.log.mark_not_message();
+            trace!(env, "SCC enter {}\n", chain);
         }
     }
 }
@@ -153,8 +152,7 @@ pub fn maybe_exit_scc(env: &mut Env<'_>, id: Option<StateId>) -> Check {
     visit.entry = None;
     let backedges = visit.backedges.len() as u32;
     if env.log.level.is_level2() {
-        verbose!(env, "SCC exit {}\n", chain);
-        env.log.mark_not_message();
+        trace!(env, "SCC exit {}\n", chain);
     }
     env.explore.states.num_backedges -= backedges;
     update_peak_states(env);
@@ -178,8 +176,7 @@ pub fn add_scc_backedge(env: &mut Env<'_>, equal: StateId, state: VerifierState)
     };
     visit.backedges.push(state);
     if env.log.level.is_level2() {
-        verbose!(env, "SCC backedge {}\n", chain);
-        env.log.mark_not_message();
+        trace!(env, "SCC backedge {}\n", chain);
     }
     env.explore.states.num_backedges += 1;
     update_peak_states(env);
@@ -195,8 +192,7 @@ fn propagate_backedges(env: &mut Env<'_>, chain: &Callchain) -> Check {
     loop {
         if rounds > env.kernel.limits.max_backedge_iters {
             if env.log.level.is_level2() {
-                verbose!(env, "propagate_backedges: too many iterations\n");
-                env.log.mark_not_message();
+                trace!(env, "propagate_backedges: too many iterations\n");
             }
             for st in backedges.iter().rev() {
                 precision::mark_all_scalars_precise_from(env, Some(st));

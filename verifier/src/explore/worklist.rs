@@ -77,9 +77,7 @@ pub fn pop_stack(env: &mut Env<'_>) -> bool {
     let Some(p) = env.explore.pending.pop() else { return false };
     let done = std::mem::replace(&mut env.cur, p.state);
     env.cur.reuse(done);
-    if !env.log.level.is_level2() {
-        env.log.reset_to(p.log_pos);
-    }
+    env.log.leave_path(p.log_pos);
     env.insn_idx = p.insn_idx;
     env.prev_insn_idx = p.prev_insn_idx;
     true

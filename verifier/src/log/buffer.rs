@@ -1,11 +1,14 @@
 //! The log buffer.
 //!
 //! Level 0 here is not the kernel's silence: messages are always kept, because a
-//! rejection is known by them; only instructions and states are left out, and a
-//! mark is kept where the kernel would have printed one, so that the trailing
-//! block of messages is known without printing the rest.
+//! rejection is known by them; only instructions and states are left out.
+//!
+//! What the verifier says of the program is kept apart from the text as well, so that
+//! the message does not depend on what else a level prints.
 
 use std::fmt;
+
+use bpfassay_diag::log::message_lines;
 
 /// `log_level` of BPF_PROG_LOAD as bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -47,14 +50,34 @@ pub struct Log {
     dropped: u64,
     /// Most bytes kept; older ones go first, as the kernel's rolling buffer does.
     limit: usize,
-    /// Position after the last thing that is not a message (instruction, state, source, `from … to`, `mark_precise`).
-    last_mark: u64,
+    /// What is written now is no message: an instruction, a state, a source line, `from … to`, `mark_precise`.
+    is_aside: bool,
+    /// What was said since the last instruction.
+    said: Block,
+    /// The newest messages that stood together before that.
+    earlier: Block,
+}
+
+/// Messages that stand together.
+#[derive(Debug, Default)]
+struct Block {
+    text: String,
+    /// Where in the log it began.
+    start: u64,
+}
+
+impl Block {
+    fn forget_after(&mut self, pos: u64) {
+        if self.start >= pos {
+            self.text.clear();
+        }
+    }
 }
 
 impl Log {
     /// An empty log that keeps at most `limit` bytes (0: no limit).
     pub fn new(level: LogLevel, limit: usize) -> Log {
-        Log { level, text: String::new(), dropped: 0, limit, last_mark: 0 }
+        Log { level, limit, ..Log::default() }
     }
 
     /// Position in bytes since the start of the log, for [`Log::reset_to`].
@@ -63,34 +86,47 @@ impl Log {
         self.dropped + self.text.len() as u64
     }
 
-    /// Forgets what was written after `pos` (`bpf_vlog_reset`).
+    /// Takes back the text written after `pos` (`bpf_vlog_reset`).
     pub fn reset_to(&mut self, pos: u64) {
         let keep = pos.saturating_sub(self.dropped) as usize;
         if keep < self.text.len() {
             self.text.truncate(keep);
         }
-        self.last_mark = self.last_mark.min(self.pos());
     }
 
-    /// Says that what has been written so far (or would have been, when quiet) is no message.
+    /// A path that began at `pos` is done: what was said on it says nothing of the next.  At level 2 the text stays.
+    pub fn leave_path(&mut self, pos: u64) {
+        self.said.forget_after(pos);
+        self.earlier.forget_after(pos);
+        if !self.level.is_level2() {
+            self.reset_to(pos);
+        }
+    }
+
+    /// An instruction or state stands here (or would, if the level printed it): messages before and after it do not
+    /// belong together.
     #[inline]
-    pub fn mark_not_message(&mut self) {
-        self.last_mark = self.pos();
+    pub fn end_message(&mut self) {
+        if self.said.text.is_empty() {
+            return;
+        }
+        if !message_lines(&self.said.text).is_empty() {
+            std::mem::swap(&mut self.said, &mut self.earlier);
+        }
+        self.said.text.clear();
     }
 
-    /// What was written after the last instruction, state or source line.
-    pub fn trailing(&self) -> &str {
-        let from = self.last_mark.saturating_sub(self.dropped) as usize;
-        self.text.get(from..).unwrap_or("")
+    /// Whether what is written from now on is no message; gives what held before.
+    #[inline]
+    pub fn set_aside(&mut self, is_aside: bool) -> bool {
+        std::mem::replace(&mut self.is_aside, is_aside)
     }
 
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// True when bytes were dropped from the front.
-    pub fn is_truncated(&self) -> bool {
-        self.dropped > 0
+    /// The last messages that stand together, without line ends.
+    pub fn last_words(&self) -> Vec<String> {
+        let said = message_lines(&self.said.text);
+        let lines = if said.is_empty() { message_lines(&self.earlier.text) } else { said };
+        lines.into_iter().map(str::to_owned).collect()
     }
 
     pub fn into_text(self) -> String {
@@ -112,6 +148,12 @@ impl Log {
 
 impl fmt::Write for Log {
     fn write_str(&mut self, s: &str) -> fmt::Result {
+        if !self.is_aside {
+            if self.said.text.is_empty() {
+                self.said.start = self.pos();
+            }
+            self.said.text.push_str(s);
+        }
         self.text.push_str(s);
         self.trim();
         Ok(())
@@ -124,6 +166,17 @@ macro_rules! verbose {
     ($env:expr, $($arg:tt)*) => {{
         use std::fmt::Write as _;
         let _ = write!($env.log, $($arg)*);
+    }};
+}
+
+/// Writes to the verifier's log what is no message: part of the trace of instructions and states.
+#[macro_export]
+macro_rules! trace {
+    ($env:expr, $($arg:tt)*) => {{
+        use std::fmt::Write as _;
+        let was = $env.log.set_aside(true);
+        let _ = write!($env.log, $($arg)*);
+        $env.log.set_aside(was);
     }};
 }
 

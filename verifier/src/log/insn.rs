@@ -62,9 +62,10 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
         btfs: &env.btfs,
         may_leak_pointers: env.allow_ptr_leaks,
     };
+    let was = env.log.set_aside(true);
     let _ = write_insn(&mut env.log, &names, insn, next);
     let _ = env.log.write_str("\n");
-    env.log.mark_not_message();
+    env.log.set_aside(was);
 }
 
 /// What stands for the address of a map, map value or kernel variable, which only a running kernel has.

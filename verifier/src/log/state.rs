@@ -13,12 +13,15 @@ use crate::domain::reg::{BtfObj, RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{FuncState, StateId, VerifierState};
 use crate::env::{Env, MapInfo};
+use crate::trace;
 
 /// The state of frame `frameno` of the current path: everything, or what was
 /// scratched since it was last printed.
 pub fn print_verifier_state(env: &mut Env<'_>, frameno: u32, print_all: bool) {
     let mut log = std::mem::take(&mut env.log);
+    let was = log.set_aside(true);
     Printer::of(env, print_all).state(&mut log, &env.cur, frameno);
+    log.set_aside(was);
     env.log = log;
     after_state(env, print_all);
 }
@@ -26,15 +29,16 @@ pub fn print_verifier_state(env: &mut Env<'_>, frameno: u32, print_all: bool) {
 /// The same for an explored state.
 pub fn print_explored_state(env: &mut Env<'_>, id: StateId, frameno: u32, print_all: bool) {
     let mut log = std::mem::take(&mut env.log);
+    let was = log.set_aside(true);
     if let Some(state) = env.explore.state(id) {
         Printer::of(env, print_all).state(&mut log, state, frameno);
     }
+    log.set_aside(was);
     env.log = log;
     after_state(env, print_all);
 }
 
 fn after_state(env: &mut Env<'_>, print_all: bool) {
-    env.log.mark_not_message();
     if !print_all {
         env.scratched_regs = 0;
         env.scratched_slots = 0;
@@ -46,9 +50,9 @@ pub fn print_insn_state(env: &mut Env<'_>, frameno: u32) {
     if env.prev_log_pos != 0 && env.prev_log_pos == env.log.pos() {
         env.log.reset_to(env.prev_log_pos - 1);
         let width = state_column(env.prev_insn_print_pos as u32) as usize;
-        let _ = write!(env.log, "{:width$};", "");
+        trace!(env, "{:width$};", "");
     } else {
-        let _ = write!(env.log, "{}:", env.insn_idx);
+        trace!(env, "{}:", env.insn_idx);
     }
     print_verifier_state(env, frameno, false);
 }
@@ -64,7 +68,6 @@ fn state_column(pos: u32) -> u32 {
 /// The source line of an instruction, unless it is the one printed last (`verbose_linfo`).
 /// `prefix` stands before it (`"; "`).
 pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
-    // Where no instruction is printed, a source line would cut a message off from its place.
     if env.log.level == LogLevel::QUIET {
         return;
     }
@@ -85,9 +88,8 @@ pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
     let file = text(li.file_name_off);
     let file = file.rsplit('/').next().unwrap_or(file);
     let source = text(li.line_off).trim_start();
-    let _ = writeln!(env.log, "{prefix}{source} @ {file}:{}", li.line_col >> 10);
+    trace!(env, "{prefix}{source} @ {file}:{}\n", li.line_col >> 10);
     env.prev_linfo = Some(cur);
-    env.log.mark_not_message();
 }
 
 /// Index of the line info record that covers an instruction: the last one at or before it.

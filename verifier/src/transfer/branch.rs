@@ -109,9 +109,8 @@ fn print_state(env: &mut Env<'_>) {
     if env.log.level.prints_insns() {
         let frame = env.cur.curframe();
         print_insn_state(env, frame);
-    } else {
-        env.log.mark_not_message();
     }
+    env.log.end_message();
 }
 
 /// Takes the jump; the fall-through, which leaves the loop's budget used up by one, is explored later.
