@@ -4,3 +4,5 @@
 
 pub mod explain;
 pub mod log;
+pub mod read;
+pub mod story;

@@ -7,6 +7,7 @@ pub(super) const CODES: &[Code] = &[
         "call-argument-type",
         "an argument is of the wrong kind",
         &[
+"Expected a dynptr of type {} as {}", "R{} is not a pointer", "R{} must point to kernel BTF", "R{} has type {}, expected PTR_TO_INSN", "kernel function {} args#{} expected pointer to {} {}", "kernel function {} {} expected pointer to {} {} but {} has a pointer to {} {}", "arg#0 expected pointer to map value", "arg#0 must have constant offset", "arg#{} type is not a struct", "Unrecognized {} type {}", "R{} doesn't point to a map value", "R{} expected pointer to ctx, but got {}", "R{} expected pointer to func", "R{} expects pointer to ctx", "R{} is not a pointer to arena or scalar", "R{} is {} expected {} {}", "reg type unsupported for arg#{} {}function {}#{}",
             "R{} type={} expected={}",
             "R{} is of type {} but {} is expected",
             "kernel function {} args#{} expected pointer to {} {} but R{} has a pointer to {} {}",
@@ -30,6 +31,7 @@ pub(super) const CODES: &[Code] = &[
         "call-maybe-null",
         "a pointer that may be NULL is passed where NULL is not allowed",
         &[
+"Possibly NULL pointer passed to helper {}", "Possibly NULL pointer passed to trusted {}", "R{} is expected to be non-NULL",
             "Possibly NULL pointer passed to helper arg{}",
             "Possibly NULL pointer passed to trusted arg{}",
             "arg#{} is expected to be non-NULL",
@@ -42,6 +44,7 @@ pub(super) const CODES: &[Code] = &[
         "call-untrusted",
         "the pointer is not known to stay valid",
         &[
+"R{} must be referenced",
             "R{} must be referenced or trusted",
             "R{} must be a rcu pointer",
             "R{} type=untrusted_{} expected={}",
@@ -53,7 +56,8 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "call-zero-offset",
         "the address of a member is passed instead of the object",
-        &["R{} must have zero offset when passed to release func or trusted arg to kfunc"],
+        &[
+"R{} must have zero offset when passed to release func","R{} must have zero offset when passed to release func or trusted arg to kfunc"],
         "The function takes the object itself; this pointer has been moved into it.",
         "Pass the pointer as it was obtained, not `&obj->member`.",
     ),
@@ -61,6 +65,7 @@ pub(super) const CODES: &[Code] = &[
         "call-constant",
         "an argument has to be a constant known at load time",
         &[
+"R{} doesn't have constant offset. {}_lock has to be at the constant offset",
             "R{} is not a known constant'",
             "R{} must be a known constant",
             "R{} is not a const",
@@ -74,6 +79,7 @@ pub(super) const CODES: &[Code] = &[
         "call-constant-string",
         "a string argument is not constant read-only data",
         &[
+"R{} doesn't point to a const string", "R{} points to insn_array map which cannot be used as const string", "R{} points to percpu_array map which cannot be used as const string",
             "R{} does not point to a readonly map'",
             "string is not zero-terminated",
             "Invalid format string",
@@ -89,6 +95,7 @@ pub(super) const CODES: &[Code] = &[
         "call-map-type",
         "this function does not work on this kind of map",
         &[
+"kernel subsystem misconfigured verifier",
             "cannot pass map_type {} into func {}#{}",
             "cannot update sockmap in this context",
             "callback function not allowed for map",
@@ -101,6 +108,7 @@ pub(super) const CODES: &[Code] = &[
         "call-map-mismatch",
         "the object and the map passed do not belong together",
         &[
+"{} pointer in {} map_uid={} doesn't match map pointer in {} map_uid={}",
             "timer pointer in R1 map_uid={} doesn't match map pointer in R2 map_uid={}",
             "workqueue pointer in R1 map_uid={} doesn't match map pointer in R2 map_uid={}",
             "bpf_task_work pointer in R2 map_uid={} doesn't match map pointer in R3 map_uid={}",
@@ -112,6 +120,7 @@ pub(super) const CODES: &[Code] = &[
         "call-special-field",
         "the value holds no such field, or not there",
         &[
+"arg#0 BTF type must be a double pointer", "arg#0 no referenced kptr at map value offset={}", "map '{}' doesn't have 'struct bpf_spin_lock'", "map '{}' doesn't have 'struct bpf_timer'", "map '{}' has more than one 'struct bpf_spin_lock'", "map '{}' has more than one 'struct bpf_timer'", "map '{}' has more than {} kptr", "map '{}' has repeating kptr BTF tags", "map '{}' is not a struct type or bpf_spin_lock is mangled", "map '{}' is not a struct type or bpf_timer is mangled", "off {} doesn't point to 'struct bpf_spin_lock'", "map '{}' has no valid kptr",
             "map '{}' has to have BTF in order to use {}",
             "map '{}' has no valid {}",
             "local 'kptr' has no valid {}",
@@ -127,6 +136,7 @@ pub(super) const CODES: &[Code] = &[
         "call-graph-node",
         "a list or tree operation on the wrong field or object",
         &[
+"rbtree_remove node input must be non-owning ref", "R{} doesn't point to a type with bpf_refcount field", "R{} doesn't point to map value or allocated object", "R{} expected for bpf_obj_drop()", "R{} expected for bpf_percpu_obj_drop()", "R{} expected pointer to allocated object", "R{} expected pointer to map value or allocated object", "R{} is neither owning or non-owning ref",
             "{} not found at offset={}",
             "operation on {} expects arg#1 {} at offset={} in struct {}, but arg is at offset={} in struct {}",
             "arg#1 offset={}, but expected {} at offset={} in struct {}",
@@ -146,6 +156,7 @@ pub(super) const CODES: &[Code] = &[
         "call-type-id",
         "the type given to an allocating or casting function does not do",
         &[
+"kfunc bpf_rdonly_cast type ID argument must be of a struct",
             "local type ID argument must be in range [0, U32_MAX]",
             "bpf_obj_new/bpf_percpu_obj_new requires prog BTF",
             "bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct",
@@ -165,6 +176,7 @@ pub(super) const CODES: &[Code] = &[
         "call-function-model",
         "the function's signature is not one programs can call or attach to",
         &[
+"kernel supports at most {} parameters, function {} has {}", "stack arg write offset {} exceeds max {} stack args", "func#{} writes {} stack arg slots, but calls only require {}", "tail_calls are not allowed in programs with stack args", "R{} prog->aux cannot be a stack argument", "R{} pointer type {} {} must point to scalar, or struct with scalar", "R{} pointer type {} {} must point to void, scalar, or struct with scalar",
             "The function {} has {} arguments. Too many.",
             "The function {} return type {} is unsupported.",
             "The function {} with variable args is unsupported.",
@@ -186,11 +198,12 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "call-memory-size",
         "the memory passed is smaller than the size passed with it",
-        &[],
+        &[
+"R{} rdonly/rdwr_buf_size exceeds u32 max", "R{} allocation size exceeds u32 max", "R{} memory size {} is too large",],
         "The function is told to use as many bytes as the size argument says, and the pointer beside it does not have that many, or is no memory at all. The line before says which.",
         "Pass sizeof() of the very buffer; bound a variable size before the call.",
     )
-    .closing(&["arg#{} arg#{} memory, len pair leads to invalid memory access"]),
+    .closing(&["R{} memory, len pair leads to invalid memory access","arg#{} arg#{} memory, len pair leads to invalid memory access"]),
     Code::new(
         "call-global-function",
         "a global function is called with arguments it does not take",
@@ -198,11 +211,12 @@ pub(super) const CODES: &[Code] = &[
         "Global functions are verified on their own, so each call must satisfy what their prototype promises: valid context, readable memory of the size of the type, non-NULL where tagged. The line before says which argument fails.",
         "Pass what the prototype says, check pointers for NULL before the call, or make the function `static` so that it is verified together with its caller.",
     )
-    .closing(&["Caller passes invalid args into func#{} ('{}')"]),
+    .closing(&["Caller passes invalid args into func#{}","Caller passes invalid args into func#{} ('{}')"]),
     Code::new(
         "call-write-target",
         "a function would write where programs may only read",
         &[
+"R{} is a packet pointer, but func#{} may change packet data",
             "{}() may write into memory pointed by R{} type={}",
             "helper access to the packet is not allowed",
         ],
@@ -234,6 +248,7 @@ pub(super) const CODES: &[Code] = &[
         "call-unknown-kfunc",
         "the kernel function cannot be found or called",
         &[
+"address of kernel func_id {} is out of range", "invalid kernel function btf_id {}", "kfunc fd_idx {} is not a module BTF", "kfunc fd_idx {} out of bounds, fd_array_cnt {}", "kfunc {} has inconsistent KF_IMPLICIT_ARGS",
             "failed to find BTF for kernel function",
             "kernel btf_id {} is not a function",
             "kernel function btf_id {} does not have a valid func_proto",

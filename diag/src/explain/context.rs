@@ -7,6 +7,7 @@ pub(super) const CODES: &[Code] = &[
         "context-sleep",
         "something that may sleep is called where sleeping is not allowed",
         &[
+"kernel func {} is sleepable within {}", "kernel function {} is sleepable but the program is not", "sleepable global function {}() called in {}", "sleepable helper {}#{} in {}",
             "helper call might sleep in a non-sleepable prog",
             "sleepable helper {}#{} in {} region",
             "program must be sleepable to call sleepable kfunc {}",
@@ -19,14 +20,16 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "context-lock-held",
         "a function is called while a bpf_spin_lock is held",
-        &["function calls are not allowed while holding a lock", "use static function instead"],
+        &[
+"global function calls are not allowed with preemption disabled,","function calls are not allowed while holding a lock", "use static function instead"],
         "Between bpf_spin_lock() and bpf_spin_unlock() only a few list and tree functions, and static functions, may be called.",
         "Move the call out of the locked section: fetch before locking, or copy out and act after unlocking.",
     ),
     Code::new(
         "context-region-open",
         "the program leaves inside a protected section",
-        &["{} cannot be used inside {} region"],
+        &[
+"bpf_spin_unlock is missing", "BPF_LD_[ABS|IND] cannot be mixed with socket references", "{} bpf_preempt_enable{} missing","{} cannot be used inside {} region"],
         "A lock, RCU, preemption-disabled or interrupt-disabled section is still open where the program exits, tail-calls or throws.",
         "Close the section on every path, early returns included.",
     ),
@@ -34,6 +37,7 @@ pub(super) const CODES: &[Code] = &[
         "context-rcu",
         "an RCU section is missing, nested or not open",
         &[
+"bpf_rcu_read_unlock is missing",
             "unmatched rcu read unlock (kernel function {})",
             "nested rcu read lock (kernel function {})",
             "expected an RCU CS when using {}",
@@ -53,6 +57,7 @@ pub(super) const CODES: &[Code] = &[
         "context-callback",
         "not allowed inside this callback",
         &[
+"can't res_spin_{lock,unlock} in rbtree cb",
             "can't spin_{lock,unlock} in rbtree cb",
             "Calling bpf_rcu_read_{lock,unlock} in unnecessary rbtree callback",
             "{} not allowed in rbtree cb",
@@ -72,6 +77,7 @@ pub(super) const CODES: &[Code] = &[
         "context-sleepable-program",
         "the program is, or is not, loaded as sleepable against the rules",
         &[
+"BPF_LSM_CGROUP programs cannot be sleepable", "Only fentry/fexit/fmod_ret and lsm programs can be sleepable", "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable", "Program of this type cannot be sleepable", "Sleepable program cannot attach to non-faultable tracepoint {}", "Sleepable programs can only use array and hash maps", "Sleepable programs can only use array, hash, and ringbuf maps", "Sleepable programs can only use preallocated hash maps", "sleepable progs cannot use bpf_spin_lock yet",
             "Syscall programs can only be sleepable",
             "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable",
             "{} is not sleepable",

@@ -6,7 +6,8 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "lifetime-leak",
         "a reference is not given back on some path",
-        &["Unreleased reference id={} alloc_insn={}"],
+        &[
+"Leaking reference id={} alloc_insn={}. Release it first.","Unreleased reference id={} alloc_insn={}"],
         "Something acquired at the instruction printed (a socket, a ring buffer record, a task, an object) is still held where this path ends. A path that finds the pointer NULL holds nothing; every other one has to release it.",
         "Release it on every path, early returns and error branches included: bpf_sk_release(), bpf_ringbuf_submit() or _discard(), bpf_task_release(), bpf_obj_drop() …",
     )
@@ -15,6 +16,7 @@ pub(super) const CODES: &[Code] = &[
         "lifetime-unacquired",
         "something is released that is not held",
         &[
+"release helper {} expects referenced PTR_TO_BTF_ID passed to {}", "release kfunc {} expects referenced PTR_TO_BTF_ID passed to {}",
             "arg {} is an unacquired reference",
             "R{} must be referenced when passed to release function",
             "func {}#{} reference has not been acquired before",
@@ -65,6 +67,7 @@ pub(super) const CODES: &[Code] = &[
         "lifetime-irq-state",
         "saved interrupt state is restored wrongly",
         &[
+"expected an initialized irq flag as {}", "expected uninitialized irq flag as {}", "R{} doesn't point to an irq flag on stack",
             "expected uninitialized irq flag as arg#{}",
             "expected an initialized irq flag as arg#{}",
             "irq flag acquired by {} kfuncs cannot be restored with {} kfuncs",
@@ -80,6 +83,7 @@ pub(super) const CODES: &[Code] = &[
         "lifetime-dynptr",
         "a dynptr is used before it is set up, or overwritten",
         &[
+"CONST_PTR_TO_DYNPTR cannot be released", "Expected an initialized dynptr as {}", "cannot pass in dynptr at an offset", "arg#{} pointer type {} {} must be valid and initialized", "arg#{} pointer type {} {} not to stack", "arg#{} pointer type {} {} points to unsupported dynamic pointer type", "R{} expected pointer to stack or const struct bpf_dynptr", "=dynptr_{}",
             "Dynptr has to be an uninitialized dynptr",
             "cannot overwrite referenced dynptr",
             "Expected an initialized dynptr as arg #{}",
@@ -96,6 +100,7 @@ pub(super) const CODES: &[Code] = &[
         "lifetime-iterator",
         "an iterator is not set up, or set up twice",
         &[
+"expected an initialized iter_{} as {}", "expected uninitialized iter_{} as {}", "expected valid iter pointer as {}", "R{} expected pointer to an iterator on stack",
             "expected valid iter pointer as arg #{}",
             "expected uninitialized iter_{} as arg #{}",
             "expected an initialized iter_{} as arg #{}",

@@ -7,6 +7,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-stack-bounds",
         "access outside the stack frame",
         &[
+"invalid variable-offset{} stack R{} var_off={} size={}", "invalid stack type R{} off={} access_size={}", "invalid stack off={} size={}", "invalid indirect access to stack off={} size={}",
             "invalid{} stack R{} off={} size={}",
             "invalid variable-offset{} stack R{} var_off={} off={} size={}",
             "invalid unbounded variable-offset{} stack R{}",
@@ -18,6 +19,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-stack-uninitialized",
         "stack that was never written is read",
         &[
+"invalid read from stack arg off {} depth {}", "invalid indirect read from stack off {}+{} size {}", "invalid indirect read from stack R{} off {}+{} size {}", "invalid indirect read from stack R{} var_off {}+{} size {}", "invalid indirect read from stack var_off {}+{} size {}", "reading from stack off {}+{} size {}, slot poisoned by dead code elimination", "reading from stack R{} off {}+{} size {}, slot poisoned by dead code elimination",
             "invalid read from stack off {}+{} size {}",
             "invalid read from stack R{} off {}+{} size {}",
             "invalid read from stack R{} var_off {}+{} size {}",
@@ -63,7 +65,7 @@ pub(super) const CODES: &[Code] = &[
         "The memory has the size printed, and the access does not lie wholly inside for every value the offset can have.",
         "Check offset and length against the size before the access; for memory that a function returned, ask for enough of it.",
     )
-    .closing(&[
+    .closing(&["R{} max value is outside of the array range", "R{} min value is outside of the array range", "R{} max value is outside of the {} range", "R{} min value is outside of the {} range",
         "R{} min value is outside of the allowed memory range",
         "R{} max value is outside of the allowed memory range",
     ]),
@@ -93,7 +95,8 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "memory-unbounded-size",
         "the size passed to a function has no upper bound",
-        &["R{} unbounded memory access, use 'var &= const' or 'if (var < const)'"],
+        &[
+"R{} unbounded size, use 'var &= const' or 'if (var < const)'","R{} unbounded memory access, use 'var &= const' or 'if (var < const)'"],
         "The size argument is not limited on this path, so the function could be told to use more memory than there is.",
         "Compare the size with the buffer's size right before the call, or mask it: `n &= sizeof(buf) - 1`.",
     ),
@@ -108,6 +111,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-buffer-bounds",
         "access outside a buffer of the program's context",
         &[
+"R{} invalid negative {} buffer offset: off={}, var_off={}",
             "R{} invalid {} buffer access: off={}, size={}",
             "R{} invalid variable buffer offset: off={}, var_off={}",
         ],
@@ -117,7 +121,8 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "memory-context",
         "this field of the context cannot be accessed like this",
-        &["invalid access to flow keys off={} size={}", "R{} invalid {} access off={} size={}"],
+        &[
+"invalid access to context, ctx_size={} off={} size={}", "R{} invalid variable offset to flow keys: off={}, var_off={}","invalid access to flow keys off={} size={}", "R{} invalid {} access off={} size={}"],
         "Each program type and hook exposes certain fields of its context, some for reading only, each with a width. This offset and width is not among them. Compilers sometimes merge or split accesses to neighbouring fields.",
         "Check that the field exists for this program type and hook, and access it with its declared type. For packets use data and data_end; keep field accesses apart with barrier_var() if the compiler merged them.",
     )
@@ -158,6 +163,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-misaligned",
         "misaligned access",
         &[
+"misaligned {}access off {}+{} size {}",
             "misaligned {}access off {}+{}+{} size {}",
             "misaligned packet access off {}+{}+{}+{} size {}",
         ],
@@ -168,6 +174,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-read-only",
         "memory that is read-only is written",
         &[
+"Writes through BTF pointers are not allowed", "write access for struct {} at off {} with size {}", "write access to this struct is not supported",
             "R{} cannot write into {}",
             "write to change key R{} not allowed",
             "only read is supported",

@@ -10,17 +10,16 @@ mod call;
 mod context;
 mod lifetime;
 mod load;
-mod log;
 mod memory;
 mod pattern;
 mod policy;
 mod program;
 mod register;
+mod table;
 #[cfg(test)]
 mod tests;
 mod verifier;
 
-pub use log::{logs_in, Explained, Step};
 pub use pattern::matches;
 
 /// What kind of rule was broken.
@@ -166,18 +165,13 @@ pub fn load_error(kind: &str) -> Option<&'static Code> {
 
 /// The row of one message line, and whether the line only closes a block.
 pub fn line(message: &str) -> Option<(&'static Code, bool)> {
-    let message = message.trim_end();
-    let mut best: Option<(usize, &'static Code, bool)> = None;
-    for code in all() {
-        let own = code.messages.iter().map(|p| (p, false));
-        for (p, closes) in own.chain(code.closing.iter().map(|p| (p, true))) {
-            let weight = pattern::weight(p);
-            if best.is_none_or(|(w, _, _)| weight > w) && matches(p, message) {
-                best = Some((weight, code, closes));
-            }
-        }
-    }
-    best.map(|(_, code, closes)| (code, closes))
+    table::find(message.trim_end()).map(|(code, closes, _)| (code, closes))
+}
+
+/// How much literal text the pattern has that a message of the verifier's is of the form of.
+pub fn weight_of(message: &str) -> Option<usize> {
+    let (code, _, weight) = table::find(message.trim_end())?;
+    (code.category() != Category::Load).then_some(weight)
 }
 
 /// The row of a block of message lines that ends a log: that of the last line, or of the one before

@@ -6,6 +6,9 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     let mut pieces = head.split("{}");
     let first = pieces.next().unwrap_or("");
     let Some(mut rest) = text.strip_prefix(first) else { return false };
+    if !rest.ends_with(last) {
+        return false;
+    }
     // Leftmost occurrences of the inner pieces leave the most text for the last one.
     for piece in pieces {
         match rest.find(piece) {

@@ -7,6 +7,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-helper",
         "this program type may not call this helper",
         &[
+"func {}#{} supported only for fentry/fexit/fsession/fmod_ret programs", "unknown func {}#{}", "unknown func {}",
             "program of this type cannot use helper {}#{}",
             "func {}#{} supported only for fentry/fexit/fmod_ret programs",
             "func {}#{} not supported for program type {}",
@@ -18,6 +19,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-kfunc",
         "this program type may not call this kernel function",
         &[
+"destructive kfunc calls require CAP_SYS_BOOT capabilities", "metadata kfuncs can't be offloaded", "R{} cannot be used in tracing programs on types with NMI unsafe fields",
             "calling kernel function {} is not allowed",
             "metadata kfuncs require device-bound program",
             "destructive kfunc calls require CAP_SYS_BOOT capability",
@@ -45,6 +47,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-capability",
         "the loading user lacks a capability",
         &[
+"{} access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN", "{} is allowed only to CAP_PERFMON and CAP_SYS_ADMIN", "function calls to other bpf functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
             "'struct {}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN",
             "CAP_BPF and CAP_PERFMON are required to use arena",
             "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN",
@@ -74,6 +77,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-map",
         "this program type may not use this kind of map or field",
         &[
+"perf_event programs can only use preallocated hash map", "trace type programs can only use preallocated hash map", "trace type programs with run-time allocated hash maps are unsafe. Switch to preallocated hash maps.",
             "tracing progs cannot use bpf_{list_head,rb_root} yet",
             "tracing progs cannot use bpf_spin_lock yet",
             "tracing progs cannot use bpf_timer yet",
@@ -103,6 +107,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-attach",
         "programs may not attach here",
         &[
+"Attach to function {} with a >8 byte return value is not supported for this attach type", "Attaching fexit/fmod_ret to __noreturn functions is rejected.", "Attaching fexit/fsession/fmod_ret to __noreturn function '{}' is rejected.",
             "Attaching tracing programs to function '{}' is rejected.",
             "Attaching fexit/fmod_ret to __noreturn function '{}' is rejected.",
             "attach_btf_id {} points to disabled hook {}",
@@ -116,6 +121,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-jit",
         "this needs the JIT compiler, or a feature it lacks here",
         &[
+"JIT does not support arena arguments", "JIT does not support fsession", "JIT does not support function {}() with {} args", "JIT does not support kfunc {}() with arena pointer arguments", "JIT does not support kfunc {}() with {} args", "program requires BPF JIT compiler but it is not available", "stack args are not supported in non-JITed programs", "stack depth {} exceeds interpreter stack depth limit",
             "JIT is required for calling kernel function",
             "JIT does not support calling kernel function",
             "JIT does not support calling kfunc {}#{}",

@@ -28,6 +28,7 @@ pub(super) const CODES: &[Code] = &[
         "program-jump",
         "a jump or call leads outside, or into the middle of an instruction",
         &[
+"R{} points to outside of jump table: [{},{}] max_entries {}", "indirect jump out of range from insn {} to {}", "jump table for insn {} points outside of the subprog [{},{}]", "no jump tables found for subprog starting at {}", "register R{} doesn't point to any offset in map id={}", "the sum of R{} umax_value {} is too big", "the sum of R{} umin_value {} is too big", "Invalid read of {} bytes from insn_array",
             "jump out of range from insn {} to {}",
             "jump into the middle of ldimm64 insn {}",
             "last insn is not an exit or jmp",
@@ -42,6 +43,7 @@ pub(super) const CODES: &[Code] = &[
         "program-too-complex",
         "too much to verify",
         &[
+"liveness analysis exceeded complexity limit ({} calls)",
             "BPF program is too large. Processed {} insn",
             "The sequence of {} jumps is too complex.",
             "The sequence of {} jumps is too complex for async cb.",
@@ -52,7 +54,8 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "program-call-depth",
         "calls are nested too deep",
-        &["the call stack of {} frames is too deep", "the call stack of {} frames is too deep !"],
+        &[
+"recursive call from {}() to {}()","the call stack of {} frames is too deep", "the call stack of {} frames is too deep !"],
         "A program may have eight frames at once, callbacks included; recursion is not allowed at all.",
         "Inline a level (`__always_inline`), or split the work with a tail call.",
     ),
@@ -72,6 +75,7 @@ pub(super) const CODES: &[Code] = &[
         "program-instruction",
         "an instruction this kernel does not know, or with fields that must be zero",
         &[
+"invalid may_goto off {} imm {}", "pseudo btf_id {} in ldimm64 isn't KIND_VAR.", "reserved field (insn[1].imm) is used in pseudo_btf_id ldimm64 insn.", "r11 load must be before any r11 store or call insn", "BPF_STX uses reserved fields",
             "unknown opcode {}",
             "{} uses reserved fields",
             "invalid BPF_ALU opcode {}",
@@ -107,6 +111,7 @@ pub(super) const CODES: &[Code] = &[
         "program-map-reference",
         "an instruction refers to a map that is not there",
         &[
+"fd_array has too many entries ({}, max {})", "fd_array_cnt {} without fd_array is invalid", "fd_idx {} is not a map", "fd_idx {} out of bounds, fd_array_cnt {}",
             "fd {} is not pointing to valid bpf_map",
             "fd {} is not pointing to valid bpf_map or btf",
             "fd_idx without fd_array is invalid",
@@ -137,6 +142,7 @@ pub(super) const CODES: &[Code] = &[
         "program-func-info",
         "function type information does not fit the program",
         &[
+"BTF of func_id {} doesn't point to KIND_FUNC", "Invalid BTF of func {}", "function name {}{} is too long", "cannot find function {} in BTF",
             "nonzero insn_off {} for the first func info record",
             "same or smaller insn offset ({}) than previous func info record ({})",
             "invalid type id {} in func info",
@@ -172,6 +178,7 @@ pub(super) const CODES: &[Code] = &[
         "program-global-function",
         "a global function whose prototype the verifier cannot check",
         &[
+"Global function {}() return value not void or scalar. Only those are supported.", "global function {} has {} > {} args, stack args not supported", "func '{}' arg{} type {} has multiple type tags", "function signature member has multiple type tags", "type '{}' has multiple type tags", "R{} reference type('{} {}') size cannot be determined: {}", "arg#{} reference type('{} {}') {}",
             "Global function {}() with {} > {} args. Buggy compiler.",
             "Global function {}() doesn't return scalar. Only those are supported.",
             "Global functions need valid BTF",
@@ -236,6 +243,7 @@ pub(super) const CODES: &[Code] = &[
         "program-exception-callback",
         "an exception callback, or a function around it, of the wrong form",
         &[
+"callback function cannot be the main program", "cannot tail call within callback", "exception cb cannot return void", "failed to push state for global subprog exception path",
             "exception cb only supports single integer argument",
             "bpf_throw kfunc (insn {}) cannot be called from callback subprog {}",
             "insn {} cannot call exception cb directly",
@@ -277,6 +285,7 @@ pub(super) const CODES: &[Code] = &[
         "program-extension",
         "a program cannot replace or trace that part of another program",
         &[
+"Cannot attach to a target with arena context arguments", "Cannot extend fentry/fexit/fsession", "Only FENTRY/FEXIT/FSESSION progs are attachable to another BPF prog", "Tracing program can only be attached to another program annotated with BTF", "freplace programs with >{} args not supported yet",
             "Subprog {} doesn't exist",
             "{} programs cannot attach to exception callback",
             "Cannot replace static functions",
@@ -306,5 +315,15 @@ pub(super) const CODES: &[Code] = &[
         &["relo #{}: bad type id {}", "target candidate search failed for {}"],
         "The loader left a relocation to the kernel, and its type leads nowhere.",
         "Load through libbpf, which applies relocations itself.",
+    ),
+    Code::new(
+        "program-signature",
+        "the program's signature does not hold",
+        &[
+"cannot resolve signing keyring with keyring_id {}", "failed to read signed metadata map '{}': {}", "signed payload too large: {} bytes", "signed program cannot bind any BTF", "signed program cannot bind map '{}' not covered by the signature", "signed program cannot reference a map by fd, only via fd_array index", "signed program metadata map '{}' {}", "signed program must bind maps via a continuous fd_array (fd_array_cnt)",
+            "signature verification failed: {}",
+        ],
+        "A signed program is loaded with the maps and the key ring that its signature covers, and nothing else.",
+        "Sign the program again with all its maps in fd_array, frozen and exclusive, and load it with the key ring of the signer.",
     ),
 ];

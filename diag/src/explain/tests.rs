@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use super::log::{logs_in, Explained};
 use super::{all, block, by_name, line, matches, pattern, Category};
 
 #[test]
@@ -80,80 +79,4 @@ fn the_cause_stands_before_a_closing_line() {
     assert_eq!(of(&["Validating f() func#1...", call]), Some("call-global-function"));
     assert_eq!(of(&["something new"]), None);
     assert_eq!(of(&[]), None);
-}
-
-const LOG: &str = "\
-libbpf: prog 'one': BPF program load failed: Permission denied
-libbpf: prog 'one': -- BEGIN PROG LOAD LOG --
-0: R1=ctx() R10=fp0
-; v = bpf_map_lookup_elem(&m, &k); @ a.c:4
-0: (85) call bpf_map_lookup_elem#1    ; R0_w=map_value_or_null(id=1,map=m,ks=4,vs=16)
-; if (k) @ a.c:5
-1: (7b) *(u64 *)(r10 -16) = r0        ; R0=map_value_or_null(id=1,map=m,ks=4,vs=16) fp-16=map_value_or_null
-2: (15) if r7 == 0x0 goto pc+3        ; R7=scalar()
-3: (b7) r6 = 1                        ; R6=1
-4: (95) exit
-
-from 2 to 6: R7=0 R10=fp0
-; return *v; @ a.c:6
-6: (79) r6 = *(u64 *)(r10 -16)        ; R6_w=map_value_or_null(id=1,map=m,ks=4,vs=16)
-7: (bf) r2 = r6                       ; R2_w=map_value_or_null(id=1,map=m,ks=4,vs=16)
-8: (71) r0 = *(u8 *)(r2 +0)
-R2 invalid mem access 'map_value_or_null'
-processed 9 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
--- END PROG LOAD LOG --
-libbpf: prog 'one': failed to load: -13
-";
-
-#[test]
-fn a_log_is_explained_with_where_the_value_came_from() {
-    let logs = logs_in(LOG);
-    assert_eq!(logs.len(), 1);
-    assert_eq!(logs[0].0.as_deref(), Some("one"));
-    let e = Explained::of(&logs[0].1);
-    assert_eq!(e.code.map(|c| c.name), Some("register-maybe-null"));
-    assert_eq!(e.lines, ["R2 invalid mem access 'map_value_or_null'"]);
-    assert_eq!(e.register.as_deref(), Some("R2"));
-    assert_eq!(e.at.as_ref().map(|s| s.insn), Some(8));
-    assert_eq!(e.at.and_then(|s| s.source).as_deref(), Some("return *v; @ a.c:6"));
-    let insns: Vec<u32> = e.history.iter().map(|s| s.insn).collect();
-    assert_eq!(insns, [0, 1, 6, 7], "spilled at 1, filled at 6; 3 and 4 are another path");
-    assert_eq!(e.history[3].value.as_deref(), Some("map_value_or_null(id=1,map=m,ks=4,vs=16)"));
-}
-
-#[test]
-fn the_offset_that_was_added_is_followed_too() {
-    let log = "\
-== a.o prog
-0: (61) r6 = *(u32 *)(r1 +0)          ; R1=ctx() R6_w=scalar(umax=0xffffffff)
-1: (85) call bpf_map_lookup_elem#1    ; R0_w=map_value(map=m,ks=4,vs=16)
-2: (25) if r6 > 0x10 goto pc+3        ; R6_w=scalar(umax=16)
-3: (0f) r0 += r6                      ; R0_w=map_value(map=m,ks=4,vs=16,umax=16)
-4: (71) r1 = *(u8 *)(r0 +0)
-invalid access to map value, value_size=16 off=16 size=1
-R0 max value is outside of the allowed memory range
-== a.o other
-0: (95) exit
-";
-    let logs = logs_in(log);
-    let names: Vec<_> = logs.iter().map(|(n, _)| n.as_deref()).collect();
-    assert_eq!(names, [Some("a.o prog"), Some("a.o other")]);
-    let e = Explained::of(&logs[0].1);
-    assert_eq!(e.code.map(|c| c.name), Some("memory-map-value-bounds"));
-    let insns = |s: &[super::Step]| s.iter().map(|s| s.insn).collect::<Vec<_>>();
-    assert_eq!(insns(&e.history), [1, 3]);
-    let (register, steps) = e.added.expect("r6 was added");
-    assert_eq!((register.as_str(), insns(&steps)), ("R6", vec![0, 2]));
-}
-
-#[test]
-fn nothing_is_made_of_text_that_is_no_log() {
-    for text in ["", "\n\n", "from 4 to", "from 1 to 2: x\nfrom 1 to 2: x\nR1 !read_ok"] {
-        for (_, log) in logs_in(text) {
-            let _ = Explained::of(&log);
-        }
-    }
-    let e = Explained::of("0: (95) exit\nprocessed 1 insns (limit 1000000) x\n");
-    assert!(e.lines.is_empty() && e.code.is_none());
-    assert_eq!(by_name("no-such-code").map(|c| c.name), None);
 }

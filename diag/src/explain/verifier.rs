@@ -7,6 +7,7 @@ pub(super) const CODES: &[Code] = &[
         "verifier-bug",
         "the verifier says it went wrong itself",
         &[
+"BUG {}", "BUG: {}", "Verifier bug in function {}()", "Verifier bug{}", "verifier bug", "verifier bug.{}", "verifier BUG type {} var_off {} off {}", "verifier internal error{}", "bpf verifier is misconfigured", "bpf verifier narrow ctx access misconfigured", "bpf verifier narrow ctx load misconfigured", "bug: {}", "insn state internal bug", "pop stack internal bug", "visit_insn internal bug", "kernel subsystem misconfigured func {}#{}{}", "mark_reg_known_zero(regs, {})", "mark_reg_not_init(regs, {})", "mark_reg_unknown(regs, {})", "map type {} is misconfigured", "REG INVARIANTS VIOLATION ({}): {}", "func {} has non-overwritten BPF_PTR_POISON return type", "kernel function {} unhandled dynamic return type", "module_cand_cache:{}", "vmlinux_cand_cache:{}", "Failed to properly initialize insn array", "invalid map_ptr to access map->{}", "Unknown conditional jump {}",
             "verifier bug: {}",
             "verifier internal error: {}",
             "allocated_stack too small",

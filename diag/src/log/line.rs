@@ -233,11 +233,24 @@ fn by_index(text: &str) -> Option<Line<'_>> {
         // The state follows the first semicolon: no instruction's text holds one.
         let (words, state) = match rest.split_once(';') {
             Some((w, s)) => (w.trim_end(), Some(s.trim())),
-            None => (rest, None),
+            None => split_next_state(rest),
         };
         return Some(Line { kind: Kind::Insn, insn, insn_text: Some(words), state, ..line });
     }
     (rest.is_empty() || looks_like_state(rest)).then_some(Line { insn, state: Some(rest), ..line })
+}
+
+/// `(c6) if w7 s< 0x200 goto pc+1 12: R0=…`: after a jump the state stands behind the next index.
+fn split_next_state(rest: &str) -> (&str, Option<&str>) {
+    let split = || {
+        let (_, after) = rest.split_once(" goto pc")?;
+        let (_, next) = after.split_once(' ')?;
+        let (idx, state) = next.split_once(": ")?;
+        number(idx)?;
+        let words = &rest[..rest.len() - next.len()];
+        looks_like_state(state.trim()).then(|| (words.trim_end(), Some(state.trim())))
+    };
+    split().unwrap_or((rest, None))
 }
 
 /// `[scc] N: 0123456789 (xx) …`, dots for dead registers.

@@ -1,0 +1,133 @@
+//! The contract `bpfassay.explain/1`.
+
+use serde::Serialize;
+
+use bpfassay_diag::explain::Code;
+use bpfassay_diag::story::{Source, Step, Story};
+
+use super::Told;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    programs: Vec<Program<'a>>,
+    notes: &'a [String],
+    unrecognised: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Program<'a> {
+    name: Option<&'a str>,
+    code: Option<&'static str>,
+    class: Option<&'static str>,
+    category: Option<&'static str>,
+    message: Option<String>,
+    insn_idx: Option<u32>,
+    cause_insn_idx: Option<u32>,
+    source: Option<Place<'a>>,
+    cause_source: Option<Place<'a>>,
+    needs: Option<&'a str>,
+    knows: Option<&'a str>,
+    lineage: Vec<Event<'a>>,
+    why_class: Option<&'a str>,
+    fix: Option<Fix<'a>>,
+}
+
+#[derive(Serialize)]
+struct Place<'a> {
+    file: Option<&'a str>,
+    line: Option<u32>,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Event<'a> {
+    insn_idx: u32,
+    frame: u8,
+    event: &'static str,
+    text: &'a str,
+    source: Option<Place<'a>>,
+}
+
+#[derive(Serialize)]
+struct Fix<'a> {
+    text: &'a str,
+    /// Tried, and accepted with it.
+    verified: bool,
+}
+
+pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String {
+    let programs = told
+        .iter()
+        .map(|t| match t {
+            Told::Story(story) => program(story),
+            Told::Loader { name, code, text } => loader(*name, *code, text),
+        })
+        .collect();
+    let report =
+        Report { schema: "bpfassay.explain/1", programs, notes, unrecognised: unknown };
+    let mut out = serde_json::to_string_pretty(&report).unwrap_or_default();
+    out.push('\n');
+    out
+}
+
+fn program(s: &Story) -> Program<'_> {
+    let added = s.added.iter().flat_map(|(_, steps)| steps);
+    Program {
+        name: s.program.as_deref(),
+        code: s.code.map(|c| c.name),
+        class: s.class.map(|c| c.as_str()),
+        category: s.code.map(|c| c.category().title()),
+        message: (!s.message.is_empty()).then(|| s.message.join("\n")),
+        insn_idx: s.insn(),
+        cause_insn_idx: s.cause.as_ref().map(|c| c.insn),
+        source: s.at.as_ref().and_then(place),
+        cause_source: s.cause.as_ref().and_then(place),
+        needs: s.needs.as_deref(),
+        knows: s.knows.as_deref(),
+        lineage: s.lineage.iter().chain(added).map(event).collect(),
+        why_class: s.why_class.as_deref(),
+        fix: fix(s.fix.as_deref(), s.code),
+    }
+}
+
+fn loader<'a>(name: Option<&'a str>, code: Option<&'static Code>, text: &'a str) -> Program<'a> {
+    Program {
+        name,
+        code: code.map(|c| c.name),
+        class: code.map(|_| "environment"),
+        category: code.map(|c| c.category().title()),
+        message: Some(text.to_string()),
+        insn_idx: None,
+        cause_insn_idx: None,
+        source: None,
+        cause_source: None,
+        needs: None,
+        knows: None,
+        lineage: Vec::new(),
+        why_class: code.map(|_| "these are the loader's words; the verifier was not asked"),
+        fix: fix(None, code),
+    }
+}
+
+fn fix<'a>(own: Option<&'a str>, code: Option<&'static Code>) -> Option<Fix<'a>> {
+    own.or(code.map(|c| c.change)).map(|text| Fix { text, verified: false })
+}
+
+fn place(step: &Step) -> Option<Place<'_>> {
+    step.source.as_ref().map(of)
+}
+
+fn of(source: &Source) -> Place<'_> {
+    Place { file: source.file.as_deref(), line: source.line, text: &source.text }
+}
+
+fn event(step: &Step) -> Event<'_> {
+    Event {
+        insn_idx: step.insn,
+        frame: step.frame,
+        event: step.what.map_or("", |w| w.as_str()),
+        text: &step.text,
+        source: place(step),
+    }
+}

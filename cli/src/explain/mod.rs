@@ -1,0 +1,214 @@
+//! `bpfassay explain`: what a verifier log means, where the value at fault came from, what to change.
+
+mod json;
+mod text;
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use bpfassay_diag::explain::{all, by_name, line, Category, Code};
+use bpfassay_diag::read::{read_tail, Program, Reading, MOST_BYTES};
+use bpfassay_diag::story::{Outcome as End, Story};
+
+use crate::exit::{fail, Outcome};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A file with a verifier log (what libbpf, bpftool or a loader printed), a code of a report
+    /// such as `register-maybe-null`, or one message in quotes; standard input without one.
+    #[arg(value_name = "LOGFILE|CODE|MESSAGE")]
+    what: Option<String>,
+    /// List every code.
+    #[arg(long, conflicts_with = "what")]
+    list: bool,
+    /// `text`, or the contract `bpfassay.explain/1`.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let told = if args.list { Ok(list()) } else { explain(args.what.as_deref(), args.format) };
+    match told {
+        Ok((text, outcome)) => match io::stdout().lock().write_all(text.as_bytes()) {
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => fail(Outcome::NotJudged, e),
+            _ => outcome,
+        },
+        Err(outcome) => outcome,
+    }
+}
+
+fn list() -> (String, Outcome) {
+    let mut out = String::new();
+    for category in Category::ALL {
+        let _ = writeln!(out, "{}", category.title());
+        for code in category.codes() {
+            let _ = writeln!(out, "  {:<30} {}", code.name, code.title);
+        }
+    }
+    (out, Outcome::Ok)
+}
+
+fn explain(what: Option<&str>, format: Format) -> Result<(String, Outcome), Outcome> {
+    let (bytes, whole) = match what {
+        None | Some("-") => {
+            if io::stdin().is_terminal() {
+                eprintln!(
+                    "bpfassay: reading a verifier log from standard input; end it with Ctrl-D"
+                );
+            }
+            tail_of(&mut io::stdin().lock())
+        }
+        Some(word) => {
+            let path = PathBuf::from(word);
+            if !path.exists() {
+                return meaning(word, format);
+            }
+            tail_of_file(&path)
+        }
+    }
+    .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", what.unwrap_or("<stdin>"))))?;
+    Ok(report(read_tail(bytes, whole), format))
+}
+
+/// The end of a file, and how long it is.
+fn tail_of_file(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let whole = file.metadata()?.len();
+    let most = MOST_BYTES as u64;
+    if !file.metadata()?.is_file() || whole <= most {
+        return tail_of(&mut file);
+    }
+    // An even place, so that UTF-16 stays in step.
+    file.seek(SeekFrom::Start((whole - most) & !1))?;
+    let mut bytes = Vec::with_capacity(MOST_BYTES + 1);
+    file.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, whole))
+}
+
+/// The end of a stream, and how much there was.
+fn tail_of(from: &mut impl Read) -> io::Result<(Vec<u8>, u64)> {
+    const CHUNK: usize = 1 << 20;
+    let mut chunks: VecDeque<Vec<u8>> = VecDeque::new();
+    let (mut whole, mut kept) = (0u64, 0usize);
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let n = from.by_ref().take(CHUNK as u64).read_to_end(&mut chunk)?;
+        if n == 0 {
+            break;
+        }
+        (whole, kept) = (whole + n as u64, kept + n);
+        chunks.push_back(chunk);
+        while kept - chunks.front().map_or(0, Vec::len) >= MOST_BYTES {
+            kept -= chunks.pop_front().map_or(0, |c| c.len());
+        }
+    }
+    let mut bytes = Vec::with_capacity(kept);
+    while let Some(chunk) = chunks.pop_front() {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, whole))
+}
+
+/// One explanation of the output.
+enum Told<'a> {
+    Story(Box<Story>),
+    /// A loader's own words.
+    Loader { name: Option<&'a str>, code: Option<&'static Code>, text: &'a str },
+}
+
+impl Told<'_> {
+    fn code(&self) -> Option<&'static Code> {
+        match self {
+            Told::Story(s) => s.code,
+            Told::Loader { code, .. } => *code,
+        }
+    }
+}
+
+fn report(reading: Reading, format: Format) -> (String, Outcome) {
+    let mut notes = reading.notes.clone();
+    let mut told = Vec::new();
+    for program in &reading.programs {
+        let story = Story::of(program);
+        match story.outcome {
+            End::Rejected => told.push(Told::Story(Box::new(story))),
+            End::Accepted => notes.push(format!("{}was accepted: nothing to explain", named(program))),
+            End::Cut => notes.push(format!(
+                "{}has a log that ends before the verdict: ask for a larger log buffer, or for log level 1",
+                named(program)
+            )),
+        }
+    }
+    told.extend(loaders(&reading));
+    let nothing = told.is_empty() && reading.programs.is_empty();
+    if nothing {
+        notes.push("no words of the verifier or of a loader in this text are known".to_string());
+    }
+    let unknown = told.iter().any(|t| t.code().is_none())
+        || nothing
+        || told.is_empty() && reading.programs.iter().any(Program::is_cut);
+    let text = match format {
+        Format::Text => text::render(&told, &notes, &reading.unknown),
+        Format::Json => json::render(&told, &notes, &reading.unknown),
+    };
+    (text, if unknown { Outcome::NotJudged } else { Outcome::Ok })
+}
+
+fn named(program: &Program) -> String {
+    program.name.as_ref().map_or_else(|| "the program ".to_string(), |n| format!("program `{n}` "))
+}
+
+/// A loader's refusals that say why; without any, the first that only says that.
+fn loaders(reading: &Reading) -> Vec<Told<'_>> {
+    let mut told: Vec<Told<'_>> = Vec::new();
+    for r in reading.refusals.iter().filter(|r| r.code.is_some()) {
+        let again = told.iter().any(|t| match t {
+            Told::Loader { name, code, .. } => {
+                *name == r.name.as_deref() && code.map(|c| c.name) == r.code
+            }
+            Told::Story(_) => false,
+        });
+        if !again {
+            let code = r.code.and_then(by_name);
+            told.push(Told::Loader { name: r.name.as_deref(), code, text: &r.text });
+        }
+    }
+    if told.is_empty() && reading.programs.is_empty() {
+        told.extend(reading.refusals.first().map(|r| Told::Loader {
+            name: r.name.as_deref(),
+            code: by_name(bpfassay_diag::read::code_of_errno(&r.text)),
+            text: &r.text,
+        }));
+    }
+    told
+}
+
+/// A code, or one message.
+fn meaning(word: &str, format: Format) -> Result<(String, Outcome), Outcome> {
+    if let Some(code) = by_name(word) {
+        return Ok((text::code(code), Outcome::Ok));
+    }
+    let reading = read_tail(word.as_bytes().to_vec(), word.len() as u64);
+    let known = line(word).is_some()
+        || reading.programs.iter().any(|p| !p.message.is_empty())
+        || reading.refusals.iter().any(|r| r.code.is_some());
+    if known {
+        return Ok(report(reading, format));
+    }
+    let near: Vec<&str> = all().map(|c| c.name).filter(|n| n.contains(word)).collect();
+    let hint = match near.as_slice() {
+        [] => "`bpfassay explain --list` lists the codes".to_string(),
+        names => format!("did you mean {}?", names.join(", ")),
+    };
+    let shown: String = word.chars().filter(|c| !c.is_control()).take(200).collect();
+    let what = format!("`{shown}` is no file, no code and no message known here; {hint}");
+    Err(fail(Outcome::NotJudged, what))
+}

@@ -1,0 +1,249 @@
+//! Whose fault it is: the source's, the compiler's, the verifier's, a limit's, the environment's.
+//!
+//! Each verdict has its evidence; without any there is none.
+
+use super::insn::Op;
+use super::lineage::{Event, What};
+use super::trace::Trace;
+use super::value::Value;
+use super::Story;
+
+/// The class of a rejection.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Class {
+    Source,
+    /// The compiler moved, widened, merged or dropped something.
+    Lowering,
+    /// The program is right, and the verifier cannot see it.
+    Imprecision,
+    /// The verifier's own limits.
+    Limit,
+    /// Kernel, configuration, rights, the way it was loaded.
+    Environment,
+}
+
+impl Class {
+    /// The word in the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Class::Source => "source",
+            Class::Lowering => "lowering",
+            Class::Imprecision => "imprecision",
+            Class::Limit => "limit",
+            Class::Environment => "environment",
+        }
+    }
+
+    pub fn title(self) -> &'static str {
+        match self {
+            Class::Source => "the program's source",
+            Class::Lowering => "the compiler's lowering",
+            Class::Imprecision => "the verifier's imprecision",
+            Class::Limit => "a limit of the verifier",
+            Class::Environment => "the environment",
+        }
+    }
+}
+
+/// Classes that a code alone decides.
+const BY_CODE: &[(&str, Class, &str)] = &[
+    (
+        "policy-helper",
+        Class::Environment,
+        "which helpers there are depends on program type and kernel",
+    ),
+    (
+        "policy-kfunc",
+        Class::Environment,
+        "which kernel functions may be called depends on program type and kernel",
+    ),
+    ("policy-capability", Class::Environment, "the loading user lacks a capability"),
+    ("policy-unprivileged", Class::Environment, "only unprivileged loads are held to this"),
+    ("policy-jit", Class::Environment, "it depends on the JIT of this machine"),
+    ("policy-attach", Class::Environment, "the kernel keeps this place closed"),
+    ("policy-licence", Class::Environment, "it depends on the licence declared, not on the code"),
+    (
+        "register-pointer-comparison",
+        Class::Environment,
+        "only loads without CAP_PERFMON are held to this",
+    ),
+    (
+        "register-pointer-leak",
+        Class::Environment,
+        "only loads without CAP_PERFMON are held to this",
+    ),
+    ("call-unknown-helper", Class::Environment, "this kernel has no such helper"),
+    ("call-unknown-kfunc", Class::Environment, "this kernel has no such function"),
+    ("call-poisoned", Class::Environment, "this kernel lacks what the relocation asks for"),
+    ("call-function-model", Class::Environment, "it depends on the kernel function's signature"),
+    (
+        "program-instruction",
+        Class::Environment,
+        "compiler and kernel disagree on the instruction set",
+    ),
+    (
+        "program-func-info",
+        Class::Environment,
+        "type information and program were not built together",
+    ),
+    (
+        "program-line-info",
+        Class::Environment,
+        "line information and program were not built together",
+    ),
+    ("program-kernel-symbol", Class::Environment, "this kernel lacks the symbol or its type"),
+    (
+        "program-attach-target",
+        Class::Environment,
+        "it depends on what this kernel has to attach to",
+    ),
+    ("program-extension", Class::Environment, "it depends on the program attached to"),
+    ("program-map-reference", Class::Environment, "the loader did not put a map in place"),
+    ("program-too-complex", Class::Limit, "the budget ran out, no rule was broken"),
+    ("program-stack-size", Class::Limit, "the stack is limited to 512 bytes"),
+    ("program-call-depth", Class::Limit, "eight frames are the limit"),
+    ("program-subprograms", Class::Limit, "the number or kind of functions is limited"),
+    (
+        "register-mixed-pointers",
+        Class::Lowering,
+        "the compiler joined two accesses into one instruction",
+    ),
+    (
+        "register-modified-pointer",
+        Class::Lowering,
+        "the compiler computed the field's address before the access",
+    ),
+    (
+        "memory-misaligned",
+        Class::Lowering,
+        "the compiler chose a wider access than the object is aligned for",
+    ),
+];
+
+/// Decides, with the evidence.
+pub fn decide(
+    story: &mut Story,
+    trace: &Trace<'_>,
+    events: &[Event],
+    added: &[Event],
+    at: Option<usize>,
+) {
+    let found = of(story, trace, events, added, at);
+    if let Some((class, why)) = found {
+        story.class = Some(class);
+        story.why_class = Some(why);
+    }
+}
+
+fn of(
+    story: &Story,
+    trace: &Trace<'_>,
+    events: &[Event],
+    added: &[Event],
+    at: Option<usize>,
+) -> Option<(Class, String)> {
+    let code = story.code?;
+    if let Some((_, class, why)) = BY_CODE.iter().find(|(n, _, _)| *n == code.name) {
+        return Some((*class, (*why).to_string()));
+    }
+    if code.name.starts_with("load-") {
+        return Some((Class::Environment, "the verifier was never asked".into()));
+    }
+    if story.message.last().is_some_and(|l| l.starts_with("last insn is not an exit")) {
+        return Some((
+            Class::Lowering,
+            "a function ends without a return: the compiler dropped the rest of it".into(),
+        ));
+    }
+    if code.name.starts_with("verifier-") {
+        return None;
+    }
+    if let Some(why) = lowered(trace, events, added, at) {
+        return Some((Class::Lowering, why));
+    }
+    if let Some(why) = environment(story, events) {
+        return Some((Class::Environment, why));
+    }
+    if let Some(why) = imprecise(story, trace, at) {
+        return Some((Class::Imprecision, why));
+    }
+    Some((Class::Source, source(code.name, events)))
+}
+
+/// Signs of the compiler's hand on the way of the value.
+fn lowered(
+    trace: &Trace<'_>,
+    events: &[Event],
+    added: &[Event],
+    at: Option<usize>,
+) -> Option<String> {
+    let own = at.map(|i| (i, trace.line(i).insn_text.and_then(Op::parse)));
+    if let Some((i, Some(Op::Change { operator, bits, .. }))) = &own {
+        let was =
+            events.last().and_then(|e| trace.value_before(*i, trace.frame(*i), &e.place.name()));
+        let pointer = was.is_none_or(|v| Value::parse(&v).is_pointer());
+        let narrow = *bits == 32 || matches!(*operator, "<<=" | ">>=" | "s>>=" | "|=" | "&=");
+        if pointer && narrow {
+            return Some(
+                "a pointer is computed in 32 bits or cut by shifts, which C code does not ask for"
+                    .into(),
+            );
+        }
+    }
+    for e in events.iter().chain(added) {
+        if e.what != What::Truncated {
+            continue;
+        }
+        let Some(Op::Copy { from, .. }) = trace.line(e.at).insn_text.and_then(Op::parse) else {
+            continue;
+        };
+        let before = trace.value_before(e.at, trace.frame(e.at), &format!("R{from}"))?;
+        if Value::parse(&before).is_pointer() {
+            return Some("a 32-bit move cut a pointer to its low half".into());
+        }
+    }
+    None
+}
+
+/// Signs that the program was not loaded as it was meant to be.
+fn environment(story: &Story, events: &[Event]) -> Option<String> {
+    let last = story.message.last()?;
+    let no_map = last.contains("expected=map_ptr")
+        && events.first().is_some_and(|e| e.what == What::Constant);
+    if no_map {
+        return Some("a constant stands where the loader should have put a map".into());
+    }
+    None
+}
+
+/// Signs that the program has checked, and the verifier did not keep it.
+fn imprecise(story: &Story, trace: &Trace<'_>, at: Option<usize>) -> Option<String> {
+    let name = story.code?.name;
+    if name == "memory-packet-bounds" {
+        let text = story.message.iter().find(|l| l.contains("invalid access to packet"))?;
+        let unproven = super::operand::number_after(text, "r=") == Some(0);
+        let moved = super::operand::number_after(text, "id=").is_some_and(|id| id > 0);
+        let checked =
+            at.is_some_and(|at| super::cause::packet_check(trace, at, &story.message).is_some());
+        if unproven && moved && checked {
+            return Some("a comparison with data_end is on the way of this pointer, and its proof was not kept".into());
+        }
+    }
+    None
+}
+
+fn source(code: &str, events: &[Event]) -> String {
+    if events.iter().any(|e| e.what == What::Invalidated) {
+        return "the pointer is used after the call that invalidated it".into();
+    }
+    match code {
+        "register-maybe-null" | "call-maybe-null" => {
+            "no branch on this path tests the pointer".into()
+        }
+        "memory-packet-bounds" if !events.iter().any(|e| e.what == What::Compared) => {
+            "no comparison with data_end is on the way of this pointer".into()
+        }
+        "lifetime-leak" => "this path ends without the release".into(),
+        _ => "the instructions do what the source says, and that breaks the rule".into(),
+    }
+}

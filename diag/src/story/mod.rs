@@ -1,0 +1,236 @@
+//! A rejection told: which line, how the value came to be, what was needed and known, what to change.
+//!
+//! Works on the log's words alone.  The path is walked backwards from the rejecting instruction
+//! (`trace`, `lineage`); what is not in the log is not told.
+
+mod calls;
+mod cause;
+mod class;
+mod fix;
+mod insn;
+mod lineage;
+mod needs;
+mod operand;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod value;
+
+pub use class::Class;
+pub use lineage::What;
+
+use crate::explain::{block, by_name, Code};
+use crate::read::{code_of_errno, Program, Report};
+use lineage::{Event, Place};
+use trace::Trace;
+
+/// How a log ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Rejected,
+    /// The statistics follow without a message.
+    Accepted,
+    /// The log ends before the verdict.
+    Cut,
+}
+
+/// What one program's log says.
+#[derive(Clone, Debug)]
+pub struct Story {
+    pub program: Option<String>,
+    pub outcome: Outcome,
+    /// The verifier's last words, in order; empty if it said none.
+    pub message: Vec<String>,
+    pub code: Option<&'static Code>,
+    /// The rejecting instruction.
+    pub at: Option<Step>,
+    /// The register at fault (`R2`).
+    pub register: Option<String>,
+    /// Where its value came from, oldest first; ends before `at`.
+    pub lineage: Vec<Step>,
+    /// The number that was added to it last, and where that came from.
+    pub added: Option<(String, Vec<Step>)>,
+    /// The instruction where the program went wrong.
+    pub cause: Option<Step>,
+    pub class: Option<Class>,
+    /// The evidence for the class.
+    pub why_class: Option<String>,
+    pub needs: Option<String>,
+    pub knows: Option<String>,
+    /// What to change, in terms of this program.
+    pub fix: Option<String>,
+    /// 7.3's own report.
+    pub report: Option<Report>,
+}
+
+/// One instruction of the failing path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Step {
+    pub insn: u32,
+    pub frame: u8,
+    pub what: Option<What>,
+    /// `(79) r1 = *(u64 *)(r6 +0)`.
+    pub text: String,
+    /// Where the value stands (`R6`, `fp-8`), and what is known of it after the instruction.
+    pub place: Option<String>,
+    pub value: Option<String>,
+    /// How often it happened on the path.
+    pub times: u32,
+    pub source: Option<Source>,
+}
+
+/// A source line as the log prints it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    pub text: String,
+    pub file: Option<String>,
+    pub line: Option<u32>,
+}
+
+impl Source {
+    /// Reads `x = 1; @ prog.c:12`.
+    pub fn parse(text: &str) -> Source {
+        let plain = Source { text: text.trim().to_string(), file: None, line: None };
+        let Some((code, place)) = text.rsplit_once(" @ ") else { return plain };
+        let Some((file, line)) = place.rsplit_once(':') else { return plain };
+        match line.trim().parse() {
+            Ok(n) => Source {
+                text: code.trim().to_string(),
+                file: Some(file.to_string()),
+                line: Some(n),
+            },
+            Err(_) => plain,
+        }
+    }
+}
+
+impl Story {
+    /// Tells one program's log.
+    pub fn of(program: &Program) -> Story {
+        let trace = Trace::new(&program.text);
+        let mut story = Story::empty(program);
+        story.code = code_of(program);
+        story.outcome = match () {
+            () if !story.message.is_empty() || story.report.is_some() => Outcome::Rejected,
+            () if program.is_cut() => Outcome::Cut,
+            () if program.is_accepted() => Outcome::Accepted,
+            () => Outcome::Rejected,
+        };
+        if story.outcome == Outcome::Rejected {
+            story.tell(&trace);
+            story.fix = fix::of(&story);
+        }
+        story
+    }
+
+    fn empty(program: &Program) -> Story {
+        Story {
+            program: program.name.clone(),
+            outcome: Outcome::Rejected,
+            message: program.message.clone(),
+            code: None,
+            at: None,
+            register: None,
+            lineage: Vec::new(),
+            added: None,
+            cause: None,
+            class: None,
+            why_class: None,
+            needs: None,
+            knows: None,
+            fix: None,
+            report: program.report.clone(),
+        }
+    }
+
+    pub fn is_rejection(&self) -> bool {
+        self.outcome == Outcome::Rejected
+    }
+
+    /// Number of the rejecting instruction.
+    pub fn insn(&self) -> Option<u32> {
+        self.at.as_ref().map(|s| s.insn)
+    }
+
+    fn tell(&mut self, trace: &Trace<'_>) {
+        let end = trace.len().checked_sub(1);
+        let named = cause::named_insn(&self.message);
+        let at = match named {
+            // Messages about the program's shape name their instruction.
+            Some(insn) if end.is_none_or(|e| trace.insn(e) != Some(insn)) => {
+                self.at = Some(Step::bare(insn));
+                None
+            }
+            _ => end,
+        };
+        let Some(at) = at else {
+            self.cause = self.at.clone();
+            class::decide(self, trace, &[], &[], None);
+            return;
+        };
+        self.at = Some(step(trace, at, None));
+        let register = operand::guilty(trace, at, &self.message);
+        let frame = trace.frame(at);
+        let scalar = cause::takes_for_scalar(&self.message);
+        let events = register
+            .map_or(Vec::new(), |r| lineage::follow(trace, at, Place::Reg(frame, r), scalar));
+        let added = cause::added(trace, at, register, &events);
+        let added_events =
+            added.map_or(Vec::new(), |(i, place)| lineage::follow(trace, i, place, false));
+        self.register = register.map(|r| format!("R{r}"));
+        self.lineage = events.iter().map(|e| step(trace, e.at, Some(e))).collect();
+        self.added = added.map(|(_, place)| {
+            (place.name(), added_events.iter().map(|e| step(trace, e.at, Some(e))).collect())
+        });
+        let found = cause::find(self.code, &self.message, trace, at, &events, &added_events);
+        self.cause = Some(match found {
+            cause::Cause::At(i) => step(trace, i, None),
+            cause::Cause::Insn(n) => cause::step_of(trace, n).unwrap_or_else(|| Step::bare(n)),
+        });
+        needs::measure(self, trace, at, register, &events, &added_events);
+        class::decide(self, trace, &events, &added_events, Some(at));
+    }
+}
+
+fn code_of(program: &Program) -> Option<&'static Code> {
+    let by_message = block(program.message.iter().map(String::as_str));
+    let by_report = || program.report.as_ref().and_then(cause::code_of_report);
+    let by_loader = || {
+        let refusal = program.refused.as_ref()?;
+        by_name(refusal.code.unwrap_or_else(|| code_of_errno(&refusal.text)))
+    };
+    let said = program.refused.as_ref().is_some_and(|r| r.code.is_some());
+    by_message
+        .or_else(by_report)
+        .or_else(|| (program.message.is_empty() || said).then(by_loader).flatten())
+}
+
+impl Step {
+    fn bare(insn: u32) -> Step {
+        Step {
+            insn,
+            frame: 0,
+            what: None,
+            text: String::new(),
+            place: None,
+            value: None,
+            times: 1,
+            source: None,
+        }
+    }
+}
+
+fn step(trace: &Trace<'_>, at: usize, event: Option<&Event>) -> Step {
+    let line = trace.line(at);
+    let place = event.map(|e| e.place.name());
+    Step {
+        insn: line.insn.unwrap_or(0),
+        frame: trace.frame(at),
+        what: event.map(|e| e.what),
+        text: line.insn_text.unwrap_or("").to_string(),
+        value: place.as_ref().and_then(|p| trace.value_at(at, p)),
+        place,
+        times: event.map_or(1, |e| e.times),
+        source: trace.source(at).map(Source::parse),
+    }
+}
