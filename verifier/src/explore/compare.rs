@@ -248,24 +248,10 @@ pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
         && ids.check(old.ref_obj_id, cur.ref_obj_id)
 }
 
-/// Every range of `cur` lies in that of `old` (`range_within`).
+/// Every value of `cur` is one of `old` (`range_within`, `tnum_in`).
 #[inline]
-fn range_within(old: &RegState, cur: &RegState) -> bool {
-    old.umin <= cur.umin
-        && old.umax >= cur.umax
-        && old.smin <= cur.smin
-        && old.smax >= cur.smax
-        && old.u32_min <= cur.u32_min
-        && old.u32_max >= cur.u32_max
-        && old.s32_min <= cur.s32_min
-        && old.s32_max >= cur.s32_max
-}
-
-/// `tnum_in(old, cur)`.
-#[inline]
-fn tnum_within(old: &RegState, cur: &RegState) -> bool {
-    let (a, b) = (old.var_off, cur.var_off);
-    b.mask & !a.mask == 0 && a.value == b.value & !a.mask
+fn values_within(old: &RegState, cur: &RegState) -> bool {
+    old.range_includes(cur) && old.var_off.includes(cur.var_off)
 }
 
 /// A scalar spilled whole (`is_spilled_scalar_reg64`).
@@ -369,8 +355,7 @@ impl<'c> Comparer<'c> {
             | RegBase::Buf
             | RegBase::TpBuffer => {
                 same_identity(old, cur)
-                    && range_within(old, cur)
-                    && tnum_within(old, cur)
+                    && values_within(old, cur)
                     && self.ids.check(old.id, cur.id)
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
             }
@@ -378,8 +363,7 @@ impl<'c> Comparer<'c> {
                 self.packet_ranges(old.range(), cur.range())
                     && old.off == cur.off
                     && self.ids.check(old.id, cur.id)
-                    && range_within(old, cur)
-                    && tnum_within(old, cur)
+                    && values_within(old, cur)
             }
             RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
             RegBase::Arena => true,
@@ -413,10 +397,9 @@ impl<'c> Comparer<'c> {
         }
         if self.one_way_ids {
             return self.ids.check_scalar_one_way(old.id, cur.id)
-                && range_within(old, cur)
-                && tnum_within(old, cur);
+                && values_within(old, cur);
         }
-        range_within(old, cur) && tnum_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
+        values_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
     }
 
     /// `stacksafe`; slots that only the current state has do not matter.
