@@ -27,8 +27,9 @@ pub fn alu_of<B: Bits>(op: AluOp, width: Width, a: B::U64, b: B::U64) -> B::U64 
     }
 }
 
+/// [`alu`] on words of the operation's own width.
 #[inline]
-fn alu_word<W: Unsigned>(op: AluOp, a: W, b: W) -> W {
+pub fn alu_word<W: Unsigned>(op: AluOp, a: W, b: W) -> W {
     match op {
         AluOp::Add => a.plus(b),
         AluOp::Sub => a.minus(b),

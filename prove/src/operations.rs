@@ -40,7 +40,6 @@ pub struct Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concrete {
     Alu(AluOp, Width),
-    Neg(Width),
     Swap(SwapKind, u8),
     Movsx(Width, SxFrom),
     /// A move of the low half.
@@ -403,24 +402,22 @@ fn binary_alu(op: AluOp, f: fn(&mut Reg, &Reg, Features)) -> Vec<Operation> {
 
 fn arithmetic() -> Vec<Operation> {
     let mut ops = Vec::new();
-    ops.extend(binary_alu(AluOp::Add, |a, b, _| a.alu_add(b)));
-    ops.extend(binary_alu(AluOp::Sub, |a, b, _| a.alu_sub(b)));
+    // Sum, difference and product take each view by itself: the tnum, and the ranges of either width.
+    for (op, f64, f32) in [
+        (AluOp::Add, Ranges::add as RangeOp<64>, Ranges::add as RangeOp<32>),
+        (AluOp::Sub, Ranges::sub, Ranges::sub),
+    ] {
+        ops.push(ranges::<64>(op, Width::W64, f64));
+        ops.push(ranges::<32>(op, Width::W32, f32));
+    }
     ops.extend(binary_alu(AluOp::And, Reg::alu_and));
     ops.extend(binary_alu(AluOp::Or, Reg::alu_or));
     ops.extend(binary_alu(AluOp::Xor, Reg::alu_xor));
-    for (width, name) in [(Width::W64, "neg64"), (Width::W32, "neg32")] {
-        let ask = move |weak| {
-            let (mut r, x) = reg("x");
-            r.alu_neg();
-            if width == Width::W32 {
-                r.zext_32_to_64();
-            }
-            weaken_reg(&mut r, weak);
-            in_reg(semantics::neg_of::<Full>(width, x), &r)
-        };
-        ops.push(with_concrete(Concrete::Neg(width), row(name, vec![question(ask)])));
-    }
-    ops.push(product::<8>());
+    ops.push(Operation {
+        width: 8,
+        reason: Some("order of products: multiplication of words"),
+        ..ranges::<8>(AluOp::Mul, Width::W64, Ranges::mul)
+    });
     ops.push(row(
         "linked scalars",
         [false, true]
@@ -440,9 +437,11 @@ fn arithmetic() -> Vec<Operation> {
     ops
 }
 
-/// Ranges of a product, over words of few bits.
-fn product<const N: u32>() -> Operation {
-    let ask = |weak| {
+type RangeOp<const N: u32> = fn(Ranges<Sym<N, false>>, Ranges<Sym<N, false>>) -> Ranges<Sym<N, false>>;
+
+/// An operation that takes the ranges of one width and nothing else.
+fn ranges<const N: u32>(op: AluOp, width: Width, f: RangeOp<N>) -> Operation {
+    let ask = move |weak| {
         let any = |n: &str| Ranges::<Sym<N, false>> {
             smin: variable(&format!("{n}.smin")),
             smax: variable(&format!("{n}.smax")),
@@ -460,18 +459,15 @@ fn product<const N: u32>() -> Operation {
         let (a, b) = (any("x"), any("y"));
         let (x, y) = (variable("x"), variable("y"));
         assume(all(&[inside(x, &a), inside(y, &b)]));
-        let mut product = a.mul(b);
-        if weak && product.umin < product.umax {
-            product.umax = product.umax.minus(Sym::lit(1));
+        let mut result = f(a, b);
+        if weak && result.umin < result.umax {
+            result.umax = result.umax.minus(Sym::lit(1));
         }
-        inside(x.times(y), &product)
+        inside(semantics::alu_word(op, x, y), &result)
     };
-    Operation {
-        width: N,
-        reason: Some("order of products: multiplication of words"),
-        concrete: Some(Concrete::Alu(AluOp::Mul, Width::W64)),
-        ..row("mul: ranges", vec![question(ask)])
-    }
+    let bits = if width == Width::W64 { 64 } else { 32 };
+    let name = format!("{}{bits}, ranges", format!("{op:?}").to_lowercase());
+    with_concrete(Concrete::Alu(op, width), Operation { width: N, ..row(name, vec![question(ask)]) })
 }
 
 fn shifts() -> Vec<Operation> {

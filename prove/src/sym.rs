@@ -57,7 +57,7 @@ thread_local! {
 }
 
 /// How long the solver may think about one question, milliseconds.
-const PATIENCE: u32 = 30_000;
+const PATIENCE: u32 = 300_000;
 
 fn solver(patience: u32) -> Solver {
     let solver = Solver::new_for_logic("QF_BV").unwrap_or_default();

@@ -135,6 +135,8 @@ struct Comparer<'c> {
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
     exact: Exact,
+    /// Somebody looks on.
+    all_precise: bool,
     /// The first place found to differ.
     at: Option<Place>,
 }
@@ -271,6 +273,7 @@ impl<'c> Comparer<'c> {
             one_way_ids: env.kernel.features.scalar_ids_one_way,
             packet_end_marks: env.kernel.features.packet_end_marks_compared,
             exact,
+            all_precise: env.observer.is_some(),
             at: None,
         }
     }
@@ -386,7 +389,7 @@ impl<'c> Comparer<'c> {
                 if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
             return same_up_to_id(old, cur) && ids(self.ids, old.id, cur.id);
         }
-        if !old.precise && self.exact == Exact::Not {
+        if !old.precise && self.exact == Exact::Not && !self.all_precise {
             return true;
         }
         let linked = old.id & ADD_CONST;
