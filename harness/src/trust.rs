@@ -10,7 +10,7 @@ use std::fmt;
 use bpfassay_jit::Access;
 use bpfassay_object::model::Program;
 use bpfassay_object::Slot;
-use bpfassay_verifier::{verify, Config, MemoryUse, Verdict};
+use bpfassay_verifier::{verify, Config, MemoryUse, Report, Verdict};
 
 use crate::testrun::MapSlots;
 
@@ -55,7 +55,11 @@ impl<'p> Trusted<'p> {
         if let Some(what) = program.missing.first() {
             return Err(Distrust::Unsupported(format!("the profile lacks {what}")));
         }
-        let report = verify(program, config);
+        Trusted::of_report(program, &verify(program, config))
+    }
+
+    /// With what the verifier has said of this very program.
+    pub fn of_report(program: &'p Program, report: &Report) -> Result<Trusted<'p>, Distrust> {
         match (&report.verdict, report.quirk) {
             (Verdict::Accepted, None) => {
                 let access = report.memory.iter().map(|m| match m {
@@ -65,7 +69,7 @@ impl<'p> Trusted<'p> {
                 });
                 let access = access.collect();
                 let reads_maps = report.memory.contains(&MemoryUse::MapField);
-                let private_stacks = report.private_stacks;
+                let private_stacks = report.private_stacks.clone();
                 Ok(Trusted { program, access, reads_maps, private_stacks })
             }
             (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),

@@ -3,6 +3,7 @@
 //! Knows nothing of maps, helpers by meaning, kernels or ELF.
 
 pub mod asm;
+pub mod bits;
 pub mod classic;
 pub mod decode;
 pub mod disasm;

@@ -5,6 +5,7 @@
 //! shifts out of range.  Mirrors `___bpf_prog_run` (kernel/bpf/core.c) and the
 //! patches of `do_misc_fixups` that define division by zero at run time.
 
+use crate::bits::{Bits, Machine, Signed, Unsigned, Whole, Word};
 use crate::insn::{AluOp, AtomicOp, Cond, Size, SwapKind, SxFrom, Width};
 
 /// `a op b`; with W32 both operands are cut to 32 bits and the result is zero-extended.
@@ -14,53 +15,36 @@ use crate::insn::{AluOp, AtomicOp, Cond, Size, SwapKind, SxFrom, Width};
 /// shift counts are taken modulo the width.
 #[inline]
 pub fn alu(op: AluOp, width: Width, a: u64, b: u64) -> u64 {
+    alu_of::<Machine>(op, width, a, b)
+}
+
+/// [`alu`] over any words.
+#[inline]
+pub fn alu_of<B: Bits>(op: AluOp, width: Width, a: B::U64, b: B::U64) -> B::U64 {
     match width {
-        Width::W64 => alu64(op, a, b),
-        Width::W32 => alu32(op, a as u32, b as u32) as u64,
+        Width::W64 => alu_word(op, a, b),
+        Width::W32 => B::U64::zext(alu_word(op, a.low(), b.low())),
     }
 }
 
+/// [`alu`] on words of the operation's own width.
 #[inline]
-fn alu64(op: AluOp, a: u64, b: u64) -> u64 {
+pub fn alu_word<W: Unsigned>(op: AluOp, a: W, b: W) -> W {
     match op {
-        AluOp::Add => a.wrapping_add(b),
-        AluOp::Sub => a.wrapping_sub(b),
-        AluOp::Mul => a.wrapping_mul(b),
-        AluOp::Div => a.checked_div(b).unwrap_or(0),
-        AluOp::SDiv if b == 0 => 0,
-        AluOp::SDiv => (a as i64).wrapping_div(b as i64) as u64,
+        AluOp::Add => a.plus(b),
+        AluOp::Sub => a.minus(b),
+        AluOp::Mul => a.times(b),
+        AluOp::Div => a.over(b).unwrap_or(W::ZERO),
+        AluOp::SDiv => a.signed().over(b.signed()).map_or(W::ZERO, Signed::unsigned),
         AluOp::Or => a | b,
         AluOp::And => a & b,
-        AluOp::Lsh => a << (b & 63),
-        AluOp::Rsh => a >> (b & 63),
-        AluOp::Mod => a.checked_rem(b).unwrap_or(a),
-        AluOp::SMod if b == 0 => a,
-        AluOp::SMod => (a as i64).wrapping_rem(b as i64) as u64,
+        AluOp::Lsh => a.shifted_left(b),
+        AluOp::Rsh => a.shifted_right(b),
+        AluOp::Mod => a.modulo(b).unwrap_or(a),
+        AluOp::SMod => a.signed().modulo(b.signed()).map_or(a, Signed::unsigned),
         AluOp::Xor => a ^ b,
         AluOp::Mov => b,
-        AluOp::Arsh => ((a as i64) >> (b & 63)) as u64,
-    }
-}
-
-#[inline]
-fn alu32(op: AluOp, a: u32, b: u32) -> u32 {
-    match op {
-        AluOp::Add => a.wrapping_add(b),
-        AluOp::Sub => a.wrapping_sub(b),
-        AluOp::Mul => a.wrapping_mul(b),
-        AluOp::Div => a.checked_div(b).unwrap_or(0),
-        AluOp::SDiv if b == 0 => 0,
-        AluOp::SDiv => (a as i32).wrapping_div(b as i32) as u32,
-        AluOp::Or => a | b,
-        AluOp::And => a & b,
-        AluOp::Lsh => a << (b & 31),
-        AluOp::Rsh => a >> (b & 31),
-        AluOp::Mod => a.checked_rem(b).unwrap_or(a),
-        AluOp::SMod if b == 0 => a,
-        AluOp::SMod => (a as i32).wrapping_rem(b as i32) as u32,
-        AluOp::Xor => a ^ b,
-        AluOp::Mov => b,
-        AluOp::Arsh => ((a as i32) >> (b & 31)) as u32,
+        AluOp::Arsh => a.signed().shifted_right(b.signed()).unsigned(),
     }
 }
 
@@ -73,23 +57,36 @@ pub fn imm(v: i32) -> u64 {
 /// `-a`, zero-extended for W32.
 #[inline]
 pub fn neg(width: Width, a: u64) -> u64 {
+    neg_of::<Machine>(width, a)
+}
+
+/// [`neg`] over any words.
+#[inline]
+pub fn neg_of<B: Bits>(width: Width, a: B::U64) -> B::U64 {
     match width {
-        Width::W64 => a.wrapping_neg(),
-        Width::W32 => (a as u32).wrapping_neg() as u64,
+        Width::W64 => B::U64::ZERO.minus(a),
+        Width::W32 => B::U64::zext(B::U32::ZERO.minus(a.low())),
     }
 }
 
 /// Sign-extends the low `from` bits to `width`; the rest is zero.
 #[inline]
 pub fn movsx(width: Width, from: SxFrom, a: u64) -> u64 {
-    let wide = match from {
-        SxFrom::B => a as i8 as i64 as u64,
-        SxFrom::H => a as i16 as i64 as u64,
-        SxFrom::W => a as i32 as i64 as u64,
+    movsx_of::<Machine>(width, from, a)
+}
+
+/// [`movsx`] over any words of 64 bits.
+#[inline]
+pub fn movsx_of<B: Bits>(width: Width, from: SxFrom, a: B::U64) -> B::U64 {
+    let spare = match from {
+        SxFrom::B => 56,
+        SxFrom::H => 48,
+        SxFrom::W => 32,
     };
+    let wide = ((a << spare).signed() >> spare).unsigned();
     match width {
         Width::W64 => wide,
-        Width::W32 => wide as u32 as u64,
+        Width::W32 => wide & B::U64::LOW,
     }
 }
 
@@ -99,12 +96,18 @@ pub fn movsx(width: Width, from: SxFrom, a: u64) -> u64 {
 /// than 16, 32 and 64 cannot be decoded and leave `a`.
 #[inline]
 pub fn swap(kind: SwapKind, bits: u8, a: u64) -> u64 {
+    swap_of::<Machine>(kind, bits, a)
+}
+
+/// [`swap`] over any words of 64 bits.
+#[inline]
+pub fn swap_of<B: Bits>(kind: SwapKind, bits: u8, a: B::U64) -> B::U64 {
     match (kind, bits) {
-        (SwapKind::ToLe, 16) => a as u16 as u64,
-        (SwapKind::ToLe, 32) => a as u32 as u64,
-        (SwapKind::ToBe | SwapKind::Bswap, 16) => (a as u16).swap_bytes() as u64,
-        (SwapKind::ToBe | SwapKind::Bswap, 32) => (a as u32).swap_bytes() as u64,
-        (SwapKind::ToBe | SwapKind::Bswap, 64) => a.swap_bytes(),
+        (SwapKind::ToLe, 16) => a & B::U64::lit(0xffff),
+        (SwapKind::ToLe, 32) => a & B::U64::LOW,
+        (SwapKind::ToBe | SwapKind::Bswap, 16) => a.bytes_reversed() >> 48,
+        (SwapKind::ToBe | SwapKind::Bswap, 32) => a.bytes_reversed() >> 32,
+        (SwapKind::ToBe | SwapKind::Bswap, 64) => a.bytes_reversed(),
         _ => a,
     }
 }
@@ -112,22 +115,32 @@ pub fn swap(kind: SwapKind, bits: u8, a: u64) -> u64 {
 /// Whether the jump is taken; with W32 only the low halves are compared.
 #[inline]
 pub fn cond(c: Cond, width: Width, a: u64, b: u64) -> bool {
-    let (a, b, sa, sb) = match width {
-        Width::W64 => (a, b, a as i64, b as i64),
-        Width::W32 => (a as u32 as u64, b as u32 as u64, a as i32 as i64, b as i32 as i64),
-    };
+    cond_of::<Machine>(c, width, a, b)
+}
+
+/// [`cond`] over any words.
+#[inline]
+pub fn cond_of<B: Bits>(c: Cond, width: Width, a: B::U64, b: B::U64) -> bool {
+    match width {
+        Width::W64 => compare(c, a, b),
+        Width::W32 => compare(c, a.low(), b.low()),
+    }
+}
+
+#[inline]
+fn compare<W: Unsigned>(c: Cond, a: W, b: W) -> bool {
     match c {
         Cond::Eq => a == b,
         Cond::Gt => a > b,
         Cond::Ge => a >= b,
-        Cond::Set => a & b != 0,
+        Cond::Set => a & b != W::ZERO,
         Cond::Ne => a != b,
-        Cond::Sgt => sa > sb,
-        Cond::Sge => sa >= sb,
+        Cond::Sgt => a.signed() > b.signed(),
+        Cond::Sge => a.signed() >= b.signed(),
         Cond::Lt => a < b,
         Cond::Le => a <= b,
-        Cond::Slt => sa < sb,
-        Cond::Sle => sa <= sb,
+        Cond::Slt => a.signed() < b.signed(),
+        Cond::Sle => a.signed() <= b.signed(),
     }
 }
 

@@ -191,6 +191,8 @@ pub struct Env<'a> {
     /// `prog->aux->changes_pkt_data` and friends of the program itself.
     pub prog_sleepable: bool,
     pub quirk: Option<&'static str>,
+    /// Who looks on; scalars are then all precise.
+    pub observer: Option<&'a dyn crate::passes::Observer>,
 }
 
 impl<'a> Env<'a> {

@@ -27,6 +27,6 @@ pub mod subprogs;
 pub mod transfer;
 
 pub use config::Config;
-pub use passes::verify;
+pub use passes::{verify, verify_observed, Observer};
 pub use report::{MemoryUse, Report, Stats, Verdict};
 pub use stop::{Check, Errno, Stop};

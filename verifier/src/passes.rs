@@ -20,6 +20,32 @@ use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, ve
 /// can count as written where they are not.
 const QUIRK_MUST_WRITE_32: &str = "liveness-must-write-32-bits";
 
+/// Sees the states that exploring passes through; changes nothing.
+pub trait Observer {
+    /// The instruction at `insn_idx` is about to be checked in `state`; `live` has a bit for each register that
+    /// is alive before it.
+    fn entered(&self, insn_idx: u32, state: &VerifierState, live: u16);
+}
+
+/// Judges a program with every scalar taken for precise, and shows the states.
+///
+/// Each run of an accepted program then lies inside some state shown at each instruction, live registers of the
+/// innermost frame by live registers: nothing is covered by a state that merely did not care.  The verdict may
+/// differ from [`verify`]'s where more states are too many.
+pub fn verify_observed<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    observer: &'a dyn Observer,
+) -> Report {
+    if let Err(stop) = precheck::check_load(prog, config) {
+        return bare_report(stop);
+    }
+    let mut env = new_env(prog, config);
+    env.observer = Some(observer);
+    let result = run(&mut env);
+    report(env, result)
+}
+
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
@@ -139,6 +165,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         seen_exception: false,
         prog_sleepable: prog.flags.sleepable,
         quirk: None,
+        observer: None,
     }
 }
 

@@ -64,8 +64,7 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String
             Told::Loader { name, code, text } => loader(*name, *code, text),
         })
         .collect();
-    let report =
-        Report { schema: "bpfassay.explain/1", programs, notes, unrecognised: unknown };
+    let report = Report { schema: "bpfassay.explain/1", programs, notes, unrecognised: unknown };
     let mut out = serde_json::to_string_pretty(&report).unwrap_or_default();
     out.push('\n');
     out

@@ -121,7 +121,11 @@ fn tail_of(from: &mut impl Read) -> io::Result<(Vec<u8>, u64)> {
 enum Told<'a> {
     Story(Box<Story>),
     /// A loader's own words.
-    Loader { name: Option<&'a str>, code: Option<&'static Code>, text: &'a str },
+    Loader {
+        name: Option<&'a str>,
+        code: Option<&'static Code>,
+        text: &'a str,
+    },
 }
 
 impl Told<'_> {

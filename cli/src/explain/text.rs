@@ -72,7 +72,11 @@ fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str)
     if let Some(n) = name {
         let _ = writeln!(out, "  --> program `{n}`");
     }
-    let _ = writeln!(out, "   = these are the loader's words, not the verifier's: {}", short(text, 160));
+    let _ = writeln!(
+        out,
+        "   = these are the loader's words, not the verifier's: {}",
+        short(text, 160)
+    );
     lesson(out, code, None);
 }
 

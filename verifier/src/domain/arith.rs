@@ -6,76 +6,57 @@
 //! does, because bitwise operations read bounds off the new tnum and addition does not.
 //! The caller cuts 32-bit results to size and exchanges bounds afterwards.
 
+use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word, S32, S64, U32, U64};
 use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::reg::RegState;
 
-/// Addition, subtraction and multiplication of one width's ranges.
-macro_rules! range_arithmetic {
-    ($s:ty, $u:ty, $smin:ident, $smax:ident, $umin:ident, $umax:ident, $add:ident, $sub:ident, $mul:ident, $doc:literal) => {
-        #[doc = $doc]
-        impl RegState {
-            fn $add(&mut self, o: &RegState) {
-                let signed = self.$smin.checked_add(o.$smin).zip(self.$smax.checked_add(o.$smax));
-                (self.$smin, self.$smax) = signed.unwrap_or((<$s>::MIN, <$s>::MAX));
-                let (min, min_wraps) = self.$umin.overflowing_add(o.$umin);
-                let (max, max_wraps) = self.$umax.overflowing_add(o.$umax);
-                // A range whose both ends wrap is still a range.
-                (self.$umin, self.$umax) =
-                    if max_wraps && !min_wraps { (0, <$u>::MAX) } else { (min, max) };
-            }
-
-            fn $sub(&mut self, o: &RegState) {
-                let signed = self.$smin.checked_sub(o.$smax).zip(self.$smax.checked_sub(o.$smin));
-                (self.$smin, self.$smax) = signed.unwrap_or((<$s>::MIN, <$s>::MAX));
-                let (min, min_wraps) = self.$umin.overflowing_sub(o.$umax);
-                let (max, max_wraps) = self.$umax.overflowing_sub(o.$umin);
-                (self.$umin, self.$umax) =
-                    if min_wraps && !max_wraps { (0, <$u>::MAX) } else { (min, max) };
-            }
-
-            fn $mul(&mut self, o: &RegState) {
-                let unsigned = self.$umin.checked_mul(o.$umin).zip(self.$umax.checked_mul(o.$umax));
-                (self.$umin, self.$umax) = unsigned.unwrap_or((0, <$u>::MAX));
-                let corners = [
-                    self.$smin.checked_mul(o.$smin),
-                    self.$smin.checked_mul(o.$smax),
-                    self.$smax.checked_mul(o.$smin),
-                    self.$smax.checked_mul(o.$smax),
-                ];
-                (self.$smin, self.$smax) = (<$s>::MIN, <$s>::MAX);
-                if let [Some(a), Some(b), Some(c), Some(d)] = corners {
-                    (self.$smin, self.$smax) = (a.min(b).min(c).min(d), a.max(b).max(c).max(d));
-                }
-            }
-        }
-    };
+/// Both ranges of one width, with the operations that are the same for either width.
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges<U: Unsigned> {
+    pub smin: U::Signed,
+    pub smax: U::Signed,
+    pub umin: U,
+    pub umax: U,
 }
 
-range_arithmetic!(
-    i64,
-    u64,
-    smin,
-    smax,
-    umin,
-    umax,
-    add_ranges64,
-    sub_ranges64,
-    mul_ranges64,
-    "Ranges of all 64 bits."
-);
-range_arithmetic!(
-    i32,
-    u32,
-    s32_min,
-    s32_max,
-    u32_min,
-    u32_max,
-    add_ranges32,
-    sub_ranges32,
-    mul_ranges32,
-    "Ranges of the low 32 bits."
-);
+impl<U: Unsigned> Ranges<U> {
+    pub fn add(self, o: Ranges<U>) -> Ranges<U> {
+        let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
+        let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
+        // A range whose both ends wrap is still a range.
+        let tears = umax < self.umax && umin >= self.umin;
+        Ranges::of(signed, (!tears).then_some((umin, umax)))
+    }
+
+    pub fn sub(self, o: Ranges<U>) -> Ranges<U> {
+        let signed = self.smin.minus_checked(o.smax).zip(self.smax.minus_checked(o.smin));
+        let (umin, umax) = (self.umin.minus(o.umax), self.umax.minus(o.umin));
+        let tears = self.umin < o.umax && self.umax >= o.umin;
+        Ranges::of(signed, (!tears).then_some((umin, umax)))
+    }
+
+    pub fn mul(self, o: Ranges<U>) -> Ranges<U> {
+        let unsigned = self.umin.times_checked(o.umin).zip(self.umax.times_checked(o.umax));
+        Ranges::of(self.signed_product(o), unsigned)
+    }
+
+    /// The least and the greatest corner, if none overflows.
+    fn signed_product(self, o: Ranges<U>) -> Option<(U::Signed, U::Signed)> {
+        let a = self.smin.times_checked(o.smin)?;
+        let b = self.smin.times_checked(o.smax)?;
+        let c = self.smax.times_checked(o.smin)?;
+        let d = self.smax.times_checked(o.smax)?;
+        Some((a.at_most(b).at_most(c).at_most(d), a.at_least(b).at_least(c).at_least(d)))
+    }
+
+    /// What could not be computed is unbounded.
+    fn of(signed: Option<(U::Signed, U::Signed)>, unsigned: Option<(U, U)>) -> Ranges<U> {
+        let (smin, smax) = signed.unwrap_or((U::Signed::MIN, U::Signed::MAX));
+        let (umin, umax) = unsigned.unwrap_or((U::ZERO, U::MAX));
+        Ranges { smin, smax, umin, umax }
+    }
+}
 
 /// The bitwise operations whose bounds follow from the result's tnum.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -85,64 +66,82 @@ enum Bitwise {
     Xor,
 }
 
-impl RegState {
+impl<B: Bits> RegState<B> {
+    pub fn ranges64(&self) -> Ranges<U64<B>> {
+        Ranges { smin: self.smin, smax: self.smax, umin: self.umin, umax: self.umax }
+    }
+
+    pub fn ranges32(&self) -> Ranges<U32<B>> {
+        Ranges { smin: self.s32_min, smax: self.s32_max, umin: self.u32_min, umax: self.u32_max }
+    }
+
+    pub fn set_ranges64(&mut self, r: Ranges<U64<B>>) {
+        self.set_s64(r.smin, r.smax);
+        self.set_u64(r.umin, r.umax);
+    }
+
+    pub fn set_ranges32(&mut self, r: Ranges<U32<B>>) {
+        self.set_s32(r.smin, r.smax);
+        self.set_u32(r.umin, r.umax);
+    }
+
     /// `self + o`: 5 bounds added, the tnum last.
-    pub fn alu_add(&mut self, o: &RegState) {
-        self.add_ranges32(o);
-        self.add_ranges64(o);
+    pub fn alu_add(&mut self, o: &RegState<B>) {
+        self.set_ranges32(self.ranges32().add(o.ranges32()));
+        self.set_ranges64(self.ranges64().add(o.ranges64()));
         self.var_off = self.var_off.add(o.var_off);
     }
 
     /// `self - o`.
-    pub fn alu_sub(&mut self, o: &RegState) {
-        self.sub_ranges32(o);
-        self.sub_ranges64(o);
+    pub fn alu_sub(&mut self, o: &RegState<B>) {
+        self.set_ranges32(self.ranges32().sub(o.ranges32()));
+        self.set_ranges64(self.ranges64().sub(o.ranges64()));
         self.var_off = self.var_off.sub(o.var_off);
     }
 
     /// `-self`: zero minus it; the identity of a linked scalar is lost.
     pub fn alu_neg(&mut self) {
         let old = *self;
-        self.mark_known(0);
-        self.sub_ranges32(&old);
-        self.sub_ranges64(&old);
+        self.mark_known(U64::<B>::ZERO);
+        self.set_ranges32(self.ranges32().sub(old.ranges32()));
+        self.set_ranges64(self.ranges64().sub(old.ranges64()));
         self.var_off = old.var_off.neg();
     }
 
     /// `self * o`: known products are kept whole, ranges only where no corner overflows.
-    pub fn alu_mul(&mut self, o: &RegState) {
+    pub fn alu_mul(&mut self, o: &RegState<B>) {
         self.var_off = self.var_off.mul(o.var_off);
-        self.mul_ranges32(o);
-        self.mul_ranges64(o);
+        self.set_ranges32(self.ranges32().mul(o.ranges32()));
+        self.set_ranges64(self.ranges64().mul(o.ranges64()));
     }
 
     /// `self & o`: at least the known ones, at most the smaller operand.
-    pub fn alu_and(&mut self, o: &RegState, f: Features) {
+    pub fn alu_and(&mut self, o: &RegState<B>, f: Features) {
         self.var_off = self.var_off.and(o.var_off);
         self.bitwise(Bitwise::And, o, f);
     }
 
     /// `self | o`: at least the larger operand, at most the ones that may be.
-    pub fn alu_or(&mut self, o: &RegState, f: Features) {
+    pub fn alu_or(&mut self, o: &RegState<B>, f: Features) {
         self.var_off = self.var_off.or(o.var_off);
         self.bitwise(Bitwise::Or, o, f);
     }
 
     /// `self ^ o`: what the tnum says.
-    pub fn alu_xor(&mut self, o: &RegState, f: Features) {
+    pub fn alu_xor(&mut self, o: &RegState<B>, f: Features) {
         self.var_off = self.var_off.xor(o.var_off);
         self.bitwise(Bitwise::Xor, o, f);
     }
 
     /// Ranges of a bitwise result; `self.var_off` is the result's already.
-    fn bitwise(&mut self, op: Bitwise, o: &RegState, f: Features) {
+    fn bitwise(&mut self, op: Bitwise, o: &RegState<B>, f: Features) {
         let low = self.var_off.subreg();
         if self.var_off.subreg_is_const() && o.var_off.subreg_is_const() {
-            self.mark_known32(low.value as u32);
+            self.mark_known32(low.value.low());
         } else {
-            let (value, max) = (low.value as u32, low.umax() as u32);
-            self.u32_min = if op == Bitwise::Or { self.u32_min.max(o.u32_min) } else { value };
-            self.u32_max = if op == Bitwise::And { self.u32_max.min(o.u32_max) } else { max };
+            let (value, max) = (low.value.low(), low.umax().low());
+            self.u32_min = if op == Bitwise::Or { self.u32_min.at_least(o.u32_min) } else { value };
+            self.u32_max = if op == Bitwise::And { self.u32_max.at_most(o.u32_max) } else { max };
             self.set_s32_from_u32();
         }
         if self.var_off.is_const() && o.var_off.is_const() {
@@ -150,42 +149,44 @@ impl RegState {
             return;
         }
         let (value, max) = (self.var_off.value, self.var_off.umax());
-        self.umin = if op == Bitwise::Or { self.umin.max(o.umin) } else { value };
-        self.umax = if op == Bitwise::And { self.umax.min(o.umax) } else { max };
+        self.umin = if op == Bitwise::Or { self.umin.at_least(o.umin) } else { value };
+        self.umax = if op == Bitwise::And { self.umax.at_most(o.umax) } else { max };
         self.set_s64_from_u64();
         self.learn_ranges_from_tnum(f);
     }
 
     /// The unsigned range is a signed one too if it stays on one side of the sign boundary; else unbounded.
     fn set_s32_from_u32(&mut self) {
-        let (min, max) = (self.u32_min as i32, self.u32_max as i32);
+        let (min, max) = (self.u32_min.signed(), self.u32_max.signed());
         if min <= max {
             self.set_s32(min, max);
         } else {
-            self.set_s32(i32::MIN, i32::MAX);
+            self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
         }
     }
 
     fn set_s64_from_u64(&mut self) {
-        let (min, max) = (self.umin as i64, self.umax as i64);
+        let (min, max) = (self.umin.signed(), self.umax.signed());
         if min <= max {
             self.set_s64(min, max);
         } else {
-            self.set_s64(i64::MIN, i64::MAX);
+            self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
         }
     }
 
     /// `self << n` of all 64 bits, `n` a constant below 64.
     pub fn alu_lsh64(&mut self, n: u32, f: Features) {
+        let n = n & (U64::<B>::BITS - 1);
         // `<<= 32; s>>= 32` is how compilers sign-extend: the low half keeps its signed bounds.
-        let keeps = |low: i32| n == 32 && (low >= 0 || f.lsh_by_32_keeps_sign);
-        let up = |low: i32| (low as i64) << 32;
-        self.smax = if keeps(self.s32_max) { up(self.s32_max) } else { i64::MAX };
-        self.smin = if keeps(self.s32_min) { up(self.s32_min) } else { i64::MIN };
-        if self.umax > 1u64 << (63 - (n & 63)) {
-            self.set_u64(0, u64::MAX);
+        let half = U32::<B>::BITS;
+        let keeps = |low: S32<B>| n == half && (f.lsh_by_32_keeps_sign || low >= S32::<B>::ZERO);
+        let up = |low: S32<B>| U64::<B>::sext(low) << half;
+        self.smax = if keeps(self.s32_max) { up(self.s32_max) } else { S64::<B>::MAX };
+        self.smin = if keeps(self.s32_min) { up(self.s32_min) } else { S64::<B>::MIN };
+        if self.umax > U64::<B>::lit(1) << (U64::<B>::BITS - 1 - n) {
+            self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
         } else {
-            self.set_u64(self.umin << (n & 63), self.umax << (n & 63));
+            self.set_u64(self.umin << n, self.umax << n);
         }
         self.shift_left_ranges32(n);
         self.var_off = self.var_off.lshift(n as u8);
@@ -202,9 +203,9 @@ impl RegState {
     }
 
     fn shift_left_ranges32(&mut self, n: u32) {
-        self.set_s32(i32::MIN, i32::MAX);
-        if n > 31 || self.u32_max > 1u32 << (31 - n) {
-            self.set_u32(0, u32::MAX);
+        self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
+        if n >= U32::<B>::BITS || self.u32_max > U32::<B>::lit(1) << (U32::<B>::BITS - 1 - n) {
+            self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
         } else {
             self.set_u32(self.u32_min << n, self.u32_max << n);
         }
@@ -212,8 +213,8 @@ impl RegState {
 
     /// `self >> n` of all 64 bits, zeros shifted in; the unsigned range says all that is known.
     pub fn alu_rsh64(&mut self, n: u32, f: Features) {
-        let n = n & 63;
-        self.set_s64(i64::MIN, i64::MAX);
+        let n = n & (U64::<B>::BITS - 1);
+        self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
         self.var_off = self.var_off.rshift(n as u8);
         self.set_u64(self.umin >> n, self.umax >> n);
         self.mark_unbounded32();
@@ -222,8 +223,8 @@ impl RegState {
 
     /// `self >> n` of the low half.
     pub fn alu_rsh32(&mut self, n: u32) {
-        let n = n & 31;
-        self.set_s32(i32::MIN, i32::MAX);
+        let n = n & (U32::<B>::BITS - 1);
+        self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
         self.var_off = self.var_off.subreg().rshift(n as u8);
         self.set_u32(self.u32_min >> n, self.u32_max >> n);
         self.mark_unbounded64();
@@ -232,20 +233,20 @@ impl RegState {
 
     /// `self s>> n` of all 64 bits; the unsigned range comes back from the tnum.
     pub fn alu_arsh64(&mut self, n: u32, f: Features) {
-        let n = n & 63;
+        let n = n & (U64::<B>::BITS - 1);
         self.set_s64(self.smin >> n, self.smax >> n);
         self.var_off = self.var_off.arshift64(n as u8);
-        self.set_u64(0, u64::MAX);
+        self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
         self.mark_unbounded32();
         self.learn_ranges_from_tnum(f);
     }
 
     /// `self s>> n` of the low half.
     pub fn alu_arsh32(&mut self, n: u32) {
-        let n = n & 31;
+        let n = n & (U32::<B>::BITS - 1);
         self.set_s32(self.s32_min >> n, self.s32_max >> n);
         self.var_off = self.var_off.arshift32(n as u8);
-        self.set_u32(0, u32::MAX);
+        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
         self.mark_unbounded64();
         self.learn_range32_from_tnum();
     }
@@ -253,6 +254,14 @@ impl RegState {
     /// Byte swap or truncation of the low `bits`; `swaps` says which, for the machine at hand
     /// (`scalar_byte_swap`).  A swap scrambles ranges, so they come back from the tnum alone.
     pub fn alu_byte_swap(&mut self, swaps: bool, bits: u32, f: Features) {
+        self.swap_or_cut(swaps, bits);
+        if bits != 64 {
+            self.sync(f);
+        }
+    }
+
+    /// The same before bounds are exchanged.
+    pub fn swap_or_cut(&mut self, swaps: bool, bits: u32) {
         if swaps || bits != 64 {
             self.clear_scalar_id();
         }
@@ -261,8 +270,29 @@ impl RegState {
             self.mark_unbounded();
         }
         if bits != 64 {
-            self.coerce_to_size(bits / 8, f);
+            self.cut_to_size(bits / 8);
         }
+    }
+
+    /// A value that is `delta` away from this one; with `cuts`, in the low half, the upper one being zero.
+    pub fn move_by(&mut self, delta: S64<B>, cuts: bool) {
+        self.alu_add(&RegState::constant_scalar(delta.unsigned()));
+        if cuts {
+            self.zext_32_to_64();
+        }
+    }
+
+    /// True if every range of `cur` lies in that of `self` (`range_within`).
+    #[inline]
+    pub fn range_includes(&self, cur: &RegState<B>) -> bool {
+        self.umin <= cur.umin
+            && self.umax >= cur.umax
+            && self.smin <= cur.smin
+            && self.smax >= cur.smax
+            && self.u32_min <= cur.u32_min
+            && self.u32_max >= cur.u32_max
+            && self.s32_min <= cur.s32_min
+            && self.s32_max >= cur.s32_max
     }
 
     /// Cuts the link to other scalars (`clear_scalar_id`).
@@ -272,7 +302,7 @@ impl RegState {
     }
 
     /// A scalar that is exactly `v` (what the kernel makes of an immediate).
-    pub fn constant_scalar(v: u64) -> RegState {
+    pub fn constant_scalar(v: U64<B>) -> RegState<B> {
         let mut reg = RegState::ZEROED;
         reg.ty = RegType::of(RegBase::Scalar);
         reg.set_known_value(v);
@@ -284,7 +314,9 @@ impl RegState {
         self.is_scalar()
             && if low_half_only { self.var_off.subreg_is_const() } else { self.var_off.is_const() }
     }
+}
 
+impl RegState {
     /// Bits a scalar may need, 0 to 64 (`get_reg_width`).
     pub fn width(&self) -> u32 {
         64 - self.umax.leading_zeros()

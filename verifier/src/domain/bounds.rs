@@ -7,42 +7,49 @@
 //! as often as in the kernel, not to a fixpoint.  Bounds may cross; what that means is
 //! for the caller to say ([`RegState::bounds_violation`]).
 
+use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word, S32, S64, U32, U64};
 use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::reg::RegState;
 use super::tnum::Tnum;
 
 /// True if the 64-bit values have the same upper half.
-fn same_upper(a: u64, b: u64) -> bool {
-    a >> 32 == b >> 32
+#[inline]
+fn same_upper<U: Whole>(a: U, b: U) -> bool {
+    a.high() == b.high()
 }
 
 /// True if the upper halves are consecutive (wrapping) while the lower ones go from negative to
 /// non-negative: the low 32 bits then form one signed range.
-fn crosses_zero_in_low_half(a: u64, b: u64) -> bool {
-    ((a >> 32) as u32).wrapping_add(1) == (b >> 32) as u32 && (a as i32) < 0 && b as i32 >= 0
+#[inline]
+fn crosses_zero_in_low_half<U: Whole>(a: U, b: U) -> bool {
+    a.high().plus(U::Half::lit(1)) == b.high() && is_negative(a.low()) && !is_negative(b.low())
+}
+
+#[inline]
+fn is_negative<U: Unsigned>(v: U) -> bool {
+    v.signed() < U::Signed::ZERO
 }
 
 /// `v` with the low 32 bits replaced.
-fn with_low(v: u64, low: u32) -> u64 {
-    (v & !0xffff_ffff) | low as u64
+#[inline]
+fn with_low<U: Whole>(v: U, low: U::Half) -> U {
+    (v & !U::LOW) | U::zext(low)
 }
 
 /// Setting.
-impl RegState {
+impl<B: Bits> RegState<B> {
     /// Value and all bounds known, identity untouched (`___mark_reg_known`).
-    pub fn set_known_value(&mut self, v: u64) {
+    pub fn set_known_value(&mut self, v: U64<B>) {
         self.var_off = Tnum::constant(v);
-        self.smin = v as i64;
-        self.smax = v as i64;
-        self.umin = v;
-        self.umax = v;
-        self.set_s32(v as i32, v as i32);
-        self.set_u32(v as u32, v as u32);
+        self.set_s64(v.signed(), v.signed());
+        self.set_u64(v, v);
+        self.set_s32(v.low().signed(), v.low().signed());
+        self.set_u32(v.low(), v.low());
     }
 
     /// The variable part is exactly `v`; offset, union and ids are cleared, the type stays (`__mark_reg_known`).
-    pub fn mark_known(&mut self, v: u64) {
+    pub fn mark_known(&mut self, v: U64<B>) {
         let ty = self.ty;
         self.clear_identity();
         self.ty = ty;
@@ -52,20 +59,20 @@ impl RegState {
     }
 
     /// Low half known, upper half as it was (`__mark_reg32_known`).
-    pub fn mark_known32(&mut self, v: u32) {
+    pub fn mark_known32(&mut self, v: U32<B>) {
         self.var_off = self.var_off.with_const_subreg(v);
-        self.set_s32(v as i32, v as i32);
+        self.set_s32(v.signed(), v.signed());
         self.set_u32(v, v);
     }
 
     /// For pointers: no variable part, no fixed offset, no ids; the type stays (`__mark_reg_known_zero`).
     pub fn mark_known_zero(&mut self) {
-        self.mark_known(0);
+        self.mark_known(U64::<B>::ZERO);
     }
 
     /// The scalar zero (`__mark_reg_const_zero`); precise where the loader lacks CAP_BPF.
     pub fn mark_const_zero(&mut self, bpf_capable: bool) {
-        self.mark_known(0);
+        self.mark_known(U64::<B>::ZERO);
         self.ty = RegType::of(RegBase::Scalar);
         self.precise = !bpf_capable;
     }
@@ -109,73 +116,71 @@ impl RegState {
 
     /// `__mark_reg64_unbounded`.
     pub fn mark_unbounded64(&mut self) {
-        self.smin = i64::MIN;
-        self.smax = i64::MAX;
-        self.umin = 0;
-        self.umax = u64::MAX;
+        self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
+        self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
     }
 
     /// `__mark_reg32_unbounded`.
     pub fn mark_unbounded32(&mut self) {
-        self.set_s32(i32::MIN, i32::MAX);
-        self.set_u32(0, u32::MAX);
+        self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
+        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
     }
 
     #[inline]
-    pub(crate) fn set_s32(&mut self, min: i32, max: i32) {
+    pub(crate) fn set_s32(&mut self, min: S32<B>, max: S32<B>) {
         self.s32_min = min;
         self.s32_max = max;
     }
 
     #[inline]
-    pub(crate) fn set_u32(&mut self, min: u32, max: u32) {
+    pub(crate) fn set_u32(&mut self, min: U32<B>, max: U32<B>) {
         self.u32_min = min;
         self.u32_max = max;
     }
 
     #[inline]
-    pub(crate) fn set_s64(&mut self, min: i64, max: i64) {
+    pub(crate) fn set_s64(&mut self, min: S64<B>, max: S64<B>) {
         self.smin = min;
         self.smax = max;
     }
 
     #[inline]
-    pub(crate) fn set_u64(&mut self, min: u64, max: u64) {
+    pub(crate) fn set_u64(&mut self, min: U64<B>, max: U64<B>) {
         self.umin = min;
         self.umax = max;
     }
 
-    fn narrow_s32(&mut self, min: i32, max: i32) {
-        self.s32_min = self.s32_min.max(min);
-        self.s32_max = self.s32_max.min(max);
+    fn narrow_s32(&mut self, min: S32<B>, max: S32<B>) {
+        self.s32_min = self.s32_min.at_least(min);
+        self.s32_max = self.s32_max.at_most(max);
     }
 
-    fn narrow_u32(&mut self, min: u32, max: u32) {
-        self.u32_min = self.u32_min.max(min);
-        self.u32_max = self.u32_max.min(max);
+    fn narrow_u32(&mut self, min: U32<B>, max: U32<B>) {
+        self.u32_min = self.u32_min.at_least(min);
+        self.u32_max = self.u32_max.at_most(max);
     }
 
-    fn narrow_s64(&mut self, min: i64, max: i64) {
-        self.smin = self.smin.max(min);
-        self.smax = self.smax.min(max);
+    fn narrow_s64(&mut self, min: S64<B>, max: S64<B>) {
+        self.smin = self.smin.at_least(min);
+        self.smax = self.smax.at_most(max);
     }
 
-    fn narrow_u64(&mut self, min: u64, max: u64) {
-        self.umin = self.umin.max(min);
-        self.umax = self.umax.min(max);
+    fn narrow_u64(&mut self, min: U64<B>, max: U64<B>) {
+        self.umin = self.umin.at_least(min);
+        self.umax = self.umax.at_most(max);
     }
 
     /// Intersects the signed bounds of both widths with an `int` range (`__mark_reg_s32_range`, without the
     /// sanity check, which is the caller's).
-    pub fn narrow_to_s32_range(&mut self, min: i32, max: i32, f: Features) {
+    pub fn narrow_to_s32_range(&mut self, min: S32<B>, max: S32<B>, f: Features) {
         self.narrow_s32(min, max);
-        self.narrow_s64(min as i64, max as i64);
+        self.narrow_s64(U64::<B>::sext(min), U64::<B>::sext(max));
         self.sync(f);
     }
 }
 
 /// Deducing.
-impl RegState {
+impl<B: Bits> RegState<B> {
     /// Exchanges what the five views know (`reg_bounds_sync`).
     pub fn sync(&mut self, f: Features) {
         // Where every view says the same one value, there is nothing to exchange.
@@ -193,7 +198,7 @@ impl RegState {
     }
 
     /// `__update_reg_bounds`: an unknown sign bit makes the signed minimum negative, the signed maximum not.
-    pub(crate) fn learn_ranges_from_tnum(&mut self, f: Features) {
+    pub fn learn_ranges_from_tnum(&mut self, f: Features) {
         self.learn_range32_from_tnum();
         self.learn_range64_from_tnum();
         if f.tnum_single_value {
@@ -201,17 +206,17 @@ impl RegState {
         }
     }
 
-    pub(crate) fn learn_range32_from_tnum(&mut self) {
-        let (value, mask) = (self.var_off.value as u32, self.var_off.mask as u32);
-        let sign = i32::MIN as u32;
-        self.narrow_s32((value | (mask & sign)) as i32, (value | (mask & !sign)) as i32);
+    pub fn learn_range32_from_tnum(&mut self) {
+        let (value, mask) = (self.var_off.value.low(), self.var_off.mask.low());
+        let sign = S32::<B>::MIN.unsigned();
+        self.narrow_s32((value | (mask & sign)).signed(), (value | (mask & !sign)).signed());
         self.narrow_u32(value, value | mask);
     }
 
-    fn learn_range64_from_tnum(&mut self) {
+    pub fn learn_range64_from_tnum(&mut self) {
         let Tnum { value, mask } = self.var_off;
-        let sign = i64::MIN as u64;
-        self.narrow_s64((value | (mask & sign)) as i64, (value | (mask & !sign)) as i64);
+        let sign = S64::<B>::MIN.unsigned();
+        self.narrow_s64((value | (mask & sign)).signed(), (value | (mask & !sign)).signed());
         self.narrow_u64(value, value | mask);
     }
 
@@ -219,7 +224,7 @@ impl RegState {
     ///
     /// Members above `umin` are found by stepping: none up to `umax` if `umin` itself is one; the largest
     /// member, reached in one step; or exactly one in between.
-    fn learn_single_value(&mut self) {
+    pub fn learn_single_value(&mut self) {
         let t = self.var_off;
         let next = t.step(self.umin);
         if t.contains(self.umin) {
@@ -234,98 +239,120 @@ impl RegState {
     /// 32-bit ranges from 64-bit ones and from each other (`__reg32_deduce_bounds`).
     fn deduce_32(&mut self, f: Features) {
         self.deduce_32_from_equal_upper_halves();
+        self.deduce_32_around_zero();
+        self.deduce_32_from_each_other(f);
+    }
+
+    /// If the upper half is one and the same over the whole 64-bit range, the lower half is a range too.
+    pub fn deduce_32_from_equal_upper_halves(&mut self) {
+        if same_upper(self.umin, self.umax) {
+            let (min, max) = (self.umin.low(), self.umax.low());
+            self.narrow_u32(min, max);
+            if min.signed() <= max.signed() {
+                self.narrow_s32(min.signed(), max.signed());
+            }
+        }
+        let (smin, smax) = (self.smin.unsigned(), self.smax.unsigned());
+        if same_upper(smin, smax) {
+            let (min, max) = (smin.low(), smax.low());
+            if min <= max {
+                self.narrow_u32(min, max);
+            }
+            if min.signed() <= max.signed() {
+                self.narrow_s32(min.signed(), max.signed());
+            }
+        }
+    }
+
+    /// If the upper half goes up by one while the low half passes zero, the low half is a signed range.
+    pub fn deduce_32_around_zero(&mut self) {
         if crosses_zero_in_low_half(self.umin, self.umax) {
-            self.narrow_s32(self.umin as i32, self.umax as i32);
+            self.narrow_s32(self.umin.low().signed(), self.umax.low().signed());
         }
-        if crosses_zero_in_low_half(self.smin as u64, self.smax as u64) {
-            self.narrow_s32(self.smin as i32, self.smax as i32);
+        let (min, max) = (self.smin.unsigned(), self.smax.unsigned());
+        if crosses_zero_in_low_half(min, max) {
+            self.narrow_s32(min.low().signed(), max.low().signed());
         }
-        // A range on one side of the sign boundary is the same in both views.
-        if self.u32_min as i32 <= self.u32_max as i32 {
-            self.narrow_s32(self.u32_min as i32, self.u32_max as i32);
+    }
+
+    /// A range on one side of the sign boundary is the same in both views.
+    pub fn deduce_32_from_each_other(&mut self, f: Features) {
+        if self.u32_min.signed() <= self.u32_max.signed() {
+            self.narrow_s32(self.u32_min.signed(), self.u32_max.signed());
         }
-        if self.s32_min as u32 <= self.s32_max as u32 {
-            self.narrow_u32(self.s32_min as u32, self.s32_max as u32);
+        if self.s32_min.unsigned() <= self.s32_max.unsigned() {
+            self.narrow_u32(self.s32_min.unsigned(), self.s32_max.unsigned());
         } else if f.deduce_u32_across_sign {
             self.deduce_32_across_sign();
         }
     }
 
-    /// If the upper half is one and the same over the whole 64-bit range, the lower half is a range too.
-    fn deduce_32_from_equal_upper_halves(&mut self) {
-        if same_upper(self.umin, self.umax) {
-            let (min, max) = (self.umin, self.umax);
-            self.narrow_u32(min as u32, max as u32);
-            if min as i32 <= max as i32 {
-                self.narrow_s32(min as i32, max as i32);
-            }
-        }
-        if same_upper(self.smin as u64, self.smax as u64) {
-            let (min, max) = (self.smin, self.smax);
-            if min as u32 <= max as u32 {
-                self.narrow_u32(min as u32, max as u32);
-            }
-            if min as i32 <= max as i32 {
-                self.narrow_s32(min as i32, max as i32);
-            }
-        }
-    }
-
     /// 64-bit signed and unsigned ranges from each other (`__reg64_deduce_bounds`).
-    fn deduce_64(&mut self) {
-        if self.umin as i64 <= self.umax as i64 {
-            self.narrow_s64(self.umin as i64, self.umax as i64);
+    pub fn deduce_64(&mut self) {
+        if self.umin.signed() <= self.umax.signed() {
+            self.narrow_s64(self.umin.signed(), self.umax.signed());
         }
-        if self.smin as u64 <= self.smax as u64 {
-            self.narrow_u64(self.smin as u64, self.smax as u64);
+        let (smin, smax) = (self.smin.unsigned(), self.smax.unsigned());
+        if smin <= smax {
+            self.narrow_u64(smin, smax);
             return;
         }
         // The signed range is a low and a high piece of the unsigned line; the unsigned range may meet only one.
-        if self.umax < self.smin as u64 {
-            self.smin = self.umin as i64;
-            self.umax = self.umax.min(self.smax as u64);
-        } else if (self.smax as u64) < self.umin {
-            self.smax = self.umax as i64;
-            self.umin = self.umin.max(self.smin as u64);
+        if self.umax < smin {
+            self.smin = self.umin.signed();
+            self.umax = self.umax.at_most(smax);
+        } else if smax < self.umin {
+            self.smax = self.umax.signed();
+            self.umin = self.umin.at_least(smin);
         }
     }
 
     /// The same for the low half.
     fn deduce_32_across_sign(&mut self) {
-        if self.u32_max < self.s32_min as u32 {
-            self.s32_min = self.u32_min as i32;
-            self.u32_max = self.u32_max.min(self.s32_max as u32);
-        } else if (self.s32_max as u32) < self.u32_min {
-            self.s32_max = self.u32_max as i32;
-            self.u32_min = self.u32_min.max(self.s32_min as u32);
+        let (smin, smax) = (self.s32_min.unsigned(), self.s32_max.unsigned());
+        if self.u32_max < smin {
+            self.s32_min = self.u32_min.signed();
+            self.u32_max = self.u32_max.at_most(smax);
+        } else if smax < self.u32_min {
+            self.s32_max = self.u32_max.signed();
+            self.u32_min = self.u32_min.at_least(smin);
         }
     }
 
     /// 64-bit ranges from 32-bit ones (`__reg_deduce_mixed_bounds`): the low half of either end cannot lie
     /// outside the 32-bit range.
     fn deduce_mixed(&mut self) {
-        self.tighten_64_with_low(self.u32_min, self.u32_max);
-        // A sign-extended 32-bit value whose low half is not negative: the upper half is zero.
-        let fits_int = self.smin >= i32::MIN as i64 && self.smax <= i32::MAX as i64;
-        if self.s32_min >= 0 && fits_int {
-            let (min, max) = (self.s32_min as i64, self.s32_max as i64);
-            self.set_s64(min, max);
-            self.set_u64(min as u64, max as u64);
-            self.var_off = self.var_off.intersect(Tnum::range(min as u64, max as u64));
-        }
+        self.tighten_64_with_low();
+        self.deduce_64_from_int();
     }
 
-    fn tighten_64_with_low(&mut self, low_min: u32, low_max: u32) {
+    pub fn tighten_64_with_low(&mut self) {
+        let (low_min, low_max) = (self.u32_min, self.u32_max);
         self.narrow_u64(with_low(self.umin, low_min), with_low(self.umax, low_max));
-        let smin = with_low(self.smin as u64, low_min) as i64;
-        let smax = with_low(self.smax as u64, low_max) as i64;
+        let smin = with_low(self.smin.unsigned(), low_min).signed();
+        let smax = with_low(self.smax.unsigned(), low_max).signed();
         self.narrow_s64(smin, smax);
     }
 
+    /// A sign-extended 32-bit value whose low half is not negative: the upper half is zero.
+    pub fn deduce_64_from_int(&mut self) {
+        let fits_int = self.smin >= U64::<B>::sext(S32::<B>::MIN)
+            && self.smax <= U64::<B>::sext(S32::<B>::MAX);
+        if self.s32_min >= S32::<B>::ZERO && fits_int {
+            let (min, max) = (U64::<B>::sext(self.s32_min), U64::<B>::sext(self.s32_max));
+            self.set_s64(min, max);
+            let (min, max) = (min.unsigned(), max.unsigned());
+            self.set_u64(min, max);
+            self.var_off = self.var_off.intersect(Tnum::range(min, max));
+        }
+    }
+
     /// Known leading bits from the unsigned ranges (`__reg_bound_offset`).
-    pub(crate) fn learn_tnum_from_ranges(&mut self) {
+    pub fn learn_tnum_from_ranges(&mut self) {
         let all = self.var_off.intersect(Tnum::range(self.umin, self.umax));
-        let low = all.subreg().intersect(Tnum::range(self.u32_min as u64, self.u32_max as u64));
+        let low = all
+            .subreg()
+            .intersect(Tnum::range(U64::<B>::zext(self.u32_min), U64::<B>::zext(self.u32_max)));
         self.var_off = all.clear_subreg().or(low);
     }
 
@@ -339,17 +366,17 @@ impl RegState {
 
     /// True if all views hold `v` and nothing else.
     #[inline]
-    fn is_exactly(&self, v: u64) -> bool {
+    fn is_exactly(&self, v: U64<B>) -> bool {
         self.var_off.is_const()
             && self.var_off.value == v
             && self.umin == v
             && self.umax == v
-            && self.smin == v as i64
-            && self.smax == v as i64
-            && self.u32_min == v as u32
-            && self.u32_max == v as u32
-            && self.s32_min == v as i32
-            && self.s32_max == v as i32
+            && self.smin == v.signed()
+            && self.smax == v.signed()
+            && self.u32_min == v.low()
+            && self.u32_max == v.low()
+            && self.s32_min == v.low().signed()
+            && self.s32_max == v.low().signed()
     }
 
     /// What the kernel's sanity check complains about, in its words (`reg_bounds_sanity_check`).
@@ -359,15 +386,15 @@ impl RegState {
         }
         let v = self.var_off.value;
         let is_exactly_v =
-            self.umin == v && self.umax == v && self.smin == v as i64 && self.smax == v as i64;
+            self.umin == v && self.umax == v && self.smin == v.signed() && self.smax == v.signed();
         if self.var_off.is_const() && !is_exactly_v {
             return Some("const tnum out of sync with range bounds");
         }
-        let low = v as u32;
+        let low = v.low();
         let low_is_exact = self.u32_min == low
             && self.u32_max == low
-            && self.s32_min == low as i32
-            && self.s32_max == low as i32;
+            && self.s32_min == low.signed()
+            && self.s32_max == low.signed();
         if self.var_off.subreg_is_const() && !low_is_exact {
             return Some("const subreg tnum out of sync with range bounds");
         }

@@ -1,37 +1,34 @@
 //! Truncation and extension of the abstract value (`zext_32_to_64`, `coerce_reg_to_size`,
 //! `coerce_reg_to_size_sx`, `coerce_subreg_to_size_sx`).
 
+use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word, S32, S64, U32, U64};
 use bpfassay_spec::Features;
 
 use super::reg::RegState;
 use super::tnum::Tnum;
 
-/// Low `bytes` bytes of `v`, sign-extended; 1, 2 or 4.
-fn sign_extend(v: u64, bytes: u32) -> i64 {
-    match bytes {
-        1 => v as i8 as i64,
-        2 => v as i16 as i64,
-        _ => v as i32 as i64,
-    }
+/// Low `bytes` bytes of `v`, sign-extended; 1 to the width.
+#[inline]
+fn sign_extend<U: Unsigned>(v: U, bytes: u32) -> U::Signed {
+    let spare = U::BITS - bytes * 8;
+    (v << spare).signed() >> spare
 }
 
-/// Least and greatest value of a signed integer of `bytes` bytes.
-fn signed_limits(bytes: u32) -> (i64, i64) {
-    match bytes {
-        1 => (i8::MIN as i64, i8::MAX as i64),
-        2 => (i16::MIN as i64, i16::MAX as i64),
-        _ => (i32::MIN as i64, i32::MAX as i64),
-    }
+/// Least and greatest value of a signed integer of `bytes` bytes, in a word of any width.
+#[inline]
+fn signed_limits<S: Signed>(bytes: u32) -> (S, S) {
+    let max = S::lit((1u64 << (bytes * 8 - 1)) - 1);
+    (!max, max)
 }
 
-impl RegState {
+impl<B: Bits> RegState<B> {
     /// 64-bit ranges of a value whose upper half has become zero (`__reg_assign_32_into_64`).
     pub(crate) fn assign_32_into_64(&mut self) {
-        self.set_u64(self.u32_min as u64, self.u32_max as u64);
-        if self.s32_min >= 0 && self.s32_max >= 0 {
-            self.set_s64(self.s32_min as i64, self.s32_max as i64);
+        self.set_u64(U64::<B>::zext(self.u32_min), U64::<B>::zext(self.u32_max));
+        if self.s32_min >= S32::<B>::ZERO && self.s32_max >= S32::<B>::ZERO {
+            self.set_s64(U64::<B>::sext(self.s32_min), U64::<B>::sext(self.s32_max));
         } else {
-            self.set_s64(0, u32::MAX as i64);
+            self.set_s64(S64::<B>::ZERO, U64::<B>::LOW.signed());
         }
     }
 
@@ -43,50 +40,57 @@ impl RegState {
 
     /// Keeps the low `bytes` bytes, zero-extended (`coerce_reg_to_size`); 1, 2 or 4.
     pub fn coerce_to_size(&mut self, bytes: u32, f: Features) {
+        self.cut_to_size(bytes);
+        self.sync(f);
+    }
+
+    /// The same before bounds are exchanged.
+    pub fn cut_to_size(&mut self, bytes: u32) {
         self.var_off = self.var_off.cast(bytes);
-        let keep = (1u64 << (bytes * 8).min(63)) - 1;
+        let keep = U64::<B>::lit((1u64 << (bytes * 8).min(63)) - 1);
         if self.umin & !keep == self.umax & !keep {
             self.set_u64(self.umin & keep, self.umax & keep);
         } else {
-            self.set_u64(0, keep);
+            self.set_u64(U64::<B>::ZERO, keep);
         }
-        self.set_s64(self.umin as i64, self.umax as i64);
+        self.set_s64(self.umin.signed(), self.umax.signed());
         if bytes < 4 {
             self.mark_unbounded32();
         }
-        self.sync(f);
     }
 
     /// Sign-extends the low `bytes` bytes to 64 bits (`coerce_reg_to_size_sx`); 1, 2 or 4.
     pub fn coerce_to_size_sx(&mut self, bytes: u32) {
         if self.var_off.is_const() {
-            self.set_known_value(sign_extend(self.var_off.value, bytes) as u64);
+            self.set_known_value(sign_extend(self.var_off.value, bytes).unsigned());
             return;
         }
         let bits = bytes * 8;
         if self.smin >> bits != self.smax >> bits {
             return self.set_any_sx64(bytes);
         }
-        let a = sign_extend(self.smin as u64, bytes);
-        let b = sign_extend(self.smax as u64, bytes);
-        if (a >= 0) != (b >= 0) {
+        let a = sign_extend(self.smin.unsigned(), bytes);
+        let b = sign_extend(self.smax.unsigned(), bytes);
+        if (a >= S64::<B>::ZERO) != (b >= S64::<B>::ZERO) {
             return self.set_any_sx64(bytes);
         }
-        let (min, max) = (a.min(b), a.max(b));
+        let (min, max) = (a.at_most(b), a.at_least(b));
         self.set_s64(min, max);
-        self.set_u64(min as u64, max as u64);
-        self.set_s32(min as i32, max as i32);
-        self.set_u32(min as u32, max as u32);
-        self.var_off = Tnum::range(min as u64, max as u64);
+        let (min, max) = (min.unsigned(), max.unsigned());
+        self.set_u64(min, max);
+        self.set_s32(min.low().signed(), max.low().signed());
+        self.set_u32(min.low(), max.low());
+        self.var_off = Tnum::range(min, max);
     }
 
     /// `set_sext64_default_val`.
     fn set_any_sx64(&mut self, bytes: u32) {
         let (min, max) = signed_limits(bytes);
         self.set_s64(min, max);
-        self.set_s32(min as i32, max as i32);
-        self.set_u64(0, u64::MAX);
-        self.set_u32(0, u32::MAX);
+        let (min, max) = signed_limits(bytes);
+        self.set_s32(min, max);
+        self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
+        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
         self.var_off = Tnum::UNKNOWN;
     }
 
@@ -94,32 +98,33 @@ impl RegState {
     /// zero-extends afterwards.
     pub fn coerce_subreg_to_size_sx(&mut self, bytes: u32) {
         if self.var_off.is_const() {
-            let v = sign_extend(self.var_off.value, bytes);
-            self.var_off = Tnum::constant(v as u64);
-            self.set_s32(v as i32, v as i32);
-            self.set_u32(v as u32, v as u32);
+            let v = sign_extend(self.var_off.value, bytes).unsigned();
+            self.var_off = Tnum::constant(v);
+            self.set_s32(v.low().signed(), v.low().signed());
+            self.set_u32(v.low(), v.low());
             return;
         }
         let bits = bytes * 8;
         if self.s32_min >> bits != self.s32_max >> bits {
             return self.set_any_sx32(bytes);
         }
-        let a = sign_extend(self.s32_min as u64, bytes) as i32;
-        let b = sign_extend(self.s32_max as u64, bytes) as i32;
-        if (a >= 0) != (b >= 0) {
+        let a = sign_extend(self.s32_min.unsigned(), bytes);
+        let b = sign_extend(self.s32_max.unsigned(), bytes);
+        if (a >= S32::<B>::ZERO) != (b >= S32::<B>::ZERO) {
             return self.set_any_sx32(bytes);
         }
-        let (min, max) = (a.min(b), a.max(b));
+        let (min, max) = (a.at_most(b), a.at_least(b));
         self.set_s32(min, max);
-        self.set_u32(min as u32, max as u32);
-        self.var_off = Tnum::range(min as i64 as u64, max as i64 as u64).subreg();
+        self.set_u32(min.unsigned(), max.unsigned());
+        let (min, max) = (U64::<B>::sext(min).unsigned(), U64::<B>::sext(max).unsigned());
+        self.var_off = Tnum::range(min, max).subreg();
     }
 
     /// `set_sext32_default_val`.
     fn set_any_sx32(&mut self, bytes: u32) {
         let (min, max) = signed_limits(bytes);
-        self.set_s32(min as i32, max as i32);
-        self.set_u32(0, u32::MAX);
+        self.set_s32(min, max);
+        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
         self.var_off = Tnum::UNKNOWN.subreg();
     }
 }

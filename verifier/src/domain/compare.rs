@@ -1,6 +1,7 @@
 //! What a comparison decides, and what is learnt from it (`is_scalar_branch_taken`,
 //! `regs_refine_cond_op` of `kernel/bpf/verifier.c`).  Scalars only; knows no branch.
 
+use bpfassay_isa::bits::{Bits, Unsigned, Whole, Word, S64, U64};
 use bpfassay_isa::{Cond, Width};
 use bpfassay_spec::Features;
 
@@ -8,35 +9,35 @@ use super::reg::RegState;
 use super::tnum::Tnum;
 
 /// The bounds a comparison of one width looks at, 32-bit ones widened by their own signedness.
-struct View {
-    t: Tnum,
-    umin: u64,
-    umax: u64,
-    smin: i64,
-    smax: i64,
+struct View<B: Bits> {
+    t: Tnum<U64<B>>,
+    umin: U64<B>,
+    umax: U64<B>,
+    smin: S64<B>,
+    smax: S64<B>,
 }
 
-impl View {
-    fn of(r: &RegState, width: Width) -> View {
+impl<B: Bits> View<B> {
+    fn of(r: &RegState<B>, width: Width) -> View<B> {
         match width {
             Width::W64 => {
                 View { t: r.var_off, umin: r.umin, umax: r.umax, smin: r.smin, smax: r.smax }
             }
             Width::W32 => View {
                 t: r.var_off.subreg(),
-                umin: r.u32_min as u64,
-                umax: r.u32_max as u64,
-                smin: r.s32_min as i64,
-                smax: r.s32_max as i64,
+                umin: U64::<B>::zext(r.u32_min),
+                umax: U64::<B>::zext(r.u32_max),
+                smin: U64::<B>::sext(r.s32_min),
+                smax: U64::<B>::sext(r.s32_max),
             },
         }
     }
 }
 
 /// `Some(true)` if `a cond b` holds for all values, `Some(false)` if for none.
-pub fn is_scalar_branch_taken(
-    a: &RegState,
-    b: &RegState,
+pub fn is_scalar_branch_taken<B: Bits>(
+    a: &RegState<B>,
+    b: &RegState<B>,
     cond: Cond,
     width: Width,
 ) -> Option<bool> {
@@ -66,7 +67,13 @@ fn decide(always: bool, never: bool) -> Option<bool> {
     }
 }
 
-fn is_equal(a: &RegState, b: &RegState, x: &View, y: &View, width: Width) -> Option<bool> {
+fn is_equal<B: Bits>(
+    a: &RegState<B>,
+    b: &RegState<B>,
+    x: &View<B>,
+    y: &View<B>,
+    width: Width,
+) -> Option<bool> {
     if x.t.is_const() && y.t.is_const() {
         return Some(x.t.value == y.t.value);
     }
@@ -77,12 +84,18 @@ fn is_equal(a: &RegState, b: &RegState, x: &View, y: &View, width: Width) -> Opt
     apart.then_some(false)
 }
 
-fn are_low_halves_apart(a: &RegState, b: &RegState) -> bool {
+fn are_low_halves_apart<B: Bits>(a: &RegState<B>, b: &RegState<B>) -> bool {
     a.u32_min > b.u32_max || a.u32_max < b.u32_min || a.s32_min > b.s32_max || a.s32_max < b.s32_min
 }
 
 /// Decides only against a constant, on either side.
-fn is_bit_set(a: &RegState, b: &RegState, x: &View, y: &View, width: Width) -> Option<bool> {
+fn is_bit_set<B: Bits>(
+    a: &RegState<B>,
+    b: &RegState<B>,
+    x: &View<B>,
+    y: &View<B>,
+    width: Width,
+) -> Option<bool> {
     let narrow = width == Width::W32;
     let (t, k) = if b.is_const(narrow) {
         (x.t, y.t.value)
@@ -91,7 +104,7 @@ fn is_bit_set(a: &RegState, b: &RegState, x: &View, y: &View, width: Width) -> O
     } else {
         return None;
     };
-    decide(t.value & k != 0, t.umax() & k == 0)
+    decide(t.value & k != U64::<B>::ZERO, t.umax() & k == U64::<B>::ZERO)
 }
 
 /// A comparison known to hold; the negation of JSET has no condition of its own.
@@ -139,35 +152,42 @@ pub fn flip(cond: Cond) -> Cond {
 /// Two compared registers, which may be one and the same: both operands then change together,
 /// step by step, as they do in the kernel where two pointers reach one record.
 #[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    regs: [RegState; 2],
+pub struct Pair<B: Bits = bpfassay_isa::bits::Machine> {
+    regs: [RegState<B>; 2],
     /// Where the second operand is kept: 1, or 0 for the same register.
     second: usize,
 }
 
-impl Pair {
-    pub fn of(a: RegState, b: RegState, same: bool) -> Pair {
+impl<B: Bits> Pair<B> {
+    pub fn of(a: RegState<B>, b: RegState<B>, same: bool) -> Pair<B> {
         Pair { regs: [a, b], second: if same { 0 } else { 1 } }
     }
 
-    pub fn first(&self) -> &RegState {
+    pub fn first(&self) -> &RegState<B> {
         &self.regs[0]
     }
 
-    pub fn second(&self) -> &RegState {
+    pub fn second(&self) -> &RegState<B> {
         &self.regs[self.second]
     }
 
-    pub fn first_mut(&mut self) -> &mut RegState {
+    pub fn first_mut(&mut self) -> &mut RegState<B> {
         &mut self.regs[0]
     }
 
-    pub fn second_mut(&mut self) -> &mut RegState {
+    pub fn second_mut(&mut self) -> &mut RegState<B> {
         &mut self.regs[self.second]
     }
 
     /// Narrows both registers by what is known to hold, then exchanges their bounds.
     pub fn refine(&mut self, fact: Fact, width: Width, f: Features) {
+        self.learn(fact, width);
+        self.regs[0].sync(f);
+        self.regs[self.second].sync(f);
+    }
+
+    /// The narrowing alone.
+    pub fn learn(&mut self, fact: Fact, width: Width) {
         let (a, b) = (0, self.second);
         match fact {
             Fact::Holds(c @ (Cond::Ge | Cond::Gt | Cond::Sge | Cond::Sgt)) => {
@@ -175,8 +195,6 @@ impl Pair {
             }
             fact => self.apply(fact, width, a, b),
         }
-        self.regs[0].sync(f);
-        self.regs[self.second].sync(f);
     }
 
     fn apply(&mut self, fact: Fact, width: Width, a: usize, b: usize) {
@@ -197,8 +215,8 @@ impl Pair {
         let r = &mut self.regs[a];
         let (u, s, t) = match width {
             Width::W32 => {
-                r.set_u32(r.u32_min.max(other.u32_min), r.u32_max.min(other.u32_max));
-                r.set_s32(r.s32_min.max(other.s32_min), r.s32_max.min(other.s32_max));
+                r.set_u32(r.u32_min.at_least(other.u32_min), r.u32_max.at_most(other.u32_max));
+                r.set_s32(r.s32_min.at_least(other.s32_min), r.s32_max.at_most(other.s32_max));
                 let (u, s) = ((r.u32_min, r.u32_max), (r.s32_min, r.s32_max));
                 self.regs[b].set_u32(u.0, u.1);
                 self.regs[b].set_s32(s.0, s.1);
@@ -209,8 +227,8 @@ impl Pair {
                 return;
             }
             Width::W64 => {
-                r.set_u64(r.umin.max(other.umin), r.umax.min(other.umax));
-                r.set_s64(r.smin.max(other.smin), r.smax.min(other.smax));
+                r.set_u64(r.umin.at_least(other.umin), r.umax.at_most(other.umax));
+                r.set_s64(r.smin.at_least(other.smin), r.smax.at_most(other.smax));
                 r.var_off = r.var_off.intersect(other.var_off);
                 ((r.umin, r.umax), (r.smin, r.smax), r.var_off)
             }
@@ -221,7 +239,7 @@ impl Pair {
     }
 
     /// The operand that is not the constant, and the constant; None if neither is one.
-    fn split_const(&self, width: Width, a: usize, b: usize) -> Option<(usize, u64)> {
+    fn split_const(&self, width: Width, a: usize, b: usize) -> Option<(usize, U64<B>)> {
         let narrow = width == Width::W32;
         let (r, k) = if self.regs[b].is_const(narrow) { (a, b) } else { (b, a) };
         if !self.regs[k].is_const(narrow) {
@@ -235,24 +253,14 @@ impl Pair {
     fn trim_edge(&mut self, width: Width, a: usize, b: usize) {
         let Some((r, v)) = self.split_const(width, a, b) else { return };
         let r = &mut self.regs[r];
-        macro_rules! trim {
-            ($min:ident, $max:ident, $t:ty) => {
-                if r.$min == v as $t {
-                    r.$min = r.$min.wrapping_add(1);
-                }
-                if r.$max == v as $t {
-                    r.$max = r.$max.wrapping_sub(1);
-                }
-            };
-        }
         match width {
             Width::W32 => {
-                trim!(u32_min, u32_max, u32);
-                trim!(s32_min, s32_max, i32);
+                trim(&mut r.u32_min, &mut r.u32_max, v.low());
+                trim(&mut r.s32_min, &mut r.s32_max, v.low().signed());
             }
             Width::W64 => {
-                trim!(umin, umax, u64);
-                trim!(smin, smax, i64);
+                trim(&mut r.umin, &mut r.umax, v);
+                trim(&mut r.smin, &mut r.smax, v.signed());
             }
         }
     }
@@ -260,7 +268,8 @@ impl Pair {
     /// Some bit of the mask is set: says which only for a mask of one bit.
     fn set_bit(&mut self, width: Width, a: usize, b: usize) {
         let Some((r, v)) = self.split_const(width, a, b) else { return };
-        if !v.is_power_of_two() {
+        let zero = U64::<B>::ZERO;
+        if v == zero || v & v.minus(U64::<B>::lit(1)) != zero {
             return;
         }
         let t = self.regs[r].var_off;
@@ -283,38 +292,67 @@ impl Pair {
 
     /// `a <= b`, or `a < b` if strict: each bounds the other.
     fn order_unsigned(&mut self, width: Width, a: usize, b: usize, strict: bool) {
-        let step = strict as u32;
         match width {
             Width::W32 => {
-                let limit = self.regs[b].u32_max.wrapping_sub(step);
-                self.regs[a].u32_max = self.regs[a].u32_max.min(limit);
-                let limit = self.regs[a].u32_min.wrapping_add(step);
-                self.regs[b].u32_min = self.regs[b].u32_min.max(limit);
+                let limit = below(self.regs[b].u32_max, strict);
+                self.regs[a].u32_max = self.regs[a].u32_max.at_most(limit);
+                let limit = above(self.regs[a].u32_min, strict);
+                self.regs[b].u32_min = self.regs[b].u32_min.at_least(limit);
             }
             Width::W64 => {
-                let limit = self.regs[b].umax.wrapping_sub(step as u64);
-                self.regs[a].umax = self.regs[a].umax.min(limit);
-                let limit = self.regs[a].umin.wrapping_add(step as u64);
-                self.regs[b].umin = self.regs[b].umin.max(limit);
+                let limit = below(self.regs[b].umax, strict);
+                self.regs[a].umax = self.regs[a].umax.at_most(limit);
+                let limit = above(self.regs[a].umin, strict);
+                self.regs[b].umin = self.regs[b].umin.at_least(limit);
             }
         }
     }
 
     fn order_signed(&mut self, width: Width, a: usize, b: usize, strict: bool) {
-        let step = strict as i32;
         match width {
             Width::W32 => {
-                let limit = self.regs[b].s32_max.wrapping_sub(step);
-                self.regs[a].s32_max = self.regs[a].s32_max.min(limit);
-                let limit = self.regs[a].s32_min.wrapping_add(step);
-                self.regs[b].s32_min = self.regs[b].s32_min.max(limit);
+                let limit = below(self.regs[b].s32_max, strict);
+                self.regs[a].s32_max = self.regs[a].s32_max.at_most(limit);
+                let limit = above(self.regs[a].s32_min, strict);
+                self.regs[b].s32_min = self.regs[b].s32_min.at_least(limit);
             }
             Width::W64 => {
-                let limit = self.regs[b].smax.wrapping_sub(step as i64);
-                self.regs[a].smax = self.regs[a].smax.min(limit);
-                let limit = self.regs[a].smin.wrapping_add(step as i64);
-                self.regs[b].smin = self.regs[b].smin.max(limit);
+                let limit = below(self.regs[b].smax, strict);
+                self.regs[a].smax = self.regs[a].smax.at_most(limit);
+                let limit = above(self.regs[a].smin, strict);
+                self.regs[b].smin = self.regs[b].smin.at_least(limit);
             }
         }
+    }
+}
+
+/// The greatest value that may lie below `max`, or at it; wraps.
+#[inline]
+fn below<W: Word>(max: W, strict: bool) -> W {
+    if strict {
+        max.minus(W::lit(1))
+    } else {
+        max
+    }
+}
+
+/// The least value that may lie above `min`, or at it; wraps.
+#[inline]
+fn above<W: Word>(min: W, strict: bool) -> W {
+    if strict {
+        min.plus(W::lit(1))
+    } else {
+        min
+    }
+}
+
+/// Takes `v` off the ends of a range.
+#[inline]
+fn trim<W: Word>(min: &mut W, max: &mut W, v: W) {
+    if *min == v {
+        *min = min.plus(W::lit(1));
+    }
+    if *max == v {
+        *max = max.minus(W::lit(1));
     }
 }

@@ -5,6 +5,7 @@
 //! stale ones included.  The two raw words stand for the kernel's union; the
 //! accessors by register type give the safe view.
 
+use bpfassay_isa::bits::{Bits, Machine, Word, S32, S64, U32, U64};
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::tnum::Tnum;
@@ -60,24 +61,24 @@ pub enum DynptrType {
     SkbMeta = 5,
 }
 
-/// Abstract value of a register or of a spilled register.
+/// Abstract value of a register or of a spilled register, over the words of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
-pub struct RegState {
+pub struct RegState<B: Bits = Machine> {
     pub ty: RegType,
     /// Pointers: fixed part of the offset, bytes.  Linked scalars: constant delta to the id's base.
     pub off: i32,
     raw: [u64; 2],
     /// Scalars: the value.  Pointers: the variable part of the offset, bytes.
-    pub var_off: Tnum,
-    pub smin: i64,
-    pub smax: i64,
-    pub umin: u64,
-    pub umax: u64,
-    pub s32_min: i32,
-    pub s32_max: i32,
-    pub u32_min: u32,
-    pub u32_max: u32,
+    pub var_off: Tnum<U64<B>>,
+    pub smin: S64<B>,
+    pub smax: S64<B>,
+    pub umin: U64<B>,
+    pub umax: U64<B>,
+    pub s32_min: S32<B>,
+    pub s32_max: S32<B>,
+    pub u32_min: U32<B>,
+    pub u32_max: U32<B>,
     /// Links registers that share a value, an offset or a null check; 0 for none.
     pub id: u32,
     /// Reference this register must release; 0 for none.
@@ -89,21 +90,21 @@ pub struct RegState {
     pub precise: bool,
 }
 
-impl RegState {
+impl<B: Bits> RegState<B> {
     /// All zero: NOT_INIT with zero bounds (a zero-allocated record).
-    pub const ZEROED: RegState = RegState {
+    pub const ZEROED: RegState<B> = RegState {
         ty: RegType::of(RegBase::NotInit),
         off: 0,
         raw: [0; 2],
-        var_off: Tnum::constant(0),
-        smin: 0,
-        smax: 0,
-        umin: 0,
-        umax: 0,
-        s32_min: 0,
-        s32_max: 0,
-        u32_min: 0,
-        u32_max: 0,
+        var_off: Tnum { value: U64::<B>::ZERO, mask: U64::<B>::ZERO },
+        smin: S64::<B>::ZERO,
+        smax: S64::<B>::ZERO,
+        umin: U64::<B>::ZERO,
+        umax: U64::<B>::ZERO,
+        s32_min: S32::<B>::ZERO,
+        s32_max: S32::<B>::ZERO,
+        u32_min: U32::<B>::ZERO,
+        u32_max: U32::<B>::ZERO,
         id: 0,
         ref_obj_id: 0,
         frameno: 0,

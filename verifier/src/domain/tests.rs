@@ -366,7 +366,7 @@ fn check_comparison(
 #[test]
 fn one_common_value_is_the_value() {
     let [new, old] = builds();
-    let mut r = RegState::constant_scalar(0);
+    let mut r = <RegState>::constant_scalar(0);
     r.var_off = Tnum { value: 0, mask: 0x20 };
     r.mark_unbounded();
     r.umin = 31;
@@ -382,7 +382,7 @@ fn one_common_value_is_the_value() {
 #[test]
 fn shift_by_32_moves_signed_bounds() {
     let [new, old] = builds();
-    let mut r = RegState::constant_scalar(0);
+    let mut r = <RegState>::constant_scalar(0);
     r.var_off = Tnum::UNKNOWN;
     r.mark_unbounded();
     r.coerce_to_size_sx(2);

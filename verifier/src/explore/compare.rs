@@ -136,6 +136,8 @@ struct Comparer<'c> {
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
     exact: Exact,
+    /// Somebody looks on.
+    all_precise: bool,
     /// The first place found to differ.
     at: Option<Place>,
 }
@@ -249,24 +251,10 @@ pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
         && ids.check(old.ref_obj_id, cur.ref_obj_id)
 }
 
-/// Every range of `cur` lies in that of `old` (`range_within`).
+/// Every value of `cur` is one of `old` (`range_within`, `tnum_in`).
 #[inline]
-fn range_within(old: &RegState, cur: &RegState) -> bool {
-    old.umin <= cur.umin
-        && old.umax >= cur.umax
-        && old.smin <= cur.smin
-        && old.smax >= cur.smax
-        && old.u32_min <= cur.u32_min
-        && old.u32_max >= cur.u32_max
-        && old.s32_min <= cur.s32_min
-        && old.s32_max >= cur.s32_max
-}
-
-/// `tnum_in(old, cur)`.
-#[inline]
-fn tnum_within(old: &RegState, cur: &RegState) -> bool {
-    let (a, b) = (old.var_off, cur.var_off);
-    b.mask & !a.mask == 0 && a.value == b.value & !a.mask
+fn values_within(old: &RegState, cur: &RegState) -> bool {
+    old.range_includes(cur) && old.var_off.includes(cur.var_off)
 }
 
 /// A scalar spilled whole (`is_spilled_scalar_reg64`).
@@ -286,6 +274,7 @@ impl<'c> Comparer<'c> {
             one_way_ids: env.kernel.features.scalar_ids_one_way,
             packet_end_marks: env.kernel.features.packet_end_marks_compared,
             exact,
+            all_precise: env.observer.is_some(),
             at: None,
         }
     }
@@ -370,8 +359,7 @@ impl<'c> Comparer<'c> {
             | RegBase::Buf
             | RegBase::TpBuffer => {
                 same_identity(old, cur)
-                    && range_within(old, cur)
-                    && tnum_within(old, cur)
+                    && values_within(old, cur)
                     && self.ids.check(old.id, cur.id)
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
             }
@@ -379,8 +367,7 @@ impl<'c> Comparer<'c> {
                 self.packet_ranges(old.range(), cur.range())
                     && old.off == cur.off
                     && self.ids.check(old.id, cur.id)
-                    && range_within(old, cur)
-                    && tnum_within(old, cur)
+                    && values_within(old, cur)
             }
             RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
             RegBase::Arena => true,
@@ -403,7 +390,7 @@ impl<'c> Comparer<'c> {
                 if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
             return same_up_to_id(old, cur) && ids(self.ids, old.id, cur.id);
         }
-        if !old.precise && self.exact == Exact::Not {
+        if !old.precise && self.exact == Exact::Not && !self.all_precise {
             return true;
         }
         let linked = old.id & ADD_CONST;
@@ -413,11 +400,9 @@ impl<'c> Comparer<'c> {
             return false;
         }
         if self.one_way_ids {
-            return self.ids.check_scalar_one_way(old.id, cur.id)
-                && range_within(old, cur)
-                && tnum_within(old, cur);
+            return self.ids.check_scalar_one_way(old.id, cur.id) && values_within(old, cur);
         }
-        range_within(old, cur) && tnum_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
+        values_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
     }
 
     /// `stacksafe`; slots that only the current state has do not matter.

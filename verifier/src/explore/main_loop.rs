@@ -92,6 +92,9 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
         print_before(env, print_state);
     }
     env.log.end_message();
+    if let Some(observer) = env.observer {
+        observer.entered(idx, &env.cur, env.aux(idx).live_regs_before);
+    }
     env.aux_mut(idx).seen = env.pass_cnt;
     liveness::reset_stack_write_marks(env, idx)?;
     let step = check_insn(env, print_state)?;

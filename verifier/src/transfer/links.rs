@@ -194,11 +194,9 @@ fn follow(old: &RegState, source: &RegState, f: Features) -> RegState {
     };
     new.off = old.off;
     new.id = old.id;
-    new.alu_add(&RegState::constant_scalar(delta as u64));
+    let cuts = f.add_const_keeps_self_link && (old.id | source.id) & ADD_CONST32 != 0;
+    new.move_by(delta, cuts);
     if f.add_const_keeps_self_link {
-        if (old.id | source.id) & ADD_CONST32 != 0 {
-            new.zext_32_to_64();
-        }
         new.sync(f);
     }
     new

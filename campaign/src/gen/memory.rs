@@ -1,0 +1,159 @@
+//! Statements that reach memory at an offset nobody knows: map values, input, stack.
+
+use bpfassay_isa::{AluOp, AtomicOp, Cond, Imm64, Insn, Operand, Reg, Size, Width};
+
+use super::code::{Label, Writer, BASE, FP};
+use super::{INPUT, VALUE};
+
+const LOOKUP: i32 = 1;
+const KEY: i16 = -72;
+
+impl Writer<'_> {
+    /// A looked-up value, compared with NULL and used.
+    pub fn value(&mut self) {
+        let map = self.choices.below(2) as i32;
+        let key = if self.choices.percent(60) {
+            Operand::Imm(self.choices.below(6) as i32)
+        } else {
+            Operand::Reg(self.number_reg())
+        };
+        self.store(Size::W, FP, KEY, key);
+        self.mov(Reg::R2, FP);
+        self.alu(AluOp::Add, Width::W64, Reg::R2, Operand::Imm(KEY.into()));
+        self.push(Insn::LoadImm64 { dst: Reg::R1, value: Imm64::MapFd(map) });
+        self.helper(LOOKUP);
+        self.unmark(Reg::R0);
+        let end = self.label();
+        if self.choices.percent(98) {
+            self.jump_if(Cond::Eq, Width::W64, Reg::R0, Operand::Imm(0), end);
+        }
+        let before = self.live;
+        let n = 1 + self.choices.below(2);
+        for _ in 0..n {
+            self.access(Reg::R0, 0, VALUE as i32, end, true);
+        }
+        self.live &= before;
+        self.place(end);
+        self.set(Reg::R0, 0);
+        self.mark(Reg::R0);
+    }
+
+    /// A byte of the input, wherever.
+    pub fn input_at(&mut self) {
+        let (before, end) = (self.live, self.label());
+        self.access(BASE, 0, INPUT as i32, end, true);
+        self.live &= before;
+        self.place(end);
+    }
+
+    /// A byte of the stack, wherever.
+    pub fn stack_at(&mut self) {
+        let (before, end) = (self.live, self.label());
+        self.access(FP, -16, 16, end, true);
+        self.live &= before;
+        self.place(end);
+    }
+
+    /// Reads or writes `limit` bytes that begin `start` bytes from `base`; mostly within.
+    fn access(&mut self, base: Reg, start: i32, limit: i32, end: Label, may_write: bool) {
+        let mut size = self.size();
+        let bytes = size.bytes() as i32;
+        if self.choices.percent(35) {
+            let places = (limit / bytes) as u32;
+            let off = start + self.choices.below(places) as i32 * bytes;
+            return self.touch(base, size, off, may_write, true);
+        }
+        // The stack is reached by whole words only where the offset is known to be a multiple.
+        if base == FP {
+            size = Size::B;
+        }
+        let bytes = size.bytes() as i32;
+        let index = self.other_than(base);
+        let room = limit - bytes;
+        let most = self.bounded(index, room, end);
+        let pointer = self.choices.pick(&[Reg::R3, Reg::R4, Reg::R5]);
+        if pointer == index {
+            return;
+        }
+        self.unmark(pointer);
+        self.mov(pointer, base);
+        self.alu(AluOp::Add, Width::W64, pointer, Operand::Reg(index));
+        let slack = (room - most).max(0);
+        let careless = i32::from(self.choices.percent(6));
+        let off = start + self.choices.below(slack as u32 + 1) as i32 + careless;
+        self.touch(pointer, size, off, may_write, false);
+    }
+
+    /// Makes the verifier believe that `index` is at most this, by one of the ways programs do.
+    fn bounded(&mut self, index: Reg, room: i32, end: Label) -> i32 {
+        let most = self.choices.below(room as u32 + 1) as i32;
+        let width = self.width();
+        match self.choices.below(6) {
+            0 => {
+                let mask = (1i32 << (31 - (most + 1).leading_zeros())) - 1;
+                self.alu(AluOp::And, width, index, Operand::Imm(mask));
+                mask
+            }
+            1 => {
+                self.jump_if(Cond::Gt, Width::W64, index, Operand::Imm(most), end);
+                most
+            }
+            2 => {
+                // Both ends, signed.
+                self.jump_if(Cond::Sgt, Width::W64, index, Operand::Imm(most), end);
+                self.jump_if(Cond::Slt, Width::W64, index, Operand::Imm(0), end);
+                most
+            }
+            3 => {
+                // The low half, then what is above it goes.
+                self.jump_if(Cond::Gt, Width::W32, index, Operand::Imm(most), end);
+                self.alu(AluOp::Mov, Width::W32, index, Operand::Reg(index));
+                most
+            }
+            4 => {
+                self.alu(AluOp::Mod, Width::W64, index, Operand::Imm(most + 1));
+                self.jump_if(Cond::Gt, Width::W64, index, Operand::Imm(most), end);
+                most
+            }
+            _ => {
+                let bits = self.choices.below(5) + 1;
+                let narrow = (most + 1).ilog2().min(bits);
+                self.alu(AluOp::Rsh, Width::W64, index, Operand::Imm(64 - narrow.max(1) as i32));
+                (1 << narrow.max(1)) - 1
+            }
+        }
+    }
+
+    fn touch(&mut self, pointer: Reg, size: Size, off: i32, may_write: bool, is_aligned: bool) {
+        let off = off as i16;
+        match self.choices.below(6) {
+            0 | 1 if may_write => {
+                let src = self.other_than(pointer);
+                self.store(size, pointer, off, Operand::Reg(src));
+            }
+            2 if may_write => {
+                let v = self.imm();
+                self.store(size, pointer, off, Operand::Imm(v));
+            }
+            3 if is_aligned
+                && may_write
+                && pointer != BASE
+                && pointer != FP
+                && matches!(size, Size::W | Size::Dw) =>
+            {
+                let src = self.other_than(pointer);
+                let op = self.choices.pick(&[AtomicOp::Add, AtomicOp::Or, AtomicOp::Xor]);
+                let fetch = self.choices.percent(30);
+                self.push(Insn::Atomic { op, fetch, size, dst: pointer, src, off });
+            }
+            _ => {
+                let dst = self.choices.pick(&[Reg::R6, Reg::R7, Reg::R1]);
+                if dst != pointer {
+                    let sign_extend = self.choices.percent(15);
+                    self.load(size, sign_extend, dst, pointer, off);
+                    self.mark(dst);
+                }
+            }
+        }
+    }
+}

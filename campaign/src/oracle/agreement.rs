@@ -1,0 +1,112 @@
+//! Every engine gives the same result, data and maps.
+
+use bpfassay_harness::engine::{Input, Instance, Outcome};
+use bpfassay_harness::engines::native::Native;
+use bpfassay_harness::kernel::Element;
+use bpfassay_harness::runtime::world::World;
+use bpfassay_harness::testrun::{elements, Interp};
+use bpfassay_harness::trust::Trusted;
+use bpfassay_object::model::Program;
+
+use super::{Judged, Oracle};
+use crate::finding::Finding;
+
+/// Names of engines that run in this process.
+pub const ENGINES: [&str; 3] = ["interp", "interp-unchecked", "jit"];
+
+pub struct Agreement {
+    engines: Vec<String>,
+    runs: u64,
+}
+
+/// What one engine says.
+struct Answer {
+    outcomes: Vec<Outcome>,
+    maps: Vec<Vec<Element>>,
+}
+
+impl Agreement {
+    pub fn new(engines: &[String]) -> Agreement {
+        Agreement { engines: engines.to_vec(), runs: 0 }
+    }
+
+    fn ask(&mut self, engine: &str, program: &Trusted<'_>, inputs: &[Input]) -> Option<Answer> {
+        self.runs += inputs.len() as u64;
+        let world = World::seeded(1);
+        let own = program.program();
+        match engine {
+            "interp" => Some(interpreted(Interp::verified(program, world).ok()?, own, inputs)),
+            "interp-unchecked" => {
+                Some(interpreted(Interp::unchecked(program, world).ok()?, own, inputs))
+            }
+            _ => {
+                let mut native = Native::trusted(program, world, None).ok()?;
+                let outcomes = inputs.iter().map(|i| native.run(i)).collect();
+                let maps = (0..own.maps.len()).map(|m| elements(&native.rt, m)).collect();
+                Some(Answer { outcomes, maps })
+            }
+        }
+    }
+}
+
+fn interpreted(mut interp: Interp, program: &Program, inputs: &[Input]) -> Answer {
+    let outcomes = inputs.iter().map(|i| interp.run(i)).collect();
+    let maps = (0..program.maps.len()).map(|m| interp.elements(m)).collect();
+    Answer { outcomes, maps }
+}
+
+/// What tells them apart: a kind, and words for people.
+fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, String)> {
+    for (i, (x, y)) in a.outcomes.iter().zip(&b.outcomes).enumerate() {
+        let is_limit = |o: &Outcome| o.trap.as_ref().is_some_and(|t| !t.is_comparable());
+        if is_limit(x) || is_limit(y) {
+            return None;
+        }
+        if x.trap.is_some() != y.trap.is_some() {
+            return Some(("trap", format!("input {i}: {:?} and {:?}", x.trap, y.trap)));
+        }
+        if x.r0 != y.r0 {
+            return Some(("result", format!("input {i}: {:#x} and {:#x}", x.r0, y.r0)));
+        }
+        if x.data_out != y.data_out {
+            return Some(("data", format!("input {i}")));
+        }
+        if x.ctx_out != y.ctx_out {
+            return Some(("context", format!("input {i}")));
+        }
+    }
+    let map = a.maps.iter().zip(&b.maps).position(|(a, b)| a != b)?;
+    Some(("map", format!("map {map}")))
+}
+
+impl Oracle for Agreement {
+    fn name(&self) -> &'static str {
+        "agreement"
+    }
+
+    fn executions(&self) -> u64 {
+        self.runs
+    }
+
+    fn check(&mut self, judged: &Judged<'_>) -> Option<Finding> {
+        if !judged.is_accepted() {
+            return None;
+        }
+        let trusted = Trusted::of_report(&judged.case.program, &judged.report).ok()?;
+        let engines = self.engines.clone();
+        let (first, others) = engines.split_first()?;
+        let want = self.ask(first, &trusted, &judged.case.inputs)?;
+        for engine in others {
+            let got = self.ask(engine, &trusted, &judged.case.inputs)?;
+            if let Some((kind, detail)) = difference(&want, &got) {
+                return Some(Finding {
+                    oracle: self.name().to_string(),
+                    kind: kind.to_string(),
+                    place: format!("{first} and {engine}"),
+                    detail,
+                });
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,146 @@
+//! Each concrete register lies inside some state that the verifier had at that instruction, at every step.
+//!
+//! The program runs first, and a sample of its steps is kept; then the verifier goes over it once more with every
+//! scalar taken for precise ([`bpfassay_verifier::verify_observed`]), and each state crosses off the steps whose live
+//! registers it holds.  What is left over no state holds.  A slot of the stack is looked at when it is read.
+
+use std::sync::Mutex;
+
+use bpfassay_harness::engines::interp::Tracer;
+use bpfassay_harness::runtime::world::World;
+use bpfassay_harness::testrun::Interp;
+use bpfassay_isa::{Insn, Reg};
+use bpfassay_spec::RegBase;
+use bpfassay_verifier::domain::reg::RegState;
+use bpfassay_verifier::domain::state::{FuncState, VerifierState};
+use bpfassay_verifier::{verify_observed, Observer, Verdict};
+
+use super::no_trap::FUEL;
+use super::{form, Judged, Oracle};
+use crate::finding::Finding;
+
+/// Steps kept for one instruction.
+const SAMPLE: usize = 12;
+
+#[derive(Default)]
+pub struct Containment {
+    runs: u64,
+    too_many: u64,
+}
+
+/// Registers before an instruction.
+struct Step {
+    frame: usize,
+    regs: [u64; 11],
+    is_held: bool,
+}
+
+/// Steps by instruction.
+struct Steps(Vec<Vec<Step>>);
+
+impl Tracer for Steps {
+    const ENABLED: bool = true;
+    fn step(&mut self, frame: usize, idx: usize, _insn: &Insn, regs: &[u64]) {
+        let Some(steps) = self.0.get_mut(idx) else { return };
+        if steps.len() < SAMPLE {
+            let mut all = [0; 11];
+            all.copy_from_slice(&regs[..11]);
+            steps.push(Step { frame, regs: all, is_held: false });
+        }
+    }
+}
+
+/// Crosses off what a state holds.
+struct Crossing(Mutex<Steps>);
+
+impl Observer for Crossing {
+    fn entered(&self, idx: u32, state: &VerifierState, live: u16) {
+        let Ok(mut steps) = self.0.lock() else { return };
+        let Some(steps) = steps.0.get_mut(idx as usize) else { return };
+        for step in steps.iter_mut().filter(|s| !s.is_held) {
+            step.is_held = step.frame == state.curframe() as usize
+                && first_outside(state.cur(), state.curframe(), &step.regs, live).is_none();
+        }
+    }
+}
+
+/// The first live register whose value its abstract value does not hold.
+fn first_outside(frame: &FuncState, number: u32, regs: &[u64; 11], live: u16) -> Option<u8> {
+    let of = |n: u8| holds(frame.reg(Reg(n)), number, regs[n as usize], regs[10]);
+    (0..10u8).find(|n| live & 1 << n != 0 && !of(*n))
+}
+
+/// Scalars and the frame's own stack pointers are followed; other addresses are the runtime's own, of which only
+/// NULL is known.
+fn holds(reg: &RegState, frame: u32, value: u64, fp: u64) -> bool {
+    match reg.base() {
+        RegBase::NotInit => true,
+        RegBase::Scalar => holds_number(reg, value),
+        RegBase::Stack if reg.frameno == frame => {
+            let offset = value.wrapping_sub(fp).wrapping_sub(reg.off as i64 as u64);
+            reg.var_off.contains(offset)
+                && (reg.smin..=reg.smax).contains(&(offset as i64))
+                && (reg.umin..=reg.umax).contains(&offset)
+        }
+        RegBase::MapValue if !reg.ty.may_be_null() => value != 0,
+        _ => true,
+    }
+}
+
+fn holds_number(reg: &RegState, v: u64) -> bool {
+    reg.var_off.contains(v)
+        && (reg.umin..=reg.umax).contains(&v)
+        && (reg.smin..=reg.smax).contains(&(v as i64))
+        && (reg.u32_min..=reg.u32_max).contains(&(v as u32))
+        && (reg.s32_min..=reg.s32_max).contains(&(v as i32))
+}
+
+impl Oracle for Containment {
+    fn name(&self) -> &'static str {
+        "containment"
+    }
+
+    fn executions(&self) -> u64 {
+        self.runs
+    }
+
+    fn counts(&self) -> std::collections::BTreeMap<String, u64> {
+        [("too many states to look on".to_string(), self.too_many)].into()
+    }
+
+    fn check(&mut self, judged: &Judged<'_>) -> Option<Finding> {
+        if !judged.is_accepted() || judged.report.quirk.is_some() {
+            return None;
+        }
+        let program = &judged.case.program;
+        let mut steps = Steps((0..program.insns.len()).map(|_| Vec::new()).collect());
+        let mut interp = Interp::load(program, World::seeded(1)).ok()?;
+        interp.fuel = FUEL;
+        for input in &judged.case.inputs {
+            interp.run_traced(input, &mut steps);
+            self.runs += 1;
+        }
+        let crossing = Crossing(Mutex::new(steps));
+        let report = verify_observed(program, judged.config, &crossing);
+        if report.verdict != Verdict::Accepted {
+            self.too_many += 1;
+            return None;
+        }
+        let steps = crossing.0.into_inner().ok()?;
+        let (idx, step) = steps
+            .0
+            .iter()
+            .enumerate()
+            .find_map(|(idx, steps)| steps.iter().find(|s| !s.is_held).map(|s| (idx, s)))?;
+        // What went wrong was done by the instruction before; in straight code that is the one above.
+        let before = idx.saturating_sub(1);
+        let regs: Vec<String> =
+            step.regs[..10].iter().enumerate().map(|(n, v)| format!("r{n}={v:#x}")).collect();
+        Some(Finding {
+            oracle: self.name().to_string(),
+            kind: "outside".to_string(),
+            place: form(judged.case, before),
+            detail: format!("insn {idx}, frame {}: no state holds {}", step.frame, regs.join(" ")),
+        })
+    }
+}

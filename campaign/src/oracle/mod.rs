@@ -1,0 +1,95 @@
+//! Oracles: each looks at a judged case and says what is wrong.
+
+mod agreement;
+mod containment;
+mod no_trap;
+mod two_sided;
+mod verdict;
+
+use std::collections::BTreeMap;
+
+use bpfassay_judge::Target;
+use bpfassay_verifier::{verify, Config, Report, Verdict};
+
+use crate::case::Case;
+use crate::finding::Finding;
+
+pub use agreement::{Agreement, ENGINES};
+pub use containment::Containment;
+pub use no_trap::NoTrap;
+pub use two_sided::TwoSided;
+pub use verdict::{against, masked_message};
+
+/// A case and what our verifier says of it.
+pub struct Judged<'c> {
+    pub case: &'c Case,
+    pub config: &'c Config<'c>,
+    pub report: Report,
+}
+
+impl<'c> Judged<'c> {
+    pub fn new(case: &'c Case, config: &'c Config<'c>) -> Judged<'c> {
+        Judged { case, config, report: verify(&case.program, config) }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        self.report.verdict == Verdict::Accepted
+    }
+}
+
+/// Looks at one case after the other.
+pub trait Oracle: Send {
+    fn name(&self) -> &'static str;
+
+    /// What is wrong with it, if anything.
+    fn check(&mut self, judged: &Judged<'_>) -> Option<Finding>;
+
+    /// Runs of programs made so far.
+    fn executions(&self) -> u64 {
+        0
+    }
+
+    /// What it counts beside findings, by name.
+    fn counts(&self) -> BTreeMap<String, u64> {
+        BTreeMap::new()
+    }
+}
+
+/// Every oracle that needs no kernel, in the order they are asked.
+pub const NAMES: [&str; 4] = ["no-trap", "containment", "agreement", "two-sided"];
+
+/// The oracle of a name.
+pub fn named(name: &str, engines: &[String]) -> Option<Box<dyn Oracle>> {
+    Some(match name {
+        "no-trap" => Box::new(NoTrap::default()),
+        "containment" => Box::new(Containment::default()),
+        "agreement" => Box::new(Agreement::new(engines)),
+        "two-sided" => Box::new(TwoSided::default()),
+        _ => return None,
+    })
+}
+
+/// The kernel that cases are judged for.
+pub fn target(kernel: &str) -> Result<Target, String> {
+    Target::served(kernel)?.ok_or_else(|| format!("kernel {kernel} is not served"))
+}
+
+/// The form of the instruction at `idx`, without registers and numbers.
+pub(crate) fn form(case: &Case, idx: usize) -> String {
+    let Some(insn) = case.program.insns.get(idx) else { return "outside".to_string() };
+    let text = bpfassay_judge::insn_text(&case.program.insns, idx as u32).unwrap_or_default();
+    let plain: String = text
+        .split_whitespace()
+        .skip(1)
+        .map(|w| {
+            let is_number =
+                w.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit());
+            match w {
+                _ if is_number => "n".to_string(),
+                _ => w.chars().filter(|c| !c.is_ascii_digit()).collect(),
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ");
+    format!("{:02x} {plain}", insn.code)
+}

@@ -1,0 +1,422 @@
+//! Words that are a solver's bit vectors, and the paths a function over them can take.
+//!
+//! A comparison answers `bool` as it does for numbers: the side taken is part of the path, and the function is
+//! run again for the other side.  Minimum and maximum do not split the path.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::ops::{BitAnd, BitOr, BitXor, Not, Shl, Shr};
+
+use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word};
+use z3::ast::{Ast, Bool, BV};
+use z3::{DeclKind, Params, SatResult, Solver};
+
+/// A word of `N` bits, signed or not: a number, or a term of this thread's run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sym<const N: u32, const SIGNED: bool>(Node);
+
+#[derive(Clone, Copy, Debug)]
+enum Node {
+    /// Zero above the width.
+    Lit(u64),
+    Term(usize),
+}
+
+/// Full width: 64-bit registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full;
+/// 8-bit registers with 4-bit halves, for what is too hard at full width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Narrow;
+
+impl Bits for Full {
+    type U64 = Sym<64, false>;
+    type U32 = Sym<32, false>;
+}
+
+impl Bits for Narrow {
+    type U64 = Sym<8, false>;
+    type U32 = Sym<4, false>;
+}
+
+/// One run along one path.
+#[derive(Default)]
+struct Run {
+    terms: Vec<BV>,
+    variables: Vec<(String, BV)>,
+    assumed: Vec<Bool>,
+    /// Sides to take, and whether the other one is still to be seen.
+    sides: Vec<(bool, bool)>,
+    taken: usize,
+    known: HashMap<Bool, bool>,
+}
+
+thread_local! {
+    static RUN: RefCell<Run> = RefCell::default();
+}
+
+/// How long the solver may think about one question, milliseconds.
+const PATIENCE: u32 = 300_000;
+
+fn solver(patience: u32) -> Solver {
+    let solver = Solver::new_for_logic("QF_BV").unwrap_or_default();
+    let mut params = Params::new();
+    params.set_u32("timeout", patience);
+    solver.set_params(&params);
+    solver
+}
+
+/// A fresh variable; the same name in every run.
+pub fn variable<const N: u32, const SIGNED: bool>(name: &str) -> Sym<N, SIGNED> {
+    let v = BV::new_const(name, N);
+    RUN.with_borrow_mut(|run| run.variables.push((name.to_string(), v.clone())));
+    Sym::of(v)
+}
+
+/// Only runs where this holds are of interest.
+pub fn assume(fact: Bool) {
+    RUN.with_borrow_mut(|run| run.assumed.push(fact));
+}
+
+/// The side of the path; whether a contradiction closes one is asked of the solver.
+fn decide(condition: Bool) -> bool {
+    let condition = condition.simplify();
+    let contrary = condition.clone().not().simplify();
+    if let Some(known) = condition.as_bool() {
+        return known;
+    }
+    RUN.with_borrow_mut(|run| {
+        if let Some(side) = run.known.get(&condition) {
+            return *side;
+        }
+        let side = match run.sides.get(run.taken) {
+            Some((side, _)) => *side,
+            None => {
+                let is_open = |side: &Bool| {
+                    let s = solver(2_000);
+                    run.assumed.iter().for_each(|a| s.assert(a));
+                    s.assert(side);
+                    s.check() != SatResult::Unsat
+                };
+                let (yes, no) = (is_open(&condition), is_open(&contrary));
+                run.sides.push((yes, yes && no));
+                yes
+            }
+        };
+        run.taken += 1;
+        run.assumed.push(if side { condition.clone() } else { contrary.clone() });
+        run.known.insert(contrary, !side);
+        run.known.insert(condition, side);
+        side
+    })
+}
+
+/// Values of the variables where the goal does not hold, by name.
+pub type Model = Vec<(String, u64)>;
+
+/// What came of a question.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    Proved,
+    /// Not so, for these values.
+    Refuted(Model),
+    /// The solver gave up.
+    Unknown,
+}
+
+/// Whether this holds wherever the path leads.
+fn ask(run: &Run, part: Bool) -> Outcome {
+    let s = solver(PATIENCE);
+    run.assumed.iter().for_each(|a| s.assert(a));
+    s.assert(part.not());
+    match s.check() {
+        SatResult::Unsat => Outcome::Proved,
+        SatResult::Unknown => Outcome::Unknown,
+        SatResult::Sat => {
+            let Some(model) = s.get_model() else { return Outcome::Unknown };
+            let value = |v: &BV| model.eval(v, true).and_then(|v| v.as_u64()).unwrap_or(0);
+            let values = run.variables.iter().map(|(n, v)| (n.clone(), value(v)));
+            Outcome::Refuted(values.collect())
+        }
+    }
+}
+
+/// The terms that all must hold; each by itself is easier than all together.
+fn conjuncts(goal: Bool) -> Vec<Bool> {
+    if goal.decl().kind() != DeclKind::And {
+        return vec![goal];
+    }
+    goal.children().iter().filter_map(|t| t.as_bool()).flat_map(conjuncts).collect()
+}
+
+/// Whether the goal that `body` returns holds on every path; the number of paths too.
+pub fn prove(body: &dyn Fn() -> Bool) -> (Outcome, u32) {
+    let mut sides = Vec::new();
+    let mut paths = 0;
+    loop {
+        RUN.set(Run { sides, ..Run::default() });
+        let goal = body();
+        let run = RUN.take();
+        paths += 1;
+        for part in conjuncts(goal) {
+            match ask(&run, part) {
+                Outcome::Proved => {}
+                other => return (other, paths),
+            }
+        }
+        sides = run.sides;
+        while sides.last().is_some_and(|(_, more)| !more) {
+            sides.pop();
+        }
+        match sides.last_mut() {
+            Some(last) => *last = (!last.0, false),
+            None => return (Outcome::Proved, paths),
+        }
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> Sym<N, SIGNED> {
+    const KEEP: u64 = u64::MAX >> (64 - N);
+
+    fn of(v: BV) -> Self {
+        Sym(RUN.with_borrow_mut(|run| {
+            run.terms.push(v);
+            Node::Term(run.terms.len() - 1)
+        }))
+    }
+
+    pub fn bv(self) -> BV {
+        match self.0 {
+            Node::Lit(v) => BV::from_u64(v, N),
+            Node::Term(i) => RUN.with_borrow(|run| run.terms[i].clone()),
+        }
+    }
+
+    const fn literal(v: u64) -> Self {
+        Sym(Node::Lit(v & Self::KEEP))
+    }
+
+    fn reread<const OTHER: bool>(self) -> Sym<N, OTHER> {
+        Sym(self.0)
+    }
+
+    fn less(self, o: Self) -> Bool {
+        if SIGNED {
+            self.bv().bvslt(o.bv())
+        } else {
+            self.bv().bvult(o.bv())
+        }
+    }
+
+    /// `self == o`, as a term.
+    pub fn is(self, o: Self) -> Bool {
+        self.bv().eq(o.bv())
+    }
+
+    /// `self <= o`, as a term.
+    pub fn up_to(self, o: Self) -> Bool {
+        o.less(self).not()
+    }
+
+    fn fits(self, o: Self, low: Bool, high: Bool) -> bool {
+        let _ = (self, o);
+        decide(Bool::and(&[low, high]))
+    }
+
+    fn divided(self, o: Self, how: impl Fn(BV, BV) -> BV) -> Option<Self> {
+        if o == Self::ZERO {
+            return None;
+        }
+        Some(Sym::of(how(self.bv(), o.bv())))
+    }
+
+    fn count(self) -> BV {
+        self.bv().bvand(BV::from_u64(N as u64 - 1, N))
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> PartialEq for Sym<N, SIGNED> {
+    fn eq(&self, o: &Self) -> bool {
+        decide(self.is(*o))
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> Eq for Sym<N, SIGNED> {}
+
+impl<const N: u32, const SIGNED: bool> PartialOrd for Sym<N, SIGNED> {
+    fn partial_cmp(&self, o: &Self) -> Option<Ordering> {
+        Some(if self < o {
+            Ordering::Less
+        } else if self == o {
+            Ordering::Equal
+        } else {
+            Ordering::Greater
+        })
+    }
+    fn lt(&self, o: &Self) -> bool {
+        decide(self.less(*o))
+    }
+    fn le(&self, o: &Self) -> bool {
+        decide(self.up_to(*o))
+    }
+    fn gt(&self, o: &Self) -> bool {
+        decide(o.less(*self))
+    }
+    fn ge(&self, o: &Self) -> bool {
+        decide(o.up_to(*self))
+    }
+}
+
+macro_rules! binary {
+    ($($trait:ident $method:ident $z3:ident;)*) => {$(
+        impl<const N: u32, const SIGNED: bool> $trait for Sym<N, SIGNED> {
+            type Output = Self;
+            fn $method(self, o: Self) -> Self {
+                Sym::of(self.bv().$z3(o.bv()))
+            }
+        }
+    )*};
+}
+
+binary! {
+    BitAnd bitand bvand;
+    BitOr bitor bvor;
+    BitXor bitxor bvxor;
+}
+
+impl<const N: u32, const SIGNED: bool> Not for Sym<N, SIGNED> {
+    type Output = Self;
+    fn not(self) -> Self {
+        match self.0 {
+            Node::Lit(v) => Self::literal(!v),
+            Node::Term(_) => Sym::of(self.bv().bvnot()),
+        }
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> Shl<u32> for Sym<N, SIGNED> {
+    type Output = Self;
+    fn shl(self, n: u32) -> Self {
+        assert!(n < N, "a shift by {n} of {N} bits");
+        Sym::of(self.bv().bvshl(BV::from_u64(n as u64, N)))
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> Shr<u32> for Sym<N, SIGNED> {
+    type Output = Self;
+    fn shr(self, n: u32) -> Self {
+        assert!(n < N, "a shift by {n} of {N} bits");
+        let n = BV::from_u64(n as u64, N);
+        Sym::of(if SIGNED { self.bv().bvashr(n) } else { self.bv().bvlshr(n) })
+    }
+}
+
+impl<const N: u32, const SIGNED: bool> Word for Sym<N, SIGNED> {
+    const BITS: u32 = N;
+    const ZERO: Self = Self::literal(0);
+    const MIN: Self = Self::literal(if SIGNED { 1 << (N - 1) } else { 0 });
+    const MAX: Self = Self::literal(if SIGNED { Self::KEEP >> 1 } else { Self::KEEP });
+
+    fn lit(v: u64) -> Self {
+        Self::literal(v)
+    }
+    fn plus(self, o: Self) -> Self {
+        Sym::of(self.bv().bvadd(o.bv()))
+    }
+    fn minus(self, o: Self) -> Self {
+        Sym::of(self.bv().bvsub(o.bv()))
+    }
+    fn times(self, o: Self) -> Self {
+        Sym::of(self.bv().bvmul(o.bv()))
+    }
+    fn plus_checked(self, o: Self) -> Option<Self> {
+        let (a, b) = (self.bv(), o.bv());
+        let low = if SIGNED { a.bvadd_no_underflow(&b) } else { Bool::from_bool(true) };
+        self.fits(o, low, a.bvadd_no_overflow(&b, SIGNED)).then(|| self.plus(o))
+    }
+    fn minus_checked(self, o: Self) -> Option<Self> {
+        let (a, b) = (self.bv(), o.bv());
+        let high = if SIGNED { a.bvsub_no_overflow(&b) } else { Bool::from_bool(true) };
+        self.fits(o, a.bvsub_no_underflow(&b, SIGNED), high).then(|| self.minus(o))
+    }
+    fn times_checked(self, o: Self) -> Option<Self> {
+        let (a, b) = (self.bv(), o.bv());
+        let low = if SIGNED { a.bvmul_no_underflow(&b) } else { Bool::from_bool(true) };
+        self.fits(o, low, a.bvmul_no_overflow(&b, SIGNED)).then(|| self.times(o))
+    }
+    fn over(self, o: Self) -> Option<Self> {
+        self.divided(o, |a, b| if SIGNED { a.bvsdiv(b) } else { a.bvudiv(b) })
+    }
+    fn modulo(self, o: Self) -> Option<Self> {
+        self.divided(o, |a, b| if SIGNED { a.bvsrem(b) } else { a.bvurem(b) })
+    }
+    fn at_least(self, o: Self) -> Self {
+        Sym::of(self.less(o).ite(&o.bv(), &self.bv()))
+    }
+    fn at_most(self, o: Self) -> Self {
+        Sym::of(o.less(self).ite(&o.bv(), &self.bv()))
+    }
+    fn shifted_left(self, by: Self) -> Self {
+        Sym::of(self.bv().bvshl(by.count()))
+    }
+    fn shifted_right(self, by: Self) -> Self {
+        let n = by.count();
+        Sym::of(if SIGNED { self.bv().bvashr(n) } else { self.bv().bvlshr(n) })
+    }
+}
+
+impl<const N: u32> Unsigned for Sym<N, false> {
+    type Signed = Sym<N, true>;
+
+    fn signed(self) -> Sym<N, true> {
+        self.reread()
+    }
+    fn filled_down(self) -> Self {
+        let mut v = self;
+        let mut n = 1;
+        while n < N {
+            v = v | (v >> n);
+            n *= 2;
+        }
+        v
+    }
+    fn bytes_reversed(self) -> Self {
+        let v = self.bv();
+        let byte = |i: u32| v.extract(i * 8 + 7, i * 8);
+        Sym::of((1..N / 8).fold(byte(0), |all, i| all.concat(byte(i))))
+    }
+}
+
+impl<const N: u32> Signed for Sym<N, true> {
+    type Unsigned = Sym<N, false>;
+
+    fn unsigned(self) -> Sym<N, false> {
+        self.reread()
+    }
+}
+
+macro_rules! whole {
+    ($n:literal, $half:literal) => {
+        impl Whole for Sym<$n, false> {
+            type Half = Sym<$half, false>;
+            const LOW: Self = Self::literal((1 << $half) - 1);
+
+            fn low(self) -> Sym<$half, false> {
+                Sym::of(self.bv().extract($half - 1, 0))
+            }
+            fn high(self) -> Sym<$half, false> {
+                Sym::of(self.bv().extract($n - 1, $half))
+            }
+            fn zext(half: Sym<$half, false>) -> Self {
+                Sym::of(half.bv().zero_ext($half))
+            }
+            fn sext(half: Sym<$half, true>) -> Sym<$n, true> {
+                Sym::of(half.bv().sign_ext($half))
+            }
+        }
+    };
+}
+
+whole!(64, 32);
+whole!(8, 4);
