@@ -62,6 +62,21 @@ fn helper_availability_is_the_kernels() {
     }
 }
 
+/// The same of kernels that are not served: the tables of their release, in 6.18.15's configuration.
+#[test]
+fn helper_availability_is_that_of_other_releases() {
+    for (release, text) in [
+        ("6.12.118", include_str!("../truth/6.12.118/helpers.txt")),
+        ("6.16.12", include_str!("../truth/6.16.12/helpers.txt")),
+        ("7.3.4", include_str!("../truth/7.3.4/helpers.txt")),
+    ] {
+        let config = bpfassay_builds::kernel("6.18.15").unwrap().config;
+        let kernel = Kernel::of_release(release, "x86_64", config).unwrap();
+        let n = check_helpers(&kernel, lines(text), Caps::ALL);
+        assert!(n > 15_000, "{release}: {n}");
+    }
+}
+
 /// Capabilities decide which helpers there are, and which program types may be loaded.
 #[test]
 fn capabilities_open_what_the_kernel_opens() {

@@ -2,6 +2,7 @@
 //! Context layouts and access rules.
 
 use crate::callers::{Cap, Test};
+use crate::release::{Change, Release};
 use crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};
 use crate::types::{RegBase, RegType, TypeFlags as F};
 use crate::uapi::{AttachType, ProgType};

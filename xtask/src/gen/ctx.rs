@@ -70,7 +70,7 @@ pub fn ctx(root: &Path, names: &Names) -> Result<String> {
     }
     let mut out = header("Context layouts and access rules.", "spec/data/ctx/");
     out.push_str(
-        "use crate::callers::{Cap, Test};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};\n",
+        "use crate::callers::{Cap, Test};\nuse crate::release::{Change, Release};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};\n",
     );
     out.push_str("use crate::types::{RegBase, RegType, TypeFlags as F};\nuse crate::uapi::{AttachType, ProgType};\n\n");
     let _ = writeln!(out, "pub static TABLES: [CtxTable; {}] = [", tables.len());

@@ -199,7 +199,7 @@ pub fn callers(root: &Path, names: &Names) -> Result<String> {
     }
     let scope = Scope { names, protos, tables };
     let mut out = header("Who may call which helper.", path);
-    out.push_str("use crate::callers::{Answer, Cap, Rule, RuleTable, Test};\nuse crate::uapi::{AttachType, ProgType};\n\n");
+    out.push_str("use crate::callers::{Answer, Cap, Rule, RuleTable, Test};\nuse crate::release::{Change, Release};\nuse crate::uapi::{AttachType, ProgType};\n\n");
     let _ = writeln!(out, "pub static TABLES: [RuleTable; {}] = [", lists.len());
     for table in &lists {
         let name = rows::text(table, "name")?;
