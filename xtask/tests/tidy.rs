@@ -10,33 +10,15 @@ fn root() -> PathBuf {
         .to_path_buf()
 }
 
-const CRATES: [&str; 15] = [
-    "isa",
-    "spec",
-    "object",
-    "diag",
-    "verifier",
-    "builds",
-    "judge",
-    "jit",
-    "jit-x86",
-    "jit-arm64",
-    "harness",
-    "corpus",
-    "ci",
-    "cli",
-    "xtask",
-];
-
-/// Which of our crates each may use (not counting dev-dependencies).
-const EDGES: [(&str, &[&str]); 15] = [
+/// Our crates, and which of ours each uses (not counting dev-dependencies): exactly these.
+const EDGES: [(&str, &[&str]); 17] = [
     ("isa", &[]),
     ("spec", &[]),
     ("object", &["isa", "spec"]),
     ("diag", &["isa", "spec"]),
-    ("verifier", &["isa", "spec", "object", "diag"]),
+    ("verifier", &["diag", "isa", "object", "spec"]),
     ("builds", &["spec"]),
-    ("judge", &["isa", "spec", "object", "diag", "verifier", "builds"]),
+    ("judge", &["builds", "diag", "isa", "object", "spec", "verifier"]),
     ("jit", &["isa"]),
     ("jit-x86", &["isa", "jit"]),
     ("jit-arm64", &["isa", "jit"]),
@@ -44,28 +26,28 @@ const EDGES: [(&str, &[&str]); 15] = [
     (
         "harness",
         &[
-            "isa",
-            "spec",
-            "object",
-            "diag",
-            "verifier",
-            "jit",
-            "jit-x86",
-            "jit-arm64",
             "corpus",
+            "diag",
+            "isa",
+            "jit",
+            "jit-arm64",
+            "jit-x86",
             "judge",
+            "object",
+            "spec",
+            "verifier",
         ],
     ),
-    ("ci", &["isa", "spec", "object", "diag", "verifier", "judge"]),
-    (
-        "cli",
-        &[
-            "isa", "spec", "object", "diag", "verifier", "harness", "corpus", "builds", "judge",
-            "ci",
-        ],
-    ),
-    ("xtask", &["spec"]),
+    ("ci", &["diag", "isa", "judge", "object", "spec", "verifier"]),
+    ("campaign", &["diag", "harness", "isa", "judge", "object", "spec", "verifier"]),
+    ("prove", &["harness", "isa", "object", "spec", "verifier"]),
+    ("cli", &["ci", "corpus", "diag", "harness", "isa", "judge", "object", "spec", "verifier"]),
+    ("xtask", &[]),
 ];
+
+fn crates() -> impl Iterator<Item = &'static str> {
+    EDGES.iter().map(|(name, _)| *name)
+}
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> =
@@ -84,7 +66,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 fn rust_files() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for c in CRATES {
+    for c in crates() {
         sources(&root().join(c), &mut found);
     }
     sources(&root().join("fuzz"), &mut found);
@@ -98,25 +80,86 @@ fn rust_files() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-#[test]
-fn dependencies_point_down() {
-    for (name, allowed) in EDGES {
-        let manifest =
-            fs::read_to_string(root().join(name).join("Cargo.toml")).expect("manifest is there");
-        let mut section = "";
-        for line in manifest.lines().map(str::trim) {
-            if line.starts_with('[') {
-                section = line;
-                continue;
+/// Our crates that a manifest names as dependencies, dev-dependencies left out; ascending.
+fn used(manifest: &str) -> Vec<&str> {
+    let mut section = "";
+    let mut out = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        } else if let Some(dep) = line.strip_prefix("bpfassay-") {
+            if section.contains("dependencies") && !section.contains("dev-dependencies") {
+                out.push(dep.split(['.', ' ', '=']).next().unwrap_or(dep));
             }
-            let Some(dep) = line.strip_prefix("bpfassay-") else { continue };
-            if !section.contains("dependencies") || section.contains("dev-dependencies") {
-                continue;
-            }
-            let dep = dep.split(['.', ' ', '=']).next().unwrap_or(dep);
-            assert!(allowed.contains(&dep), "{name} may not use {dep}");
         }
     }
+    out.sort_unstable();
+    out
+}
+
+#[test]
+fn dependencies_are_those_of_the_list() {
+    let planted = "[dependencies]\nbpfassay-b.workspace = true\nbpfassay-a = { path = \"../a\" }\n\
+                   [dev-dependencies]\nbpfassay-c.workspace = true\n";
+    assert_eq!(used(planted), ["a", "b"]);
+    for (name, edges) in EDGES {
+        let manifest =
+            fs::read_to_string(root().join(name).join("Cargo.toml")).expect("manifest is there");
+        assert_eq!(used(&manifest), edges, "what {name} uses, and what the list says");
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("manifest is there");
+    let members = workspace.split("members = [").nth(1).and_then(|m| m.split(']').next());
+    let members = members.expect("members").split('"').skip(1).step_by(2).count();
+    assert_eq!(members, EDGES.len(), "every member stands in the list");
+}
+
+/// Packages whose oldest supported Rust is newer than ours: `cargo` itself says what each asks for.
+#[test]
+fn no_dependency_asks_for_a_newer_rust_than_we_do() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_string());
+    let args = ["metadata", "--format-version", "1", "--locked", "--offline"];
+    let out = std::process::Command::new(cargo).args(args).current_dir(root()).output();
+    let text = String::from_utf8(out.expect("cargo runs").stdout).expect("metadata is text");
+    let versions: Vec<(u32, u32)> =
+        text.split("\"rust_version\":\"").skip(1).filter_map(minor).collect();
+    assert!(versions.len() > 30, "cargo metadata names {} versions", versions.len());
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("manifest is there");
+    let ours = workspace.split("rust-version = \"").nth(1).and_then(minor).expect("ours");
+    let newer: Vec<_> = versions.into_iter().filter(|v| *v > ours).collect();
+    assert!(newer.is_empty(), "some dependency asks for Rust {newer:?}, we promise {ours:?}");
+}
+
+/// `1.88.0"…` → (1, 88).
+fn minor(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(['.', '"']).map_while(|n| n.parse().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
+/// Lines that match or write an opcode by its number.
+fn opcode_numbers(code: &str) -> Vec<&str> {
+    let names_one = |line: &str| {
+        let line = line.split("//").next().unwrap_or(line);
+        let words =
+            ["code: 0x", "code == 0x", "code != 0x", ".code, 0x", "opcode: 0x", "RawInsn::new(0x"];
+        words.iter().any(|w| line.contains(w))
+    };
+    code.lines().filter(|l| names_one(l)).collect()
+}
+
+#[test]
+fn opcode_numbers_stand_in_isa() {
+    assert_eq!(opcode_numbers("let i = RawInsn { code: 0x95, ..i };").len(), 1);
+    assert_eq!(opcode_numbers("matches!(i.code, 0x27 | 0x2f)").len(), 1);
+    assert!(opcode_numbers("i.code == opcode::EXIT // 0x95").is_empty());
+    let mut wrong = Vec::new();
+    for (path, text) in rust_files() {
+        let p = path.to_string_lossy().replace('\\', "/");
+        if p.contains("/src/") && !p.starts_with("isa/") && !p.starts_with("xtask/") {
+            let code = text.split("#[cfg(test)]").next().unwrap_or(&text);
+            wrong.extend(opcode_numbers(code).iter().map(|l| format!("{p}: {}", l.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
@@ -142,7 +185,7 @@ fn petgraph_is_named_in_the_cfg_only() {
 
 #[test]
 fn unsafe_stays_where_memory_is_mapped() {
-    for c in CRATES {
+    for c in crates() {
         let manifest = fs::read_to_string(root().join(c).join("Cargo.toml")).expect("manifest");
         let inherits = manifest.contains("[lints]\nworkspace = true");
         assert!(inherits || c == "harness", "{c} does not inherit the workspace's lints");
@@ -182,7 +225,7 @@ fn documents_name_paths_that_exist() {
         for word in text.split('`').skip(1).step_by(2) {
             let is_path = word.contains('/')
                 && !word.contains([' ', '*', '<', '…', '$', '{', ':', '|'])
-                && CRATES.iter().any(|c| word.starts_with(&format!("{c}/")));
+                && crates().any(|c| word.starts_with(&format!("{c}/")));
             if is_path {
                 assert!(root().join(word).exists(), "{doc} names `{word}`, which is not there");
             }
