@@ -85,6 +85,9 @@ fn diagnostic(
     if let Some(q) = program.quirk {
         notes.push(format!("decided by a known kernel quirk: {q}"));
     }
+    if let Some(build) = &program.served_by {
+        notes.push(format!("Linux {build} has what is missing: `--kernel {build}` judges it"));
+    }
     if style.verbosity > 0 {
         notes.extend(program.detail.notes.iter().cloned());
     }

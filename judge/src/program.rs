@@ -41,7 +41,9 @@ impl Entry {
             Err(error) => {
                 let code = explain::load_error(&error.kind).map(|c| c.name);
                 let report = refused(&self.name, &self.section, &error.message);
-                Judged { report: ProgramReport { code, ..report }, error: Some(error.clone()) }
+                let served_by = self.served_by.clone();
+                let report = ProgramReport { code, served_by, ..report };
+                Judged { report, error: Some(error.clone()) }
             }
         }
     }
@@ -161,6 +163,7 @@ pub fn refused(name: &str, section: &str, why: &str) -> ProgramReport {
         message_lines: Vec::new(),
         code: None,
         quirk: None,
+        served_by: None,
         insn_idx: None,
         source: None,
         stats: ProgramStats::default(),

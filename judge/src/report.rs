@@ -101,6 +101,12 @@ impl ObjectError {
         ObjectError { kind: "io".to_string(), message: message.to_string() }
     }
 
+    /// True if it says that the kernel lacks a function, variable or type, which another kernel may have.
+    pub fn is_of_the_kernel(&self) -> bool {
+        use bpfassay_object::LoadErrorKind as K;
+        [K::Extern, K::StructOps, K::AttachTarget, K::CoRe].iter().any(|k| k.name() == self.kind)
+    }
+
     /// True for a mistake of ours.
     pub fn is_internal(&self) -> bool {
         self.kind == INTERNAL
@@ -131,6 +137,9 @@ pub struct ProgramReport {
     /// Stable code of the message.
     pub code: Option<&'static str>,
     pub quirk: Option<&'static str>,
+    /// A served build that has what this kernel lacks for the program (`--kernel`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<String>,
     pub insn_idx: Option<u32>,
     pub source: Option<Source>,
     pub stats: ProgramStats,

@@ -3,7 +3,7 @@
 //! Opens no file: whoever calls supplies what a profile names.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
@@ -135,13 +135,31 @@ impl Target {
     /// Links an opened object for this kernel.
     pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
         let entries = self.link_object(opened).programs.into_iter();
-        entries
+        let mut entries: Vec<Entry> = entries
             .map(|e| Entry {
                 name: e.name,
                 section: e.section,
+                served_by: None,
                 program: e.program.map_err(ObjectError::from),
             })
-            .collect()
+            .collect();
+        self.name_others(opened, &mut entries);
+        entries
+    }
+
+    /// Names the served build that has what this kernel lacks of a program's functions, variables and types.
+    fn name_others(&self, opened: &bpfassay_object::Opened, entries: &mut [Entry]) {
+        let is_lacking = |e: &Entry| e.program.as_ref().is_err_and(ObjectError::is_of_the_kernel);
+        if !entries.iter().any(is_lacking) {
+            return;
+        }
+        for other in others().iter().filter(|o| o.kernel.release != self.kernel.release) {
+            let there = other.link_object(opened).programs;
+            let pairs = entries.iter_mut().zip(&there).filter(|(_, t)| t.program.is_ok());
+            for (entry, _) in pairs.filter(|(e, _)| is_lacking(e) && e.served_by.is_none()) {
+                entry.served_by = Some(other.kernel.release.clone());
+            }
+        }
     }
 
     fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
@@ -166,11 +184,20 @@ impl Target {
     }
 }
 
+/// Every served build, for the one question what another kernel has.
+fn others() -> &'static [Target] {
+    static OTHERS: OnceLock<Vec<Target>> = OnceLock::new();
+    let read = || Build::all().filter_map(|b| Target::served(b.name()).ok().flatten()).collect();
+    OTHERS.get_or_init(read)
+}
+
 /// One program of an object, or why libbpf would not hand it to a kernel.
 #[derive(Debug)]
 pub struct Entry {
     pub name: String,
     pub section: String,
+    /// A served build that takes the program where this kernel lacks something.
+    pub served_by: Option<String>,
     pub program: Result<Program, ObjectError>,
 }
 
