@@ -8,11 +8,12 @@ use std::sync::Arc;
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::Fact;
+use bpfassay_object::{Fact, MapOverride};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
+use crate::maps::{judge_maps, MapReport};
 use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
@@ -134,14 +135,31 @@ impl Target {
 
     /// Links an opened object for this kernel.
     pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
-        let entries = self.link_object(opened).programs.into_iter();
-        entries
-            .map(|e| Entry {
-                name: e.name,
-                section: e.section,
-                program: e.program.map_err(ObjectError::from),
-            })
-            .collect()
+        entries(self.link_object(opened))
+    }
+
+    /// As [`Target::load`], with the object's maps judged; `overrides` are set before, by the map's name.
+    ///
+    /// # Errors
+    /// An object that cannot be read, or an override of a map that it lacks or that does not take it.
+    pub fn load_with_maps(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        overrides: &[(String, MapOverride)],
+    ) -> Result<Linked, ObjectError> {
+        let mut opened = bpfassay_object::Opened::parse(bytes, name)?;
+        for (map, to) in overrides {
+            opened.override_map(map, to)?;
+        }
+        Ok(self.link_with_maps(&opened))
+    }
+
+    /// As [`Target::link`], with the object's maps judged.
+    pub fn link_with_maps(&self, opened: &bpfassay_object::Opened) -> Linked {
+        let object = self.link_object(opened);
+        let maps = judge_maps(&object, self);
+        Linked { entries: entries(object), maps }
     }
 
     fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
@@ -164,6 +182,22 @@ impl Target {
         };
         opened.link(&target)
     }
+}
+
+/// An object linked for a kernel, and what becomes of its maps.
+#[derive(Debug)]
+pub struct Linked {
+    pub entries: Vec<Entry>,
+    pub maps: Vec<MapReport>,
+}
+
+fn entries(object: bpfassay_object::Object) -> Vec<Entry> {
+    let entry = |e: bpfassay_object::Entry| Entry {
+        name: e.name,
+        section: e.section,
+        program: e.program.map_err(ObjectError::from),
+    };
+    object.programs.into_iter().map(entry).collect()
 }
 
 /// One program of an object, or why libbpf would not hand it to a kernel.

@@ -4,6 +4,7 @@
 
 pub mod callers;
 pub mod ctx;
+pub mod errno;
 mod generated;
 pub mod helper;
 #[cfg(test)]

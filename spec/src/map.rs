@@ -195,6 +195,13 @@ impl MapInfo {
     }
 }
 
+impl MapType {
+    /// A map whose values are maps.
+    pub fn is_of_maps(self) -> bool {
+        matches!(self, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+}
+
 impl Kernel {
     /// Why the kernel refuses to create a map, if it does.  Says nothing of memory, names, BTF contents or inner maps.
     pub fn map_create(&self, spec: &MapSpec, caps: &Caps) -> Result<(), MapRefusal> {
