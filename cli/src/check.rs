@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use bpfassay_judge::{
-    judge_linked, CheckReport, Judged, ObjectError, ObjectReport, Options, ProgramReport, Summary,
-    Target,
+    judge_linked, CheckReport, Judged, Linked, ObjectError, ObjectReport, Options, ProgramReport,
+    Summary, Target,
 };
 use bpfassay_object::model::ProgFlags;
+use bpfassay_object::MapOverride;
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use clap::{ArgAction, ValueEnum};
@@ -43,6 +44,10 @@ pub struct Args {
     /// Load as this program type, e.g. `xdp` or `cgroup_sock_addr/cgroup_inet4_bind`.
     #[arg(long = "type", value_name = "PROG_TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
     prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Set an attribute of a map as the application would before loading; may be given more than once.  Attributes are
+    /// max_entries, key_size, value_size, map_flags, map_extra, numa_node, autocreate, and inner (a map of the object).
+    #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = parse_override)]
+    map_override: Vec<Override>,
     /// Verifier log to print: 1 the failing path, 2 every path, 4 statistics; may be added up.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..8))]
     log_level: u32,
@@ -92,6 +97,30 @@ fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
     Ok((ty, attach))
 }
 
+/// A map's name, an attribute, and its value as text.
+type Override = (String, String, String);
+
+fn parse_override(s: &str) -> Result<Override, String> {
+    let (left, value) = s.split_once('=').ok_or("lacks `=`: MAP.ATTRIBUTE=VALUE")?;
+    let (map, name) = left.rsplit_once('.').ok_or("lacks `.`: MAP.ATTRIBUTE=VALUE")?;
+    MapOverride::default().set(name, value)?;
+    Ok((map.to_string(), name.to_string(), value.to_string()))
+}
+
+/// Overrides by map, in the order given.
+fn overrides(args: &Args) -> Vec<(String, MapOverride)> {
+    let mut out: Vec<(String, MapOverride)> = Vec::new();
+    for (map, name, value) in &args.map_override {
+        let at = out.iter().position(|(m, _)| m == map).unwrap_or_else(|| {
+            out.push((map.clone(), MapOverride::default()));
+            out.len() - 1
+        });
+        // The parser has seen that it fits.
+        let _ = out[at].1.set(name, value);
+    }
+    out
+}
+
 pub fn run(args: Args) -> Outcome {
     match check(&args) {
         Ok(outcome) | Err(outcome) => outcome,
@@ -120,7 +149,7 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
     if let Some(file) = &args.cbpf {
         let judged = judge_linked(&classic::program(file)?, &target, &options);
         panicked |= judged.error.is_some();
-        objects.push(ObjectReport::of(&file.display().to_string(), vec![judged]));
+        objects.push(ObjectReport::of(&file.display().to_string(), Vec::new(), vec![judged]));
     }
 
     let report = CheckReport::new(&target, objects);
@@ -134,6 +163,9 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
     }
     if let Some(name) = unmatched(args, &report) {
         return Ok(fail(Outcome::NotJudged, format!("no program named `{name}`")));
+    }
+    if let Some(name) = unmatched_map(args, &report) {
+        return Ok(fail(Outcome::NotJudged, format!("no map named `{name}`")));
     }
     Ok(match summary.exit_code() {
         0 => Outcome::Ok,
@@ -174,6 +206,13 @@ fn unmatched<'a>(args: &'a Args, report: &CheckReport) -> Option<&'a str> {
     args.prog.iter().map(String::as_str).find(|n| !has(n))
 }
 
+/// A name of `--map-override` that no map has; one that is not to be created is not in the report.
+fn unmatched_map<'a>(args: &'a Args, report: &CheckReport) -> Option<&'a str> {
+    let has = |name: &str| report.objects.iter().flat_map(|o| &o.maps).any(|m| m.name == name);
+    let created = args.map_override.iter().filter(|(_, attribute, _)| attribute != "autocreate");
+    created.map(|(map, _, _)| map.as_str()).find(|n| !has(n))
+}
+
 fn judge_all(
     inputs: &[Input],
     target: &Target,
@@ -207,15 +246,16 @@ fn judge_object(
         Ok(b) => b,
         Err(e) => return (broken(input, ObjectError::io(e)), false),
     };
-    let entries = match target.load(&bytes, &input.display()) {
-        Ok(o) => o,
+    let loaded = target.load_with_maps(&bytes, &input.display(), &overrides(args));
+    let Linked { entries, maps } = match loaded {
+        Ok(linked) => linked,
         Err(error) => return (broken(input, error), false),
     };
     let wanted = |name: &str| args.prog.is_empty() || args.prog.iter().any(|p| p == name);
     let judged: Vec<Judged> =
         entries.par_iter().filter(|e| wanted(&e.name)).map(|e| e.judge(target, options)).collect();
     let panicked = judged.iter().any(|j| j.error.as_ref().is_some_and(ObjectError::is_internal));
-    (ObjectReport::of(&input.display(), judged), panicked)
+    (ObjectReport::of(&input.display(), maps, judged), panicked)
 }
 
 fn broken(input: &Input, error: ObjectError) -> ObjectReport {

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 use bpfassay_ci::report::wrapped;
 use bpfassay_diag::explain::{by_name, load_error};
-use bpfassay_judge::{CheckReport, ObjectReport, ProgramReport, Source, VerdictWord};
+use bpfassay_judge::{
+    CheckReport, MapReport, MapVerdict, ObjectReport, ProgramReport, Source, VerdictWord,
+};
 
 /// How much is said.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +32,10 @@ pub fn text(report: &CheckReport, style: Style) -> String {
             }
             let _ = writeln!(out, "{}\n", renderer.render(&[group]));
         }
-        for program in &object.programs {
+        for map in &object.maps {
+            map_diagnostic(&mut out, &renderer, object, map, style);
+        }
+        for program in object.programs.iter().filter(|p| !refused_for_map(p)) {
             diagnostic(&mut out, &renderer, object, program, style);
         }
     }
@@ -39,6 +44,55 @@ pub fn text(report: &CheckReport, style: Style) -> String {
     }
     summary(&mut out, report);
     out
+}
+
+/// Rejected for a map alone, which has a diagnostic of its own.
+fn refused_for_map(program: &ProgramReport) -> bool {
+    program.message_lines.is_empty() && program.code.is_some_and(|c| c.starts_with("map-"))
+}
+
+fn map_diagnostic(
+    out: &mut String,
+    renderer: &Renderer,
+    object: &ObjectReport,
+    map: &MapReport,
+    style: Style,
+) {
+    let Some(message) = &map.message else { return };
+    let (level, title) = match map.verdict {
+        MapVerdict::Rejected => {
+            (Level::ERROR, format!("map `{}` cannot be made: {message}", map.name))
+        }
+        MapVerdict::Unset => {
+            (Level::WARNING, format!("map `{}` is not complete: {message}", map.name))
+        }
+        MapVerdict::Unsupported => {
+            (Level::WARNING, format!("cannot judge map `{}`: {message}", map.name))
+        }
+        MapVerdict::Accepted if style.verbosity < 0 => return,
+        MapVerdict::Accepted => (Level::WARNING, format!("map `{}`: {message}", map.name)),
+    };
+    let mut title = level.primary_title(title.as_str());
+    if let Some(code) = map.code {
+        title = title.id(code);
+    }
+    let errno = map.errno.map_or(String::new(), |e| format!(", errno {e}"));
+    let mut notes = vec![format!(
+        "{} map in {}{errno}: key_size {}, value_size {}, max_entries {}, map_flags {:#x}",
+        map.map_type, object.path, map.key_size, map.value_size, map.max_entries, map.flags
+    )];
+    if map.verdict == MapVerdict::Rejected {
+        notes.push("loaders make every map first, so no program of this object loads".to_string());
+    }
+    let help = map.code.and_then(by_name).map(|c| wrapped(c.change));
+    let mut group = title.elements(Vec::<Element<'_>>::new());
+    for note in &notes {
+        group = group.element(Level::NOTE.message(note.as_str()));
+    }
+    if let Some(help) = &help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    let _ = writeln!(out, "{}\n", renderer.render(&[group]));
 }
 
 fn diagnostic(
@@ -211,5 +265,12 @@ fn summary(out: &mut String, report: &CheckReport) {
     );
     for line in &report.assumed {
         let _ = writeln!(out, "assumed: {line}");
+    }
+    if s.maps_rejected + s.maps_unset > 0 {
+        let _ = writeln!(
+            out,
+            "maps: {} cannot be made, {} need a size or an inner map from the application",
+            s.maps_rejected, s.maps_unset
+        );
     }
 }

@@ -34,7 +34,7 @@ struct Log {
 
 fn truth() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("workspace");
-    root.join("corpus/truth/6.18.44-fc-v595/v3/reject")
+    root.join("corpus/truth/6.18.44/v3/reject")
 }
 
 /// Programs of an answer that ended in a message, with it: `(name, message lines)`.

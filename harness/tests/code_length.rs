@@ -26,7 +26,7 @@ fn arm64_code_is_no_longer_than_the_kernels() {
     let config = bundled.config();
     let recorded = recorded();
     let (mut programs, mut ours, mut theirs) = (0, 0, 0);
-    for label in bpfassay_corpus::truth::list(&corpus().join("truth/6.18.44-fc-v595")).unwrap() {
+    for label in bpfassay_corpus::truth::list(&corpus().join("truth/6.18.44")).unwrap() {
         let bytes = std::fs::read(corpus().join("objects").join(&label)).unwrap();
         let object = bundled.load(&bytes, &label).unwrap();
         for entry in &object.programs {

@@ -33,7 +33,7 @@ fn takes_packets(t: ProgType) -> bool {
 
 /// Accepted programs, under `object program`.
 fn programs(on: &Bundled) -> BTreeMap<String, Program> {
-    let truth = corpus().join("truth/6.18.44-fc-v595");
+    let truth = corpus().join("truth/6.18.44");
     let mut out = BTreeMap::new();
     for label in bpfassay_corpus::truth::list(&truth).unwrap() {
         let Some(name) = label.strip_prefix("v3/") else { continue };

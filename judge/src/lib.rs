@@ -15,22 +15,26 @@
 //!
 //! The report is what `bpfassay check --format json` prints, contract `bpfassay.check/1`: [`CheckReport`] implements
 //! `serde::Serialize`.  Whoever wants to spread the work over threads, or to choose programs, goes one step down:
-//! [`Target::load`] gives an object's [`Entry`] list, and [`Entry::judge`] judges one program.
+//! [`Target::load_with_maps`] gives an object's [`Entry`] list and what becomes of its maps, and [`Entry::judge`] judges
+//! one program.
 //!
 //! Opens no file, starts no thread, reads no clock and knows no terminal; builds for `wasm32-unknown-unknown`.
 
+mod maps;
 mod program;
 mod report;
+mod slots;
 mod symbols;
 mod target;
 
+pub use maps::{judge_maps, MapReport, MapVerdict};
 pub use program::{insn_text, judge, judge_linked, refused, source_of, Judged, Options};
 pub use report::{
     CheckReport, Detail, ObjectError, ObjectReport, ProgramReport, ProgramStats, Source, Summary,
     VerdictWord, SCHEMA,
 };
 pub use symbols::SymbolTable;
-pub use target::{Entry, Target};
+pub use target::{Entry, Linked, Target};
 
 /// Judges every program of every object, each as if loaded alone, in the order given.
 ///
@@ -45,9 +49,9 @@ pub fn check<'a>(
 }
 
 fn object(path: &str, bytes: &[u8], target: &Target, options: &Options) -> ObjectReport {
-    match target.load(bytes, path) {
-        Ok(entries) => {
-            ObjectReport::of(path, entries.iter().map(|e| e.judge(target, options)).collect())
+    match target.load_with_maps(bytes, path, &[]) {
+        Ok(Linked { entries, maps }) => {
+            ObjectReport::of(path, maps, entries.iter().map(|e| e.judge(target, options)).collect())
         }
         Err(error) => ObjectReport::unread(path, error),
     }

@@ -6,6 +6,7 @@
 use bpfassay_object::LoadError;
 use serde::Serialize;
 
+use crate::maps::{MapReport, MapVerdict};
 use crate::program::Judged;
 use crate::target::Target;
 
@@ -63,19 +64,31 @@ pub struct ObjectReport {
     pub path: String,
     pub error: Option<ObjectError>,
     pub programs: Vec<ProgramReport>,
+    /// The maps that a loader creates before any program.
+    pub maps: Vec<MapReport>,
 }
 
 impl ObjectReport {
-    /// An object whose programs were judged; the first error of a program is also the object's.
-    pub fn of(path: &str, judged: Vec<Judged>) -> ObjectReport {
+    /// An object whose maps and programs were judged; the first error of a program is also the object's.
+    ///
+    /// A loader creates every map before it loads a program, so a map that is refused refuses what would be accepted.
+    pub fn of(path: &str, maps: Vec<MapReport>, judged: Vec<Judged>) -> ObjectReport {
         let error = judged.iter().find_map(|j| j.error.clone());
-        let programs = judged.into_iter().map(|j| j.report).collect();
-        ObjectReport { path: path.to_string(), error, programs }
+        let mut programs: Vec<ProgramReport> = judged.into_iter().map(|j| j.report).collect();
+        if let Some(map) = maps.iter().find(|m| m.verdict == MapVerdict::Rejected) {
+            programs.iter_mut().for_each(|p| p.refuse_for(map));
+        }
+        ObjectReport { path: path.to_string(), error, programs, maps }
     }
 
     /// An object that could not be read.
     pub fn unread(path: &str, error: ObjectError) -> ObjectReport {
-        ObjectReport { path: path.to_string(), error: Some(error), programs: Vec::new() }
+        ObjectReport {
+            path: path.to_string(),
+            error: Some(error),
+            programs: Vec::new(),
+            maps: Vec::new(),
+        }
     }
 }
 
@@ -148,6 +161,20 @@ pub struct ProgramReport {
     pub detail: Detail,
 }
 
+impl ProgramReport {
+    /// An accepted program that does not load because the object's map cannot be made.
+    pub fn refuse_for(&mut self, map: &MapReport) {
+        if self.verdict != VerdictWord::Accepted {
+            return;
+        }
+        self.verdict = VerdictWord::Rejected;
+        self.errno = map.errno;
+        let why = map.message.as_deref().unwrap_or("refused");
+        self.message = Some(format!("map `{}` cannot be made: {why}", map.name));
+        self.code = map.code;
+    }
+}
+
 /// The three answers.
 #[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "lowercase")]
@@ -213,6 +240,10 @@ pub struct Summary {
     pub unsupported: usize,
     /// Objects with an error.
     pub errors: usize,
+    /// Maps that cannot be made.
+    pub maps_rejected: usize,
+    /// Maps that need a size or an inner map from the application.
+    pub maps_unset: usize,
 }
 
 impl Summary {
@@ -221,6 +252,9 @@ impl Summary {
         let mut s = Summary::default();
         for o in objects {
             s.errors += o.error.is_some() as usize;
+            let maps = |v| o.maps.iter().filter(|m| m.verdict == v).count();
+            s.maps_rejected += maps(MapVerdict::Rejected);
+            s.maps_unset += maps(MapVerdict::Unset);
             for p in &o.programs {
                 match p.verdict {
                     VerdictWord::Accepted => s.accepted += 1,
@@ -232,13 +266,18 @@ impl Summary {
         s
     }
 
-    /// Exit status: 0 all accepted, 1 some rejected, 2 something not judged or nothing found.
+    /// Exit status: 0 all accepted, 1 some rejected, 2 something not judged, a map that needs its size from the
+    /// application, or nothing found.
     /// A program that could not be judged outweighs a rejection only in the sense that the run
     /// is not a pass; a rejection is reported as 1 whatever else happened.
     pub fn exit_code(self) -> u8 {
-        if self.rejected > 0 {
+        if self.rejected > 0 || self.maps_rejected > 0 {
             1
-        } else if self.unsupported > 0 || self.errors > 0 || self.accepted == 0 {
+        } else if self.unsupported > 0
+            || self.errors > 0
+            || self.maps_unset > 0
+            || self.accepted == 0
+        {
             2
         } else {
             0

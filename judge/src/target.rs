@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::Fact;
+use bpfassay_object::{Fact, MapOverride};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
+use crate::maps::{judge_maps, MapReport};
 use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
@@ -134,8 +135,18 @@ impl Target {
 
     /// Links an opened object for this kernel.
     pub fn link(&self, opened: &bpfassay_object::Opened) -> Vec<Entry> {
-        let entries = self.link_object(opened).programs.into_iter();
-        let mut entries: Vec<Entry> = entries
+        self.entries(opened, self.link_object(opened))
+    }
+
+    /// What the loader made of an object; where this kernel lacks something, the served build that has it is named.
+    fn entries(
+        &self,
+        opened: &bpfassay_object::Opened,
+        object: bpfassay_object::Object,
+    ) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = object
+            .programs
+            .into_iter()
             .map(|e| Entry {
                 name: e.name,
                 section: e.section,
@@ -160,6 +171,30 @@ impl Target {
                 entry.served_by = Some(other.kernel.release.clone());
             }
         }
+    }
+
+    /// As [`Target::load`], with the object's maps judged; `overrides` are set before, by the map's name.
+    ///
+    /// # Errors
+    /// An object that cannot be read, or an override of a map that it lacks or that does not take it.
+    pub fn load_with_maps(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        overrides: &[(String, MapOverride)],
+    ) -> Result<Linked, ObjectError> {
+        let mut opened = bpfassay_object::Opened::parse(bytes, name)?;
+        for (map, to) in overrides {
+            opened.override_map(map, to)?;
+        }
+        Ok(self.link_with_maps(&opened))
+    }
+
+    /// As [`Target::link`], with the object's maps judged.
+    pub fn link_with_maps(&self, opened: &bpfassay_object::Opened) -> Linked {
+        let object = self.link_object(opened);
+        let maps = judge_maps(&object, self);
+        Linked { entries: self.entries(opened, object), maps }
     }
 
     fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
@@ -189,6 +224,13 @@ fn others() -> &'static [Target] {
     static OTHERS: OnceLock<Vec<Target>> = OnceLock::new();
     let read = || Build::all().filter_map(|b| Target::served(b.name()).ok().flatten()).collect();
     OTHERS.get_or_init(read)
+}
+
+/// An object linked for a kernel, and what becomes of its maps.
+#[derive(Debug)]
+pub struct Linked {
+    pub entries: Vec<Entry>,
+    pub maps: Vec<MapReport>,
 }
 
 /// One program of an object, or why libbpf would not hand it to a kernel.

@@ -146,6 +146,7 @@ impl<'a> Shared<'a> {
         let mut maps: Vec<MapDef> = self.opened.maps.iter().map(|m| m.def.clone()).collect();
         for (def, source) in maps.iter_mut().zip(&self.opened.maps) {
             def.initial = source.initial.clone();
+            def.autocreate = source.autocreate;
         }
         let mut values = extern_values::resolve(self.opened, self.target)?;
         self.externs = std::mem::take(&mut values.externs);
@@ -424,12 +425,14 @@ fn finish_map(def: &mut MapDef, target: &Target<'_>, btf: Option<&Btf>, notes: &
         def.btf_value_type_id = 0;
     }
     if def.max_entries == 0 && !def.map_type.uses().sizeless {
+        def.unset.max_entries = true;
         def.max_entries =
             if matches!(def.map_type, MapType::Ringbuf | MapType::UserRingbuf) { 4096 } else { 1 };
         let name = &def.source_name;
         notes.push(format!("map '{name}' has max_entries 0: judged as if the loader had set it"));
     }
     if def.value_size == 0 && def.map_type == MapType::StackTrace {
+        def.unset.value_size = true;
         def.value_size = STACK_TRACE_VALUE;
         let name = &def.source_name;
         notes.push(format!("map '{name}' has value_size 0: judged as if the loader had set it"));

@@ -4,50 +4,19 @@
 //! Where it does not, libbpf creates the map without types, and the verifier sees no special fields in its values.
 //! Not looked at: special fields themselves (a timer in a map type that has none), which belong to whoever knows them.
 
-use bpfassay_spec::MapType;
+use bpfassay_spec::map::KeyRule;
+use bpfassay_spec::{MapInfo, MapType};
 
 use crate::btf::{Btf, BtfKind, Type};
 use crate::model::MapDef;
 
-/// What a map type wants of its key's type.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Key {
-    /// Any, but there must be one.
-    Any,
-    /// Integer of 4 bytes; data sections have none.
-    ArrayIndex,
-    /// Integer of 4 bytes.
-    Int32,
-    Struct,
-    /// No key.
-    Void,
-    /// Integer of 8 bytes, or inode and attach type.
-    CgroupStorage,
-    /// No types at all.
-    Never,
-}
-
-fn key_rule(t: MapType) -> Key {
-    use MapType as M;
-    match t {
-        M::Array | M::PercpuArray => Key::ArrayIndex,
-        M::SkStorage | M::InodeStorage | M::TaskStorage | M::CgrpStorage => Key::Int32,
-        M::LpmTrie => Key::Struct,
-        M::BloomFilter => Key::Void,
-        M::CgroupStorage | M::PercpuCgroupStorage => Key::CgroupStorage,
-        M::HashOfMaps
-        | M::ArrayOfMaps
-        | M::StackTrace
-        | M::Devmap
-        | M::DevmapHash
-        | M::PerfEventArray
-        | M::CgroupArray => Key::Never,
-        _ => Key::Any,
-    }
-}
-
 fn is_int(t: Type<'_>, bytes: u32) -> bool {
     t.int().is_some_and(|i| i.offset == 0 && i.bits as u32 == bytes * 8)
+}
+
+/// A key type that cgroup storage takes: an integer of 8 bytes, or [`is_cgroup_key`].
+pub fn is_cgroup_storage_key(key: Option<Type<'_>>) -> bool {
+    key.is_some_and(|k| is_int(k, 8) || is_cgroup_key(k))
 }
 
 /// `struct bpf_cgroup_storage_key`, or anything laid out like it.
@@ -70,12 +39,12 @@ fn sized(btf: &Btf, id: u32, size: u32) -> Option<Type<'_>> {
 
 /// True if the kernel takes the definition's types.
 pub(crate) fn is_taken(btf: &Btf, def: &MapDef) -> bool {
-    let rule = key_rule(def.map_type);
+    let rule = MapInfo::of(def.map_type).map_or(KeyRule::Any, |row| row.key);
     let Some(value) = sized(btf, def.btf_value_type_id, def.value_size) else { return false };
     if def.btf_key_type_id == 0 {
         return match rule {
-            Key::Void => true,
-            Key::ArrayIndex => {
+            KeyRule::Void => true,
+            KeyRule::Index => {
                 def.map_type == MapType::Array
                     && def.max_entries == 1
                     && value.kind() == BtfKind::Datasec
@@ -85,10 +54,10 @@ pub(crate) fn is_taken(btf: &Btf, def: &MapDef) -> bool {
     }
     let Some(key) = sized(btf, def.btf_key_type_id, def.key_size) else { return false };
     match rule {
-        Key::Any => true,
-        Key::ArrayIndex | Key::Int32 => is_int(key, 4),
-        Key::Struct => key.kind() == BtfKind::Struct,
-        Key::CgroupStorage => is_int(key, 8) || is_cgroup_key(key),
-        Key::Void | Key::Never => false,
+        KeyRule::Any => true,
+        KeyRule::Index | KeyRule::Int4 => is_int(key, 4),
+        KeyRule::Struct => key.kind() == BtfKind::Struct,
+        KeyRule::CgroupStorage => is_cgroup_storage_key(Some(key)),
+        KeyRule::Void | KeyRule::Never => false,
     }
 }

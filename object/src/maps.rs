@@ -262,7 +262,7 @@ impl DefParser<'_> {
                 }
                 "max_entries" => out.max_entries = self.int(&m)?,
                 "map_flags" => out.map_flags = self.int(&m)?,
-                "numa_node" => drop(self.int(&m)?),
+                "numa_node" => out.numa_node = self.int(&m)?,
                 "key_size" => self.size("key", &mut out.key_size, self.int(&m)?)?,
                 "value_size" => self.size("value", &mut out.value_size, self.int(&m)?)?,
                 "key" => {
@@ -391,7 +391,7 @@ impl DefParser<'_> {
 }
 
 /// The next power-of-two number of pages (libbpf: `adjust_ringbuf_sz`).
-fn ringbuf_size(size: u32) -> u32 {
+pub(crate) fn ringbuf_size(size: u32) -> u32 {
     const PAGE: u32 = 4096;
     if size == 0 || (size.is_multiple_of(PAGE) && (size / PAGE).is_power_of_two()) {
         return size;

@@ -183,6 +183,8 @@ pub struct MapDef {
     /// `BPF_F_…` of map creation.
     pub map_flags: u32,
     pub map_extra: u64,
+    /// Looked at where `map_flags` have `BPF_F_NUMA_NODE`.
+    pub numa_node: u32,
     /// BTF ids of key and value in the program's BTF, 0 for none.
     pub btf_key_type_id: u32,
     pub btf_value_type_id: u32,
@@ -194,6 +196,17 @@ pub struct MapDef {
     pub initial: Option<Arc<Vec<u8>>>,
     /// Frozen by the loader (`.rodata`, `.kconfig`): contents are known to the verifier.
     pub frozen: bool,
+    /// False for maps that libbpf does not create unless asked to (`SEC("?.struct_ops")`).
+    pub autocreate: bool,
+    /// Sizes above that the definition leaves 0, and that stand for what an application would set before loading.
+    pub unset: Unset,
+}
+
+/// Sizes that a map's definition leaves to the application.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Unset {
+    pub value_size: bool,
+    pub max_entries: bool,
 }
 
 impl MapDef {
@@ -208,17 +221,33 @@ impl MapDef {
             max_entries: 0,
             map_flags: 0,
             map_extra: 0,
+            numa_node: 0,
             btf_key_type_id: 0,
             btf_value_type_id: 0,
             btf_vmlinux_value_type_id: 0,
             inner: None,
             initial: None,
             frozen: false,
+            autocreate: true,
+            unset: Unset::default(),
         }
     }
 
     /// `BPF_F_INNER_MAP`.
     pub const F_INNER_MAP: u32 = 1 << 12;
+
+    /// The definition itself: sizes that were [`Unset`] are 0 again.
+    pub fn as_defined(&self) -> MapDef {
+        let mut def = self.clone();
+        if def.unset.value_size {
+            def.value_size = 0;
+        }
+        if def.unset.max_entries {
+            def.max_entries = 0;
+        }
+        def
+    }
+
     /// `BPF_F_RDONLY_PROG`.
     pub const F_RDONLY_PROG: u32 = 1 << 7;
     /// `BPF_F_WRONLY_PROG`.

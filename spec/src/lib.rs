@@ -4,6 +4,7 @@
 
 pub mod callers;
 pub mod ctx;
+pub mod errno;
 mod generated;
 pub mod helper;
 #[cfg(test)]
@@ -14,6 +15,7 @@ pub mod kfunc;
 mod lsm;
 pub mod map;
 pub mod map_use;
+mod map_words;
 pub mod profile;
 pub mod prog;
 pub mod release;
@@ -31,7 +33,7 @@ pub use helper::{HelperProto, HelperTraits};
 pub use jit::Jit;
 pub use kernel::{Config, FeatureProbe, Features, Kernel, Limits};
 pub use kfunc::{Kfunc, KfuncFlags};
-pub use map::{MapInfo, MapSpec};
+pub use map::{MapInfo, MapRefusal, MapSpec, MapTopic};
 pub use map_use::{MapLookup, MapUse};
 pub use profile::{Profile, ProfileError};
 pub use prog::{Caps, CtxAlso, PacketAccess, ProgInfo, ProgKind, ReturnRule, RunInput, TestRun};

@@ -6,12 +6,17 @@
 use crate::generated::maps::MAPS;
 use crate::kernel::Kernel;
 use crate::prog::Caps;
+use crate::release::Span;
 use crate::uapi::MapType;
+
+pub use crate::map_words::MapTopic;
 
 const EPERM: i32 = 1;
 const EINVAL: i32 = 22;
 /// `BPF_F_RDONLY` and `BPF_F_WRONLY`.
 const RDONLY_WRONLY: u32 = 1 << 3 | 1 << 4;
+/// `BPF_F_NUMA_NODE`.
+const NUMA_NODE: u32 = 1 << 2;
 const PAGE_SIZE: u64 = 4096;
 
 /// A map as the system call would be asked for it.
@@ -28,6 +33,8 @@ pub struct MapSpec {
     pub has_btf_key: bool,
     pub has_btf_value: bool,
     pub has_btf_vmlinux_value: bool,
+    /// The NUMA node that `BPF_F_NUMA_NODE` asks for is there; without effect where the flag is not set.
+    pub node_is_online: bool,
 }
 
 /// A number that a rule looks at.
@@ -66,6 +73,10 @@ pub enum MapTest {
     NoBtfVmlinuxValue,
     /// More entries than the kernel can have processors (`NR_CPUS`).
     AboveCpus,
+    /// Entries times value size reach 32 bits.
+    EntriesFillU32,
+    /// The JIT has no arenas.
+    NoArenaJit,
     /// The arena at its address would cross a 32-bit boundary.
     ArenaCrosses4G,
 }
@@ -75,6 +86,8 @@ pub enum MapTest {
 pub struct MapRule {
     pub errno: i32,
     pub all: bool,
+    /// Releases in which it stands.
+    pub span: Span,
     pub tests: &'static [MapTest],
 }
 
@@ -95,8 +108,84 @@ pub struct MapInfo {
     /// Configuration symbols without which the type is unknown.
     pub config: &'static [&'static str],
     pub cap: MapCap,
+    /// What the key's BTF type must be.
+    pub key: KeyRule,
+    pub fields: MapFields,
+    pub inner: InnerRule,
     /// First match wins.
     pub rules: &'static [MapRule],
+}
+
+/// What a map type wants of its key's BTF type (`map_check_btf` and that of its operations).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyRule {
+    /// Any, but there must be one.
+    Any,
+    /// Integer of 4 bytes.
+    Int4,
+    /// Integer of 4 bytes; a data section (one entry) has none.
+    Index,
+    Struct,
+    /// There must be none.
+    Void,
+    /// Integer of 8 bytes, or inode and attach type.
+    CgroupStorage,
+    /// The type takes no BTF at all.
+    Never,
+}
+
+/// Classes of special fields that the values of a map type may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MapFields(pub(crate) u8);
+
+impl MapFields {
+    /// `bpf_spin_lock`, `bpf_res_spin_lock`.
+    pub const LOCK: MapFields = MapFields(1 << 0);
+    /// `bpf_timer`, `bpf_wq`, `bpf_task_work`.
+    pub const ASYNC: MapFields = MapFields(1 << 1);
+    /// Kptrs of every kind, `bpf_refcount`.
+    pub const KPTR: MapFields = MapFields(1 << 2);
+    pub const UPTR: MapFields = MapFields(1 << 3);
+    /// `bpf_list_head`, `bpf_rb_root`.
+    pub const GRAPH: MapFields = MapFields(1 << 4);
+
+    pub fn has(self, class: MapFields) -> bool {
+        self.0 & class.0 != 0
+    }
+}
+
+/// What a map must share with the template of a map of maps to be put into it (`map_meta_equal`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InnerRule {
+    /// Cannot be an inner map.
+    No,
+    /// Type, sizes, flags and special fields.
+    Equal,
+    /// Entries too.
+    Entries,
+    /// Entries too, but with `BPF_F_INNER_MAP`.
+    Array,
+}
+
+/// Why a map is not created, and the errno that says so.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MapRefusal {
+    /// Positive.
+    pub errno: i32,
+    pub fault: MapFault,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MapFault {
+    /// The kernel has no such type: not at all, or not in this configuration.
+    UnknownType,
+    LacksConfig(&'static str),
+    ExtraTaken,
+    BothDirections,
+    NodeOffline,
+    /// The tests of a rule, all of which hold, or the one that does.
+    Tests(&'static [MapTest]),
+    Capability(MapCap),
 }
 
 impl MapInfo {
@@ -106,28 +195,47 @@ impl MapInfo {
     }
 }
 
+impl MapType {
+    /// A map whose values are maps.
+    pub fn is_of_maps(self) -> bool {
+        matches!(self, MapType::ArrayOfMaps | MapType::HashOfMaps)
+    }
+}
+
 impl Kernel {
-    /// Positive errno with which the kernel refuses to create a map.  Says nothing of memory,
-    /// BTF contents, inner maps or NUMA nodes.
-    pub fn map_create(&self, spec: &MapSpec, caps: &Caps) -> Result<(), i32> {
-        let extra_allowed = matches!(spec.map_type, MapType::BloomFilter | MapType::Arena);
-        if (spec.extra != 0 && !extra_allowed) || spec.flags & RDONLY_WRONLY == RDONLY_WRONLY {
-            return Err(EINVAL);
+    /// Why the kernel refuses to create a map, if it does.  Says nothing of memory, names, BTF contents or inner maps.
+    pub fn map_create(&self, spec: &MapSpec, caps: &Caps) -> Result<(), MapRefusal> {
+        let refused = |fault| Err(MapRefusal { errno: EINVAL, fault });
+        if spec.extra != 0 && !matches!(spec.map_type, MapType::BloomFilter | MapType::Arena) {
+            return refused(MapFault::ExtraTaken);
         }
-        let Some(info) = MapInfo::of(spec.map_type) else { return Err(EINVAL) };
-        if info.config.iter().any(|c| !self.config.has(c)) {
-            return Err(EINVAL);
+        if spec.flags & RDONLY_WRONLY == RDONLY_WRONLY {
+            return refused(MapFault::BothDirections);
         }
-        let holds = |test: &MapTest| self.map_test(spec, *test);
-        for rule in info.rules {
-            if if rule.all { rule.tests.iter().all(holds) } else { rule.tests.iter().any(holds) } {
-                return Err(rule.errno);
+        if spec.flags & NUMA_NODE != 0 && !spec.node_is_online {
+            return refused(MapFault::NodeOffline);
+        }
+        let info = self.map_use(spec.map_type).and_then(|row| MapInfo::of(row.map_type));
+        let Some(info) = info else { return refused(MapFault::UnknownType) };
+        if let Some(symbol) = info.config.iter().find(|c| !self.config.has(c)) {
+            return refused(MapFault::LacksConfig(symbol));
+        }
+        for rule in info.rules.iter().filter(|r| r.span.holds(self.tables.at)) {
+            let first = rule.tests.iter().position(|t| self.map_test(spec, *t));
+            let holds = match rule.all {
+                true if rule.tests.iter().all(|t| self.map_test(spec, *t)) => rule.tests,
+                false => first.and_then(|i| rule.tests.get(i..=i)).unwrap_or(&[]),
+                true => &[],
+            };
+            if !holds.is_empty() {
+                return Err(MapRefusal { errno: rule.errno, fault: MapFault::Tests(holds) });
             }
         }
         match info.cap {
-            MapCap::Bpf if !caps.bpf => Err(EPERM),
-            MapCap::NetAdmin if !caps.net_admin => Err(EPERM),
-            _ => Ok(()),
+            MapCap::Bpf if caps.bpf => Ok(()),
+            MapCap::NetAdmin if caps.net_admin => Ok(()),
+            MapCap::None => Ok(()),
+            cap => Err(MapRefusal { errno: EPERM, fault: MapFault::Capability(cap) }),
         }
     }
 
@@ -154,6 +262,11 @@ impl Kernel {
             MapTest::NoBtfValue => !spec.has_btf_value,
             MapTest::NoBtfVmlinuxValue => !spec.has_btf_vmlinux_value,
             MapTest::AboveCpus => spec.max_entries > self.nr_cpus,
+            MapTest::EntriesFillU32 => {
+                let most = u64::from(u32::MAX).checked_div(u64::from(spec.value_size));
+                most.is_some_and(|m| u64::from(spec.max_entries) >= m)
+            }
+            MapTest::NoArenaJit => !self.jit.arena,
             MapTest::ArenaCrosses4G => {
                 let last = spec
                     .extra
@@ -166,7 +279,23 @@ impl Kernel {
 }
 
 impl MapSpec {
-    fn number(&self, n: MapNumber) -> u64 {
+    /// A map of nothing but a type: no sizes, flags or BTF.
+    pub fn bare(map_type: MapType) -> MapSpec {
+        MapSpec {
+            map_type,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 0,
+            flags: 0,
+            extra: 0,
+            has_btf_key: false,
+            has_btf_value: false,
+            has_btf_vmlinux_value: false,
+            node_is_online: true,
+        }
+    }
+
+    pub(crate) fn number(&self, n: MapNumber) -> u64 {
         let value = u64::from(self.value_size);
         match n {
             MapNumber::Key => u64::from(self.key_size),

@@ -316,6 +316,18 @@ fn kfuncs_are_open_to_the_kernels_program_types() {
     }
 }
 
+fn map_answer(kernel: &Kernel, spec: &MapSpec) -> &'static str {
+    match kernel.map_create(spec, &Caps::ALL).map_err(|r| r.errno) {
+        Ok(()) => "ok",
+        Err(22) => "EINVAL",
+        Err(7) => "E2BIG",
+        Err(34) => "ERANGE",
+        Err(95) => "EOPNOTSUPP",
+        Err(524) => "ENOTSUPP",
+        Err(_) => "?",
+    }
+}
+
 /// A map of the recording, with one attribute varied.
 fn check_maps(kernel: &Kernel, text: &str) -> usize {
     let mut rows = lines(text);
@@ -328,14 +340,7 @@ fn check_maps(kernel: &Kernel, text: &str) -> usize {
     let mut good = None;
     let mut compared = 0;
     let mut check = |spec: MapSpec, truth: &str| {
-        let got = match kernel.map_create(&spec, &Caps::ALL) {
-            Ok(()) => "ok",
-            Err(22) => "EINVAL",
-            Err(7) => "E2BIG",
-            Err(34) => "ERANGE",
-            Err(524) => "ENOTSUPP",
-            Err(_) => "?",
-        };
+        let got = map_answer(kernel, &spec);
         assert_eq!(got, truth, "{spec:?}");
         compared += 1;
     };
@@ -357,10 +362,9 @@ fn check_maps(kernel: &Kernel, text: &str) -> usize {
                 value_size: n[1],
                 max_entries: n[2],
                 flags: n[3],
-                extra: 0,
                 has_btf_key: storage,
                 has_btf_value: storage,
-                has_btf_vmlinux_value: false,
+                ..MapSpec::bare(map_type)
             };
             good = Some(spec);
             check(spec, words[6]);
@@ -418,5 +422,65 @@ fn maps_are_created_as_the_kernel_does() {
     ] {
         let n = check_maps(&bpfassay_builds::kernel(release).unwrap(), text);
         assert!(n > 10_000, "{n}");
+    }
+}
+
+/// Definitions with several attributes off the usual, each with the kernel's answer.
+fn check_mixed(kernel: &Kernel, text: &str) -> usize {
+    let mut compared = 0;
+    for row in lines(text) {
+        let words: Vec<&str> = row.split(' ').collect();
+        let [kind, key, value, entries, flags, extra, node, btf, truth] = words[..] else {
+            panic!("{row}");
+        };
+        let map_type = MapType::from_name(kind).unwrap();
+        let number = |text: &str| text.parse::<u32>().unwrap();
+        let storage =
+            kind.ends_with("k_storage") || kind == "inode_storage" || kind == "cgrp_storage";
+        // The recording had no BTF for values above 16 MiB.
+        let typed = storage && btf == "btf" && number(value) <= 1 << 24;
+        let spec = MapSpec {
+            key_size: number(key),
+            value_size: number(value),
+            max_entries: number(entries),
+            flags: u32::from_str_radix(flags, 16).unwrap(),
+            extra: extra.parse().unwrap(),
+            has_btf_key: typed,
+            has_btf_value: typed,
+            // The machines that were asked have one node.
+            node_is_online: node == "0",
+            ..MapSpec::bare(map_type)
+        };
+        assert_eq!(map_answer(kernel, &spec), truth, "{} {row}", kernel.release);
+        compared += 1;
+    }
+    compared
+}
+
+#[test]
+fn maps_with_several_attributes_off_are_created_as_the_kernel_does() {
+    for (release, text) in [
+        ("6.18.44", include_str!("../truth/6.18.44/mixed.txt")),
+        ("6.18.15", include_str!("../truth/6.18.15/mixed.txt")),
+    ] {
+        let n = check_mixed(&bpfassay_builds::kernel(release).unwrap(), text);
+        assert!(n > 5_500, "{n}");
+    }
+}
+
+/// Other lines than those served: their map rules alone.
+#[test]
+fn map_rules_have_their_history() {
+    let served = bpfassay_builds::kernel("6.18.15").unwrap();
+    for (release, text) in [
+        ("6.1.192", include_str!("../truth/6.1.192/mixed.txt")),
+        ("6.12.118", include_str!("../truth/6.12.118/mixed.txt")),
+        ("7.3.4", include_str!("../truth/7.3.4/mixed.txt")),
+    ] {
+        let config = served.config.clone();
+        let mut kernel = Kernel::of_release(release, "x86_64", config).unwrap();
+        kernel.nr_cpus = served.nr_cpus;
+        let n = check_mixed(&kernel, text);
+        assert!(n > 900, "{n}");
     }
 }

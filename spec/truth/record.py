@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Ask the running kernel for the truth that the tables of this crate are tested against.
 
-    sudo python3 record.py helpers|attach|ctx|returns|kfuncs|maps|caps [OUT]
+    sudo python3 record.py helpers|attach|ctx|returns|kfuncs|maps|mixed|caps [OUT]
 
 Loads tiny programs and closes them at once: nothing is attached, pinned or run.
 Writes OUT or <release>/<what>.txt beside this file; formats are in README.md.
 """
-import ctypes, os, struct, sys
+import ctypes, os, random, struct, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROG = ("unspec socket_filter kprobe sched_cls sched_act tracepoint xdp perf_event cgroup_skb cgroup_sock "
@@ -405,11 +405,11 @@ def btf_for(size):
     return bpf(18)
 
 
-def create_map(kind, key, value, entries, flags, extra=0, inner=0, btf=True):
+def create_map(kind, key, value, entries, flags, extra=0, inner=0, btf=True, numa=0):
     """`ok` or the errno of creating a map."""
     fd_btf = btf_for(value) if btf and kind in NEEDS_BTF and value <= 1 << 24 else -1
     ctypes.memset(ATTR, 0, len(ATTR))
-    struct.pack_into("<IIIIIII16sIIIIIQ", ATTR, 0, MAP.index(kind), key, value, entries, flags, inner, 0, b"",
+    struct.pack_into("<IIIIIII16sIIIIIQ", ATTR, 0, MAP.index(kind), key, value, entries, flags, inner, numa, b"",
                      0, max(fd_btf, 0), 1 if fd_btf >= 0 else 0, 3 if fd_btf >= 0 else 0, 0, extra)
     fd = bpf(0)
     if fd_btf >= 0:
@@ -458,7 +458,44 @@ def record_maps(out):
     os.close(inner_fd)
 
 
-RECORDERS = {"caps": record_caps, "maps": record_maps, "kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
+def mixed_definitions(count):
+    """Map definitions with several attributes off the usual at once, the same ones every time; never more than a few MiB."""
+    draw = random.Random(18)
+    for _ in range(count):
+        kind = draw.choice(MAP[1:])
+        key, value, entries, flags = GOOD_MAP.get(kind, (4, 4, 1, 0))
+        extra, numa, btf = 0, 0, True
+        for _ in range(draw.choice((0, 1, 1, 2, 2, 3))):
+            what = draw.randrange(8)
+            if what == 0:
+                key = draw.choice((0, 1, 3, 4, 5, 8, 12, 16, 260, 261, 512, 513, 4194256))
+            elif what == 1:
+                value = draw.choice((0, 1, 3, 4, 7, 8, 16, 32, 40, 1016, 1024, 4064, 4096, 32768, 32769, 65408, 4194304, 4194312, 1 << 31))
+            elif what == 2:
+                entries = draw.choice((0, 1, 2, 3, 7, 100, 1024, 4096, 8192, 12288))
+            elif what < 6:
+                flags ^= 1 << draw.choice((0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 18, 19))
+            elif what == 6:
+                extra = draw.choice((1, 3, 15, 16, 4096, 1 << 32, (1 << 32) - 4096, 1 << 44))
+            else:
+                numa, btf = draw.choice((0, 0, 1, 5000)), draw.random() < 0.5
+        if entries * (key + value) <= 16 << 20:
+            yield kind, key, value, entries, flags, extra, numa, btf
+
+
+def record_mixed(out):
+    """Definitions drawn from a seed: type, key, value, entries, flags (hexadecimal), extra, node, BTF or not, and the answer."""
+    ctypes.memset(ATTR, 0, len(ATTR))
+    struct.pack_into("<IIIII", ATTR, 0, MAP.index("array"), 4, 4, 1, 0)
+    inner_fd = bpf(0)
+    for kind, key, value, entries, flags, extra, numa, btf in mixed_definitions(6000):
+        inner = inner_fd if kind.endswith("_of_maps") else 0
+        got = create_map(kind, key, value, entries, flags, extra, inner, btf, numa)
+        out.write(f"{kind} {key} {value} {entries} {flags:x} {extra} {numa} {'btf' if btf else '-'} {got}\n")
+    os.close(inner_fd)
+
+
+RECORDERS = {"caps": record_caps, "maps": record_maps, "mixed": record_mixed, "kfuncs": record_kfuncs, "helpers": record_helpers, "attach": record_attach, "ctx": record_ctx, "returns": record_returns}
 
 
 def main():

@@ -26,6 +26,7 @@ pub mod stack_depth;
 pub mod subprogs;
 pub mod transfer;
 
+pub use check::btf_fields::map_record_of;
 pub use config::Config;
 pub use passes::{verify, verify_observed, Observer};
 pub use report::{MemoryUse, Report, Stats, Verdict};

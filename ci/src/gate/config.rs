@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use crate::gate::date::Date;
 use crate::gate::error::{place_of, ConfigError};
+use crate::gate::maps::{MapRule, MapTable};
 use crate::gate::outcome::{ConfigPlace, FindingKind};
 use crate::gate::values::{Limit, Pattern, Threshold, Tree};
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub budget: Budget,
     pub allow: Allow,
     pub programs: Vec<ProgramRule>,
+    /// What the application sets of maps.
+    pub maps: Vec<MapRule>,
     pub exceptions: Vec<Exception>,
     pub baseline: Option<Baseline>,
 }
@@ -134,6 +137,8 @@ struct Raw {
     allow: Allow,
     #[serde(default)]
     program: Vec<Spanned<RawProgram>>,
+    #[serde(default)]
+    map: BTreeMap<Spanned<String>, MapTable>,
     #[serde(default)]
     exception: Vec<Spanned<RawException>>,
     baseline: Option<RawBaseline>,
@@ -257,6 +262,7 @@ impl Reader<'_> {
             budget: raw.budget,
             allow: raw.allow,
             programs,
+            maps: raw.map.into_iter().map(|(name, t)| MapRule::new(name, t)).collect(),
             exceptions: raw
                 .exception
                 .into_iter()
@@ -413,10 +419,10 @@ impl Reader<'_> {
                 .at(whole, "the exception does not say what it is about")
                 .help("give `code`, part of the `message`, or the `kind` of finding"));
         }
-        let about_object = matches!(kind, Some(FindingKind::Unreadable | FindingKind::NoProgram));
+        let about_object = kind.is_some_and(FindingKind::is_about_object);
         if raw.program.is_none() && !(about_object && raw.object.is_some()) {
             return Err(self.at(whole, "the exception names no program").help(
-                "only those of kind \"unreadable\" or \"no-program\" may name just an object",
+                "only those of kind \"unreadable\", \"no-program\", \"map-rejected\" or \"map-unset\" may name just an object",
             ));
         }
         Ok(Exception {

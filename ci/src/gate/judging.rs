@@ -14,11 +14,13 @@ use crate::gate::calls::{calls, Callee};
 use crate::gate::config::{Config, Variant};
 use crate::gate::error::ConfigError;
 use crate::gate::headroom::headroom;
+use crate::gate::maps::{self, MapJudged};
 use crate::gate::objects::{Found, MAX_FILE};
 use crate::gate::outcome::{Headroom, ObjectRead};
 use crate::gate::variant::{self, BadValue};
 use bpfassay_judge::{
-    source_of, Entry, ObjectError, Options, ProgramReport, Source, Target, VerdictWord,
+    source_of, Entry, Linked, MapVerdict, ObjectError, Options, ProgramReport, Source, Target,
+    VerdictWord,
 };
 
 /// One judgement and what the rules ask about it.
@@ -44,6 +46,7 @@ pub struct Judged {
 pub struct Judgements {
     pub objects: Vec<ObjectRead>,
     pub judged: Vec<Judged>,
+    pub maps: Vec<MapJudged>,
     /// An internal error was caught.
     pub panicked: bool,
 }
@@ -59,7 +62,9 @@ pub fn judge_all(
         done.unwrap_or_else(|cause| Ok(Done::failed(ObjectError::internal(&*cause))))
     };
     let done: Vec<Result<Done, BadValue>> = found.par_iter().enumerate().map(one).collect();
-    let mut all = Judgements { objects: Vec::new(), judged: Vec::new(), panicked: false };
+    let mut all =
+        Judgements { objects: Vec::new(), judged: Vec::new(), maps: Vec::new(), panicked: false };
+    let mut set: Vec<bool> = vec![false; config.maps.len()];
     let mut used: Vec<Vec<bool>> =
         config.variants.iter().map(|v| vec![false; v.values.len()]).collect();
     for (f, done) in found.iter().zip(done) {
@@ -69,13 +74,22 @@ pub fn judge_all(
         for (sum, own) in used.iter_mut().flatten().zip(done.used.iter().flatten()) {
             *sum |= own;
         }
+        for (sum, own) in set.iter_mut().zip(&done.maps_set) {
+            *sum |= own;
+        }
         let path = f.path.clone();
         all.objects.push(ObjectRead { path, error: done.error, programs: done.programs });
         all.judged.extend(done.judged);
+        all.maps.extend(done.maps);
     }
     unused_values(config, &used)?;
+    if let Some((rule, _)) = config.maps.iter().zip(&set).find(|(_, set)| !**set) {
+        let message = format!("no object has a map `{}`", rule.name.get_ref());
+        return Err(config.error(rule.name.span(), message));
+    }
     // By kernel, variant, object, program; as built comes before the variants.
     all.judged.sort_by_key(|j| (j.kernel, j.variant.map_or(0, |v| v + 1), j.object, j.nth));
+    all.maps.sort_by_key(|m| (m.kernel, m.variant.map_or(0, |v| v + 1), m.object));
     Ok(all)
 }
 
@@ -99,6 +113,9 @@ struct Done {
     programs: Vec<String>,
     judged: Vec<Judged>,
     used: Vec<Vec<bool>>,
+    maps: Vec<MapJudged>,
+    /// By rule of the configuration.
+    maps_set: Vec<bool>,
 }
 
 impl Done {
@@ -113,11 +130,12 @@ fn object(
     found: &Found,
     targets: &[(String, Target)],
 ) -> Result<Done, BadValue> {
-    let opened = match open(&found.file, &found.path) {
+    let mut opened = match open(&found.file, &found.path) {
         Ok(opened) => opened,
         Err(error) => return Ok(Done::failed(error)),
     };
-    let mut done = Done::default();
+    let maps_set = maps::apply(&config.maps, &mut opened)?;
+    let mut done = Done { maps_set, ..Done::default() };
     let mut shapes: Vec<(Option<usize>, Opened)> = Vec::new();
     for (v, variant) in config.variants.iter().enumerate() {
         let mut used = vec![false; variant.values.len()];
@@ -133,7 +151,8 @@ fn object(
     let wants_calls = config.allow.helpers.is_some() || config.allow.kfuncs.is_some();
     for (kernel, (_, target)) in targets.iter().enumerate() {
         for (variant, opened) in &shapes {
-            let entries = target.link(opened);
+            let Linked { entries, maps } = target.link_with_maps(opened);
+            let refused = maps.iter().find(|m| m.verdict == MapVerdict::Rejected);
             if done.programs.is_empty() {
                 done.programs = entries.iter().map(|e| e.name.clone()).collect();
             }
@@ -141,10 +160,17 @@ fn object(
             let judged = entries.par_iter().enumerate().map(|(nth, entry)| {
                 let id = id(&found.path, names, nth);
                 let at = (kernel, *variant, index, nth);
-                program(at, id, entry, target, wants_calls)
+                let mut judged = program(at, id, entry, target, wants_calls);
+                if let Some(map) = refused {
+                    judged.report.refuse_for(map);
+                }
+                judged
             });
             let judged: Vec<Judged> = judged.collect();
             done.judged.extend(judged);
+            let (variant, object) = (*variant, index);
+            let of = |report| MapJudged { kernel, variant, object, report };
+            done.maps.extend(maps.into_iter().map(of));
         }
     }
     Ok(done)

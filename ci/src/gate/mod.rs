@@ -11,6 +11,7 @@ pub mod error;
 pub mod headroom;
 pub mod judging;
 pub mod kernels;
+pub mod maps;
 pub mod objects;
 pub mod outcome;
 pub mod policy;
@@ -27,9 +28,10 @@ use self::config::Config;
 use self::date::Date;
 use self::error::ConfigError;
 use self::judging::{judge_all, Judged, Judgements};
+use self::maps::MapJudged;
 use self::outcome::{
     BaselineStatus, Finding, FindingKind, GateReport, GateVerdict, Headroom, JudgedFor,
-    KernelJudged, ProgramRun, Severity, SCHEMA,
+    KernelJudged, MapRun, ProgramRun, Severity, SCHEMA,
 };
 use self::policy::{finding, Rules};
 use bpfassay_judge::Target;
@@ -56,15 +58,17 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
     let found = objects::find(config, request.folder)?;
     let mut all = judge_all(config, &found, &targets)?;
 
-    let on = |j: &Judged| JudgedFor {
-        kernel: targets.get(j.kernel).map_or_else(String::new, |(label, _)| label.clone()),
-        variant: j.variant.and_then(|v| config.variants.get(v)).map(|v| v.name.clone()),
+    let judged_for = |kernel: usize, variant: Option<usize>| JudgedFor {
+        kernel: targets.get(kernel).map_or_else(String::new, |(label, _)| label.clone()),
+        variant: variant.and_then(|v| config.variants.get(v)).map(|v| v.name.clone()),
     };
+    let on = |j: &Judged| judged_for(j.kernel, j.variant);
+    let on_map = |m: &MapJudged| judged_for(m.kernel, m.variant);
     let new = Baseline::of(&all.judged, on, request.today);
     let against = if request.update_baseline { Some(&new) } else { old.as_ref() };
     let against = against.filter(|_| config.baseline.is_some());
     let rules = Rules { config, baseline: against, objects: &all.objects };
-    let (mut findings, exceptions) = findings(request, &rules, &all, on);
+    let (mut findings, exceptions) = findings(request, &rules, &all, on, on_map);
     let headrooms: Vec<Headroom> = all.judged.iter().map(|j| rules.headroom(j)).collect();
     let status = baseline_status(request, &all, old.as_ref(), on);
     if let (true, Some(b), false) = (request.update_baseline, &config.baseline, all.panicked) {
@@ -87,6 +91,13 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
         GateVerdict::Fail => 1,
         GateVerdict::NotJudged => 2,
     };
+    let maps = all.maps.iter().map(|m| MapRun {
+        kernel: on_map(m).kernel,
+        variant: on_map(m).variant,
+        object: all.objects.get(m.object).map_or_else(String::new, |o| o.path.clone()),
+        map: m.report.clone(),
+    });
+    let maps = maps.collect();
     let programs = runs(all.judged, &all.objects, &findings, on);
     Ok(GateReport {
         schema: SCHEMA,
@@ -103,6 +114,7 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
         baseline: status,
         objects: all.objects,
         programs,
+        maps,
     })
 }
 
@@ -111,11 +123,14 @@ fn findings(
     rules: &Rules<'_>,
     all: &Judgements,
     on: impl Fn(&Judged) -> JudgedFor,
+    on_map: impl Fn(&MapJudged) -> JudgedFor,
 ) -> (Vec<Finding>, Vec<outcome::ExceptionApplied>) {
     let config = request.config;
     let with: Vec<(&Judged, JudgedFor)> = all.judged.iter().map(|j| (j, on(j))).collect();
     let mut found: Vec<Finding> = all.objects.iter().filter_map(|o| rules.object(o)).collect();
     found.extend(with.iter().flat_map(|(j, on)| rules.judgement(j, on)));
+    let path = |object: usize| all.objects.get(object).map_or("", |o| o.path.as_str());
+    found.extend(all.maps.iter().filter_map(|m| m.finding(path(m.object), &on_map(m))));
     found.extend(rules.removed(&with));
     found.extend(settle::unknown_rules(config, &all.objects));
     let mut found = settle::merge(found);

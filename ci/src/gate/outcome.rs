@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use bpfassay_judge::{ObjectError, ProgramReport, Source};
+use bpfassay_judge::{MapReport, ObjectError, ProgramReport, Source};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "bpfassay.gate/1";
@@ -38,6 +38,8 @@ pub struct GateReport {
     pub baseline: Option<BaselineStatus>,
     pub objects: Vec<ObjectRead>,
     pub programs: Vec<ProgramRun>,
+    /// The maps that a loader creates before any program, by kernel, variant and object.
+    pub maps: Vec<MapRun>,
 }
 
 /// The answer of the gate.
@@ -128,6 +130,17 @@ pub struct ProgramRun {
     pub headroom: Headroom,
     #[serde(flatten)]
     pub program: ProgramReport,
+}
+
+/// One map of an object on a kernel, in a variant.
+#[derive(Serialize, Clone, Debug)]
+pub struct MapRun {
+    pub kernel: String,
+    pub variant: Option<String>,
+    /// [`ObjectRead::path`].
+    pub object: String,
+    #[serde(flatten)]
+    pub map: MapReport,
 }
 
 /// What the gate makes of one judgement.
@@ -301,6 +314,10 @@ pub enum FindingKind {
     NoProgram,
     /// Our own mistake.
     Internal,
+    /// The kernel would not make a map of the object, so nothing of it loads.
+    MapRejected,
+    /// A map lacks a size or inner map that the application must set, or could not be judged.
+    MapUnset,
     /// More instructions, states or stack than its budget.
     BudgetExceeded,
     HelperNotAllowed,
@@ -325,7 +342,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind, in the order of findings of one program.
-    pub const ALL: [FindingKind; 20] = [
+    pub const ALL: [FindingKind; 22] = [
         FindingKind::Rejected,
         FindingKind::NewlyRejected,
         FindingKind::KnownRejected,
@@ -334,6 +351,8 @@ impl FindingKind {
         FindingKind::Unreadable,
         FindingKind::NoProgram,
         FindingKind::Internal,
+        FindingKind::MapRejected,
+        FindingKind::MapUnset,
         FindingKind::BudgetExceeded,
         FindingKind::HelperNotAllowed,
         FindingKind::KfuncNotAllowed,
@@ -376,6 +395,8 @@ impl FindingKind {
             K::Unreadable => ("unreadable", "The object or program could not be read."),
             K::NoProgram => ("no-program", "The object holds no program."),
             K::Internal => ("internal", "Internal error of bpfassay."),
+            K::MapRejected => ("map-rejected", "The kernel would not make a map of the object."),
+            K::MapUnset => ("map-unset", "A map lacks what the application must set."),
             K::BudgetExceeded => ("budget-exceeded", "The program exceeds its budget."),
             K::HelperNotAllowed => ("helper-not-allowed", "The helper is not allowed."),
             K::KfuncNotAllowed => ("kfunc-not-allowed", "The kernel function is not allowed."),
@@ -410,9 +431,16 @@ impl FindingKind {
         )
     }
 
+    /// True for findings about an object as a whole.
+    pub fn is_about_object(self) -> bool {
+        use FindingKind as K;
+        matches!(self, K::Unreadable | K::NoProgram | K::MapRejected | K::MapUnset)
+    }
+
     /// True for what was not judged, as opposed to judged and found wanting.
     pub fn is_not_judged(self) -> bool {
-        matches!(self, FindingKind::Unsupported | FindingKind::Unreadable | FindingKind::NoProgram)
+        use FindingKind as K;
+        matches!(self, K::Unsupported | K::Unreadable | K::NoProgram | K::MapUnset)
     }
 }
 

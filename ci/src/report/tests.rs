@@ -93,6 +93,7 @@ fn report() -> GateReport {
             })
             .to_vec(),
         variants: vec!["quiet".into()],
+        maps: Vec::new(),
         findings: vec![rejected, covered, about_config],
         exceptions: vec![ExceptionApplied {
             object: None,

@@ -10,6 +10,7 @@ mod call;
 mod context;
 mod lifetime;
 mod load;
+mod maps;
 mod memory;
 mod pattern;
 mod policy;
@@ -43,10 +44,12 @@ pub enum Category {
     Verifier,
     /// The object could not be made into a program; no kernel was asked.
     Load,
+    /// A map that the kernel does not make, or that does not take what the object puts into it.
+    Map,
 }
 
 impl Category {
-    pub const ALL: [Category; 9] = [
+    pub const ALL: [Category; 10] = [
         Category::Register,
         Category::Memory,
         Category::Lifetime,
@@ -56,6 +59,7 @@ impl Category {
         Category::Policy,
         Category::Verifier,
         Category::Load,
+        Category::Map,
     ];
 
     /// First word of every code of the category.
@@ -70,6 +74,7 @@ impl Category {
             Category::Policy => "policy",
             Category::Verifier => "verifier",
             Category::Load => "load",
+            Category::Map => "map",
         }
     }
 
@@ -85,6 +90,7 @@ impl Category {
             Category::Policy => "Policy",
             Category::Verifier => "Verifier Error",
             Category::Load => "Loading",
+            Category::Map => "Maps",
         }
     }
 
@@ -100,6 +106,7 @@ impl Category {
             Category::Policy => policy::CODES,
             Category::Verifier => verifier::CODES,
             Category::Load => load::CODES,
+            Category::Map => maps::CODES,
         }
     }
 }

@@ -82,6 +82,7 @@ fn create(def: &MapDef, btf_fd: Option<&OwnedFd>) -> Result<CreatedMap, KernelEr
         map_flags: def.map_flags,
         inner_map_fd: inner.as_ref().map_or(0, |m| m.fd.as_raw_fd() as u32),
         map_name: attr_name(&def.name),
+        numa_node: def.numa_node,
         map_extra: def.map_extra,
         btf_vmlinux_value_type_id: def.btf_vmlinux_value_type_id,
         ..Default::default()

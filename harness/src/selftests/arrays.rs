@@ -196,21 +196,16 @@ impl Lines<'_> {
                 types = Some(b);
             }
             let name = words(m.get(10).copied().unwrap_or_default())?;
+            let map_type = MapType::from_number(n(1)?).ok_or("unknown map type")?;
             out.push(MapDef {
-                source_name: name.clone(),
-                name,
-                map_type: MapType::from_number(n(1)?).ok_or("unknown map type")?,
                 key_size: n(2)?,
                 value_size: n(3)?,
                 max_entries: n(4)?,
                 map_flags: n(5)?,
-                map_extra: 0,
                 btf_key_type_id: n(7)?,
                 btf_value_type_id: n(8)?,
-                btf_vmlinux_value_type_id: 0,
                 inner: inner.and_then(|i| out.get(i).cloned()).map(Box::new),
-                initial: None,
-                frozen: false,
+                ..MapDef::bare(&name, &name, map_type)
             });
         }
         Ok((out, types))

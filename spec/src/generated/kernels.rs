@@ -84,6 +84,18 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_ptr_to_btf_access (7.2).
     pub untrusted_is_read_only: bool,
+    /// A program without cgroup storage that can reach a tail call does not fit a program array that belongs to programs with one; before, any program without fitted.
+    ///
+    /// kernel/bpf/core.c __bpf_prog_map_compatible, tail_call_reachable (7.1); asked with corpus/maps/c/slot_prog_storage_first.c.
+    pub tail_callee_wants_storage: bool,
+    /// Programs that may sleep and programs that may not do not share a program array.
+    ///
+    /// kernel/bpf/core.c __bpf_prog_map_compatible, sleepable (7.0); asked with corpus/maps/c/slot_prog_sleepable.c.
+    pub prog_array_keeps_sleepable: bool,
+    /// A per-CPU array in a map of maps has as many entries as the template; before, any number.
+    ///
+    /// kernel/bpf/arraymap.c percpu_array_map_ops.map_meta_equal (7.1); asked with corpus/maps/c/slot_map_percpu.c.
+    pub percpu_inner_keeps_entries: bool,
 }
 
 impl Features {
@@ -109,6 +121,9 @@ impl Features {
             buf_null_checked: SPANS[16].holds(at),
             inner_array_may_be_shorter: SPANS[17].holds(at),
             untrusted_is_read_only: SPANS[18].holds(at),
+            tail_callee_wants_storage: SPANS[19].holds(at),
+            prog_array_keeps_sleepable: SPANS[20].holds(at),
+            percpu_inner_keeps_entries: SPANS[21].holds(at),
         }
     }
 
@@ -134,6 +149,9 @@ impl Features {
             ("buf_null_checked", self.buf_null_checked),
             ("inner_array_may_be_shorter", self.inner_array_may_be_shorter),
             ("untrusted_is_read_only", self.untrusted_is_read_only),
+            ("tail_callee_wants_storage", self.tail_callee_wants_storage),
+            ("prog_array_keeps_sleepable", self.prog_array_keeps_sleepable),
+            ("percpu_inner_keeps_entries", self.percpu_inner_keeps_entries),
         ]
     }
 
@@ -159,13 +177,16 @@ impl Features {
             "buf_null_checked" => Some(&mut self.buf_null_checked),
             "inner_array_may_be_shorter" => Some(&mut self.inner_array_may_be_shorter),
             "untrusted_is_read_only" => Some(&mut self.untrusted_is_read_only),
+            "tail_callee_wants_storage" => Some(&mut self.tail_callee_wants_storage),
+            "prog_array_keeps_sleepable" => Some(&mut self.prog_array_keeps_sleepable),
+            "percpu_inner_keeps_entries" => Some(&mut self.percpu_inner_keeps_entries),
             _ => None,
         }
     }
 }
 
 /// Of the features, in their order.
-static SPANS: [Span; 19] = [
+static SPANS: [Span; 22] = [
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
@@ -185,6 +206,9 @@ static SPANS: [Span; 19] = [
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

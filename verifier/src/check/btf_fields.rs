@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind, Type};
+use bpfassay_object::map_btf;
 use bpfassay_object::model::MapDef;
-use bpfassay_spec::{Config, MapType};
+use bpfassay_spec::map::{KeyRule, MapFields};
+use bpfassay_spec::{Config as BuildConfig, MapInfo as MapRow, MapType};
 
 use super::btf_record::{BtfField, BtfRecord, FieldKinds, FieldTarget, GraphRoot, KptrTarget};
+use crate::config::Config;
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
 use crate::stop::Errno;
@@ -91,6 +94,9 @@ struct Finder<'b> {
 }
 
 type Outcome<T = ()> = Result<T, Errno>;
+
+/// Structs with special members, by id.
+type Metas = BTreeMap<u32, Arc<BtfRecord>>;
 
 impl<'b> Finder<'b> {
     fn search(&mut self, t: Type<'b>) -> Outcome {
@@ -307,7 +313,7 @@ fn contains_tag<'b>(btf: &'b Btf, place: &Place<'b>) -> Outcome<(u32, &'b str)> 
 /// The kernel's BTFs, where kptr targets are looked for.
 struct Kernel<'e> {
     btfs: &'e [Option<Arc<Btf>>],
-    config: &'e Config,
+    config: &'e BuildConfig,
 }
 
 impl Kernel<'_> {
@@ -413,7 +419,7 @@ fn check_combination(r: &BtfRecord) -> Outcome {
 }
 
 /// Targets that a map or struct may not have (`btf_check_and_fixup_fields`).
-fn check_targets(btf: &Btf, record: &BtfRecord, metas: &BTreeMap<u32, Arc<BtfRecord>>) -> Outcome {
+fn check_targets(btf: &Btf, record: &BtfRecord, metas: &Metas) -> Outcome {
     let is_node = record.has(FieldKinds::GRAPH_NODE);
     for f in &record.fields {
         if let (FieldKinds::UPTR, Some(t)) = (f.kind, f.kptr()) {
@@ -451,7 +457,7 @@ fn struct_mask() -> FieldKinds {
 
 /// Structs of the program's BTF with special members, by id (`btf_parse_struct_metas`).
 /// An error means that the kernel refuses the BTF.
-fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
+fn struct_metas(btf: &Btf, kernel: &Kernel<'_>) -> Outcome<Metas> {
     const TRIGGERS: [&str; 6] = [
         "bpf_spin_lock",
         "bpf_list_head",
@@ -461,8 +467,6 @@ fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
         "bpf_refcount",
     ];
     let mut metas = BTreeMap::new();
-    let Some(btf) = env.btf(BtfObj::PROG) else { return Ok(metas) };
-    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
     let mut triggers: Vec<u32> =
         TRIGGERS.iter().filter_map(|n| btf.find_by_name_kind(n, BtfKind::Struct)).collect();
     let kptrs =
@@ -474,7 +478,7 @@ fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
     }
     for t in btf.all_types().filter(|t| t.kind() == BtfKind::Struct) {
         if t.members().any(|m| triggers.binary_search(&m.type_id).is_ok()) {
-            let record = parse_fields(btf, t, struct_mask(), t.size(), &kernel)?;
+            let record = parse_fields(btf, t, struct_mask(), t.size(), kernel)?;
             metas.insert(t.id(), Arc::new(record.ok_or(Errno::EFAULT)?));
         }
     }
@@ -486,7 +490,9 @@ fn struct_metas(env: &Env<'_>) -> Outcome<BTreeMap<u32, Arc<BtfRecord>>> {
 
 /// Fills [`Env::struct_metas`].  The error is that with which the kernel refuses the BTF.
 pub fn load_struct_metas(env: &mut Env<'_>) -> Outcome {
-    env.struct_metas = struct_metas(env)?;
+    let Some(btf) = env.btf(BtfObj::PROG) else { return Ok(()) };
+    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
+    env.struct_metas = struct_metas(btf, &kernel)?;
     Ok(())
 }
 
@@ -509,6 +515,32 @@ pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>
     let Some(btf) = env.btf(BtfObj::PROG).filter(|_| def.btf_value_type_id != 0) else {
         return Ok(None);
     };
+    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
+    value_record(btf, &kernel, &env.struct_metas, def)
+}
+
+/// As [`map_record`], of a map whose object's BTF is `btf`, before there is a program.
+pub fn map_record_of(
+    config: &Config<'_>,
+    btf: &Arc<Btf>,
+    def: &MapDef,
+) -> Result<Option<Arc<BtfRecord>>, Errno> {
+    if def.btf_value_type_id == 0 {
+        return Ok(None);
+    }
+    let own = [None, config.vmlinux.clone()].into_iter();
+    let btfs: Vec<_> = own.chain(config.modules.iter().map(|(_, b)| Some(b.clone()))).collect();
+    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config };
+    let metas = struct_metas(btf, &kernel)?;
+    value_record(btf, &kernel, &metas, def)
+}
+
+fn value_record(
+    btf: &Btf,
+    kernel: &Kernel<'_>,
+    metas: &Metas,
+    def: &MapDef,
+) -> Outcome<Option<Arc<BtfRecord>>> {
     let key = sized(btf, def.btf_key_type_id);
     if def.btf_key_type_id != 0 {
         if key.is_none_or(|(_, size)| size != def.key_size) {
@@ -521,9 +553,8 @@ pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>
     if size != def.value_size {
         return Err(Errno::EINVAL);
     }
-    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
     // A value that is wrong inside only has no usable fields; the map exists all the same.
-    let record = parse_fields(btf, value, map_mask(), size, &kernel).unwrap_or(None);
+    let record = parse_fields(btf, value, map_mask(), size, kernel).unwrap_or(None);
     if let Some(r) = &record {
         if def.map_flags & (MapDef::F_RDONLY_PROG | MapDef::F_WRONLY_PROG) != 0 {
             return Err(Errno::EACCES);
@@ -531,7 +562,7 @@ pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>
         if r.fields.iter().any(|f| !map_may_hold(def.map_type, f.kind)) {
             return Err(Errno::EOPNOTSUPP);
         }
-        check_targets(btf, r, &env.struct_metas)?;
+        check_targets(btf, r, metas)?;
     }
     check_map_types(def, key.map(|(t, _)| t), value)?;
     Ok(record.map(Arc::new))
@@ -545,38 +576,23 @@ fn sized(btf: &Btf, id: u32) -> Option<(Type<'_>, u32)> {
 
 /// Map types with a check of their own, which may do without a key type.
 fn allows_no_key(t: MapType) -> bool {
-    !matches!(
-        t,
-        MapType::Hash
-            | MapType::LruHash
-            | MapType::PercpuHash
-            | MapType::LruPercpuHash
-            | MapType::ProgArray
-            | MapType::ReuseportSockarray
-            | MapType::Xskmap
-            | MapType::Queue
-            | MapType::Stack
-            | MapType::Ringbuf
-            | MapType::UserRingbuf
-            | MapType::StructOps
-    )
+    MapRow::of(t).is_some_and(|row| row.key != KeyRule::Any)
 }
 
 /// Which map types may hold a field.
 fn map_may_hold(t: MapType, kind: FieldKinds) -> bool {
-    use MapType::*;
-    let storage = matches!(t, SkStorage | InodeStorage | TaskStorage | CgrpStorage);
-    if kind.intersects(FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK) {
-        return storage || matches!(t, Hash | Array | CgroupStorage);
-    }
-    if kind.intersects(FieldKinds::KPTR | FieldKinds::REFCOUNT) {
-        let table = matches!(t, Hash | PercpuHash | LruHash | LruPercpuHash | Array | PercpuArray);
-        return storage || table;
-    }
-    if kind == FieldKinds::UPTR {
-        return t == TaskStorage;
-    }
-    matches!(t, Hash | LruHash | Array)
+    let class = if kind.intersects(FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK) {
+        MapFields::LOCK
+    } else if kind.intersects(FieldKinds::KPTR | FieldKinds::REFCOUNT) {
+        MapFields::KPTR
+    } else if kind == FieldKinds::UPTR {
+        MapFields::UPTR
+    } else if kind.intersects(FieldKinds::GRAPH_ROOT) {
+        MapFields::GRAPH
+    } else {
+        MapFields::ASYNC
+    };
+    MapRow::of(t).is_some_and(|row| row.fields.has(class))
 }
 
 fn is_int_of(t: Option<Type<'_>>, bytes: u32) -> bool {
@@ -585,20 +601,19 @@ fn is_int_of(t: Option<Type<'_>>, bytes: u32) -> bool {
 
 /// What a map type asks of key and value (`map_check_btf` of its operations).
 fn check_map_types(def: &MapDef, key: Option<Type<'_>>, value: Type<'_>) -> Outcome {
-    use MapType::*;
     let keyless = def.btf_key_type_id == 0;
-    let ok = match def.map_type {
-        Array | PercpuArray if keyless => {
-            def.map_type == Array && def.max_entries == 1 && value.kind() == BtfKind::Datasec
+    let ok = match MapRow::of(def.map_type).map_or(KeyRule::Any, |row| row.key) {
+        KeyRule::Index if keyless => {
+            def.map_type == MapType::Array
+                && def.max_entries == 1
+                && value.kind() == BtfKind::Datasec
         }
-        Array | PercpuArray | SkStorage | InodeStorage | TaskStorage | CgrpStorage => {
-            is_int_of(key, 4)
-        }
-        LpmTrie => key.is_some_and(|k| k.kind() == BtfKind::Struct),
-        BloomFilter => keyless,
-        StackTrace | Devmap | DevmapHash | PerfEventArray | CgroupArray | ArrayOfMaps
-        | HashOfMaps | Cpumap | Sockmap | Sockhash => return Err(Errno::ENOTSUPP),
-        _ => true,
+        KeyRule::Index | KeyRule::Int4 => is_int_of(key, 4),
+        KeyRule::Struct => key.is_some_and(|k| k.kind() == BtfKind::Struct),
+        KeyRule::CgroupStorage => map_btf::is_cgroup_storage_key(key),
+        KeyRule::Void => keyless,
+        KeyRule::Never => return Err(Errno::ENOTSUPP),
+        KeyRule::Any => true,
     };
     if ok {
         Ok(())

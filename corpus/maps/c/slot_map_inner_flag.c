@@ -1,0 +1,16 @@
+/* Arrays of any length. */
+#include "maps.h"
+
+MAP(other, ARRAY, 4, 8, 8, INNER_MAP);
+
+struct {
+	__uint(type, ARRAY_OF_MAPS);
+	__uint(key_size, 4);
+	__uint(max_entries, 2);
+	__array(values, struct { __uint(type, ARRAY); __uint(key_size, 4); __uint(value_size, 8); __uint(max_entries, 4); __uint(map_flags, INNER_MAP); });
+} outer SEC(".maps") = { .values = { [0] = (void *)&other } };
+
+SEC("socket") int p(void *ctx)
+{
+	return 0;
+}

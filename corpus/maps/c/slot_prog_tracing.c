@@ -1,0 +1,24 @@
+/* A tracepoint and a raw tracepoint. */
+#include "maps.h"
+
+static long (*const tail_call)(void *, void *, u32) = (void *)12;
+
+int a(void *ctx);
+int b(void *ctx);
+
+struct {
+	__uint(type, PROG_ARRAY);
+	__uint(max_entries, 2);
+	__uint(key_size, 4);
+	__array(values, int(void *));
+} table SEC(".maps") = { .values = { [0] = (void *)&a, [1] = (void *)&b } };
+
+SEC("tracepoint/syscalls/sys_enter_getpid") int a(void *ctx)
+{
+	return 0;
+}
+
+SEC("raw_tp/sys_enter") int b(void *ctx)
+{
+	return 0;
+}
