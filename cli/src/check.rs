@@ -12,6 +12,7 @@ use bpfassay_judge::{
     Target,
 };
 use bpfassay_object::model::ProgFlags;
+use bpfassay_object::Loader;
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use clap::{ArgAction, ValueEnum};
@@ -43,6 +44,9 @@ pub struct Args {
     /// Load as this program type, e.g. `xdp` or `cgroup_sock_addr/cgroup_inet4_bind`.
     #[arg(long = "type", value_name = "PROG_TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
     prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Whose rules decide what is loaded: any (what no loader takes costs its own program), libbpf, cilium, aya or tc.
+    #[arg(long, value_name = "LOADER", default_value = "any", value_parser = parse_loader)]
+    loader: Loader,
     /// Verifier log to print: 1 the failing path, 2 every path, 4 statistics; may be added up.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..8))]
     log_level: u32,
@@ -90,6 +94,11 @@ fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
         None => None,
     };
     Ok((ty, attach))
+}
+
+fn parse_loader(s: &str) -> Result<Loader, String> {
+    let known = || Loader::ALL.map(|(name, _)| name).join(", ");
+    Loader::from_name(s).ok_or_else(|| format!("no loader `{s}`; known are {}", known()))
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -160,6 +169,7 @@ fn options(args: &Args) -> Options {
             ..ProgFlags::default()
         },
         prog_type: args.prog_type,
+        loader: args.loader,
         log_level: match (&args.log_dir, args.log_level) {
             (Some(_), 0) => LogLevel::LEVEL2,
             (_, n) => LogLevel(n),
@@ -207,7 +217,7 @@ fn judge_object(
         Ok(b) => b,
         Err(e) => return (broken(input, ObjectError::io(e)), false),
     };
-    let entries = match target.load(&bytes, &input.display()) {
+    let entries = match target.load_with(&bytes, &input.display(), options) {
         Ok(o) => o,
         Err(error) => return (broken(input, error), false),
     };

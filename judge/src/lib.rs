@@ -45,7 +45,7 @@ pub fn check<'a>(
 }
 
 fn object(path: &str, bytes: &[u8], target: &Target, options: &Options) -> ObjectReport {
-    match target.load(bytes, path) {
+    match target.load_with(bytes, path, options) {
         Ok(entries) => {
             ObjectReport::of(path, entries.iter().map(|e| e.judge(target, options)).collect())
         }

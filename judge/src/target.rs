@@ -8,11 +8,12 @@ use std::sync::{Arc, OnceLock};
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::Fact;
+use bpfassay_object::{Fact, LoaderFeatures};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
+use crate::program::Options;
 use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
@@ -121,6 +122,20 @@ impl Target {
             .map_err(ObjectError::from)
     }
 
+    /// As [`Target::load`], by the rules of the options' loader; programs whose section says no type get the options'.
+    pub fn load_with(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        options: &Options,
+    ) -> Result<Vec<Entry>, ObjectError> {
+        let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
+        if let Some((prog_type, attach_type)) = options.prog_type {
+            opened.set_unknown_types(prog_type, attach_type);
+        }
+        Ok(self.link(&opened))
+    }
+
     /// As [`Target::load`], with what the object says of its maps' slots.
     pub fn load_object(
         &self,
@@ -178,7 +193,11 @@ impl Target {
             kconfig: &kconfig,
             symbols: &|name| self.symbols.address(name, self.vmlinux.as_ref()),
             possible_cpus: self.possible_cpus,
-            features: Default::default(),
+            features: LoaderFeatures {
+                // libbpf puts a kprobe on the wrapper: without kprobes it finds none.
+                syscall_wrapper: kconfig("KPROBE_EVENTS") != Fact::Absent,
+                ..LoaderFeatures::default()
+            },
         };
         opened.link(&target)
     }
