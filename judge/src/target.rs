@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::{Fact, MapOverride};
+use bpfassay_object::{Fact, LoaderFeatures};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
 use crate::maps::{judge_maps, MapReport};
+use crate::program::Options;
 use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
@@ -173,18 +174,22 @@ impl Target {
         }
     }
 
-    /// As [`Target::load`], with the object's maps judged; `overrides` are set before, by the map's name.
+    /// As [`Target::load`], with the object's maps judged, and as the options say: by the rules of their loader, with
+    /// their maps' attributes; programs whose section says no type get theirs.
     ///
     /// # Errors
     /// An object that cannot be read, or an override of a map that it lacks or that does not take it.
-    pub fn load_with_maps(
+    pub fn load_with(
         &self,
         bytes: &[u8],
         name: &str,
-        overrides: &[(String, MapOverride)],
+        options: &Options,
     ) -> Result<Linked, ObjectError> {
-        let mut opened = bpfassay_object::Opened::parse(bytes, name)?;
-        for (map, to) in overrides {
+        let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
+        if let Some((prog_type, attach_type)) = options.prog_type {
+            opened.set_unknown_types(prog_type, attach_type);
+        }
+        for (map, to) in &options.map_overrides {
             opened.override_map(map, to)?;
         }
         Ok(self.link_with_maps(&opened))
@@ -213,7 +218,11 @@ impl Target {
             kconfig: &kconfig,
             symbols: &|name| self.symbols.address(name, self.vmlinux.as_ref()),
             possible_cpus: self.possible_cpus,
-            features: Default::default(),
+            features: LoaderFeatures {
+                // libbpf puts a kprobe on the wrapper: without kprobes it finds none.
+                syscall_wrapper: kconfig("KPROBE_EVENTS") != Fact::Absent,
+                ..LoaderFeatures::default()
+            },
         };
         opened.link(&target)
     }
