@@ -15,7 +15,7 @@
 //!
 //! The report is what `bpfassay check --format json` prints, contract `bpfassay.check/1`: [`CheckReport`] implements
 //! `serde::Serialize`.  Whoever wants to spread the work over threads, or to choose programs, goes one step down:
-//! [`Target::load_with_maps`] gives an object's [`Entry`] list and what becomes of its maps, and [`Entry::judge`] judges
+//! [`Target::load_with`] gives an object's [`Entry`] list and what becomes of its maps, and [`Entry::judge`] judges
 //! one program.
 //!
 //! Opens no file, starts no thread, reads no clock and knows no terminal; builds for `wasm32-unknown-unknown`.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use bpfassay_judge::{MapReport, MapVerdict, Target};
+use bpfassay_judge::{MapReport, MapVerdict, Options, Target};
 use bpfassay_spec::{errno, Kernel};
 
 fn folder() -> PathBuf {
@@ -27,7 +27,7 @@ fn recorded(release: &str) -> Answers {
 
 fn judged(object: &str, target: &Target) -> Vec<MapReport> {
     let bytes = fs::read(folder().join("objects").join(object)).unwrap();
-    let linked = target.load_with_maps(&bytes, object, &[]).unwrap();
+    let linked = target.load_with(&bytes, object, &Options::default()).unwrap();
     linked.maps
 }
 

@@ -21,8 +21,8 @@ fn target() -> Target {
 
 fn reports(bytes: &[u8], options: &Options) -> Vec<ProgramReport> {
     let target = target();
-    let entries = target.load_with(bytes, "test.o", options).expect("a readable object");
-    entries.iter().map(|e| e.judge(&target, options).report).collect()
+    let linked = target.load_with(bytes, "test.o", options).expect("a readable object");
+    linked.entries.iter().map(|e| e.judge(&target, options).report).collect()
 }
 
 fn report(bytes: &[u8], program: &str, options: &Options) -> ProgramReport {

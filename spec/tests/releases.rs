@@ -90,3 +90,22 @@ fn sleepable_programs_are_the_releases() {
         assert!(!may(release, Xdp, None) && !may(release, SocketFilter, None), "{release}");
     }
 }
+
+/// Measured on 6.12.118, 6.18.15, 6.18.44, 7.0.13, 7.1.13, 7.2.13 and 7.3.4.
+#[test]
+fn words_are_the_releases() {
+    for (release, is_old, names_leak) in [
+        ("6.12.118", true, false),
+        ("6.18.15", true, true),
+        ("6.18.44", true, true),
+        ("7.0.13", true, true),
+        ("7.1.13", false, true),
+        ("7.3.4", false, true),
+    ] {
+        let words = kernel(release).words;
+        assert_eq!(words.helper_sleeps.starts_with("helper call"), is_old, "{release}");
+        assert_eq!(words.prog_not_sleepable.starts_with("Only fentry"), is_old, "{release}");
+        assert_eq!(words.packet_outside.contains("offset is outside"), is_old, "{release}");
+        assert_eq!(!words.leak_at_exit.is_empty(), names_leak, "{release}");
+    }
+}

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{all, block, by_name, line, matches, pattern, Category};
+use super::{all, block, line, matches, pattern, Category};
 
 #[test]
 fn codes_are_named_by_their_category_and_unique() {
