@@ -10,6 +10,7 @@ use crate::uapi::{AttachType, ProgType};
 use crate::generated::kernels::PROBES;
 pub use crate::generated::kernels::{Features, Limits};
 use crate::jit::Jit;
+use crate::message::Words;
 
 /// Enabled configuration symbols, without `CONFIG_`.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -99,6 +100,8 @@ pub struct Kernel {
     pub nr_cpus: u32,
     pub features: Features,
     pub limits: Limits,
+    /// Its wording where releases differ.
+    pub words: Words,
     pub config: Config,
     pub jit: Jit,
     /// Highest possible CPU number plus one (`nr_cpu_ids`): bounds `bpf_get_smp_processor_id`.
@@ -129,6 +132,7 @@ impl Kernel {
             nr_cpus: DEFAULT_NR_CPUS,
             features: Features::resolve(at),
             limits: Limits::resolve(at),
+            words: Words::resolve(at),
             jit: Jit::of_release(at, arch, &config),
             config,
             absent_helpers: BTreeSet::new(),

@@ -19,10 +19,7 @@ pub fn check_attach_btf_id(env: &mut Env<'_>) -> Check {
         return Err(Errno::EINVAL.into());
     }
     if env.prog_sleepable && !with_prog_kind(env, |kind| env.kernel.may_be_sleepable(kind)) {
-        verbose!(
-            env,
-            "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n"
-        );
+        verbose!(env, words.prog_not_sleepable);
         return Err(Errno::EINVAL.into());
     }
     if env.kernel.prog(t).is_some_and(|row| row.attaches_by_btf) {

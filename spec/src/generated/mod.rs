@@ -30,3 +30,5 @@ pub mod tracing;
 pub mod map_uses;
 #[rustfmt::skip]
 pub mod maps;
+#[rustfmt::skip]
+pub mod messages;

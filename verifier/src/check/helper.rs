@@ -128,7 +128,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         }
     }
     if proto.might_sleep && !env.cur.in_sleepable {
-        verbose!(env, "helper call might sleep in a non-sleepable prog\n");
+        let func = env.kernel.helper_name(func_id);
+        verbose!(env, words.helper_sleeps, func = func, id = func_id);
         return Err(Errno::EINVAL.into());
     }
     if changes_pkt_data(env, func_id) && proto.args[0] != ArgBase::Ctx {

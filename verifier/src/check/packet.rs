@@ -61,7 +61,7 @@ pub(super) fn check_packet_access(
         check_fixed(env, r, off, size, range as u32, zero_size_allowed)
     };
     if outcome.is_err() {
-        verbose!(env, "R{} offset is outside of the packet\n", r.0);
+        verbose!(env, words.packet_outside, reg = r.0);
     }
     outcome
 }

@@ -202,7 +202,7 @@ pub fn check_resource_leak(
         return region_leak(env, prefix, "bpf_spin_lock-ed");
     }
     if let Err(stop) = check_reference_leak(env, exception_exit) {
-        verbose!(env, "{prefix} would lead to reference leak\n");
+        verbose!(env, words.leak_at_exit, prefix = prefix);
         return Err(stop);
     }
     if check_lock && env.cur.active_irq_id != 0 {

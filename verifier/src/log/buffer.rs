@@ -6,7 +6,7 @@
 //! What the verifier says of the program is kept apart from the text as well, so that
 //! the message does not depend on what else a level prints.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use bpfassay_diag::log::message_lines;
 
@@ -122,6 +122,21 @@ impl Log {
         std::mem::replace(&mut self.is_aside, is_aside)
     }
 
+    /// Writes a text with `{name}` filled in from `values`; what has no value stays as it is.
+    pub fn fill(&mut self, text: &str, values: &[(&str, &dyn fmt::Display)]) {
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+            let _ = self.write_str(before);
+            match values.iter().find(|(n, _)| *n == name) {
+                Some((_, value)) => drop(write!(self, "{value}")),
+                None => drop(write!(self, "{{{name}}}")),
+            }
+            rest = behind;
+        }
+        let _ = self.write_str(rest);
+    }
+
     /// The last messages that stand together, without line ends.
     pub fn last_words(&self) -> Vec<String> {
         let said = message_lines(&self.said.text);
@@ -163,6 +178,10 @@ impl fmt::Write for Log {
 /// Writes to the verifier's log, as the kernel's `verbose()` does.
 #[macro_export]
 macro_rules! verbose {
+    ($env:expr, words.$id:ident $(, $name:ident = $value:expr)* $(,)?) => {{
+        let text = $env.kernel.words.$id;
+        $env.log.fill(text, &[$((stringify!($name), &$value as &dyn std::fmt::Display)),*]);
+    }};
     ($env:expr, $($arg:tt)*) => {{
         use std::fmt::Write as _;
         let _ = write!($env.log, $($arg)*);

@@ -8,6 +8,7 @@ mod kernels;
 mod kfuncs;
 mod map_uses;
 mod maps;
+mod messages;
 mod names;
 mod progs;
 mod rows;
@@ -41,6 +42,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/progs.rs", progs::progs(root, &names)?),
         ("spec/src/generated/tracing.rs", tracing::tracing(root, &names)?),
         ("spec/src/generated/layouts.rs", ctx::layouts(root)?),
+        ("spec/src/generated/messages.rs", messages::messages(root, &names)?),
         ("spec/src/generated/func.rs", helpers::numbers(&names)),
         ("spec/src/generated/map_uses.rs", map_uses::map_uses(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
