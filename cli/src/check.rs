@@ -12,7 +12,7 @@ use bpfassay_judge::{
     Summary, Target,
 };
 use bpfassay_object::model::ProgFlags;
-use bpfassay_object::MapOverride;
+use bpfassay_object::{Loader, MapOverride};
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::LogLevel;
 use clap::{ArgAction, ValueEnum};
@@ -48,6 +48,9 @@ pub struct Args {
     /// max_entries, key_size, value_size, map_flags, map_extra, numa_node, autocreate, and inner (a map of the object).
     #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = parse_override)]
     map_override: Vec<Override>,
+    /// Whose rules decide what is loaded: any (what no loader takes costs its own program), libbpf, cilium, aya or tc.
+    #[arg(long, value_name = "LOADER", default_value = "any", value_parser = parse_loader)]
+    loader: Loader,
     /// Verifier log to print: 1 the failing path, 2 every path, 4 statistics; may be added up.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..8))]
     log_level: u32,
@@ -121,6 +124,11 @@ fn overrides(args: &Args) -> Vec<(String, MapOverride)> {
     out
 }
 
+fn parse_loader(s: &str) -> Result<Loader, String> {
+    let known = || Loader::ALL.map(|(name, _)| name).join(", ");
+    Loader::from_name(s).ok_or_else(|| format!("no loader `{s}`; known are {}", known()))
+}
+
 pub fn run(args: Args) -> Outcome {
     match check(&args) {
         Ok(outcome) | Err(outcome) => outcome,
@@ -192,6 +200,7 @@ fn options(args: &Args) -> Options {
             ..ProgFlags::default()
         },
         prog_type: args.prog_type,
+        loader: args.loader,
         log_level: match (&args.log_dir, args.log_level) {
             (Some(_), 0) => LogLevel::LEVEL2,
             (_, n) => LogLevel(n),
@@ -246,7 +255,7 @@ fn judge_object(
         Ok(b) => b,
         Err(e) => return (broken(input, ObjectError::io(e)), false),
     };
-    let loaded = target.load_with_maps(&bytes, &input.display(), &overrides(args));
+    let loaded = target.load_with(&bytes, &input.display(), options, &overrides(args));
     let Linked { entries, maps } = match loaded {
         Ok(linked) => linked,
         Err(error) => return (broken(input, error), false),

@@ -49,7 +49,7 @@ pub fn check<'a>(
 }
 
 fn object(path: &str, bytes: &[u8], target: &Target, options: &Options) -> ObjectReport {
-    match target.load_with_maps(bytes, path, &[]) {
+    match target.load_with(bytes, path, options, &[]) {
         Ok(Linked { entries, maps }) => {
             ObjectReport::of(path, maps, entries.iter().map(|e| e.judge(target, options)).collect())
         }

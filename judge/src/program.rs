@@ -5,6 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use bpfassay_diag::explain;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{ProgFlags, Program};
+use bpfassay_object::Loader;
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
@@ -20,6 +21,8 @@ pub struct Options {
     pub flags: ProgFlags,
     /// Load as this type instead of the section's.
     pub prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Whose rules decide what becomes of the object before a kernel sees it.
+    pub loader: Loader,
     pub log_level: LogLevel,
     /// Microseconds of a clock that never goes back, for `verification_us`; without it that field is 0.
     pub clock: Option<fn() -> u64>,
@@ -43,6 +46,11 @@ impl Entry {
                 let report = refused(&self.name, &self.section, &error.message);
                 let served_by = self.served_by.clone();
                 let report = ProgramReport { code, served_by, ..report };
+                if error.is_absent() {
+                    let (verdict, errno) = (VerdictWord::Rejected, Some(ESRCH));
+                    let report = ProgramReport { verdict, errno, ..report };
+                    return Judged { report, error: None };
+                }
                 Judged { report, error: Some(error.clone()) }
             }
         }
@@ -59,6 +67,9 @@ pub fn judge_linked(program: &Program, target: &Target, options: &Options) -> Ju
         }
     }
 }
+
+/// With which libbpf refuses a program that needs what the kernel has not got.
+const ESRCH: i32 = 3;
 
 /// Most bytes of log kept for one program.
 const LOG_LIMIT: usize = 256 << 20;

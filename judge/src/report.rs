@@ -3,7 +3,7 @@
 //! Field order is part of what a reader sees; reports are equal byte for byte
 //! from run to run and host to host, `verification_us` aside.
 
-use bpfassay_object::LoadError;
+use bpfassay_object::{LoadError, LoadErrorKind};
 use serde::Serialize;
 
 use crate::maps::{MapReport, MapVerdict};
@@ -116,8 +116,14 @@ impl ObjectError {
 
     /// True if it says that the kernel lacks a function, variable or type, which another kernel may have.
     pub fn is_of_the_kernel(&self) -> bool {
-        use bpfassay_object::LoadErrorKind as K;
-        [K::Extern, K::StructOps, K::AttachTarget, K::CoRe].iter().any(|k| k.name() == self.kind)
+        use LoadErrorKind as K;
+        let kinds = [K::Extern, K::Absent, K::StructOps, K::AttachTarget, K::CoRe];
+        kinds.iter().any(|k| k.name() == self.kind)
+    }
+
+    /// True where the kernel lacks what the program needs: no loader loads it there.
+    pub fn is_absent(&self) -> bool {
+        self.kind == LoadErrorKind::Absent.name()
     }
 
     /// True for a mistake of ours.

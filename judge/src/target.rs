@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 use bpfassay_builds::Build;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_object::{Fact, MapOverride};
+use bpfassay_object::{Fact, LoaderFeatures, MapOverride};
 use bpfassay_spec::profile::{BtfBlob, Profile};
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::Config;
 
 use crate::maps::{judge_maps, MapReport};
+use crate::program::Options;
 use crate::report::ObjectError;
 use crate::symbols::SymbolTable;
 
@@ -183,7 +184,22 @@ impl Target {
         name: &str,
         overrides: &[(String, MapOverride)],
     ) -> Result<Linked, ObjectError> {
-        let mut opened = bpfassay_object::Opened::parse(bytes, name)?;
+        self.load_with(bytes, name, &Options::default(), overrides)
+    }
+
+    /// As [`Target::load_with_maps`], by the rules of the options' loader; programs whose section says no type get the
+    /// options'.
+    pub fn load_with(
+        &self,
+        bytes: &[u8],
+        name: &str,
+        options: &Options,
+        overrides: &[(String, MapOverride)],
+    ) -> Result<Linked, ObjectError> {
+        let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
+        if let Some((prog_type, attach_type)) = options.prog_type {
+            opened.set_unknown_types(prog_type, attach_type);
+        }
         for (map, to) in overrides {
             opened.override_map(map, to)?;
         }
@@ -213,7 +229,11 @@ impl Target {
             kconfig: &kconfig,
             symbols: &|name| self.symbols.address(name, self.vmlinux.as_ref()),
             possible_cpus: self.possible_cpus,
-            features: Default::default(),
+            features: LoaderFeatures {
+                // libbpf puts a kprobe on the wrapper: without kprobes it finds none.
+                syscall_wrapper: kconfig("KPROBE_EVENTS") != Fact::Absent,
+                ..LoaderFeatures::default()
+            },
         };
         opened.link(&target)
     }

@@ -180,7 +180,8 @@ impl Linker<'_> {
             return Ok(None);
         }
         let target = match reloc.map(|r| r.target) {
-            Some(Target::ExternCall(_)) => return Ok(None),
+            // What is refused is said when the whole program is there.
+            Some(Target::ExternCall(_) | Target::Refused(_)) => return Ok(None),
             Some(Target::Call(off)) => (off / INSN_LEN as u64) as i64 + insn.imm as i64 + 1,
             Some(Target::SubprogAddr(off)) => {
                 (off as i64).wrapping_add(insn.imm as i64) / INSN_LEN as i64

@@ -27,6 +27,8 @@ pub enum LoadErrorKind {
     Map,
     /// An extern that cannot be resolved.
     Extern,
+    /// A strong extern that the kernel has not got (libbpf: `ESRCH`).
+    Absent,
     /// A `.struct_ops` map that does not fit the kernel.
     StructOps,
     /// An ELF relocation that cannot be applied.
@@ -56,6 +58,7 @@ impl LoadErrorKind {
             LoadErrorKind::Program => "program",
             LoadErrorKind::Map => "map",
             LoadErrorKind::Extern => "extern",
+            LoadErrorKind::Absent => "absent",
             LoadErrorKind::StructOps => "struct_ops",
             LoadErrorKind::Relocation => "relocation",
             LoadErrorKind::CoRe => "core",

@@ -42,6 +42,8 @@ pub(crate) enum Resolved {
         what: String,
         is_func: bool,
     },
+    /// Not there, or of another type: whoever refers to it is not loaded.
+    Refused(Box<LoadError>),
 }
 
 /// All externs of an object in one kernel.
@@ -58,6 +60,11 @@ fn fail(e: &Extern, what: impl Into<String>) -> LoadError {
     LoadError::new(K::Extern, what).at_symbol(e.symbol, &e.name)
 }
 
+/// A strong extern that this kernel has not got: no loader loads what refers to it.
+fn absent(e: &Extern, what: impl Into<String>) -> LoadError {
+    LoadError::new(K::Absent, what).at_symbol(e.symbol, &e.name)
+}
+
 pub(crate) fn resolve(opened: &Opened, target: &Target<'_>) -> Result<Values, LoadError> {
     let size = kconfig_size(&opened.externs).unwrap_or(0);
     if size > MAX_KCONFIG {
@@ -72,15 +79,18 @@ pub(crate) fn resolve(opened: &Opened, target: &Target<'_>) -> Result<Values, Lo
     for e in &opened.externs {
         let resolved = match &e.kind {
             ExternKind::Kconfig { ty, size, offset, .. } => {
-                kconfig(e, *ty, *size, *offset, target, &mut v)?;
-                Resolved::Kconfig { offset: *offset }
+                kconfig(e, *ty, *size, *offset, target, &mut v)
+                    .map(|()| Resolved::Kconfig { offset: *offset })
             }
-            ExternKind::Ksym { type_id: 0, is_func: false } => untyped(e, target)?,
-            ExternKind::Ksym { type_id, is_func } => {
-                typed(opened, e, *type_id, *is_func, target)?.into_resolved(&mut v, target)
-            }
+            ExternKind::Ksym { type_id: 0, is_func: false } => untyped(e, target),
+            ExternKind::Ksym { type_id, is_func } => typed(opened, e, *type_id, *is_func, target)
+                .map(|found| found.into_resolved(&mut v, target)),
         };
-        v.externs.push(resolved);
+        v.externs.push(match resolved {
+            Ok(found) => found,
+            Err(e) if opened.loader.refuses_whole_objects() => return Err(e),
+            Err(e) => Resolved::Refused(Box::new(e)),
+        });
     }
     Ok(v)
 }
@@ -100,7 +110,7 @@ fn kconfig(
         return match (target.kconfig)(&e.name) {
             Fact::Known(value) => set_option(e, ty, place, value.trim_end_matches('\n')),
             Fact::Absent if e.weak => Ok(()),
-            Fact::Absent => Err(fail(e, "option is not set in the kernel's configuration")),
+            Fact::Absent => Err(absent(e, "option is not set in the kernel's configuration")),
             Fact::Unknown => {
                 v.missing.push(format!("kernel configuration {}", e.name));
                 Ok(())
@@ -208,7 +218,7 @@ fn untyped(e: &Extern, target: &Target<'_>) -> Result<Resolved, LoadError> {
     match (target.symbols)(&e.name) {
         Fact::Known(address) => Ok(Resolved::Address(address)),
         Fact::Absent if e.weak => Ok(Resolved::Address(0)),
-        Fact::Absent => Err(fail(e, "kernel symbol is not found")),
+        Fact::Absent => Err(absent(e, "kernel symbol is not found")),
         Fact::Unknown => {
             Ok(Resolved::Missing { what: format!("kernel symbol {}", e.name), is_func: false })
         }
@@ -239,7 +249,7 @@ fn typed(
     is_func: bool,
     target: &Target<'_>,
 ) -> Result<Typed, LoadError> {
-    let absent = || Typed::Other(if is_func { Resolved::NoFunc } else { Resolved::Address(0) });
+    let none = || Typed::Other(if is_func { Resolved::NoFunc } else { Resolved::Address(0) });
     // Functions go by their name without flavour, variables by their whole name.
     let (name, kind) =
         if is_func { (e.essential_name(), BtfKind::Func) } else { (e.name.as_str(), BtfKind::Var) };
@@ -249,17 +259,17 @@ fn typed(
             let what = format!("kernel {} {name}", if is_func { "function" } else { "variable" });
             return Ok(Typed::Other(Resolved::Missing { what, is_func }));
         }
-        return if e.weak { Ok(absent()) } else { Err(fail(e, "not found in kernel BTF")) };
+        return if e.weak { Ok(none()) } else { Err(absent(e, "not found in kernel BTF")) };
     };
     let kernel_btf: &Btf = found.btf();
     let theirs = match is_func {
         true => found.type_id(),
         false => kernel_btf.skip_mods_and_typedefs(found.type_id()).map_or(0, |t| t.id()),
     };
-    let Some(btf) = &opened.btf else { return Ok(absent()) };
+    let Some(btf) = &opened.btf else { return Ok(none()) };
     match types_are_compat(btf, type_id, kernel_btf, theirs) {
         Ok(true) => Ok(Typed::Found { id: found.id(), place }),
-        _ if is_func && e.weak => Ok(absent()),
+        _ if is_func && e.weak => Ok(none()),
         _ => Err(fail(e, "incompatible with the kernel's type")),
     }
 }
@@ -278,6 +288,14 @@ pub(crate) fn apply(
                 .in_program(&opened.funcs[*func].name)
                 .at_insn(reloc.insn)
         };
+        if let Some(e) = refusal(opened, externs, reloc.target) {
+            let e = e.clone();
+            return Err(if e.place.program.is_some() {
+                e
+            } else {
+                e.in_program(&opened.funcs[*func].name)
+            });
+        }
         let wide = !matches!(reloc.target, Referent::Call(_) | Referent::ExternCall(_));
         if *slot + wide as usize >= linked.insns.len() {
             return Err(bad("instruction lacks its second half"));
@@ -306,12 +324,32 @@ pub(crate) fn apply(
             Referent::SubprogAddr(_) if insns[0].src != opcode::PSEUDO_FUNC => {
                 return Err(bad("bad instruction"))
             }
-            Referent::SubprogAddr(_) | Referent::Call(_) => {}
+            Referent::SubprogAddr(_) | Referent::Call(_) | Referent::Refused(_) => {}
         }
     }
     mark_written_descriptors(&mut linked.insns, &relocs.iter().map(|(slot, ..)| *slot).collect());
     linked.relocs = relocs;
     Ok(())
+}
+
+/// Why what is referred to cannot be had, if so.
+fn refusal<'a>(
+    opened: &'a Opened,
+    externs: &'a [Resolved],
+    target: Referent,
+) -> Option<&'a LoadError> {
+    let number = match target {
+        Referent::Refused(number) => number,
+        Referent::Map(map) | Referent::Data(map, _) => opened.maps.get(map)?.refused?,
+        Referent::ExternLoad(i) | Referent::ExternCall(i) => {
+            return match externs.get(i)? {
+                Resolved::Refused(e) => Some(&**e),
+                _ => None,
+            }
+        }
+        Referent::Call(_) | Referent::SubprogAddr(_) => return None,
+    };
+    opened.refusals.get(number)
 }
 
 /// Descriptors that the object wrote itself are no indices of maps or BTFs: see [`written_descriptor`].
@@ -361,7 +399,7 @@ fn extern_load(opened: &Opened, insns: &mut [RawInsn], resolved: &Resolved) {
         }
         Resolved::Btf { id, btf } => (opcode::PSEUDO_BTF_ID, *id as i32, *btf as i32),
         Resolved::Address(a) => (insns[0].src, *a as i32, (*a >> 32) as i32),
-        Resolved::NoFunc | Resolved::Missing { .. } => (insns[0].src, 0, 0),
+        Resolved::NoFunc | Resolved::Missing { .. } | Resolved::Refused(_) => (insns[0].src, 0, 0),
     };
     insns[0].src = src;
     insns[0].imm = low;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use bpfassay_spec::MapType;
 
-use crate::btf::{linkage, Btf, BtfKind, Member, Type};
+use crate::btf::{linkage, Btf, BtfKind, Member, Type, VarSecinfo};
 use crate::elf::Elf;
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::Extern;
+use crate::legacy_maps;
+use crate::loader::Refusals;
 use crate::model::MapDef;
 use crate::open::{Layout, SectionUse, NAME_MAX};
 use crate::struct_ops::StructOps;
@@ -68,6 +70,8 @@ pub(crate) struct MapSource {
     /// By slot number.
     pub slots: Vec<(u32, Slot)>,
     pub struct_ops: Option<StructOps>,
+    /// Number of the refusal that whoever uses the map meets.
+    pub refused: Option<usize>,
 }
 
 /// The first 15 bytes, as the kernel keeps them.
@@ -96,10 +100,14 @@ pub(crate) fn collect(
     btf: Option<&Btf>,
     object: &str,
     externs: &[Extern],
+    refusals: &mut Refusals,
 ) -> Result<Vec<MapSource>, LoadError> {
     let mut maps = Vec::new();
+    for s in elf.sections.iter().filter(|s| layout.uses[s.index] == SectionUse::LegacyMaps) {
+        legacy_maps::collect(elf, s, refusals, &mut maps)?;
+    }
     if let (Some(section), Some(btf)) = (layout.maps, btf) {
-        user_maps(elf, section, btf, &mut maps)?;
+        user_maps(elf, section, btf, refusals, &mut maps)?;
     }
     arena_data(elf, layout, &mut maps)?;
     for s in elf.sections.iter().skip(1) {
@@ -169,6 +177,7 @@ fn section_map(
         initial: Some(Arc::new(data)),
         slots: Vec::new(),
         struct_ops: None,
+        refused: None,
     }
 }
 
@@ -196,6 +205,7 @@ fn user_maps(
     elf: &Elf<'_>,
     section: usize,
     btf: &Btf,
+    refusals: &mut Refusals,
     maps: &mut Vec<MapSource>,
 ) -> Result<(), LoadError> {
     let name = elf.section_name(section).to_string();
@@ -204,29 +214,14 @@ fn user_maps(
     let datasec = datasec.ok_or_else(|| fail("DATASEC '.maps' not found in BTF".to_string()))?;
     let data_len = elf.section(section).map_or(0, |s| s.size);
     for (i, v) in datasec.vars().enumerate() {
-        let var = btf.ty(v.type_id).ok_or_else(|| fail(format!("map #{i}: no such type")))?;
-        let map_name = var.name();
-        let bad = |what: &str| fail(format!("map '{map_name}': {what}"));
-        if map_name.is_empty() {
-            return Err(fail(format!("map #{i}: empty name")));
-        }
-        if v.offset as u64 + v.size as u64 > data_len {
-            return Err(bad("BTF data is corrupted"));
-        }
-        if var.kind() != BtfKind::Var {
-            return Err(bad("is not a variable"));
-        }
-        if var.linkage() != linkage::GLOBAL {
-            return Err(bad("unsupported linkage, only global maps are"));
-        }
-        let def_type =
-            btf.skip_mods_and_typedefs(var.type_id()).filter(|t| t.kind() == BtfKind::Struct);
-        let def_type = def_type.ok_or_else(|| bad("definition is not a struct"))?;
-        if def_type.size() > v.size {
-            return Err(bad("definition is larger than its variable"));
-        }
-        let mut parser = DefParser { btf, name: map_name.to_string(), is_inner: false };
-        let parsed = parser.parse(def_type).map_err(fail)?;
+        let map_name = btf.name(v.type_id);
+        let (def, refused) = match user_map(btf, i, &v, data_len) {
+            Ok(def) => (def, None),
+            Err(what) => {
+                let def = MapDef::bare(&kernel_name(map_name), map_name, MapType::Unspec);
+                (def, Some(refusals.put(fail(what))?))
+            }
+        };
         maps.push(MapSource {
             kind: MapKind::User,
             section,
@@ -234,13 +229,40 @@ fn user_maps(
             size: v.size,
             var: Some(i as u32),
             autocreate: true,
-            def: parsed,
+            def,
             initial: None,
             slots: Vec::new(),
             struct_ops: None,
+            refused,
         });
     }
     Ok(())
+}
+
+/// The definition of the map that the `i`th variable of `.maps` is.
+fn user_map(btf: &Btf, i: usize, v: &VarSecinfo, data_len: u64) -> Result<MapDef, String> {
+    let var = btf.ty(v.type_id).ok_or_else(|| format!("map #{i}: no such type"))?;
+    let map_name = var.name();
+    let bad = |what: &str| format!("map '{map_name}': {what}");
+    if map_name.is_empty() {
+        return Err(format!("map #{i}: empty name"));
+    }
+    if v.offset as u64 + v.size as u64 > data_len {
+        return Err(bad("BTF data is corrupted"));
+    }
+    if var.kind() != BtfKind::Var {
+        return Err(bad("is not a variable"));
+    }
+    if var.linkage() != linkage::GLOBAL {
+        return Err(bad("unsupported linkage, only global maps are"));
+    }
+    let def_type =
+        btf.skip_mods_and_typedefs(var.type_id()).filter(|t| t.kind() == BtfKind::Struct);
+    let def_type = def_type.ok_or_else(|| bad("definition is not a struct"))?;
+    if def_type.size() > v.size {
+        return Err(bad("definition is larger than its variable"));
+    }
+    DefParser { btf, name: map_name.to_string(), is_inner: false }.parse(def_type)
 }
 
 struct DefParser<'a> {

@@ -13,6 +13,7 @@ use crate::btf_ext::BtfExt;
 use crate::elf::{sht, sym, Elf, Section};
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::{self, Extern};
+use crate::loader::{Loader, Refusals};
 use crate::maps::{self, MapSource};
 use crate::reloc::{self, Reloc};
 use crate::struct_ops;
@@ -56,6 +57,7 @@ pub(crate) enum SectionUse {
     Rodata,
     Bss,
     StructOps,
+    LegacyMaps,
     Relocs,
 }
 
@@ -91,6 +93,9 @@ pub struct Opened {
     pub(crate) externs: Vec<Extern>,
     pub(crate) kconfig_map: Option<usize>,
     pub(crate) notes: Vec<String>,
+    pub(crate) loader: Loader,
+    /// What costs its own programs only.
+    pub(crate) refusals: Vec<LoadError>,
 }
 
 /// The name libbpf gives an object: its file name up to the first dot, at most 15 bytes.
@@ -134,7 +139,7 @@ struct Found<'a> {
     funcs: Vec<Func>,
 }
 
-fn survey<'a>(elf: &Elf<'a>) -> Result<Found<'a>, LoadError> {
+fn survey<'a>(elf: &Elf<'a>, loader: Loader) -> Result<Found<'a>, LoadError> {
     let mut f = Found {
         layout: Layout {
             uses: vec![SectionUse::None; elf.sections.len()],
@@ -164,6 +169,9 @@ fn survey<'a>(elf: &Elf<'a>) -> Result<Found<'a>, LoadError> {
                     data.try_into().map_err(|_| fail("kernel version is not 4 bytes"))?;
                 f.version = Some(u32::from_le_bytes(word));
             }
+            name if loader.is_legacy_maps(name) => {
+                f.layout.uses[s.index] = SectionUse::LegacyMaps;
+            }
             "maps" => {
                 let what =
                     "legacy map definitions in 'maps' section are not supported by libbpf v1.0+";
@@ -177,7 +185,7 @@ fn survey<'a>(elf: &Elf<'a>) -> Result<Found<'a>, LoadError> {
             }
             ".BTF" => f.btf = Some(data),
             ".BTF.ext" => f.btf_ext = Some(data),
-            _ => survey_other(elf, s, data, &by_section, &mut f)?,
+            _ => survey_other(elf, s, data, &by_section, loader, &mut f)?,
         }
     }
     // Stable, so that two functions at one place stay in symbol order.
@@ -190,6 +198,7 @@ fn survey_other<'a>(
     s: &Section<'a>,
     data: &'a [u8],
     by_section: &HashMap<usize, Vec<usize>>,
+    loader: Loader,
     f: &mut Found<'a>,
 ) -> Result<(), LoadError> {
     let name: &str = &s.name;
@@ -201,7 +210,7 @@ fn survey_other<'a>(
                     f.layout.text = s.index;
                 }
                 let symbols = by_section.get(&s.index).map_or(&[][..], |v| v);
-                programs::add(elf, s, data, f.layout.text, symbols, &mut f.funcs)?;
+                programs::add(elf, s, data, f.layout.text, symbols, loader, &mut f.funcs)?;
             } else if is_or_dotted(name, ".data") {
                 mark(SectionUse::Data);
             } else if is_or_dotted(name, ".rodata") {
@@ -228,10 +237,21 @@ fn survey_other<'a>(
 }
 
 impl Opened {
-    /// Reads an object.  `name` is its file name (or path), which shows in the names of data maps.
+    /// Reads an object by the rules of any loader.  `name` is its file name (or path), which shows in the names of
+    /// data maps.
     pub fn parse(bytes: &[u8], name: impl AsRef<[u8]>) -> Result<Opened, LoadError> {
+        Opened::parse_for(bytes, name, Loader::Any)
+    }
+
+    /// As [`Opened::parse`], by the rules of one loader.
+    pub fn parse_for(
+        bytes: &[u8],
+        name: impl AsRef<[u8]>,
+        loader: Loader,
+    ) -> Result<Opened, LoadError> {
         let elf = Elf::parse(bytes)?;
-        let found = survey(&elf)?;
+        let mut refusals = Refusals::new(loader);
+        let found = survey(&elf, loader)?;
         let layout = found.layout;
         let has_struct_ops = layout.uses.contains(&SectionUse::StructOps);
         let has_externs = elf.symbols.iter().any(|s| s.is_extern() && !s.name().is_empty());
@@ -263,12 +283,20 @@ impl Opened {
             data_sections::fix_up(&elf, b)?;
         }
         let name = object_name(name.as_ref());
-        let mut maps = maps::collect(&elf, &layout, btf.as_ref(), &name, &externs)?;
+        let mut maps = maps::collect(&elf, &layout, btf.as_ref(), &name, &externs, &mut refusals)?;
         let kconfig_map = maps.iter().position(|m| m.kind == maps::MapKind::Kconfig);
         let mut funcs = found.funcs;
         programs::set_types(&mut funcs, layout.text);
         struct_ops::collect(&elf, &layout, btf.as_ref(), &mut maps)?;
-        reloc::collect(&elf, &layout, btf.as_ref(), &externs, &mut funcs, &mut maps)?;
+        reloc::collect(
+            &elf,
+            &layout,
+            btf.as_ref(),
+            &externs,
+            &mut funcs,
+            &mut maps,
+            &mut refusals,
+        )?;
         Ok(Opened {
             name,
             license: found.license,
@@ -281,6 +309,8 @@ impl Opened {
             externs,
             kconfig_map,
             notes,
+            loader,
+            refusals: refusals.list,
         })
     }
 
@@ -324,6 +354,15 @@ impl Opened {
             any = true;
         }
         any
+    }
+
+    /// Gives a type to every program whose section says none.
+    pub fn set_unknown_types(&mut self, prog_type: ProgType, attach_type: Option<AttachType>) {
+        let text = self.text;
+        let unknown = |f: &&mut Func| f.prog_type.is_none() && (text == 0 || f.section != text);
+        for f in self.funcs.iter_mut().filter(unknown) {
+            (f.prog_type, f.attach_type) = (Some(prog_type), attach_type);
+        }
     }
 
     /// The function at a slot of a section (libbpf: `find_prog_by_sec_insn`).

@@ -8,6 +8,7 @@ use bpfassay_spec::SectionDef;
 
 use crate::elf::{sym, Elf, Section};
 use crate::error::{LoadError, LoadErrorKind as K};
+use crate::loader::Loader;
 use crate::open::{Func, INSN_LEN};
 
 /// Function symbols by section, in symbol order.
@@ -26,6 +27,7 @@ pub(crate) fn add(
     data: &[u8],
     text: usize,
     symbols: &[usize],
+    loader: Loader,
     funcs: &mut Vec<Func>,
 ) -> Result<(), LoadError> {
     // Functions may overlap in a damaged file; together they may not take more than a few times the section.
@@ -41,7 +43,7 @@ pub(crate) fn add(
         let (off, len) = range.ok_or_else(|| fail("function crosses the section's end"))?;
         let code = off.checked_add(len).and_then(|end| data.get(off..end));
         let code = code.ok_or_else(|| fail("function crosses the section's end"))?;
-        if section.index != text && s.bind == sym::LOCAL {
+        if section.index != text && s.bind == sym::LOCAL && !loader.takes_static_programs() {
             return Err(fail("program is static and not supported"));
         }
         if len == 0 || len % INSN_LEN != 0 || off % INSN_LEN != 0 {

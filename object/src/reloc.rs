@@ -14,6 +14,7 @@ use crate::btf::{Btf, BtfKind};
 use crate::elf::{sym, Elf, Rel, Section, Symbol};
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::Extern;
+use crate::loader::Refusals;
 use crate::maps::{MapKind, MapSource, Slot};
 use crate::open::{find_func, Func, Layout, SectionUse, INSN_LEN};
 use crate::struct_ops;
@@ -38,6 +39,8 @@ pub(crate) enum Target {
     ExternCall(usize),
     /// Subprogram's address; symbol's byte offset in `.text`.
     SubprogAddr(u64),
+    /// What cannot be referred to: number of the refusal.
+    Refused(usize),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,6 +81,7 @@ pub(crate) fn collect(
     externs: &[Extern],
     funcs: &mut [Func],
     maps: &mut [MapSource],
+    refusals: &mut Refusals,
 ) -> Result<(), LoadError> {
     let mut ctx = Context {
         elf,
@@ -98,9 +102,9 @@ pub(crate) fn collect(
         if layout.uses.get(s.info) == Some(&SectionUse::StructOps) {
             struct_ops::relocate(elf, s, btf, funcs, maps)?;
         } else if layout.maps == Some(s.info) {
-            map_relocs(&ctx, s, btf, funcs, maps)?;
+            map_relocs(&ctx, s, btf, funcs, maps, refusals)?;
         } else {
-            code_relocs(&ctx, s, funcs)?;
+            code_relocs(&ctx, s, funcs, refusals)?;
         }
     }
     for f in funcs {
@@ -127,42 +131,63 @@ fn code_relocs(
     ctx: &Context<'_, '_>,
     s: &Section<'_>,
     funcs: &mut [Func],
+    refusals: &mut Refusals,
 ) -> Result<(), LoadError> {
     let elf = ctx.elf;
     let section_len = elf.section(s.info).map_or(0, |t| t.size);
     let section = elf.section(s.index).unwrap_or(s);
     for (number, rel) in elf.rels(section)?.enumerate() {
-        let symbol = symbol_of(elf, s, number, rel)?;
-        // A static function is named by its section.
-        let name = match symbol.kind {
-            sym::SECTION if symbol.unnamed => elf.section_name(symbol.shndx),
-            _ => symbol.name(),
-        };
-        let fail = |what: String| {
-            LoadError::new(K::Relocation, what)
-                .in_section(s.index, &s.name)
-                .at_relocation(number)
-                .at_symbol(symbol.index, name)
-        };
-        if symbol.shndx >= elf.sections.len() {
-            return Err(fail(format!("symbol in section {}, which does not exist", symbol.shndx)));
-        }
-        if rel.offset % INSN_LEN as u64 != 0 || rel.offset >= section_len {
-            return Err(fail(format!("invalid offset {:#x}", rel.offset)));
-        }
+        let misplaced = rel.offset % INSN_LEN as u64 != 0 || rel.offset >= section_len;
         let slot = rel.offset as usize / INSN_LEN;
-        // Code that no symbol covers was a weak function, overridden when objects were linked.
-        let Some(i) = find_func(funcs, s.info, slot) else { continue };
+        let func = find_func(funcs, s.info, slot);
+        let target = match code_target(ctx, s, number, rel, misplaced, func.map(|i| &funcs[i])) {
+            Ok(target) => target,
+            Err(e) => Some(Target::Refused(refusals.put(e)?)),
+        };
+        let (Some(i), Some(target)) = (func, target) else { continue };
         let f = &mut funcs[i];
-        let insn = slot - f.insn_off;
-        let at = |e: LoadError| e.in_program(&f.name).at_insn(insn);
-        let target = classify(ctx, f, insn, symbol).map_err(|what| at(fail(what)))?;
-        if !matches!(target, Target::Call(_) | Target::ExternCall(_)) && insn + 1 >= f.insns.len() {
-            return Err(at(fail("LD_IMM64 lacks its second half".to_string())));
-        }
-        f.relocs.push(Reloc { insn, target, number });
+        f.relocs.push(Reloc { insn: slot - f.insn_off, target, number });
     }
     Ok(())
+}
+
+/// What one relocation of code refers to; None for code that no symbol covers.
+fn code_target(
+    ctx: &Context<'_, '_>,
+    s: &Section<'_>,
+    number: usize,
+    rel: Rel,
+    misplaced: bool,
+    func: Option<&Func>,
+) -> Result<Option<Target>, LoadError> {
+    let elf = ctx.elf;
+    let symbol = symbol_of(elf, s, number, rel)?;
+    // A static function is named by its section.
+    let name = match symbol.kind {
+        sym::SECTION if symbol.unnamed => elf.section_name(symbol.shndx),
+        _ => symbol.name(),
+    };
+    let fail = |what: String| {
+        LoadError::new(K::Relocation, what)
+            .in_section(s.index, &s.name)
+            .at_relocation(number)
+            .at_symbol(symbol.index, name)
+    };
+    if symbol.shndx >= elf.sections.len() {
+        return Err(fail(format!("symbol in section {}, which does not exist", symbol.shndx)));
+    }
+    if misplaced {
+        return Err(fail(format!("invalid offset {:#x}", rel.offset)));
+    }
+    // Code that no symbol covers was a weak function, overridden when objects were linked.
+    let Some(f) = func else { return Ok(None) };
+    let insn = rel.offset as usize / INSN_LEN - f.insn_off;
+    let at = |e: LoadError| e.in_program(&f.name).at_insn(insn);
+    let target = classify(ctx, f, insn, symbol).map_err(|what| at(fail(what)))?;
+    if !matches!(target, Target::Call(_) | Target::ExternCall(_)) && insn + 1 >= f.insns.len() {
+        return Err(at(fail("LD_IMM64 lacks its second half".to_string())));
+    }
+    Ok(Some(target))
 }
 
 fn classify(
@@ -223,6 +248,12 @@ fn classify(
             map.map(|m| Target::Data(m, symbol.value))
                 .ok_or_else(|| format!("no map for section '{section}'"))
         }
+        Some(SectionUse::LegacyMaps) => {
+            // A map that is static goes by its section and the offset in the instruction.
+            let addend = if symbol.kind == sym::SECTION { raw.imm as u32 as u64 } else { 0 };
+            let map = ctx.map_at.get(&(symbol.shndx, symbol.value + addend)).copied();
+            map.map(Target::Map).ok_or_else(|| format!("no map at this offset of '{section}'"))
+        }
         _ if ctx.layout.maps == Some(symbol.shndx) => {
             let map = ctx.map_at.get(&(symbol.shndx, symbol.value)).copied();
             map.map(Target::Map)
@@ -242,6 +273,7 @@ fn map_relocs(
     btf: Option<&Btf>,
     funcs: &[Func],
     maps: &mut [MapSource],
+    refusals: &mut Refusals,
 ) -> Result<(), LoadError> {
     let elf = ctx.elf;
     let section = elf.section(s.index).unwrap_or(s);
@@ -257,54 +289,71 @@ fn map_relocs(
         by_name.entry(m.def.source_name.clone()).or_insert(i);
     }
     for (number, rel) in elf.rels(section)?.enumerate() {
-        let symbol = symbol_of(elf, s, number, rel)?;
-        let name = symbol.name();
-        let fail = |what: &str| {
-            LoadError::new(K::Map, what)
-                .in_section(s.index, &s.name)
-                .at_relocation(number)
-                .at_symbol(symbol.index, name)
-        };
         let before = by_offset.partition_point(|(off, _)| *off <= rel.offset);
         let holder = before.checked_sub(1).map(|i| by_offset[i].1);
         let holder = holder
             .filter(|i| rel.offset.saturating_add(8) <= maps[*i].offset + maps[*i].size as u64);
-        let holder = holder.ok_or_else(|| fail("in no map definition"))?;
-        let def = &maps[holder].def;
-        let slot = match def.map_type {
-            MapType::ArrayOfMaps | MapType::HashOfMaps => {
-                if Some(symbol.shndx) != ctx.layout.maps {
-                    return Err(fail("isn't a BTF-defined map"));
+        match map_slot(ctx, s, (number, rel), btf, funcs, (maps, holder), &by_name) {
+            Ok((holder, slot)) => maps[holder].slots.push(slot),
+            Err(e) => {
+                let refused = refusals.put(e)?;
+                if let Some(map) = holder.and_then(|i| maps.get_mut(i)) {
+                    map.refused.get_or_insert(refused);
                 }
-                if def.map_type == MapType::HashOfMaps && def.key_size != 4 {
-                    return Err(fail("hash-of-maps with initial slots needs 4-byte keys"));
-                }
-                Slot::Map(*by_name.get(name).ok_or_else(|| fail("isn't a valid map reference"))?)
             }
-            MapType::ProgArray => {
-                let text = ctx.layout.text;
-                let entry =
-                    funcs.iter().find(|f| f.name == name && (text == 0 || f.section != text));
-                let entry = entry.ok_or_else(|| fail("isn't a valid program reference"))?;
-                if entry.section != symbol.shndx
-                    || (entry.insn_off * INSN_LEN) as u64 != symbol.value
-                {
-                    return Err(fail("isn't an entry-point program"));
-                }
-                Slot::Program(entry.name.clone())
-            }
-            _ => return Err(fail("map takes no initial values")),
-        };
-        let values = values_offset(btf, ctx, &maps[holder])
-            .ok_or_else(|| fail("definition has no 'values' member"))?;
-        let within = (rel.offset - maps[holder].offset).checked_sub(values).filter(|n| n % 8 == 0);
-        let index = within
-            .map(|n| n / 8)
-            .filter(|n| *n < MAX_SLOTS)
-            .ok_or_else(|| fail("not in 'values'"))?;
-        maps[holder].slots.push((index as u32, slot));
+        }
     }
     Ok(())
+}
+
+/// The slot that one relocation of `.maps` fills, of the map that holds it.
+fn map_slot(
+    ctx: &Context<'_, '_>,
+    s: &Section<'_>,
+    (number, rel): (usize, Rel),
+    btf: Option<&Btf>,
+    funcs: &[Func],
+    (maps, holder): (&[MapSource], Option<usize>),
+    by_name: &HashMap<String, usize>,
+) -> Result<(usize, (u32, Slot)), LoadError> {
+    let elf = ctx.elf;
+    let symbol = symbol_of(elf, s, number, rel)?;
+    let name = symbol.name();
+    let fail = |what: &str| {
+        LoadError::new(K::Map, what)
+            .in_section(s.index, &s.name)
+            .at_relocation(number)
+            .at_symbol(symbol.index, name)
+    };
+    let holder = holder.ok_or_else(|| fail("in no map definition"))?;
+    let def = &maps[holder].def;
+    let slot = match def.map_type {
+        MapType::ArrayOfMaps | MapType::HashOfMaps => {
+            if Some(symbol.shndx) != ctx.layout.maps {
+                return Err(fail("isn't a BTF-defined map"));
+            }
+            if def.map_type == MapType::HashOfMaps && def.key_size != 4 {
+                return Err(fail("hash-of-maps with initial slots needs 4-byte keys"));
+            }
+            Slot::Map(*by_name.get(name).ok_or_else(|| fail("isn't a valid map reference"))?)
+        }
+        MapType::ProgArray => {
+            let text = ctx.layout.text;
+            let entry = funcs.iter().find(|f| f.name == name && (text == 0 || f.section != text));
+            let entry = entry.ok_or_else(|| fail("isn't a valid program reference"))?;
+            if entry.section != symbol.shndx || (entry.insn_off * INSN_LEN) as u64 != symbol.value {
+                return Err(fail("isn't an entry-point program"));
+            }
+            Slot::Program(entry.name.clone())
+        }
+        _ => return Err(fail("map takes no initial values")),
+    };
+    let values = values_offset(btf, ctx, &maps[holder])
+        .ok_or_else(|| fail("definition has no 'values' member"))?;
+    let within = (rel.offset - maps[holder].offset).checked_sub(values).filter(|n| n % 8 == 0);
+    let index =
+        within.map(|n| n / 8).filter(|n| *n < MAX_SLOTS).ok_or_else(|| fail("not in 'values'"))?;
+    Ok((holder, (index as u32, slot)))
 }
 
 /// Byte offset of the trailing `values` member.

@@ -63,6 +63,7 @@ pub(crate) fn collect(
                 initial: Some(Arc::new(bytes.to_vec())),
                 slots: Vec::new(),
                 struct_ops: Some(StructOps { type_id: t.id(), members: Vec::new() }),
+                refused: None,
             });
         }
     }

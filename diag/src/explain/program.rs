@@ -94,6 +94,13 @@ pub(super) const CODES: &[Code] = &[
         "Compile for what the kernel has: `-mcpu=v3`, or v2 for old ones. Hand-written code: check the encoding.",
     ),
     Code::new(
+        "program-indirect-call",
+        "a call through a function pointer",
+        &["unknown opcode 8d"],
+        "Opcode 8d is callx: the compiler could not tell which function is called. No kernel takes it.",
+        "Call functions by name: replace the table of pointers by a `switch`, mark the callee `static __always_inline` so that its pointer is known, or use a program array and bpf_tail_call().",
+    ),
+    Code::new(
         "program-division",
         "division by the constant zero",
         &["div by zero"],

@@ -1,0 +1,76 @@
+//! Whose rules an object is read by, and what becomes of what is refused.
+
+use crate::error::LoadError;
+
+/// The loader whose rules apply where loaders differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Loader {
+    /// Whatever some loader takes.  What none takes costs the programs that need it.
+    #[default]
+    Any,
+    /// libbpf 1.0 and later: one refusal costs the object.
+    Libbpf,
+    /// cilium/ebpf.
+    Cilium,
+    /// aya.
+    Aya,
+    /// iproute2 without libbpf (`tc`, `ip`).
+    Tc,
+}
+
+impl Loader {
+    /// Every loader by its name on a command line.
+    pub const ALL: [(&'static str, Loader); 5] = [
+        ("any", Loader::Any),
+        ("libbpf", Loader::Libbpf),
+        ("cilium", Loader::Cilium),
+        ("aya", Loader::Aya),
+        ("tc", Loader::Tc),
+    ];
+
+    pub fn from_name(name: &str) -> Option<Loader> {
+        Loader::ALL.iter().find(|(n, _)| *n == name).map(|(_, l)| *l)
+    }
+
+    pub(crate) fn refuses_whole_objects(self) -> bool {
+        self == Loader::Libbpf
+    }
+
+    /// Takes programs that are `static` functions.
+    pub(crate) fn takes_static_programs(self) -> bool {
+        self != Loader::Libbpf
+    }
+
+    /// Holds map definitions without BTF (`maps`, and `maps/…` where the loader looks for that).
+    pub(crate) fn is_legacy_maps(self, section: &str) -> bool {
+        match self {
+            Loader::Libbpf => false,
+            Loader::Tc => section == "maps",
+            Loader::Any | Loader::Cilium | Loader::Aya => {
+                section == "maps" || section.starts_with("maps/")
+            }
+        }
+    }
+}
+
+/// What cannot be loaded: the object under some rules, the programs that refer to it under others.
+#[derive(Debug)]
+pub(crate) struct Refusals {
+    pub loader: Loader,
+    pub list: Vec<LoadError>,
+}
+
+impl Refusals {
+    pub fn new(loader: Loader) -> Refusals {
+        Refusals { loader, list: Vec::new() }
+    }
+
+    /// Notes a refusal and gives its number, or gives it back where it stops everything.
+    pub fn put(&mut self, e: LoadError) -> Result<usize, LoadError> {
+        if self.loader.refuses_whole_objects() {
+            return Err(e);
+        }
+        self.list.push(e);
+        Ok(self.list.len() - 1)
+    }
+}
