@@ -68,6 +68,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_ld_abs (7.2).
     pub ld_abs_may_leave_subprog: bool,
+    /// Tracking precision back over such a return enters the subprogram, and callbacks may hold neither instruction; before, the walk stays in the caller's frame and ends in a verifier bug (EFAULT).
+    ///
+    /// kernel/bpf/verifier.c backtrack_insn, check_ld_abs (6.12.118).
+    pub ld_abs_exit_is_tracked: bool,
     /// Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.
     ///
     /// kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2).
@@ -117,13 +121,14 @@ impl Features {
             packet_end_marks_compared: SPANS[12].holds(at),
             throw_checks_regions: SPANS[13].holds(at),
             ld_abs_may_leave_subprog: SPANS[14].holds(at),
-            arena_second_operand: SPANS[15].holds(at),
-            buf_null_checked: SPANS[16].holds(at),
-            inner_array_may_be_shorter: SPANS[17].holds(at),
-            untrusted_is_read_only: SPANS[18].holds(at),
-            tail_callee_wants_storage: SPANS[19].holds(at),
-            prog_array_keeps_sleepable: SPANS[20].holds(at),
-            percpu_inner_keeps_entries: SPANS[21].holds(at),
+            ld_abs_exit_is_tracked: SPANS[15].holds(at),
+            arena_second_operand: SPANS[16].holds(at),
+            buf_null_checked: SPANS[17].holds(at),
+            inner_array_may_be_shorter: SPANS[18].holds(at),
+            untrusted_is_read_only: SPANS[19].holds(at),
+            tail_callee_wants_storage: SPANS[20].holds(at),
+            prog_array_keeps_sleepable: SPANS[21].holds(at),
+            percpu_inner_keeps_entries: SPANS[22].holds(at),
         }
     }
 
@@ -145,6 +150,7 @@ impl Features {
             ("packet_end_marks_compared", self.packet_end_marks_compared),
             ("throw_checks_regions", self.throw_checks_regions),
             ("ld_abs_may_leave_subprog", self.ld_abs_may_leave_subprog),
+            ("ld_abs_exit_is_tracked", self.ld_abs_exit_is_tracked),
             ("arena_second_operand", self.arena_second_operand),
             ("buf_null_checked", self.buf_null_checked),
             ("inner_array_may_be_shorter", self.inner_array_may_be_shorter),
@@ -173,6 +179,7 @@ impl Features {
             "packet_end_marks_compared" => Some(&mut self.packet_end_marks_compared),
             "throw_checks_regions" => Some(&mut self.throw_checks_regions),
             "ld_abs_may_leave_subprog" => Some(&mut self.ld_abs_may_leave_subprog),
+            "ld_abs_exit_is_tracked" => Some(&mut self.ld_abs_exit_is_tracked),
             "arena_second_operand" => Some(&mut self.arena_second_operand),
             "buf_null_checked" => Some(&mut self.buf_null_checked),
             "inner_array_may_be_shorter" => Some(&mut self.inner_array_may_be_shorter),
@@ -186,7 +193,7 @@ impl Features {
 }
 
 /// Of the features, in their order.
-static SPANS: [Span; 22] = [
+static SPANS: [Span; 23] = [
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None },
@@ -201,7 +208,8 @@ static SPANS: [Span; 22] = [
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
-    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None },
+    Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None },
     Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None },

@@ -72,7 +72,7 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
         verbose!(env, "BPF_LD_[ABS|IND] instructions not allowed for this program type\n");
         return Err(Errno::EINVAL.into());
     }
-    if env.kernel.features.ld_abs_may_leave_subprog
+    if env.kernel.features.ld_abs_exit_is_tracked
         && env.cur.frames().skip(1).any(|f| f.in_callback_fn)
     {
         verbose!(env, "cannot use BPF_LD_[ABS|IND] within callback\n");

@@ -232,7 +232,7 @@ pub fn backtrack_insn(
         },
         Class::Ld => {
             let is_packet = matches!(insn.mode(), Mode::Ind | Mode::Abs);
-            if is_packet && env.kernel.features.ld_abs_may_leave_subprog {
+            if is_packet && env.kernel.features.ld_abs_exit_is_tracked {
                 if bt.has(insn.dst) {
                     return Ok(Traced::Lost);
                 }
