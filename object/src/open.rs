@@ -276,6 +276,9 @@ impl Opened {
         };
         let mut notes = Vec::new();
         if found.btf_ext.is_some() && ext.is_none() {
+            if needs_btf {
+                return Err(LoadError::new(K::Btf, "BTF is required, but .BTF.ext is corrupted"));
+            }
             notes.push(".BTF.ext is unusable and ignored".to_string());
         }
         let externs = externs::collect(&elf, &mut btf)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind};
-use bpfassay_object::{Fact, LoadErrorKind, Object, Opened, Slot, Target};
+use bpfassay_object::{Fact, LoadErrorKind, Loader, Object, Opened, Slot, Target};
 
 mod dump;
 
@@ -151,7 +151,7 @@ fn globals_can_be_set_before_loading() {
 
 #[test]
 fn refusals_say_what_and_where() {
-    let kind = |bytes: &[u8]| Opened::parse(bytes, "x.o").unwrap_err().kind;
+    let kind = |bytes: &[u8]| Opened::parse_for(bytes, "x.o", Loader::Libbpf).unwrap_err().kind;
     let good = data("maps.o");
     assert_eq!(kind(b"#!/bin/sh"), LoadErrorKind::Elf);
     assert_eq!(kind(&[]), LoadErrorKind::Elf);

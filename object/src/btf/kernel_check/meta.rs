@@ -16,11 +16,8 @@ fn valid_offset(btf: &Btf, off: u32) -> bool {
 
 /// A C identifier, dots allowed.
 pub(super) fn is_identifier(btf: &Btf, off: u32) -> bool {
-    let ok = |first: bool, b: u8| {
-        b == b'_'
-            || b == b'.'
-            || if first { b.is_ascii_alphabetic() } else { b.is_ascii_alphanumeric() }
-    };
+    let ok =
+        |first: bool, b: u8| b == b'_' || b == b'.' || is_letter(b) || !first && b.is_ascii_digit();
     let name = btf.str_bytes(off);
     let tail_ok = name.iter().skip(1).all(|b| ok(false, *b));
     name.first().is_some_and(|b| ok(true, *b)) && tail_ok && name.len() <= KSYM_NAME_LEN
@@ -28,7 +25,8 @@ pub(super) fn is_identifier(btf: &Btf, off: u32) -> bool {
 
 fn is_section_name(btf: &Btf, off: u32) -> bool {
     let name = btf.str_bytes(off);
-    !name.is_empty() && name.len() <= KSYM_NAME_LEN && name.iter().all(|b| (0x20..0x7f).contains(b))
+    let is_print = |b: &u8| (0x20..0x7f).contains(b) || *b >= 0xa0;
+    !name.is_empty() && name.len() <= KSYM_NAME_LEN && name.iter().all(is_print)
 }
 
 pub(super) fn check(t: Type<'_>) -> Verdict {
@@ -269,4 +267,9 @@ fn datasec(t: Type<'_>) -> Verdict {
         return refuse(t, "Invalid btf_info size");
     }
     Ok(())
+}
+
+/// `isalpha` of the kernel, whose table is Latin-1.
+fn is_letter(b: u8) -> bool {
+    b.is_ascii_alphabetic() || b >= 0xc0 && b != 0xd7 && b != 0xf7
 }
