@@ -1,5 +1,6 @@
 //! `bpfassay check`: judge every program of the given objects.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -147,7 +148,7 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
     }
     let options = options(args);
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs)
+        .num_threads(args.jobs.min(crate::exit::MAX_JOBS))
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let bar = progress(inputs.len() as u64, args.quiet);
@@ -290,10 +291,11 @@ fn progress(len: u64, quiet: bool) -> ProgressBar {
 }
 
 fn write_logs(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
+    let mut taken = HashSet::new();
     for object in &report.objects {
         for program in &object.programs {
             match &args.log_dir {
-                Some(dir) => write_log(dir, object, program)?,
+                Some(dir) => write_log(dir, object, program, &mut taken)?,
                 None if args.format == Format::Text => {
                     emit(&format!("== {} {}\n{}", object.path, program.name, program.detail.log))?
                 }
@@ -304,9 +306,22 @@ fn write_logs(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
     Ok(())
 }
 
-fn write_log(dir: &Path, object: &ObjectReport, program: &ProgramReport) -> Result<(), Outcome> {
+/// `OBJECT.PROGRAM.log`, the next one of that name `OBJECT.PROGRAM.2.log`.
+fn write_log(
+    dir: &Path,
+    object: &ObjectReport,
+    program: &ProgramReport,
+    taken: &mut HashSet<String>,
+) -> Result<(), Outcome> {
     let stem = object.path.rsplit(['/', '\\']).next().unwrap_or(&object.path);
-    let path = dir.join(format!("{stem}.{}.log", program.name));
+    let base = format!("{stem}.{}", program.name).replace(['/', '\\'], "_");
+    let mut name = format!("{base}.log");
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{base}.{number}.log");
+        number += 1;
+    }
+    let path = dir.join(name);
     fs::write(&path, &program.detail.log)
         .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))
 }

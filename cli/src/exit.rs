@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+/// Most threads that `--jobs` starts, whatever it says: more would only cost memory.
+pub const MAX_JOBS: usize = 256;
+
 /// What a command ends with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {

@@ -62,13 +62,17 @@ fn gate(args: &Args) -> Result<Outcome, Outcome> {
     let request = Request {
         config: &config,
         config_name: name.clone(),
-        folder: args.config.parent().unwrap_or(Path::new("")),
+        folder: args
+            .config
+            .parent()
+            .filter(|p| !p.as_os_str().is_empty())
+            .unwrap_or(Path::new(".")),
         today: today(args)?,
         update_baseline: args.update_baseline,
         tool: format!("bpfassay {}", env!("CARGO_PKG_VERSION")),
     };
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs)
+        .num_threads(args.jobs.min(crate::exit::MAX_JOBS))
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let report = pool.install(|| run_gate(&request)).map_err(wrong)?;

@@ -75,7 +75,7 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
         // Nothing new, nothing written: the day it was taken stays.
         if old.as_ref().is_none_or(|o| o.rows != new.rows) {
             let path = request.folder.join(b.file.get_ref());
-            fs::write(&path, new.to_text(&request.tool)).map_err(|e| {
+            replace(&path, &new.to_text(&request.tool)).map_err(|e| {
                 config.error(b.file.span(), format!("baseline `{}`: {e}", b.file.get_ref()))
             })?;
         }
@@ -179,6 +179,17 @@ fn kernel_judged(label: &str, target: &Target) -> KernelJudged {
         profile: target.profile.clone(),
         btf: target.btf_hash.clone(),
     }
+}
+
+/// Writes beside the file and renames, so that a full disk leaves the old one whole.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 /// The baseline the configuration names; None if it names none, or the file is to be made.

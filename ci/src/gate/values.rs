@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for Threshold {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     pub text: String,
-    matcher: GlobMatcher,
+    matcher: GlobSet,
 }
 
 impl Pattern {
@@ -107,7 +107,10 @@ impl Pattern {
             .backslash_escape(false)
             .build()
             .map_err(|e| format!("bad glob `{text}`: {}", e.kind()))?;
-        Ok(Pattern { text: text.to_string(), matcher: glob.compile_matcher() })
+        // A set says that a pattern is too large or nested too deeply, where a single matcher panics.
+        let set = GlobSetBuilder::new().add(glob).build();
+        let matcher = set.map_err(|_| "the glob is nested too deeply or too long".to_string())?;
+        Ok(Pattern { text: text.to_string(), matcher })
     }
 
     pub fn matches(&self, path: &str) -> bool {

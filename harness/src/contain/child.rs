@@ -23,6 +23,7 @@ pub fn contain<T>(
 ) -> Result<Vec<u8>, Failure> {
     let (reader, writer) = pipe()?;
     let memory = limits.memory.saturating_add(address_space());
+    let parent = std::process::id();
     // SAFETY: the child runs Rust code after the fork, which is sound as long as nobody else
     // held a lock it takes; it leaves through `_exit` and never returns from this function.
     match unsafe { libc::fork() } {
@@ -33,6 +34,7 @@ pub fn contain<T>(
             let writer = ManuallyDrop::new(File::from(writer));
             let answered = catch_unwind(AssertUnwindSafe(|| {
                 std::panic::set_hook(Box::new(|_| {}));
+                die_with(parent);
                 limit(limits, memory);
                 let ready = prepare();
                 lock(writer.as_raw_fd(), limits.may_lack_filter);
@@ -115,6 +117,22 @@ fn lock(answer: i32, may_lack_filter: bool) {
 /// Other systems have limits and a process of its own, no filter.
 #[cfg(not(target_os = "linux"))]
 fn lock(_answer: i32, _may_lack_filter: bool) {}
+
+/// The child ends when its parent does, however that ends.
+#[cfg(target_os = "linux")]
+fn die_with(parent: u32) {
+    // SAFETY: takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    // It may have ended before the call.
+    if std::os::unix::process::parent_id() != parent {
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(101) }
+    }
+}
+
+/// Processor time ends the child here.
+#[cfg(not(target_os = "linux"))]
+fn die_with(_parent: u32) {}
 
 /// Reads until the child closes the pipe or ends, or its time is up.
 fn read(from: &OwnedFd, limits: &Limits, child: &mut Child) -> Result<Vec<u8>, Failure> {
