@@ -72,6 +72,8 @@ struct Shared<'a> {
     externs: Vec<Resolved>,
     btfs: Vec<KernelBtfRef>,
     attachments: Vec<(usize, Attachment)>,
+    /// Programs of struct_ops maps that this kernel has no type for.
+    refused: Vec<(usize, LoadError)>,
     maps: Arc<Vec<MapDef>>,
     btf: Option<Arc<Btf>>,
     /// Stops every program.
@@ -128,6 +130,7 @@ impl<'a> Shared<'a> {
             externs: Vec::new(),
             btfs: vec![KernelBtfRef::Vmlinux],
             attachments: Vec::new(),
+            refused: Vec::new(),
             maps: Arc::new(Vec::new()),
             btf: None,
             stop: None,
@@ -172,9 +175,14 @@ impl<'a> Shared<'a> {
         let kernel = self.target.types();
         for (i, source) in self.opened.maps.iter().enumerate().filter(|(_, m)| m.autocreate) {
             let (Some(ops), Some(btf)) = (&source.struct_ops, &self.opened.btf) else { continue };
-            match struct_ops::match_kernel(source, ops, btf, &kernel)? {
-                Err(missing) => self.missing.push(missing),
-                Ok(side) => {
+            match struct_ops::match_kernel(source, ops, btf, &kernel) {
+                // libbpf refuses the object; programs beside the map load where it is not made.
+                Err(e) => {
+                    self.notes.push((None, format!("libbpf refuses the object: {e}")));
+                    self.refused.extend(ops.members.iter().map(|(_, func)| (*func, e.clone())));
+                }
+                Ok(Err(missing)) => self.missing.push(missing),
+                Ok(Ok(side)) => {
                     maps[i].value_size = side.value_size;
                     maps[i].btf_vmlinux_value_type_id = side.value_type_id;
                     for (func, a) in side.programs {
@@ -258,6 +266,9 @@ impl<'a> Shared<'a> {
 
     fn program(&self, index: usize, f: &Func, budget: &mut usize) -> Result<Program, LoadError> {
         if let Some(e) = &self.stop {
+            return Err(e.clone());
+        }
+        if let Some((_, e)) = self.refused.iter().find(|(func, _)| *func == index) {
             return Err(e.clone());
         }
         let entry = self.relocated_entry(index, f)?;

@@ -36,6 +36,7 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     clean_live_states(env, insn_idx, bucket);
 
     let mut count = 0;
+    let mut marks_incomplete = false;
     let mut at = env.explore.states.bucket(bucket).len();
     while at > 0 {
         at -= 1;
@@ -45,7 +46,7 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
             continue;
         }
         let old = Candidate { bucket, at, id: known.id };
-        match compare_with(env, insn_idx, old)? {
+        match compare_with(env, insn_idx, old, &mut marks_incomplete)? {
             Outcome::Hit { looping } => {
                 take_hit(env, insn_idx, old, looping)?;
                 return Ok(true);
@@ -66,12 +67,23 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     Ok(false)
 }
 
-fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<Outcome> {
+/// `marks_incomplete` is what the last finished state of this instruction said of itself: the kernel
+/// leaves it in `loop`, and takes it for its own where a synchronous callback repeats (6.18).
+fn compare_with(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    id: Candidate,
+    marks_incomplete: &mut bool,
+) -> Check<Outcome> {
     let in_progress = env.explore.states.branches(id.id) > 0;
     if in_progress {
-        return compare_unfinished(env, insn_idx, id);
+        return compare_unfinished(env, insn_idx, id, *marks_incomplete);
     }
     let miss = Outcome::Miss { in_progress };
+    if env.aux(insn_idx).calls_callback {
+        let old = env.explore.state(id.id);
+        *marks_incomplete = old.is_some_and(|old| scc::incomplete_read_marks(env, old));
+    }
     if surely_differ(env, id, true) {
         return Ok(miss);
     }
@@ -83,7 +95,12 @@ fn compare_with(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<Outcom
 
 /// The explored state lies on the current path, or paths below it are pending: finding it again
 /// means a loop, which is fine only where something else guarantees its end.
-fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<Outcome> {
+fn compare_unfinished(
+    env: &mut Env<'_>,
+    insn_idx: u32,
+    id: Candidate,
+    marks_incomplete: bool,
+) -> Check<Outcome> {
     let miss = Ok(Outcome::Miss { in_progress: true });
     let aux = env.aux(insn_idx);
     let (is_iter_next, calls_callback) = (aux.is_iter_next, aux.calls_callback);
@@ -110,7 +127,7 @@ fn compare_unfinished(env: &mut Env<'_>, insn_idx: u32, id: Candidate) -> Check<
     }
     if calls_callback {
         let hit = states_equal(env, id, Exact::RangeWithin);
-        return if hit { Ok(Outcome::Hit { looping: false }) } else { miss };
+        return if hit { Ok(Outcome::Hit { looping: marks_incomplete }) } else { miss };
     }
     if is_infinite_loop(env, id) {
         print_linfo(env, insn_idx, "; ");
