@@ -12,6 +12,7 @@ mod diff_log;
 mod dump;
 mod exit;
 mod explain;
+mod fuzz;
 mod gate;
 mod inputs;
 mod jited;
@@ -55,6 +56,8 @@ enum Command {
     Selftests(selftests::Args),
     /// Say in plain words what a kernel's verifier log, one message, or a code of a report means.
     Explain(explain::Args),
+    /// Make programs by the million and hold them against oracles.
+    Fuzz(fuzz::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
     /// Print completions for a shell.
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Dump(args) => dump::run(args),
         Command::Selftests(args) => selftests::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Fuzz(args) => fuzz::run(args),
         Command::DiffLog(args) => diff_log::run(args),
         Command::Completions(args) => manual::completions(args, Cli::command()),
         Command::Man(args) => manual::man(args, Cli::command()),

@@ -3,8 +3,6 @@
 //! Without the feature `smt` there is nothing in here: the solver is a library of the system's.
 
 #[cfg(feature = "smt")]
-pub mod counterexample;
-#[cfg(feature = "smt")]
 pub mod operations;
 #[cfg(feature = "smt")]
 pub mod report;

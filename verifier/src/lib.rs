@@ -20,6 +20,7 @@ pub mod fastcall;
 pub mod late;
 pub mod ldimm64;
 pub mod log;
+pub mod mutation;
 pub mod passes;
 pub mod precheck;
 pub mod stack_depth;

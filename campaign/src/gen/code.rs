@@ -89,6 +89,11 @@ impl<'c> Writer<'c> {
         self.after_call();
     }
 
+    /// Something jumps to it or calls it.
+    pub fn is_called(&self, l: Label) -> bool {
+        self.items.iter().any(|i| matches!(i, Item::To(_, to) if to.0 == l.0))
+    }
+
     /// r1 to r5 are gone.
     pub fn after_call(&mut self) {
         self.live = (self.live | 1) & !0b11_1110;

@@ -24,13 +24,18 @@ impl Writer<'_> {
         self.helper(LOOKUP);
         self.unmark(Reg::R0);
         let end = self.label();
+        let careless = self.choices.percent(3);
+        if careless {
+            self.alu(AluOp::Add, Width::W64, Reg::R0, Operand::Imm(8));
+        }
         if self.choices.percent(98) {
             self.jump_if(Cond::Eq, Width::W64, Reg::R0, Operand::Imm(0), end);
         }
         let before = self.live;
         let n = 1 + self.choices.below(2);
         for _ in 0..n {
-            self.access(Reg::R0, 0, VALUE as i32, end, true);
+            let limit = if careless { VALUE as i32 - 8 } else { VALUE as i32 };
+            self.access(Reg::R0, 0, limit, end, true);
         }
         self.live &= before;
         self.place(end);
@@ -38,12 +43,13 @@ impl Writer<'_> {
         self.mark(Reg::R0);
     }
 
-    /// A byte of the input, wherever.
+    /// The input at a place that is known.
     pub fn input_at(&mut self) {
-        let (before, end) = (self.live, self.label());
-        self.access(BASE, 0, INPUT as i32, end, true);
-        self.live &= before;
-        self.place(end);
+        let size = self.size();
+        let places = INPUT as u32 / size.bytes();
+        let off = (self.choices.below(places) * size.bytes()) as i16;
+        let src = self.number_reg();
+        self.store(size, BASE, off, Operand::Reg(src));
     }
 
     /// A byte of the stack, wherever.
@@ -149,7 +155,7 @@ impl Writer<'_> {
             _ => {
                 let dst = self.choices.pick(&[Reg::R6, Reg::R7, Reg::R1]);
                 if dst != pointer {
-                    let sign_extend = self.choices.percent(15);
+                    let sign_extend = self.choices.percent(15) && pointer != BASE;
                     self.load(size, sign_extend, dst, pointer, off);
                     self.mark(dst);
                 }

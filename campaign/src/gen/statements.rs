@@ -46,7 +46,7 @@ impl Writer<'_> {
         let callees = self.callees.clone();
         let exit = self.label();
         self.prologue(exit);
-        let units = 6 + self.choices.below(14);
+        let units = 7 + self.choices.below(14);
         self.units(units, 0);
         self.epilogue();
         if self.prog_type != ProgType::Syscall {
@@ -56,6 +56,9 @@ impl Writer<'_> {
         }
         self.is_main = false;
         for (i, label) in callees.iter().enumerate() {
+            if !self.is_called(*label) {
+                continue;
+            }
             self.place(*label);
             self.callees = callees[i + 1..].to_vec();
             self.live = 0b110;
@@ -112,16 +115,18 @@ impl Writer<'_> {
     fn unit(&mut self, depth: u32) {
         match self.choices.below(20) {
             0..=4 => self.arithmetic(),
-            5 => self.constant(),
             6 => self.copy(),
             7 => self.single(),
             8 | 9 if self.is_main => self.input(),
-            10 => self.spill(),
-            11 => self.fill(),
-            12 | 13 if depth < 3 => self.branch(depth),
-            14 if depth < 2 && !self.in_loop => self.repeat(depth),
+            10 => {
+                self.spill();
+                self.fill();
+            }
+            11..=13 if depth < 3 => self.branch(depth),
+            5 | 14 if depth < 2 && !self.in_loop => self.repeat(depth),
             15 | 16 if self.has_maps => self.value(),
-            17 if self.is_main && self.prog_type == ProgType::Syscall => self.input_at(),
+            17 if self.is_main => self.input_at(),
+            17 => self.constant(),
             18 if !self.callees.is_empty() => self.subprog(),
             18 => self.stack_at(),
             19 => self.rest(),
@@ -194,6 +199,7 @@ impl Writer<'_> {
         let places = INPUT as u32 / size.bytes();
         let off = (self.choices.below(places) * size.bytes()) as i16;
         let sign_extend = self.choices.percent(20);
+        let sign_extend = sign_extend && self.prog_type != ProgType::Syscall;
         self.load(size, sign_extend, dst, BASE, off);
         self.mark(dst);
     }

@@ -10,6 +10,7 @@ use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word, S32, S64, U32, U64
 use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::reg::RegState;
+use crate::mutation::{self, Mutation};
 
 /// Both ranges of one width, with the operations that are the same for either width.
 #[derive(Clone, Copy, Debug)]
@@ -25,19 +26,26 @@ impl<U: Unsigned> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
         let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
         // A range whose both ends wrap is still a range.
-        let tears = umax < self.umax && umin >= self.umin;
+        let tears = umax < self.umax && umin >= self.umin
+            && !mutation::has(Mutation::AddIgnoresOverflow);
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
     pub fn sub(self, o: Ranges<U>) -> Ranges<U> {
         let signed = self.smin.minus_checked(o.smax).zip(self.smax.minus_checked(o.smin));
-        let (umin, umax) = (self.umin.minus(o.umax), self.umax.minus(o.umin));
+        let (umin, umax) = match mutation::has(Mutation::SubPairsEnds) {
+            true => (self.umin.minus(o.umin), self.umax.minus(o.umax)),
+            false => (self.umin.minus(o.umax), self.umax.minus(o.umin)),
+        };
         let tears = self.umin < o.umax && self.umax >= o.umin;
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
     pub fn mul(self, o: Ranges<U>) -> Ranges<U> {
-        let unsigned = self.umin.times_checked(o.umin).zip(self.umax.times_checked(o.umax));
+        let mut unsigned = self.umin.times_checked(o.umin).zip(self.umax.times_checked(o.umax));
+        if mutation::has(Mutation::MulIgnoresOverflow) {
+            unsigned = Some((self.umin.times(o.umin), self.umax.times(o.umax)));
+        }
         Ranges::of(self.signed_product(o), unsigned)
     }
 
@@ -137,7 +145,9 @@ impl<B: Bits> RegState<B> {
     fn bitwise(&mut self, op: Bitwise, o: &RegState<B>, f: Features) {
         let low = self.var_off.subreg();
         if self.var_off.subreg_is_const() && o.var_off.subreg_is_const() {
-            self.mark_known32(low.value.low());
+            if !mutation::has(Mutation::Cve2021_3490) {
+                self.mark_known32(low.value.low());
+            }
         } else {
             let (value, max) = (low.value.low(), low.umax().low());
             self.u32_min = if op == Bitwise::Or { self.u32_min.at_least(o.u32_min) } else { value };
@@ -152,6 +162,10 @@ impl<B: Bits> RegState<B> {
         self.umin = if op == Bitwise::Or { self.umin.at_least(o.umin) } else { value };
         self.umax = if op == Bitwise::And { self.umax.at_most(o.umax) } else { max };
         self.set_s64_from_u64();
+        if op == Bitwise::Or && mutation::has(Mutation::Cve2020_27194) {
+            self.set_s32(self.umin.low().signed(), self.umax.low().signed());
+            self.set_u32(self.umin.low(), self.umax.low());
+        }
         self.learn_ranges_from_tnum(f);
     }
 
@@ -183,7 +197,8 @@ impl<B: Bits> RegState<B> {
         let up = |low: S32<B>| U64::<B>::sext(low) << half;
         self.smax = if keeps(self.s32_max) { up(self.s32_max) } else { S64::<B>::MAX };
         self.smin = if keeps(self.s32_min) { up(self.s32_min) } else { S64::<B>::MIN };
-        if self.umax > U64::<B>::lit(1) << (U64::<B>::BITS - 1 - n) {
+        let loses = self.umax > U64::<B>::lit(1) << (U64::<B>::BITS - 1 - n);
+        if loses && !mutation::has(Mutation::LshIgnoresOverflow) {
             self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
         } else {
             self.set_u64(self.umin << n, self.umax << n);
@@ -214,7 +229,9 @@ impl<B: Bits> RegState<B> {
     /// `self >> n` of all 64 bits, zeros shifted in; the unsigned range says all that is known.
     pub fn alu_rsh64(&mut self, n: u32, f: Features) {
         let n = n & (U64::<B>::BITS - 1);
-        self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
+        if !mutation::has(Mutation::RshKeepsSign) {
+            self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
+        }
         self.var_off = self.var_off.rshift(n as u8);
         self.set_u64(self.umin >> n, self.umax >> n);
         self.mark_unbounded32();
@@ -246,7 +263,9 @@ impl<B: Bits> RegState<B> {
         let n = n & (U32::<B>::BITS - 1);
         self.set_s32(self.s32_min >> n, self.s32_max >> n);
         self.var_off = self.var_off.arshift32(n as u8);
-        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
+        if !mutation::has(Mutation::Arsh32KeepsUnsigned) {
+            self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
+        }
         self.mark_unbounded64();
         self.learn_range32_from_tnum();
     }
@@ -277,7 +296,7 @@ impl<B: Bits> RegState<B> {
     /// A value that is `delta` away from this one; with `cuts`, in the low half, the upper one being zero.
     pub fn move_by(&mut self, delta: S64<B>, cuts: bool) {
         self.alu_add(&RegState::constant_scalar(delta.unsigned()));
-        if cuts {
+        if cuts && !mutation::has(Mutation::LinkNotCut) {
             self.zext_32_to_64();
         }
     }

@@ -12,6 +12,7 @@ use bpfassay_spec::{Features, RegBase, RegType};
 
 use super::reg::RegState;
 use super::tnum::Tnum;
+use crate::mutation::{self, Mutation};
 
 /// True if the 64-bit values have the same upper half.
 #[inline]
@@ -245,7 +246,7 @@ impl<B: Bits> RegState<B> {
 
     /// If the upper half is one and the same over the whole 64-bit range, the lower half is a range too.
     pub fn deduce_32_from_equal_upper_halves(&mut self) {
-        if same_upper(self.umin, self.umax) {
+        if same_upper(self.umin, self.umax) || mutation::has(Mutation::Cve2020_8835) {
             let (min, max) = (self.umin.low(), self.umax.low());
             self.narrow_u32(min, max);
             if min.signed() <= max.signed() {
@@ -266,6 +267,9 @@ impl<B: Bits> RegState<B> {
 
     /// If the upper half goes up by one while the low half passes zero, the low half is a signed range.
     pub fn deduce_32_around_zero(&mut self) {
+        if mutation::has(Mutation::Cve2021_31440) && self.umin.high() == U32::<B>::ZERO {
+            self.u32_min = self.u32_min.at_least(self.umin.low());
+        }
         if crosses_zero_in_low_half(self.umin, self.umax) {
             self.narrow_s32(self.umin.low().signed(), self.umax.low().signed());
         }

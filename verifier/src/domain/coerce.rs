@@ -6,6 +6,7 @@ use bpfassay_spec::Features;
 
 use super::reg::RegState;
 use super::tnum::Tnum;
+use crate::mutation::{self, Mutation};
 
 /// Low `bytes` bytes of `v`, sign-extended; 1 to the width.
 #[inline]
@@ -34,6 +35,9 @@ impl<B: Bits> RegState<B> {
 
     /// What a 32-bit operation does to the upper half (`zext_32_to_64`).
     pub fn zext_32_to_64(&mut self) {
+        if mutation::has(Mutation::NoZext) {
+            return;
+        }
         self.var_off = self.var_off.subreg();
         self.assign_32_into_64();
     }
@@ -66,7 +70,8 @@ impl<B: Bits> RegState<B> {
             return;
         }
         let bits = bytes * 8;
-        if self.smin >> bits != self.smax >> bits {
+        let upper_differ = self.smin >> bits != self.smax >> bits;
+        if upper_differ && !mutation::has(Mutation::SxIgnoresUpper) {
             return self.set_any_sx64(bytes);
         }
         let a = sign_extend(self.smin.unsigned(), bytes);

@@ -7,6 +7,7 @@ use bpfassay_spec::Features;
 
 use super::reg::RegState;
 use super::tnum::Tnum;
+use crate::mutation::{self, Mutation};
 
 /// The bounds a comparison of one width looks at, 32-bit ones widened by their own signedness.
 struct View<B: Bits> {
@@ -50,6 +51,9 @@ pub fn is_scalar_branch_taken<B: Bits>(
         Cond::Ge => decide(x.umin >= y.umax, x.umax < y.umin),
         Cond::Lt => decide(x.umax < y.umin, x.umin >= y.umax),
         Cond::Le => decide(x.umax <= y.umin, x.umin > y.umax),
+        Cond::Sgt if mutation::has(Mutation::SignedDecidedUnsigned) => {
+            decide(x.umin > y.umax, x.umax <= y.umin)
+        }
         Cond::Sgt => decide(x.smin > y.smax, x.smax <= y.smin),
         Cond::Sge => decide(x.smin >= y.smax, x.smax < y.smin),
         Cond::Slt => decide(x.smax < y.smin, x.smin >= y.smax),
@@ -104,6 +108,9 @@ fn is_bit_set<B: Bits>(
     } else {
         return None;
     };
+    if mutation::has(Mutation::JsetInverted) {
+        return decide(t.umax() & k == U64::<B>::ZERO, t.value & k != U64::<B>::ZERO);
+    }
     decide(t.value & k != U64::<B>::ZERO, t.umax() & k == U64::<B>::ZERO)
 }
 
@@ -204,7 +211,8 @@ impl<B: Bits> Pair<B> {
             Fact::Holds(Cond::Set) => self.set_bit(width, a, b),
             Fact::NoneSet => self.clear_bits(width, a, b),
             Fact::Holds(Cond::Le | Cond::Lt) => {
-                self.order_unsigned(width, a, b, fact == Fact::Holds(Cond::Lt))
+                let strict = mutation::has(Mutation::LeIsStrict);
+                self.order_unsigned(width, a, b, strict || fact == Fact::Holds(Cond::Lt))
             }
             Fact::Holds(_) => self.order_signed(width, a, b, fact == Fact::Holds(Cond::Slt)),
         }
@@ -222,7 +230,10 @@ impl<B: Bits> Pair<B> {
                 self.regs[b].set_s32(s.0, s.1);
                 let t = self.regs[a].var_off.subreg().intersect(self.regs[b].var_off.subreg());
                 for i in [a, b] {
-                    self.regs[i].var_off = self.regs[i].var_off.with_subreg(t);
+                    self.regs[i].var_off = match mutation::has(Mutation::Jeq32LearnsAll) {
+                        true => t,
+                        false => self.regs[i].var_off.with_subreg(t),
+                    };
                 }
                 return;
             }
@@ -349,7 +360,7 @@ fn above<W: Word>(min: W, strict: bool) -> W {
 /// Takes `v` off the ends of a range.
 #[inline]
 fn trim<W: Word>(min: &mut W, max: &mut W, v: W) {
-    if *min == v {
+    if *min == v || mutation::has(Mutation::NeTrimsAlways) {
         *min = min.plus(W::lit(1));
     }
     if *max == v {

@@ -6,6 +6,8 @@
 
 use bpfassay_isa::bits::{Signed, Unsigned, Whole, Word};
 
+use crate::mutation::{self, Mutation};
+
 /// Every bit is 0, 1 or unknown: `mask` has the unknown bits, `value` the known
 /// ones.  `value & mask == 0` always holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -114,7 +116,8 @@ impl<U: Whole> Tnum<U> {
     pub fn add(self, o: Tnum<U>) -> Tnum<U> {
         let least = self.value.plus(o.value);
         let most = least.plus(self.mask.plus(o.mask));
-        Tnum::of(least, (most ^ least) | self.mask | o.mask)
+        let carries = if mutation::has(Mutation::AddDropsCarries) { U::ZERO } else { most ^ least };
+        Tnum::of(least, carries | self.mask | o.mask)
     }
 
     /// Difference (`tnum_sub`), the same way with borrows.
@@ -171,7 +174,7 @@ impl<U: Whole> Tnum<U> {
         let one = U::lit(1);
         if a.value & one != U::ZERO {
             self.add(b)
-        } else if a.mask & one != U::ZERO {
+        } else if a.mask & one != U::ZERO && !mutation::has(Mutation::MulDropsUnknownBits) {
             self.union(self.add(b))
         } else {
             self

@@ -10,6 +10,7 @@ use crate::domain::state::{
     HistoryEntry, INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, INSN_F_STACK_ACCESS, MAX_CALL_FRAMES,
 };
 use crate::env::Env;
+use crate::mutation::{self, Mutation};
 use crate::log::insn::print_insn;
 use crate::stop::{Check, Errno};
 use crate::subprogs::find_subprog;
@@ -359,7 +360,8 @@ fn jump(
                 return Ok(Jumped::Done);
             }
             let flags = hist.map_or(0, |h| h.flags);
-            if flags & INSN_F_SRC_REG_STACK == 0 {
+            let half = mutation::has(Mutation::Cve2023_2163);
+            if flags & INSN_F_SRC_REG_STACK == 0 && !half {
                 bt.set(insn.src);
             }
             if flags & INSN_F_DST_REG_STACK == 0 {

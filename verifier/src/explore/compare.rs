@@ -8,6 +8,7 @@ use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{FuncState, RefKind, VerifierState};
 use crate::env::{Env, InsnAux};
+use crate::mutation::{self, Mutation};
 
 /// `BPF_ID_MAP_SIZE`: every register and slot of every frame.
 const ID_MAP_SIZE: usize =
@@ -254,6 +255,9 @@ pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
 /// Every value of `cur` is one of `old` (`range_within`, `tnum_in`).
 #[inline]
 fn values_within(old: &RegState, cur: &RegState) -> bool {
+    if mutation::has(Mutation::RegsafeIgnoresMinimum) {
+        return old.umax >= cur.umax && old.smax >= cur.smax;
+    }
     old.range_includes(cur) && old.var_off.includes(cur.var_off)
 }
 
@@ -390,7 +394,8 @@ impl<'c> Comparer<'c> {
                 if self.one_way_ids { IdMap::check_scalar_one_way } else { IdMap::check_scalar };
             return same_up_to_id(old, cur) && ids(self.ids, old.id, cur.id);
         }
-        if !old.precise && self.exact == Exact::Not && !self.all_precise {
+        let imprecise = !old.precise || mutation::has(Mutation::RegsafeIgnoresPrecision);
+        if imprecise && self.exact == Exact::Not && !self.all_precise {
             return true;
         }
         let linked = old.id & ADD_CONST;

@@ -16,6 +16,7 @@ use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
+use crate::mutation::{self, Mutation};
 use crate::verbose;
 
 /// `dst = ptr op scalar`; `scalar_is_dst` when the pointer is the second operand.
@@ -98,7 +99,7 @@ pub(super) fn adjust_ptr_min_max_vals(
 
 /// Whether this type of pointer may be moved; false where the operation has no effect.
 fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegState) -> Check<bool> {
-    if ptr.ty.may_be_null() {
+    if ptr.ty.may_be_null() && !mutation::has(Mutation::Cve2022_23222) {
         verbose!(
             env,
             "R{} pointer arithmetic on {} prohibited, null-check it first\n",

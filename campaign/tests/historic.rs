@@ -1,0 +1,59 @@
+//! Faults of the past are noticed, each by the oracle named here.
+//!
+//! `cargo test -p bpfassay-campaign --release --test historic -- --ignored --nocapture` prints how long each took.
+
+use std::time::Instant;
+
+use bpfassay_campaign::oracle::{self, Judged};
+use bpfassay_campaign::source::Source;
+use bpfassay_verifier::mutation::{activate, Mutation};
+
+/// Oracles that stay within the checking interpreter: nothing a faulty verifier accepts may run natively.
+const ORACLES: [&str; 2] = ["no-trap", "containment"];
+
+/// Cases looked at before a fault counts as missed.
+const MOST: u64 = 400_000;
+
+/// Who sees the fault, after how many cases.
+fn search(fault: Mutation) -> Option<(String, u64)> {
+    let target = oracle::target("6.18").expect("a kernel that is served");
+    let config = target.config();
+    let mut oracles: Vec<_> = ORACLES.iter().filter_map(|n| oracle::named(n, &[])).collect();
+    activate(Some(fault));
+    let found = (0..MOST).find_map(|number| {
+        let case = Source::Seed { seed: 16, number }.case();
+        let judged = Judged::new(&case, &config);
+        let finding = oracles.iter_mut().find_map(|o| o.check(&judged))?;
+        Some((finding.oracle, number + 1))
+    });
+    activate(None);
+    found
+}
+
+fn look_for(faults: &[Mutation]) {
+    let mut missed = Vec::new();
+    for &fault in faults {
+        let start = Instant::now();
+        match search(fault) {
+            Some((oracle, cases)) => {
+                let seconds = start.elapsed().as_secs_f64();
+                println!("{fault:?}\t{oracle}\t{cases} cases\t{seconds:.2} s");
+            }
+            None => missed.push(fault),
+        }
+    }
+    assert!(missed.is_empty(), "nobody notices {missed:?}");
+}
+
+#[test]
+fn faults_near_the_surface_are_noticed_at_once() {
+    look_for(&[Mutation::Cve2020_8835, Mutation::Cve2021_31440]);
+}
+
+/// Minutes of work, and not every fault is known to be found yet: asked for by name, as the only test
+/// (`--ignored --exact each_historic_fault_is_noticed`), since faults are switched on for the whole process.
+#[test]
+#[ignore = "takes minutes"]
+fn each_historic_fault_is_noticed() {
+    look_for(&Mutation::ALL);
+}

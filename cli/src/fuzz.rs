@@ -1,0 +1,123 @@
+//! `bpfassay fuzz`: a campaign of generated programs against oracles.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bpfassay_campaign::engine::{self, Options};
+use bpfassay_campaign::kernel::{ByCommand, Kernel};
+use bpfassay_campaign::oracle::{ENGINES, NAMES};
+use bpfassay_campaign::report::Report;
+use bpfassay_campaign::source::Source;
+
+use crate::exit::{fail, Outcome};
+
+/// Programs from a seed, or from a fuzzer's inputs, against oracles; exit status 1 when something is found.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Inputs of a coverage-guided fuzzer, a program each; without any, programs come from the seed.
+    #[arg(value_name = "CORPUS")]
+    corpus: Vec<PathBuf>,
+    /// Which oracles look, in this order.
+    #[arg(long, value_delimiter = ',', default_values = NAMES)]
+    oracles: Vec<String>,
+    /// Engines that are to agree.
+    #[arg(long, value_delimiter = ',', default_values = ENGINES)]
+    engines: Vec<String>,
+    /// A kernel to ask, in a virtual machine or elsewhere: a command in which {batch} and {out} stand for files.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    kernels: Vec<String>,
+    /// Served kernel that the verifier plays.
+    #[arg(long, default_value = "6.18")]
+    kernel: String,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    time: Option<u64>,
+    /// End after so many programs, over all shards.
+    #[arg(long, value_name = "N")]
+    programs: Option<u64>,
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, |n| n.get()))]
+    jobs: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Do every N-th batch only, from the I-th on.
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: String,
+    /// Keep the state and the findings there, and go on where it stands.
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// Report what these folders hold together, and do nothing else.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    merge: Vec<PathBuf>,
+    #[arg(long, value_parser = ["text", "json"], default_value = "text")]
+    format: String,
+}
+
+pub fn run(args: Args) -> Outcome {
+    match campaign(&args) {
+        Ok(report) => print(&report, args.format == "json"),
+        Err(why) => fail(Outcome::NotJudged, why),
+    }
+}
+
+fn campaign(args: &Args) -> Result<Report, String> {
+    if !args.merge.is_empty() {
+        return engine::merged(&args.merge);
+    }
+    for name in &args.oracles {
+        if !NAMES.contains(&name.as_str()) {
+            return Err(format!("no oracle {name}; there are {}", NAMES.join(", ")));
+        }
+    }
+    let folder = args.resume.clone().unwrap_or_else(std::env::temp_dir);
+    let kernels = args.kernels.iter().map(|k| {
+        let kernel: Box<dyn Kernel> = Box::new(ByCommand::parse(k, &folder)?);
+        Ok::<_, String>(kernel)
+    });
+    let corpus = args.corpus.iter().map(|file| {
+        let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+        Ok::<_, String>((file.display().to_string(), Source::Bytes(bytes)))
+    });
+    let options = Options {
+        kernel: args.kernel.clone(),
+        seed: args.seed,
+        oracles: args.oracles.clone(),
+        engines: args.engines.clone(),
+        time: args.time.map(Duration::from_secs),
+        programs: args.programs,
+        jobs: args.jobs,
+        shard: shard(&args.shard)?,
+        folder: args.resume.clone(),
+        corpus: corpus.collect::<Result<_, _>>()?,
+    };
+    engine::run(&options, kernels.collect::<Result<_, _>>()?, &|_| {})
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let numbers = text.split_once('/').map(|(i, n)| (i.parse::<u64>(), n.parse::<u64>()));
+    match numbers {
+        Some((Ok(i), Ok(n))) if i >= 1 && i <= n => Ok((i - 1, n)),
+        _ => Err(format!("{text} is no shard; expected I/N, from 1/N to N/N")),
+    }
+}
+
+fn print(report: &Report, as_json: bool) -> Outcome {
+    if as_json {
+        println!("{}", serde_json::to_string(report).unwrap_or_default());
+    } else {
+        println!(
+            "{} programs, {} accepted, {} runs in {:.1} s",
+            report.programs_total, report.accepted_total, report.executions_total, report.seconds_total
+        );
+        for f in &report.findings {
+            println!("{} times {}: {} at {}\n  {}\n  {}", f.count, f.oracle, f.kind, f.place, f.detail, f.case);
+        }
+    }
+    for note in &report.notes {
+        eprintln!("bpfassay: {note}");
+    }
+    match (report.findings.is_empty(), report.notes.is_empty()) {
+        (false, _) => Outcome::Rejected,
+        (true, false) => Outcome::NotJudged,
+        (true, true) => Outcome::Ok,
+    }
+}
