@@ -106,10 +106,16 @@ fn print(report: &Report, as_json: bool) -> Outcome {
     } else {
         println!(
             "{} programs, {} accepted, {} runs in {:.1} s",
-            report.programs_total, report.accepted_total, report.executions_total, report.seconds_total
+            report.programs_total,
+            report.accepted_total,
+            report.executions_total,
+            report.seconds_total
         );
         for f in &report.findings {
-            println!("{} times {}: {} at {}\n  {}\n  {}", f.count, f.oracle, f.kind, f.place, f.detail, f.case);
+            println!(
+                "{} times {}: {} at {}\n  {}\n  {}",
+                f.count, f.oracle, f.kind, f.place, f.detail, f.case
+            );
         }
     }
     for note in &report.notes {

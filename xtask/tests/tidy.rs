@@ -41,7 +41,13 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("ci", &["diag", "isa", "judge", "object", "spec", "verifier"]),
     ("campaign", &["diag", "harness", "isa", "judge", "object", "spec", "verifier"]),
     ("prove", &["harness", "isa", "object", "spec", "verifier"]),
-    ("cli", &["campaign", "ci", "corpus", "diag", "harness", "isa", "judge", "object", "spec", "verifier"]),
+    (
+        "cli",
+        &[
+            "campaign", "ci", "corpus", "diag", "harness", "isa", "judge", "object", "spec",
+            "verifier",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

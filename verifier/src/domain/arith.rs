@@ -26,8 +26,8 @@ impl<U: Unsigned> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
         let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
         // A range whose both ends wrap is still a range.
-        let tears = umax < self.umax && umin >= self.umin
-            && !mutation::has(Mutation::AddIgnoresOverflow);
+        let tears =
+            umax < self.umax && umin >= self.umin && !mutation::has(Mutation::AddIgnoresOverflow);
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 

@@ -10,8 +10,8 @@ use crate::domain::state::{
     HistoryEntry, INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK, INSN_F_STACK_ACCESS, MAX_CALL_FRAMES,
 };
 use crate::env::Env;
-use crate::mutation::{self, Mutation};
 use crate::log::insn::print_insn;
+use crate::mutation::{self, Mutation};
 use crate::stop::{Check, Errno};
 use crate::subprogs::find_subprog;
 use crate::{trace, verbose};

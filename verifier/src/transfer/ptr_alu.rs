@@ -15,8 +15,8 @@ use super::alu::Alu;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::log::names::RegTypeName;
-use crate::stop::{Check, Errno, Stop};
 use crate::mutation::{self, Mutation};
+use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
 /// `dst = ptr op scalar`; `scalar_is_dst` when the pointer is the second operand.
