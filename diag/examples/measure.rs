@@ -43,7 +43,7 @@ fn got(bytes: Vec<u8>, want: &str) -> Got {
     let stories: Vec<Story> = reading.programs.iter().map(Story::of).collect();
     let rejected = || stories.iter().filter(|s| s.is_rejection());
     let wanted = |s: &&Story| s.code.is_some_and(|c| want.split(',').any(|w| w == c.name));
-    if let Some(s) = rejected().filter(wanted).last().or_else(|| rejected().last()) {
+    if let Some(s) = rejected().rfind(wanted).or_else(|| rejected().next_back()) {
         return Got {
             code: s.code.map_or("-", |c| c.name).to_string(),
             insn: s.insn(),

@@ -62,9 +62,9 @@ impl SymbolTable {
         let in_btf = |k| btf.is_some_and(|b| b.find_by_name_kind(name, k).is_some());
         if self.absent.contains(name) {
             Fact::Absent
-        } else if self.build.is_some_and(|b| b.has_symbol(name)) {
-            Fact::Known(stand_in(name))
-        } else if self.recorded && (in_btf(BtfKind::Func) || in_btf(BtfKind::Var)) {
+        } else if self.recorded && (in_btf(BtfKind::Func) || in_btf(BtfKind::Var))
+            || self.build.is_some_and(|b| b.has_symbol(name))
+        {
             Fact::Known(stand_in(name))
         } else if self.complete {
             Fact::Absent

@@ -242,11 +242,8 @@ impl Profile {
                 return Err(ProfileError::UnknownFlag { kfunc: kfunc.clone(), flag: flag.clone() });
             }
         }
-        if self.complete {
-            match &self.vmlinux_btf {
-                None => return Err(ProfileError::NotComplete { lacks: "vmlinux_btf" }),
-                Some(_) => {}
-            }
+        if self.complete && self.vmlinux_btf.is_none() {
+            return Err(ProfileError::NotComplete { lacks: "vmlinux_btf" });
         }
         self.kernel().map(|_| ())
     }

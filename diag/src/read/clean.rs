@@ -104,7 +104,7 @@ pub fn line(text: &str) -> Cow<'_, str> {
     let text = text.trim_end();
     // After a carriage return a terminal writes over the line: progress bars stand before it.
     let text = text.rsplit('\r').next().unwrap_or(text);
-    let plain = |b: u8| (b >= 0x20 && b < 0x7f) || b == b'\t';
+    let plain = |b: u8| (0x20..0x7f).contains(&b) || b == b'\t';
     if text.bytes().all(plain) {
         return Cow::Borrowed(text);
     }

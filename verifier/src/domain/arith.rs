@@ -21,6 +21,10 @@ pub struct Ranges<U: Unsigned> {
     pub umax: U,
 }
 
+#[allow(
+    clippy::should_implement_trait,
+    reason = "the names are those of the operations, as in the kernel"
+)]
 impl<U: Unsigned> Ranges<U> {
     pub fn add(self, o: Ranges<U>) -> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));

@@ -17,6 +17,7 @@ pub struct Tnum<U = u64> {
     pub mask: U,
 }
 
+#[allow(clippy::should_implement_trait, reason = "the names are the kernel's, tnum_add and so on")]
 impl<U: Whole> Tnum<U> {
     /// Every bit unknown (`tnum_unknown`).
     pub const UNKNOWN: Tnum<U> = Tnum { value: U::ZERO, mask: U::MAX };
