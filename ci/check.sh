@@ -8,3 +8,4 @@ for apart in bench fuzz wasm; do
 	cargo check --manifest-path $apart/Cargo.toml
 done
 ci/wasm.sh
+ci/platforms.sh

@@ -27,6 +27,10 @@ impl Host {
         Err(KernelError::Unavailable)
     }
 
+    pub fn upstream(&self) -> Option<String> {
+        match self.none {}
+    }
+
     pub fn btf(&self) -> &Arc<Btf> {
         match self.none {}
     }
