@@ -156,15 +156,7 @@ impl Splitter {
     fn instruction(&mut self, text: &str) {
         self.start();
         self.tail.clear();
-        let text = embedded::without_count(text);
-        let mut lines = embedded::instruction_and_words(text).into_iter();
-        match (lines.next(), lines.next()) {
-            (Some(first), Some(words)) => {
-                self.push(&first);
-                self.tail.push(words);
-            }
-            _ => self.push(text),
-        }
+        self.push(embedded::without_count(text));
         self.program.instructions += 1;
     }
 
@@ -258,6 +250,9 @@ impl Splitter {
     fn settle(&mut self) {
         let tail = std::mem::take(&mut self.tail);
         let mut message = known_in(&tail);
+        if message.is_empty() {
+            message.extend(self.words_behind_instruction());
+        }
         if message.is_empty() && self.program.has_statistics {
             message = tail.iter().rev().take(BLOCK).rev().map(|l| clip(l, LONGEST)).collect();
         } else if message.is_empty() {
@@ -269,6 +264,17 @@ impl Splitter {
             self.program.text.push('\n');
         }
         self.program.message = message;
+    }
+
+    /// A message on the last instruction's own line, taken off it.
+    fn words_behind_instruction(&mut self) -> Option<String> {
+        let text = &self.program.text;
+        let from = text.trim_end().rfind('\n').map_or(0, |i| i + 1);
+        let mut lines = embedded::instruction_and_words(text[from..].trim_end()).into_iter();
+        let (first, words) = (lines.next()?, lines.next()?);
+        self.program.text.truncate(from);
+        self.push(&first);
+        Some(words)
     }
 
     fn end(&mut self) {
