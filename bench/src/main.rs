@@ -180,7 +180,7 @@ fn main() {
     if only.as_deref() == Some("--compile") {
         return compile::table();
     }
-    let target = Target::served("6.18").expect("bundled profile").expect("6.18 is known");
+    let target = Target::served("6.18").expect("a whole build").expect("6.18 is known");
     let mut objects: Vec<PathBuf> = fs::read_dir(&folder)
         .expect("bench/objects")
         .flatten()

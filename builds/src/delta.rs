@@ -42,13 +42,18 @@ pub(crate) fn zigzag(n: i64) -> u64 {
     (n << 1 ^ n >> 63) as u64
 }
 
+/// What [`zigzag`] was given.
+fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
 /// A reader of numbers.
-struct Numbers<'a> {
-    bytes: &'a [u8],
+pub(crate) struct Numbers<'a> {
+    pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Numbers<'a> {
-    fn next(&mut self) -> Result<u64, Broken> {
+    pub(crate) fn next(&mut self) -> Result<u64, Broken> {
         let mut n = 0u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.bytes.split_first().ok_or("the delta ends early")?;
@@ -66,8 +71,7 @@ impl<'a> Numbers<'a> {
     }
 
     fn signed(&mut self) -> Result<i64, Broken> {
-        let n = self.next()?;
-        Ok((n >> 1) as i64 ^ -((n & 1) as i64))
+        self.next().map(unzigzag)
     }
 
     /// The bytes of a part, which stand behind their number.
@@ -221,8 +225,7 @@ fn literal(
             Role::Type => match fields.next()? {
                 0 => 0,
                 n => {
-                    let n = n - 1;
-                    let back = (n >> 1) as i64 ^ -((n & 1) as i64);
+                    let back = unzigzag(n - 1);
                     u32::try_from(i64::from(id) - back).map_err(|_| "no such type")?
                 }
             },

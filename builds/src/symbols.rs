@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use crate::delta::put;
+use crate::delta::{put, Numbers};
 use crate::served::SYMBOLS;
 use crate::unpack;
 
@@ -21,7 +21,9 @@ fn find(list: &[u8], name: &[u8]) -> Option<u64> {
     let mut now: Vec<u8> = Vec::new();
     let mut rest = list;
     while let Some((shared, more)) = rest.split_first() {
-        let (builds, more) = number(more)?;
+        let mut numbers = Numbers { bytes: more };
+        let builds = numbers.next().ok()?;
+        let more = numbers.bytes;
         let end = more.iter().position(|b| *b == 0)?;
         now.truncate(usize::from(*shared));
         now.extend_from_slice(&more[..end]);
@@ -29,17 +31,6 @@ fn find(list: &[u8], name: &[u8]) -> Option<u64> {
             std::cmp::Ordering::Equal => return Some(builds),
             std::cmp::Ordering::Greater => return None,
             std::cmp::Ordering::Less => rest = &more[end + 1..],
-        }
-    }
-    None
-}
-
-fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut n = 0;
-    for (i, byte) in bytes.iter().enumerate().take(10) {
-        n |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            return Some((n, &bytes[i + 1..]));
         }
     }
     None

@@ -17,7 +17,7 @@ fn main() {
         std::process::exit(64);
     };
     let repeat: u32 = repeat.parse().expect("REPEAT is a number");
-    let mut target = Target::served("6.18").expect("bundled profile").expect("known kernel");
+    let mut target = Target::served("6.18").expect("a whole build").expect("known kernel");
     let bytes = std::fs::read(btf).expect("VMLINUX_BTF can be read");
     target.vmlinux = Some(Arc::new(Btf::parse(&bytes, None).expect("VMLINUX_BTF is BTF")));
     target.modules.clear();

@@ -25,19 +25,21 @@ impl Input {
 
     /// Its bytes.
     pub fn read(&self) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let read = match self {
-            Input::Stdin => io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes)?,
-            Input::File(p) => fs::File::open(p)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?,
-        };
-        if read as u64 > MAX_FILE {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("larger than {} MiB", MAX_FILE >> 20),
-            ));
+        match self {
+            Input::Stdin => at_most(MAX_FILE, io::stdin().lock()),
+            Input::File(p) => at_most(MAX_FILE, fs::File::open(p)?),
         }
-        Ok(bytes)
     }
+}
+
+/// All of `from`, which must be no longer than `max` bytes.
+pub fn at_most(max: u64, from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if from.take(max + 1).read_to_end(&mut bytes)? as u64 > max {
+        let why = format!("larger than {} MiB", max >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(bytes)
 }
 
 /// The objects named by `paths`: files as they are, folders walked in name order for ELF

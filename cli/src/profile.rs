@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bpfassay_harness::profile::package::{profile, Package};
 
 use crate::exit::{fail, Outcome};
+use crate::inputs::at_most;
 
 /// Makes a profile from what a distribution's kernel package holds, without booting that kernel.
 ///
@@ -87,15 +88,10 @@ fn at(path: &Path, why: impl std::fmt::Display) -> String {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    /// Largest file read; a kernel image is some 15 MiB, an uncompressed one with debugging 500.
+    /// Longest file read; a kernel image is some 15 MiB, an uncompressed one with debugging 500.
     const MAX_FILE: u64 = 1 << 30;
     let file = fs::File::open(path).map_err(|e| at(path, e))?;
-    let mut bytes = Vec::new();
-    let len = std::io::Read::read_to_end(&mut std::io::Read::take(file, MAX_FILE + 1), &mut bytes);
-    match len.map_err(|e| at(path, e))? as u64 {
-        0..=MAX_FILE => Ok(bytes),
-        _ => Err(at(path, "larger than 1 GiB")),
-    }
+    at_most(MAX_FILE, file).map_err(|e| at(path, e))
 }
 
 /// Module files below a folder, all or those named.

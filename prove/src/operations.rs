@@ -565,23 +565,9 @@ fn sizes() -> Vec<Operation> {
     ops
 }
 
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Ne,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Slt,
-    Cond::Sle,
-    Cond::Set,
-];
-
 fn comparisons() -> Vec<Operation> {
     let mut ops = Vec::new();
-    for cond in CONDS {
+    for cond in Cond::ALL {
         for (width, bits) in [(Width::W64, 64), (Width::W32, 32)] {
             let name = format!("j{}{bits}", format!("{cond:?}").to_lowercase());
             for taken in [true, false] {

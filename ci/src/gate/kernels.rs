@@ -1,4 +1,4 @@
-//! The kernels a configuration names: bundled releases and profile files.
+//! The kernels a configuration names: served builds and profile files.
 
 use std::fs;
 use std::path::Path;

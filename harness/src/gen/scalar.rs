@@ -242,19 +242,7 @@ impl Gen {
     }
 
     fn branch(&mut self) {
-        let cond = self.rng.pick(&[
-            Cond::Eq,
-            Cond::Ne,
-            Cond::Gt,
-            Cond::Ge,
-            Cond::Lt,
-            Cond::Le,
-            Cond::Sgt,
-            Cond::Sge,
-            Cond::Slt,
-            Cond::Sle,
-            Cond::Set,
-        ]);
+        let cond = self.rng.pick(&Cond::ALL);
         let off = self.rng.pick(&[0, 1, 1, 2, 3, 5]);
         let insn =
             Insn::CondJump { cond, width: self.width(), dst: self.reg(), src: self.operand(), off };

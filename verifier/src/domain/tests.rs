@@ -8,20 +8,6 @@ use super::compare::{is_scalar_branch_taken, Fact, Pair};
 use super::reg::RegState;
 use super::tnum::Tnum;
 
-const CONDS: [Cond; 11] = [
-    Cond::Eq,
-    Cond::Ne,
-    Cond::Gt,
-    Cond::Ge,
-    Cond::Lt,
-    Cond::Le,
-    Cond::Sgt,
-    Cond::Sge,
-    Cond::Slt,
-    Cond::Sle,
-    Cond::Set,
-];
-
 fn builds() -> [Features; 2] {
     ["6.18.44", "6.18.15"].map(|k| bpfassay_builds::kernel(k).expect("a known build").features)
 }
@@ -328,7 +314,7 @@ fn comparisons_decide_and_teach_only_what_is_true() {
             blur(&mut a, &mut rng);
             a.sync(f);
             b.sync(f);
-            for cond in CONDS {
+            for cond in Cond::ALL {
                 for width in [Width::W32, Width::W64] {
                     check_comparison(&xs, &ys, (&a, &b), cond, width, f);
                 }
