@@ -63,7 +63,7 @@ fn served(name: &str) -> Result<Target, Outcome> {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {
             let served = Target::served_list();
-            Err(fail(Outcome::Usage, format!("no kernel `{name}`; served are {served}")))
+            Err(fail(Outcome::Usage, format!("no kernel `{name}`; served are {served}; `bpfassay profile` describes any other, for --profile")))
         }
         Err(e) => Err(fail(Outcome::Internal, e)),
     }

@@ -32,7 +32,8 @@ pub struct Package {
 /// # Errors
 /// What the package lacks, or what is wrong with a file, by name.
 pub fn profile(package: &Package) -> Result<Profile, String> {
-    let kernel = package.vmlinux.as_deref().map(image::unpack).transpose()?;
+    let unpacked = package.vmlinux.as_deref().map(image::unpack).transpose();
+    let kernel = unpacked.map_err(|e| format!("kernel image: {e}"))?;
     let bytes = match &package.btf {
         Some(b) if b.starts_with(b"\x7fELF") => {
             image::section(b, ".BTF").ok_or("the BTF file has no section .BTF")?
