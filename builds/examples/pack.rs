@@ -37,20 +37,25 @@ fn main() {
     let mut blobs: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut names: BTreeMap<String, u64> = BTreeMap::new();
     let mut table = String::new();
-    for (nth, row) in builds.build.iter().enumerate() {
+    let mut profiles = Vec::new();
+    for row in &builds.build {
         let text = std::fs::read_to_string(folder.join(format!("{}.json", row.name)))
             .unwrap_or_else(|e| panic!("{}.json: {e}", row.name));
         let mut profile = Profile::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", row.name));
         assert!(profile.complete, "{}: the profile is not complete", row.name);
+        let bytes = take(profile.vmlinux_btf.as_mut().expect("types"), VMLINUX);
+        blobs.insert(row.name.clone(), bytes);
+        profiles.push(profile);
+    }
+    for (nth, (row, mut profile)) in builds.build.iter().zip(profiles).enumerate() {
         let own = data.join(&row.name);
         std::fs::create_dir_all(&own).expect("folder");
-        let bytes = take(profile.vmlinux_btf.as_mut().expect("types"), VMLINUX);
+        let bytes = &blobs[&row.name];
         let stored = match row.base.is_empty() {
             true => bytes.clone(),
-            false => pack::delta(&blobs[&row.base], &bytes).expect("a delta"),
+            false => pack::delta(&blobs[&row.base], bytes).expect("a delta"),
         };
         compress(&own.join("vmlinux.lz4"), &stored);
-        blobs.insert(row.name.clone(), bytes);
         let mut modules = Vec::new();
         for blob in &mut profile.module_btf {
             let file = format!("{}.btf", blob.name);

@@ -6,7 +6,15 @@ use crate::Stored;
 /// Symbols of all builds.
 pub static SYMBOLS: &[u8] = include_bytes!("../data/symbols.lz4");
 
-pub(crate) static STORED: [Stored; 2] = [
+pub(crate) static STORED: [Stored; 3] = [
+    Stored {
+        name: "6.12.118",
+        also: &["6.12"],
+        profile: include_str!("../data/6.12.118/profile.json"),
+        btf: include_bytes!("../data/6.12.118/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.12.118/modules.lz4"),
+    },
     Stored {
         name: "6.18.15",
         also: &[],
