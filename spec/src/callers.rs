@@ -8,9 +8,10 @@ use crate::generated::helpers::PROTOS;
 use crate::helper::HelperProto;
 use crate::kernel::{Features, Kernel};
 use crate::prog::ProgKind;
-use crate::release::Change;
+use crate::release::{Change, Span};
 use crate::sets::KernelSet;
 use crate::uapi::{AttachType, ProgType};
+use crate::view::RowKind;
 
 /// Capability that a rule asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -194,7 +195,11 @@ impl Kernel {
             Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
             Test::Hooked(set) => kind.hook.is_some_and(|h| self.in_set(set, h)),
             Test::Feature(_, has) => has(&self.features),
-            Test::Since(change) => change.is_in(self.tables.at),
+            Test::Since(change) => self.tables.view.holds(
+                RowKind::Rule,
+                "",
+                &Span { since: Some(change), until: None },
+            ),
             Test::Arch(name) => self.arch == name,
             Test::Sleepable => kind.sleepable,
             Test::Recur => kind.checks_recursion(),

@@ -1,6 +1,6 @@
 //! What the kernel's JIT can do, where nobody measured it: by processor, release and configuration.
 
-use crate::generated::jit::{ABILITIES, INLINED, INLINES};
+use crate::generated::jit::{ABILITIES, INLINED, INLINES, NAMES};
 use crate::kernel::Config;
 use crate::release::{Release, Span};
 
@@ -14,6 +14,11 @@ pub(crate) struct When {
     pub span: Span,
     /// A symbol that must be built in.
     pub config: Option<&'static str>,
+}
+
+/// Names of the abilities, in the order of [`Jit::flags_mut`].
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter()
 }
 
 impl Jit {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::release::Release;
+use crate::release::{Release, Span};
 use crate::tables::Tables;
 use crate::uapi::{AttachType, ProgType};
+use crate::view::View;
 
-use crate::generated::kernels::PROBES;
 pub use crate::generated::kernels::{Features, Limits};
+use crate::generated::kernels::{FEATURES, PROBES};
 use crate::jit::Jit;
 use crate::message::Words;
 
@@ -44,6 +45,28 @@ impl Config {
         self.builtin.contains(name) || self.modules.contains(name)
     }
 
+    /// Symbols that another configuration has otherwise, ascending.
+    pub(crate) fn differing(&self, other: &Config) -> Vec<String> {
+        let state = |c: &Config, n: &str| (c.builtin.contains(n), c.modules.contains(n));
+        let all: BTreeSet<&String> = [&self.builtin, &self.modules, &other.builtin, &other.modules]
+            .into_iter()
+            .flatten()
+            .collect();
+        all.into_iter().filter(|n| state(self, n) != state(other, n)).cloned().collect()
+    }
+
+    /// Takes a symbol as another configuration has it.
+    pub(crate) fn copy(&mut self, other: &Config, name: &str) {
+        for (own, others) in
+            [(&mut self.builtin, &other.builtin), (&mut self.modules, &other.modules)]
+        {
+            match others.contains(name) {
+                true => own.insert(name.to_string()),
+                false => own.remove(name),
+            };
+        }
+    }
+
     /// Built-in symbols, ascending.
     pub fn builtin(&self) -> impl Iterator<Item = &str> {
         self.builtin.iter().map(String::as_str)
@@ -52,6 +75,25 @@ impl Config {
     /// Symbols that are modules, ascending.
     pub fn modules(&self) -> impl Iterator<Item = &str> {
         self.modules.iter().map(String::as_str)
+    }
+}
+
+/// What is known of a feature.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Feature {
+    pub name: &'static str,
+    /// One sentence: what a kernel that has it does, and what others do.
+    pub about: &'static str,
+    /// File and symbol of the kernel, with the release read.
+    pub source: &'static str,
+    /// Subject of the kernel's commit, where known.
+    pub commit: Option<&'static str>,
+    pub span: Span,
+}
+
+impl Feature {
+    pub fn all() -> &'static [Feature] {
+        &FEATURES
     }
 }
 
@@ -127,7 +169,7 @@ impl Kernel {
         let at = Release::parse(release)?;
         Some(Kernel {
             release: release.to_string(),
-            tables: Arc::new(Tables::resolve(at)),
+            tables: Arc::new(Tables::resolve(View::of(at))),
             arch: arch.to_string(),
             nr_cpus: DEFAULT_NR_CPUS,
             features: Features::resolve(at),

@@ -4,6 +4,7 @@
 
 pub mod callers;
 pub mod ctx;
+mod difference;
 pub mod errno;
 mod generated;
 pub mod helper;
@@ -26,13 +27,15 @@ mod tables;
 mod tracing;
 pub mod types;
 pub mod uapi;
+mod view;
 
 pub use callers::{HelperTable, ProtoLookup};
 pub use ctx::{AccessType, CtxAccess};
+pub use difference::Difference;
 pub use generated::{func, layouts};
 pub use helper::{HelperProto, HelperTraits};
 pub use jit::Jit;
-pub use kernel::{Config, FeatureProbe, Features, Kernel, Limits};
+pub use kernel::{Config, Feature, FeatureProbe, Features, Kernel, Limits};
 pub use kfunc::{Kfunc, KfuncFlags};
 pub use map::{MapInfo, MapRefusal, MapSpec, MapTopic};
 pub use map_use::{MapLookup, MapUse};
@@ -45,3 +48,4 @@ pub use sets::KernelSet;
 pub use tracing::{IterArgs, RawTpArg};
 pub use types::{ArgBase, ArgType, RegBase, RegType, RetBase, RetType, TypeFlags};
 pub use uapi::{AttachType, MapType, ProgType};
+pub use view::{RowId, RowKind, View};

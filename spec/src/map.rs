@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::prog::Caps;
 use crate::release::Span;
 use crate::uapi::MapType;
+use crate::view::RowKind;
 
 pub use crate::map_words::MapTopic;
 
@@ -220,7 +221,11 @@ impl Kernel {
         if let Some(symbol) = info.config.iter().find(|c| !self.config.has(c)) {
             return refused(MapFault::LacksConfig(symbol));
         }
-        for rule in info.rules.iter().filter(|r| r.span.holds(self.tables.at)) {
+        for rule in info
+            .rules
+            .iter()
+            .filter(|r| self.tables.view.holds(RowKind::MapRule, info.map_type.name(), &r.span))
+        {
             let first = rule.tests.iter().position(|t| self.map_test(spec, *t));
             let holds = match rule.all {
                 true if rule.tests.iter().all(|t| self.map_test(spec, *t)) => rule.tests,

@@ -5,7 +5,7 @@
 use crate::generated::lines::LINES;
 
 /// A stable release: `6.18.44` is patch 44 of the line 6.18.  Ordered as upstream numbers them.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Release {
     /// Index into the lines.
     line: u8,
@@ -37,7 +37,7 @@ impl Release {
 }
 
 /// A change: when it came upstream, and from which release on stable lines have it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Change {
     /// None for a change that only stable lines have.
     pub upstream: Option<Release>,
@@ -56,7 +56,7 @@ impl Change {
 }
 
 /// The releases in which a fact holds.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Span {
     /// None: since before the first line.
     pub since: Option<Change>,

@@ -6,6 +6,7 @@
 use crate::generated::sets::SETS;
 use crate::kernel::Kernel;
 use crate::release::Span;
+use crate::view::RowKind;
 
 pub use crate::generated::sets::KernelSet;
 
@@ -29,7 +30,9 @@ pub(crate) struct NameSet {
 impl Kernel {
     /// Whether this kernel's set holds a function or type.
     pub fn in_set(&self, set: KernelSet, name: &str) -> bool {
-        let Some(set) = SETS.get(set as usize).filter(|s| s.span.holds(self.tables.at)) else {
+        let view = &self.tables.view;
+        let Some(set) = SETS.get(set as usize).filter(|s| view.holds(RowKind::Set, "", &s.span))
+        else {
             return false;
         };
         let Ok(at) = set.members.binary_search_by(|m| m.name.cmp(name)) else { return false };
@@ -38,7 +41,8 @@ impl Kernel {
             None => self.config.is_enabled(term),
         };
         set.members.get(at).is_some_and(|m| {
-            m.span.holds(self.tables.at) && m.configs.iter().all(|c| c.split('|').any(holds))
+            view.holds(RowKind::Set, m.name, &m.span)
+                && m.configs.iter().all(|c| c.split('|').any(holds))
         })
     }
 }

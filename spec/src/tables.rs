@@ -1,14 +1,21 @@
 //! The rows that hold for one release, by number: what a [`Kernel`](crate::Kernel) answers from.
 
+use std::collections::BTreeSet;
+
+use crate::callers::Test;
 use crate::generated::helpers::{HelperTraits, NAMES, TRAITS};
 use crate::generated::map_uses::{HELPER_MAPS, MAP_USES};
+use crate::generated::maps::MAPS;
 use crate::generated::progs::PROGS;
+use crate::generated::sets::SETS;
+use crate::generated::{callers, ctx};
 use crate::map_use::MapUse;
 use crate::prog::ProgInfo;
-use crate::release::Release;
+use crate::release::{Change, Span};
+use crate::view::{RowId, RowKind, View};
 
 /// Map types fit into the bits of [`HelperRow::maps`].
-const MAPS: usize = 64;
+const MAP_NUMBERS: usize = 64;
 
 /// What holds for a helper whatever program calls it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,38 +29,43 @@ pub(crate) struct HelperRow {
 /// Resolved once for a kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
-    pub at: Release,
+    pub view: View,
     /// By number, up to the highest that the release has.
     pub helpers: Vec<HelperRow>,
     pub maps: Vec<Option<&'static MapUse>>,
     pub progs: Vec<Option<&'static ProgInfo>>,
 }
 
-/// A release has one set of rows.
+/// A view has one set of rows.
 impl PartialEq for Tables {
     fn eq(&self, other: &Tables) -> bool {
-        self.at == other.at
+        self.view == other.view
     }
 }
 
 impl Eq for Tables {}
 
 impl Tables {
-    pub fn resolve(at: Release) -> Tables {
-        let present = NAMES.iter().take_while(|(_, span)| span.holds(at));
+    pub fn resolve(view: View) -> Tables {
+        let has = |(name, span): &(&'static str, Span)| view.holds(RowKind::Helper, name, span);
+        let count = NAMES.iter().rposition(has).map_or(0, |last| last + 1);
         let row = |name| HelperRow { name, traits: HelperTraits::default(), maps: u64::MAX };
         let mut tables = Tables {
-            at,
-            helpers: present.map(|(name, _)| row(*name)).collect(),
-            maps: vec![None; MAPS],
+            helpers: NAMES[..count].iter().map(|(name, _)| row(*name)).collect(),
+            maps: vec![None; MAP_NUMBERS],
             progs: vec![None; PROGS.len() + 1],
+            view: view.clone(),
         };
-        for (which, helper, _) in TRAITS.iter().filter(|(_, _, span)| span.holds(at)) {
+        for (which, helper, _) in TRAITS.iter().filter(|(_, helper, span)| {
+            view.holds(RowKind::HelperTrait, helper_name(*helper), span)
+        }) {
             if let Some(row) = tables.helpers.get_mut(usize::from(*helper)) {
                 row.traits.set(*which);
             }
         }
-        for map in MAP_USES.iter().filter(|m| m.span.holds(at)) {
+        for map in
+            MAP_USES.iter().filter(|m| view.holds(RowKind::MapType, m.map_type.name(), &m.span))
+        {
             tables.add_map(map);
         }
         for (helpers, maps) in HELPER_MAPS {
@@ -64,7 +76,9 @@ impl Tables {
                 }
             }
         }
-        for prog in PROGS.iter().filter(|p| p.span.holds(at)) {
+        for prog in
+            PROGS.iter().filter(|p| view.holds(RowKind::ProgType, p.prog_type.name(), &p.span))
+        {
             let slot = tables.progs.get_mut(prog.prog_type.number() as usize);
             slot.into_iter().for_each(|s| *s = Some(prog));
         }
@@ -83,4 +97,50 @@ impl Tables {
             }
         }
     }
+}
+
+fn helper_name(helper: u16) -> &'static str {
+    NAMES.get(usize::from(helper)).map_or("", |(name, _)| name)
+}
+
+/// Every dated row of the tables.
+pub(crate) fn rows() -> Vec<RowId> {
+    let row = |kind, name, span: &Span| RowId { kind, name, span: *span };
+    let since = |change: &Change| Span { since: Some(*change), until: None };
+    let helpers = NAMES.iter().map(|(name, span)| row(RowKind::Helper, name, span));
+    let traits = TRAITS.iter().map(|(_, h, span)| row(RowKind::HelperTrait, helper_name(*h), span));
+    let maps = MAP_USES.iter().map(|m| row(RowKind::MapType, m.map_type.name(), &m.span));
+    let progs = PROGS.iter().map(|p| row(RowKind::ProgType, p.prog_type.name(), &p.span));
+    let sets = SETS.iter().flat_map(|set| {
+        let members = set.members.iter().map(|m| row(RowKind::Set, m.name, &m.span));
+        members.chain([row(RowKind::Set, "", &set.span)])
+    });
+    let rules = MAPS
+        .iter()
+        .flat_map(|m| m.rules.iter().map(|r| row(RowKind::MapRule, m.map_type.name(), &r.span)));
+    let callers = callers::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
+    let ctx = ctx::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
+    let tests = callers.chain(ctx).filter_map(|(_, test)| match test {
+        Test::Since(change) => Some(row(RowKind::Rule, "", &since(change))),
+        _ => None,
+    });
+    let mut all: Vec<RowId> = helpers
+        .chain(traits)
+        .chain(maps)
+        .chain(progs)
+        .chain(sets)
+        .chain(rules)
+        .chain(tests)
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// Numbers below the highest present helper that the view has not got: none for a release, some where a view takes
+/// a helper from a later one.
+pub(crate) fn holes(view: &View) -> BTreeSet<u32> {
+    let has = |(name, span): &(&'static str, Span)| view.holds(RowKind::Helper, name, span);
+    let count = NAMES.iter().rposition(has).map_or(0, |last| last + 1);
+    (0..count).filter(|i| !has(&NAMES[*i])).map(|i| i as u32).collect()
 }

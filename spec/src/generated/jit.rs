@@ -63,6 +63,9 @@ impl Jit {
     }
 }
 
+/// Names of the abilities, in the order of [`ABILITIES`].
+pub(crate) static NAMES: [&str; 14] = ["subprog_tailcalls", "percpu_insn", "kfunc_call", "far_kfunc_call", "arena", "exceptions", "private_stack", "ptr_xchg", "timed_may_goto", "bypass_spec_v1", "bypass_spec_v4", "needs_zext", "arena_fetch_logic", "arena_ldsx"];
+
 /// Since when each processor's JIT has each ability.
 pub(crate) static ABILITIES: [&[When]; 14] = [
     &[When { arch: "x86_64", span: Span::ALWAYS, config: None }, When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }), until: None }, config: None }],

@@ -27,6 +27,14 @@ pub fn jit(root: &Path, names: &Names) -> Result<String> {
         let _ = writeln!(out, "            &mut self.{},", rows::text(row, "name")?);
     }
     out.push_str("        ]\n    }\n}\n\n");
+    let abilities_named: Result<Vec<&str>> =
+        abilities.iter().map(|r| rows::text(r, "name")).collect();
+    let abilities_named = abilities_named?;
+    let _ = writeln!(
+        out,
+        "/// Names of the abilities, in the order of [`ABILITIES`].\npub(crate) static NAMES: [&str; {}] = {abilities_named:?};\n",
+        abilities_named.len()
+    );
     list(
         &mut out,
         "Since when each processor's JIT has each ability.",

@@ -14,7 +14,7 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
     let mut out = header("Features and limits of kernels.", "spec/data/{features,limits}.toml");
     let _ = writeln!(
         out,
-        "use crate::kernel::FeatureProbe;\nuse crate::release::{{Change, Release, Span}};\nuse crate::uapi::ProgType;\n"
+        "use crate::kernel::{{Feature, FeatureProbe}};\nuse crate::release::{{Change, Release, Span}};\nuse crate::uapi::ProgType;\n"
     );
     feature_struct(&rows::list(&features, "feature"), names, &mut out)?;
     probes(&rows::list(&features, "feature"), names, &mut out)?;
@@ -25,7 +25,8 @@ pub fn kernels(root: &Path, names: &Names) -> Result<String> {
 fn feature_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> {
     let _ = writeln!(out, "/// Behaviour that differs between kernels, by name.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Features {{");
     for row in list {
-        let mut known = vec!["name", "about", "mirrors", "probe", "probe_type", "probe_from"];
+        let mut known =
+            vec!["name", "about", "mirrors", "commit", "probe", "probe_type", "probe_from"];
         known.extend(spans::KEYS);
         rows::only(row, &known)?;
         let name = rows::text(row, "name")?;
@@ -39,7 +40,11 @@ fn feature_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()
     }
     out.push_str("}\n\nimpl Features {\n    /// What upstream and its stable lines say of a release; a build may lack more, which its profile says.\n    pub fn resolve(at: Release) -> Features {\n        Features {\n");
     for (i, row) in list.iter().enumerate() {
-        let _ = writeln!(out, "            {}: SPANS[{i}].holds(at),", rows::text(row, "name")?);
+        let _ = writeln!(
+            out,
+            "            {}: FEATURES[{i}].span.holds(at),",
+            rows::text(row, "name")?
+        );
     }
     out.push_str("        }\n    }\n\n    /// Every feature by name.\n    pub fn list(&self) -> Vec<(&'static str, bool)> {\n        vec![\n");
     for row in list {
@@ -54,12 +59,19 @@ fn feature_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()
     out.push_str("            _ => None,\n        }\n    }\n}\n\n");
     let _ = writeln!(
         out,
-        "/// Of the features, in their order.\nstatic SPANS: [Span; {}] = [",
+        "/// What is known of each, in their order.\npub static FEATURES: [Feature; {}] = [",
         list.len()
     );
     for row in list {
         let span = names.lines.span(row).map_err(|e| format!("features.toml: {e}"))?;
-        let _ = writeln!(out, "    {span},");
+        let _ = writeln!(
+            out,
+            "    Feature {{ name: {:?}, about: {:?}, source: {:?}, commit: {:?}, span: {span} }},",
+            rows::text(row, "name")?,
+            rows::text(row, "about")?,
+            rows::text(row, "mirrors")?,
+            rows::opt_text(row, "commit"),
+        );
     }
     out.push_str("];\n\n");
     Ok(())
@@ -95,6 +107,7 @@ fn limit_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> 
     }
     out.push_str("/// Numbers that bound a program or its verification.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Limits {\n");
     let (mut most, mut resolved, mut spans) = (String::new(), String::new(), String::new());
+    let (mut listed, mut named) = (String::new(), String::new());
     let mut at = 0;
     for (name, rows) in &by_name {
         let first = rows.first().ok_or("a limit without a row")?;
@@ -108,12 +121,14 @@ fn limit_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> 
         }
         let max = values.iter().max().ok_or("a limit without a value")?;
         let _ = writeln!(most, "        {name}: {max},");
+        let _ = writeln!(listed, "            ({name:?}, self.{name}),");
+        let _ = writeln!(named, "            {name:?} => Some(&mut self.{name}),");
         let _ = writeln!(resolved, "            {name}: pick({at}, {}, at),", rows.len());
         at += rows.len();
     }
     let _ = writeln!(
         out,
-        "}}\n\nimpl Limits {{\n    /// The largest value of each in any release: what arrays are sized by.\n    pub const MOST: Limits = Limits {{\n{most}    }};\n\n    /// Of a release.\n    pub fn resolve(at: Release) -> Limits {{\n        Limits {{\n{resolved}        }}\n    }}\n}}\n"
+        "}}\n\nimpl Limits {{\n    /// The largest value of each in any release: what arrays are sized by.\n    pub const MOST: Limits = Limits {{\n{most}    }};\n\n    /// Of a release.\n    pub fn resolve(at: Release) -> Limits {{\n        Limits {{\n{resolved}        }}\n    }}\n\n    /// Every limit by name.\n    pub fn list(&self) -> Vec<(&'static str, u32)> {{\n        vec![\n{listed}        ]\n    }}\n\n    /// The limit of that name, to be changed.\n    pub fn by_name_mut(&mut self, name: &str) -> Option<&mut u32> {{\n        match name {{\n{named}            _ => None,\n        }}\n    }}\n}}\n"
     );
     let _ = writeln!(
         out,
