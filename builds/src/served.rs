@@ -6,7 +6,23 @@ use crate::Stored;
 /// Symbols of all builds.
 pub static SYMBOLS: &[u8] = include_bytes!("../data/symbols.lz4");
 
-pub(crate) static STORED: [Stored; 3] = [
+pub(crate) static STORED: [Stored; 9] = [
+    Stored {
+        name: "5.10.262",
+        also: &["5.10"],
+        profile: include_str!("../data/5.10.262/profile.json"),
+        btf: include_bytes!("../data/5.10.262/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/5.10.262/modules.lz4"),
+    },
+    Stored {
+        name: "6.1.192",
+        also: &["6.1"],
+        profile: include_str!("../data/6.1.192/profile.json"),
+        btf: include_bytes!("../data/6.1.192/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.1.192/modules.lz4"),
+    },
     Stored {
         name: "6.12.118",
         also: &["6.12"],
@@ -14,6 +30,22 @@ pub(crate) static STORED: [Stored; 3] = [
         btf: include_bytes!("../data/6.12.118/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/6.12.118/modules.lz4"),
+    },
+    Stored {
+        name: "6.16.12",
+        also: &["6.16"],
+        profile: include_str!("../data/6.16.12/profile.json"),
+        btf: include_bytes!("../data/6.16.12/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.16.12/modules.lz4"),
+    },
+    Stored {
+        name: "6.17.13",
+        also: &["6.17"],
+        profile: include_str!("../data/6.17.13/profile.json"),
+        btf: include_bytes!("../data/6.17.13/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.17.13/modules.lz4"),
     },
     Stored {
         name: "6.18.15",
@@ -30,5 +62,21 @@ pub(crate) static STORED: [Stored; 3] = [
         btf: include_bytes!("../data/6.18.44/vmlinux.lz4"),
         base: "",
         modules: include_bytes!("../data/6.18.44/modules.lz4"),
+    },
+    Stored {
+        name: "7.2.13",
+        also: &["7.2"],
+        profile: include_str!("../data/7.2.13/profile.json"),
+        btf: include_bytes!("../data/7.2.13/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/7.2.13/modules.lz4"),
+    },
+    Stored {
+        name: "7.3.4",
+        also: &["7.3"],
+        profile: include_str!("../data/7.3.4/profile.json"),
+        btf: include_bytes!("../data/7.3.4/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/7.3.4/modules.lz4"),
     },
 ];

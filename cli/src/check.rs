@@ -88,7 +88,7 @@ enum Flag {
     XdpHasFrags,
 }
 
-fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
+pub(crate) fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
     let (prog, attach) = match s.split_once('/') {
         Some((p, a)) => (p, Some(a)),
         None => (s, None),
@@ -102,9 +102,9 @@ fn parse_type(s: &str) -> Result<(ProgType, Option<AttachType>), String> {
 }
 
 /// A map's name, an attribute, and its value as text.
-type Override = (String, String, String);
+pub(crate) type Override = (String, String, String);
 
-fn parse_override(s: &str) -> Result<Override, String> {
+pub(crate) fn parse_override(s: &str) -> Result<Override, String> {
     let (left, value) = s.split_once('=').ok_or("lacks `=`: MAP.ATTRIBUTE=VALUE")?;
     let (map, name) = left.rsplit_once('.').ok_or("lacks `.`: MAP.ATTRIBUTE=VALUE")?;
     MapOverride::default().set(name, value)?;
@@ -112,9 +112,9 @@ fn parse_override(s: &str) -> Result<Override, String> {
 }
 
 /// Overrides by map, in the order given.
-fn overrides(args: &Args) -> Vec<(String, MapOverride)> {
+pub(crate) fn overrides(given: &[Override]) -> Vec<(String, MapOverride)> {
     let mut out: Vec<(String, MapOverride)> = Vec::new();
-    for (map, name, value) in &args.map_override {
+    for (map, name, value) in given {
         let at = out.iter().position(|(m, _)| m == map).unwrap_or_else(|| {
             out.push((map.clone(), MapOverride::default()));
             out.len() - 1
@@ -125,7 +125,7 @@ fn overrides(args: &Args) -> Vec<(String, MapOverride)> {
     out
 }
 
-fn parse_loader(s: &str) -> Result<Loader, String> {
+pub(crate) fn parse_loader(s: &str) -> Result<Loader, String> {
     let known = || Loader::ALL.map(|(name, _)| name).join(", ");
     Loader::from_name(s).ok_or_else(|| format!("no loader `{s}`; known are {}", known()))
 }
@@ -202,7 +202,7 @@ fn options(args: &Args) -> Options {
         },
         prog_type: args.prog_type,
         loader: args.loader,
-        map_overrides: overrides(args),
+        map_overrides: overrides(&args.map_override),
         log_level: match (&args.log_dir, args.log_level) {
             (Some(_), 0) => LogLevel::LEVEL2,
             (_, n) => LogLevel(n),
@@ -279,7 +279,7 @@ fn clock() -> u64 {
 }
 
 /// A bar on standard error where a person looks on and the work is more than a moment.
-fn progress(len: u64, quiet: bool) -> ProgressBar {
+pub(crate) fn progress(len: u64, quiet: bool) -> ProgressBar {
     if quiet || len < 8 || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -339,7 +339,7 @@ fn print_report(report: &CheckReport, args: &Args) -> Result<(), Outcome> {
 }
 
 /// Writes to standard output; a closed pipe ends the output, not the verdict.
-fn emit(text: &str) -> Result<(), Outcome> {
+pub(crate) fn emit(text: &str) -> Result<(), Outcome> {
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(fail(Outcome::NotJudged, e)),
         _ => Ok(()),

@@ -12,6 +12,7 @@ mod diff_log;
 mod dump;
 mod exit;
 mod explain;
+mod fleet;
 mod fuzz;
 mod gate;
 mod inputs;
@@ -36,6 +37,8 @@ struct Cli {
 enum Command {
     /// Judge every program of the given objects as the kernel's verifier would.
     Check(check::Args),
+    /// Judge programs on every kernel of a fleet and say which change turns a verdict.
+    Fleet(fleet::Args),
     /// Judge what a configuration names and hold it against its rules, for CI.
     Gate(gate::Args),
     /// Judge objects beside the running kernel and show where the answers part.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Check(args) => check::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Gate(args) => gate::run(args),
         Command::Compare(args) => compare::run(args),
         Command::Record(args) => record::run(args),

@@ -58,7 +58,7 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     Ok(target)
 }
 
-fn served(name: &str) -> Result<Target, Outcome> {
+pub fn served(name: &str) -> Result<Target, Outcome> {
     match Target::served(name) {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {
@@ -69,7 +69,7 @@ fn served(name: &str) -> Result<Target, Outcome> {
     }
 }
 
-fn of_profile(path: &Path) -> Result<Target, Outcome> {
+pub fn of_profile(path: &Path) -> Result<Target, Outcome> {
     read_profile(path).map_err(|e| fail(Outcome::NotJudged, e))
 }
 

@@ -10,7 +10,9 @@ use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
 use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::profile::RefusedType;
-use bpfassay_spec::{AttachType, FeatureProbe, Kernel, ProgInfo, ProgKind, ProgType, ProtoLookup};
+use bpfassay_spec::{
+    AttachType, FeatureProbe, Kernel, ProgInfo, ProgKind, ProgType, ProtoLookup, Release,
+};
 
 use crate::kernel::{KernelError, LoadOptions, LoadOutcome, Session, Verdict, LOG_LEVEL1};
 
@@ -29,7 +31,7 @@ pub struct Answers {
 
 /// Asks the running kernel; `tables` is what is expected of it.
 pub fn ask(tables: &Kernel) -> Result<Answers, KernelError> {
-    let features = features()?;
+    let features = features(tables)?;
     let mut notes = Vec::new();
     for (name, value) in tables.features.list() {
         if features.get(name).is_some_and(|asked| *asked != value) {
@@ -57,11 +59,12 @@ pub fn bare(prog_type: ProgType, attach: Option<AttachType>, insns: Vec<RawInsn>
     Program { expected_attach_type: attach, ..Program::bare("probe", prog_type, insns) }
 }
 
-/// Features by their probes.
-pub fn features() -> Result<BTreeMap<&'static str, bool>, KernelError> {
+/// Features by the probes that tell on a kernel of this release.
+pub fn features(tables: &Kernel) -> Result<BTreeMap<&'static str, bool>, KernelError> {
+    let release = Release::parse(&tables.release);
     let mut session = Session::new();
     let mut out = BTreeMap::new();
-    for probe in FeatureProbe::all() {
+    for probe in FeatureProbe::all().iter().filter(|p| release.is_some_and(|r| r >= p.from)) {
         if let Some(outcome) = judge(&mut session, probe.prog_type, None, probe.text)? {
             out.insert(probe.feature, outcome.verdict == Verdict::Accepted);
         }

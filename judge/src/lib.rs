@@ -20,6 +20,7 @@
 //!
 //! Opens no file, starts no thread, reads no clock and knows no terminal; builds for `wasm32-unknown-unknown`.
 
+mod fleet;
 mod maps;
 mod program;
 mod report;
@@ -27,6 +28,7 @@ mod slots;
 mod symbols;
 mod target;
 
+pub use fleet::{Cell, Fleet, FleetProgram, FleetReport, Flip, Unread, FLEET_SCHEMA};
 pub use maps::{judge_maps, MapReport, MapVerdict};
 pub use program::{insn_text, judge, judge_linked, refused, source_of, Judged, Options};
 pub use report::{
@@ -34,7 +36,7 @@ pub use report::{
     VerdictWord, SCHEMA,
 };
 pub use symbols::SymbolTable;
-pub use target::{Entry, Linked, Target};
+pub use target::{open, Entry, Linked, Target};
 
 /// Judges every program of every object, each as if loaded alone, in the order given.
 ///

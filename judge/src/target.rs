@@ -66,6 +66,11 @@ impl Target {
         Build::all().map(one).collect::<Vec<_>>().join(", ")
     }
 
+    /// Releases that [`Target::served`] knows, oldest first.
+    pub fn served_names() -> Vec<String> {
+        Build::all().map(|b| b.name().to_string()).collect()
+    }
+
     /// The verifier's configuration: quiet, all capabilities.
     pub fn config(&self) -> Config<'_> {
         Config {
@@ -145,16 +150,7 @@ impl Target {
         opened: &bpfassay_object::Opened,
         object: bpfassay_object::Object,
     ) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = object
-            .programs
-            .into_iter()
-            .map(|e| Entry {
-                name: e.name,
-                section: e.section,
-                served_by: None,
-                program: e.program.map_err(ObjectError::from),
-            })
-            .collect();
+        let mut entries = own_entries(object);
         self.name_others(opened, &mut entries);
         entries
     }
@@ -165,7 +161,13 @@ impl Target {
         if !entries.iter().any(is_lacking) {
             return;
         }
-        for other in others().iter().filter(|o| o.kernel.release != self.kernel.release) {
+        for nth in 0..others().len() {
+            let Some(other) = other(nth).filter(|o| o.kernel.release != self.kernel.release) else {
+                continue;
+            };
+            if !entries.iter().any(|e| is_lacking(e) && e.served_by.is_none()) {
+                return;
+            }
             let there = other.link_object(opened).programs;
             let pairs = entries.iter_mut().zip(&there).filter(|(_, t)| t.program.is_ok());
             for (entry, _) in pairs.filter(|(e, _)| is_lacking(e) && e.served_by.is_none()) {
@@ -185,14 +187,7 @@ impl Target {
         name: &str,
         options: &Options,
     ) -> Result<Linked, ObjectError> {
-        let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
-        if let Some((prog_type, attach_type)) = options.prog_type {
-            opened.set_unknown_types(prog_type, attach_type);
-        }
-        for (map, to) in &options.map_overrides {
-            opened.override_map(map, to)?;
-        }
-        Ok(self.link_with_maps(&opened))
+        Ok(self.link_with_maps(&open(bytes, name, options)?))
     }
 
     /// As [`Target::link`], with the object's maps judged.
@@ -200,6 +195,12 @@ impl Target {
         let object = self.link_object(opened);
         let maps = judge_maps(&object, self);
         Linked { entries: self.entries(opened, object), maps }
+    }
+
+    /// As [`Target::link_with_maps`], without looking which other kernel has what this one lacks.
+    pub(crate) fn link_alone(&self, opened: &bpfassay_object::Opened) -> Linked {
+        let object = self.link_object(opened);
+        Linked { maps: judge_maps(&object, self), entries: own_entries(object) }
     }
 
     fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
@@ -228,11 +229,50 @@ impl Target {
     }
 }
 
+/// Reads an object once, for as many kernels as shall judge it, as the options say.
+///
+/// # Errors
+/// As [`Target::load_with`].
+pub fn open(
+    bytes: &[u8],
+    name: &str,
+    options: &Options,
+) -> Result<bpfassay_object::Opened, ObjectError> {
+    let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
+    if let Some((prog_type, attach_type)) = options.prog_type {
+        opened.set_unknown_types(prog_type, attach_type);
+    }
+    for (map, to) in &options.map_overrides {
+        opened.override_map(map, to)?;
+    }
+    Ok(opened)
+}
+
 /// Every served build, for the one question what another kernel has.
-fn others() -> &'static [Target] {
-    static OTHERS: OnceLock<Vec<Target>> = OnceLock::new();
-    let read = || Build::all().filter_map(|b| Target::served(b.name()).ok().flatten()).collect();
-    OTHERS.get_or_init(read)
+/// Each is unpacked when it is first asked.
+fn others() -> &'static [(Build, OnceLock<Option<Target>>)] {
+    static OTHERS: OnceLock<Vec<(Build, OnceLock<Option<Target>>)>> = OnceLock::new();
+    OTHERS.get_or_init(|| {
+        let mut builds: Vec<Build> = Build::all().collect();
+        builds.reverse();
+        builds.into_iter().map(|b| (b, OnceLock::new())).collect()
+    })
+}
+
+/// The `nth` build, newest release first.
+fn other(nth: usize) -> Option<&'static Target> {
+    let (build, target) = others().get(nth)?;
+    target.get_or_init(|| Target::served(build.name()).ok().flatten()).as_ref()
+}
+
+fn own_entries(object: bpfassay_object::Object) -> Vec<Entry> {
+    let entry = |e: bpfassay_object::Entry| Entry {
+        name: e.name,
+        section: e.section,
+        served_by: None,
+        program: e.program.map_err(ObjectError::from),
+    };
+    object.programs.into_iter().map(entry).collect()
 }
 
 /// An object linked for a kernel, and what becomes of its maps.

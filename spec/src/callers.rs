@@ -108,7 +108,7 @@ const MAX_DEPTH: usize = 8;
 impl Kernel {
     /// The prototype that answers `id` for programs of this kind.
     pub fn helper_proto(&self, kind: &ProgKind<'_>, id: i32) -> ProtoLookup {
-        if !self.helper_ids().contains(&id) {
+        if self.helper_row(id).is_none() {
             return ProtoLookup::UnknownHelper;
         }
         if self.absent_helpers.contains(&(id as u32)) {

@@ -91,7 +91,9 @@ impl Kernel {
         self.helper_row(id).map_or(HelperTraits::default(), |r| r.traits)
     }
 
-    fn helper_row(&self, id: i32) -> Option<&HelperRow> {
-        usize::try_from(id).ok().and_then(|i| self.tables.helpers.get(i))
+    pub(crate) fn helper_row(&self, id: i32) -> Option<&HelperRow> {
+        let at = usize::try_from(id).ok()?;
+        let is_hole = self.tables.holes.get(at).copied().unwrap_or(false);
+        self.tables.helpers.get(at).filter(|_| !is_hole)
     }
 }

@@ -36,6 +36,16 @@ impl Release {
     }
 }
 
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let line = LINES.get(usize::from(self.line)).copied().unwrap_or_default();
+        match self.patch {
+            0 => f.write_str(line),
+            patch => write!(f, "{line}.{patch}"),
+        }
+    }
+}
+
 /// A change: when it came upstream, and from which release on stable lines have it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Change {
@@ -66,6 +76,21 @@ pub struct Span {
 
 impl Span {
     pub const ALWAYS: Span = Span { since: None, until: None };
+
+    /// For people: `since 6.19; in stable from 6.12.117, 6.18.20`; empty for a fact without a history.
+    pub fn describe(&self) -> String {
+        let part = |word: &str, change: &Change| {
+            let stable: Vec<String> = change.backports.iter().map(Release::to_string).collect();
+            match (change.upstream, stable.is_empty()) {
+                (Some(at), true) => format!("{word} {at}"),
+                (Some(at), false) => format!("{word} {at}, in stable {word} {}", stable.join(", ")),
+                (None, _) => format!("in stable {word} {}", stable.join(", ")),
+            }
+        };
+        let since = self.since.as_ref().map(|c| part("since", c));
+        let until = self.until.as_ref().map(|c| part("until", c));
+        [since, until].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
 
     pub fn holds(&self, at: Release) -> bool {
         self.since.is_none_or(|c| c.is_in(at)) && !self.until.is_some_and(|c| c.is_in(at))

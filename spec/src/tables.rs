@@ -1,7 +1,5 @@
 //! The rows that hold for one release, by number: what a [`Kernel`](crate::Kernel) answers from.
 
-use std::collections::BTreeSet;
-
 use crate::callers::Test;
 use crate::generated::helpers::{HelperTraits, NAMES, TRAITS};
 use crate::generated::map_uses::{HELPER_MAPS, MAP_USES};
@@ -32,6 +30,8 @@ pub(crate) struct Tables {
     pub view: View,
     /// By number, up to the highest that the release has.
     pub helpers: Vec<HelperRow>,
+    /// By number: not there, though a later one is.  No release has any; a view that takes single rows may.
+    pub holes: Vec<bool>,
     pub maps: Vec<Option<&'static MapUse>>,
     pub progs: Vec<Option<&'static ProgInfo>>,
 }
@@ -55,6 +55,7 @@ impl Tables {
             maps: vec![None; MAP_NUMBERS],
             progs: vec![None; PROGS.len() + 1],
             view: view.clone(),
+            holes: NAMES[..count].iter().map(|name| !has(name)).collect(),
         };
         for (which, helper, _) in TRAITS.iter().filter(|(_, helper, span)| {
             view.holds(RowKind::HelperTrait, helper_name(*helper), span)
@@ -135,12 +136,4 @@ pub(crate) fn rows() -> Vec<RowId> {
     all.sort_unstable();
     all.dedup();
     all
-}
-
-/// Numbers below the highest present helper that the view has not got: none for a release, some where a view takes
-/// a helper from a later one.
-pub(crate) fn holes(view: &View) -> BTreeSet<u32> {
-    let has = |(name, span): &(&'static str, Span)| view.holds(RowKind::Helper, name, span);
-    let count = NAMES.iter().rposition(has).map_or(0, |last| last + 1);
-    (0..count).filter(|i| !has(&NAMES[*i])).map(|i| i as u32).collect()
 }
