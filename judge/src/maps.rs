@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use bpfassay_object::model::MapDef;
 use bpfassay_object::Object;
-use bpfassay_spec::{errno, Caps, MapSpec, MapTopic, MapType};
+use bpfassay_spec::map::KeyRule;
+use bpfassay_spec::map_use::MapMemory;
+use bpfassay_spec::{errno, Caps, MapInfo, MapSpec, MapTopic, MapType};
 use bpfassay_verifier::check::btf_record::{BtfRecord, FieldKinds};
 use bpfassay_verifier::map_record_of;
 use serde::Serialize;
@@ -300,17 +302,16 @@ fn assumed(def: &MapDef) -> (MapDef, Vec<String>) {
     if def.unset.value_size {
         words.push(format!("value_size {}", def.value_size));
     }
-    let typeless = |t| matches!(t, MapType::Ringbuf | MapType::UserRingbuf | MapType::Arena);
-    let keyless = |t| matches!(t, MapType::Queue | MapType::Stack | MapType::BloomFilter);
-    if def.value_size == 0 && !typeless(def.map_type) {
+    let uses = def.map_type.uses();
+    if def.value_size == 0 && !uses.no_elements {
         out.value_size = 4;
         words.push(format!("value_size {}", out.value_size));
     }
-    if def.key_size == 0 && !typeless(def.map_type) && !keyless(def.map_type) {
-        out.key_size = match def.map_type {
-            MapType::LpmTrie | MapType::CgroupStorage | MapType::PercpuCgroupStorage => 8,
-            _ => 4,
-        };
+    if def.key_size == 0 && !uses.no_elements && !uses.keyless {
+        // Prefix length and address, or a cgroup's number.
+        let long = [KeyRule::Struct, KeyRule::CgroupStorage];
+        let is_long = MapInfo::of(def.map_type).is_some_and(|i| long.contains(&i.key));
+        out.key_size = if is_long { 8 } else { 4 };
         words.push(format!("key_size {}", out.key_size));
     }
     (out, words)
@@ -336,7 +337,7 @@ fn field_name(record: &BtfRecord) -> &'static str {
 
 /// Bytes a map takes when it is made, roughly: elements and what stands around them.
 fn memory(def: &MapDef, cpus: u32) -> u64 {
-    use MapType as M;
+    use MapMemory as M;
     /// `struct htab_elem` before its key.
     const HASH_ELEM: u64 = 48;
     let n = u64::from(def.max_entries);
@@ -344,20 +345,18 @@ fn memory(def: &MapDef, cpus: u32) -> u64 {
     let key = u64::from(def.key_size).next_multiple_of(8);
     let cpus = u64::from(cpus.max(1));
     let buckets = n.next_power_of_two() * 16;
-    match def.map_type {
+    match def.map_type.uses().memory {
         M::Array => n * value,
         M::PercpuArray => n * (8 + value * cpus),
-        M::Hash | M::LruHash if def.map_flags & NO_PREALLOC == 0 => {
-            buckets + n * (HASH_ELEM + key + value)
-        }
-        M::PercpuHash | M::LruPercpuHash if def.map_flags & NO_PREALLOC == 0 => {
+        M::Hash if def.map_flags & NO_PREALLOC == 0 => buckets + n * (HASH_ELEM + key + value),
+        M::PercpuHash if def.map_flags & NO_PREALLOC == 0 => {
             buckets + n * (HASH_ELEM + key + 8 + value * cpus)
         }
-        M::Hash | M::PercpuHash | M::HashOfMaps | M::Sockhash | M::DevmapHash => buckets,
-        M::StackTrace => buckets / 2 + n * (value + 24),
-        M::Queue | M::Stack => (n + 1) * u64::from(def.value_size),
-        M::Ringbuf | M::UserRingbuf => n,
-        M::LpmTrie | M::BloomFilter | M::Arena => 0,
-        _ => n * 8,
+        M::Hash | M::PercpuHash | M::Buckets => buckets,
+        M::Traces => buckets / 2 + n * (value + 24),
+        M::Queue => (n + 1) * u64::from(def.value_size),
+        M::Bytes => n,
+        M::Nothing => 0,
+        M::Pointers => n * 8,
     }
 }

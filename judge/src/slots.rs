@@ -8,7 +8,7 @@ use bpfassay_object::btf::BtfKind;
 use bpfassay_object::model::{KernelBtfRef, MapDef, Program};
 use bpfassay_object::{Object, Slot};
 use bpfassay_spec::map::InnerRule;
-use bpfassay_spec::{AttachType, MapInfo, MapType, ProgType};
+use bpfassay_spec::{AttachType, MapInfo, MapType, ProgInfo, ProgType};
 use bpfassay_verifier::check::btf_record::BtfRecord;
 use bpfassay_verifier::map_record_of;
 
@@ -280,8 +280,8 @@ impl Owner<'_> {
                 return Some("they use other cgroup storages".to_string());
             }
         }
-        let by_proto = [ProgType::Tracing, ProgType::Lsm, ProgType::Ext, ProgType::StructOps];
-        if by_proto.contains(&kin.prog_type) && first.proto != kin.proto {
+        let by_proto = ProgInfo::of(kin.prog_type).is_some_and(|p| p.attaches_by_btf);
+        if by_proto && first.proto != kin.proto {
             return Some("they attach to functions of other prototypes".to_string());
         }
         None

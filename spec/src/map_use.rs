@@ -16,6 +16,28 @@ pub enum MapLookup {
     XdpSock,
 }
 
+/// What a map allocates when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MapMemory {
+    /// A pointer an entry.
+    Pointers,
+    Array,
+    PercpuArray,
+    /// Buckets, and every element unless BPF_F_NO_PREALLOC.
+    Hash,
+    PercpuHash,
+    /// Buckets alone.
+    Buckets,
+    /// Half the buckets of a hash, and every trace.
+    Traces,
+    /// Values and one more.
+    Queue,
+    /// As many bytes as entries.
+    Bytes,
+    /// Next to nothing.
+    Nothing,
+}
+
 /// A map type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MapUse {
@@ -23,6 +45,7 @@ pub struct MapUse {
     /// Kernel struct that loads through a map pointer see (`map_btf_id`); None: there are no such loads.
     pub kernel_struct: Option<&'static str>,
     pub lookup: MapLookup,
+    pub memory: MapMemory,
     /// The only helpers that take it; None for any that takes maps.
     pub(crate) helpers: Option<&'static [u16]>,
     /// Sleepable programs may use it.
@@ -37,6 +60,8 @@ pub struct MapUse {
     pub made_rdonly: bool,
     /// Elements have no key.
     pub keyless: bool,
+    /// Memory without elements: neither key nor value has a size.
+    pub no_elements: bool,
     /// Has a value for each CPU; system calls hand them over all at once.
     pub percpu: bool,
     /// A system call can walk its keys and read each value.
@@ -55,6 +80,7 @@ impl MapType {
             map_type: MapType::Unspec,
             kernel_struct: None,
             lookup: MapLookup::Value,
+            memory: MapMemory::Nothing,
             helpers: None,
             sleepable: false,
             walk: false,
@@ -62,6 +88,7 @@ impl MapType {
             sockets: false,
             made_rdonly: false,
             keyless: false,
+            no_elements: false,
             percpu: false,
             listed: false,
             no_btf: false,

@@ -8,13 +8,14 @@ use toml::Table;
 use super::names::Names;
 use super::{header, rows, spans, Result};
 
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "sleepable",
     "walk",
     "never_null",
     "sockets",
     "made_rdonly",
     "keyless",
+    "no_elements",
     "percpu",
     "listed",
     "no_btf",
@@ -28,7 +29,7 @@ pub fn map_uses(root: &Path, names: &Names) -> Result<String> {
     let list = rows::list(&file, "map");
     let mut out = header("What may be done with maps.", path);
     out.push_str(
-        "use crate::map_use::{MapLookup, MapUse};\nuse crate::release::{Change, Release, Span};\n",
+        "use crate::map_use::{MapLookup, MapMemory, MapUse};\nuse crate::release::{Change, Release, Span};\n",
     );
     out.push_str("use crate::uapi::MapType;\n\n");
     let _ = writeln!(out, "pub static MAP_USES: [MapUse; {}] = [", list.len());
@@ -59,13 +60,27 @@ fn helper_ids(list: &[&str], names: &Names) -> Result<String> {
 }
 
 fn map_row(row: &Table, names: &Names) -> Result<String> {
-    let known = [&["name", "struct", "lookup", "helpers"][..], &FLAGS, &spans::KEYS].concat();
+    let known =
+        [&["name", "struct", "lookup", "memory", "helpers"][..], &FLAGS, &spans::KEYS].concat();
     rows::only(row, &known)?;
     let lookup = match rows::opt_text(row, "lookup") {
         None => "Value",
         Some("socket") => "Socket",
         Some("xdp_sock") => "XdpSock",
         Some(other) => return Err(format!("unknown lookup {other}")),
+    };
+    let memory = match rows::opt_text(row, "memory").unwrap_or("pointers") {
+        "pointers" => "Pointers",
+        "array" => "Array",
+        "percpu_array" => "PercpuArray",
+        "hash" => "Hash",
+        "percpu_hash" => "PercpuHash",
+        "buckets" => "Buckets",
+        "traces" => "Traces",
+        "queue" => "Queue",
+        "bytes" => "Bytes",
+        "nothing" => "Nothing",
+        other => return Err(format!("unknown memory {other}")),
     };
     let helpers = match row.get("helpers") {
         None => "None".to_string(),
@@ -74,7 +89,7 @@ fn map_row(row: &Table, names: &Names) -> Result<String> {
     let flags = FLAGS.map(|f| format!("{f}: {}", rows::flag(row, f)));
     let kernel_struct = rows::opt_text(row, "struct");
     Ok(format!(
-        "MapUse {{ map_type: {}, kernel_struct: {kernel_struct:?}, lookup: MapLookup::{lookup}, helpers: {helpers}, {}, span: {} }}",
+        "MapUse {{ map_type: {}, kernel_struct: {kernel_struct:?}, lookup: MapLookup::{lookup}, memory: MapMemory::{memory}, helpers: {helpers}, {}, span: {} }}",
         names.uapi("MapType", rows::text(row, "name")?)?,
         flags.join(", "),
         names.lines.span(row)?
