@@ -26,6 +26,8 @@ struct Row {
     #[serde(default)]
     base: String,
     origin: String,
+    #[serde(default)]
+    packages: Vec<String>,
 }
 
 fn main() {
@@ -116,12 +118,12 @@ fn compress(path: &Path, bytes: &[u8]) {
 }
 
 fn stored_row(row: &Row, out: &mut String) {
-    let Row { name, also, base, .. } = row;
+    let Row { name, also, base, packages, .. } = row;
     let _ = write!(
         out,
         "    Stored {{\n        name: {name:?},\n        also: &{also:?},\n        \
          profile: include_str!(\"../data/{name}/profile.json\"),\n        \
          btf: include_bytes!(\"../data/{name}/vmlinux.lz4\"),\n        base: {base:?},\n        \
-         modules: include_bytes!(\"../data/{name}/modules.lz4\"),\n    }},\n"
+         modules: include_bytes!(\"../data/{name}/modules.lz4\"),\n        packages: &{packages:?},\n    }},\n"
     );
 }

@@ -34,6 +34,8 @@ struct Stored {
     base: &'static str,
     /// LZ4 frame of the modules' BTF: name, zero byte, length (4 bytes, little-endian), blob, again and again.
     modules: &'static [u8],
+    /// Paths of its packages below a Debian mirror.
+    packages: &'static [&'static str],
 }
 
 /// One served kernel.
@@ -69,6 +71,17 @@ impl Build {
     /// What people type beside the release.
     pub fn also(self) -> &'static [&'static str] {
         self.stored.also
+    }
+
+    /// Paths of the packages that hold the kernel, its configuration and its modules, below a Debian mirror
+    /// (`pool/updates/…` below the security archive's); none for a kernel that was not packaged.
+    pub fn packages(self) -> &'static [&'static str] {
+        self.stored.packages
+    }
+
+    /// Where the profile was recorded.
+    pub fn origin(self) -> String {
+        self.profile().map(|p| p.origin).unwrap_or_default()
     }
 
     /// The profile; its BTF is named by file, for [`Build::file`] to read.

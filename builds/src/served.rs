@@ -14,6 +14,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/5.10.262/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/5.10.262/modules.lz4"),
+        packages: &["pool/updates/main/l/linux-signed-amd64/linux-image-5.10.0-46-cloud-amd64_5.10.262-1_amd64.deb"],
     },
     Stored {
         name: "6.1.192",
@@ -22,6 +23,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.1.192/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/6.1.192/modules.lz4"),
+        packages: &["pool/updates/main/l/linux-signed-amd64/linux-image-6.1.0-56-cloud-amd64_6.1.192-2_amd64.deb"],
     },
     Stored {
         name: "6.12.118",
@@ -30,6 +32,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.12.118/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/6.12.118/modules.lz4"),
+        packages: &["pool/updates/main/l/linux-signed-amd64/linux-image-6.12.118+deb13-cloud-amd64_6.12.118-1_amd64.deb"],
     },
     Stored {
         name: "6.16.12",
@@ -38,6 +41,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.16.12/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/6.16.12/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-image-6.16.12+deb13-cloud-amd64_6.16.12-1~bpo13+1_amd64.deb"],
     },
     Stored {
         name: "6.17.13",
@@ -46,6 +50,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.17.13/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/6.17.13/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-image-6.17.13+deb13-cloud-amd64_6.17.13-1~bpo13+1_amd64.deb"],
     },
     Stored {
         name: "6.18.15",
@@ -54,6 +59,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.18.15/vmlinux.lz4"),
         base: "",
         modules: include_bytes!("../data/6.18.15/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-image-6.18.15+deb13-cloud-amd64_6.18.15-1~bpo13+1_amd64.deb"],
     },
     Stored {
         name: "6.18.44",
@@ -62,6 +68,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/6.18.44/vmlinux.lz4"),
         base: "",
         modules: include_bytes!("../data/6.18.44/modules.lz4"),
+        packages: &[],
     },
     Stored {
         name: "7.2.13",
@@ -70,6 +77,7 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/7.2.13/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/7.2.13/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb", "pool/main/l/linux/linux-base-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb", "pool/main/l/linux/linux-modules-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb"],
     },
     Stored {
         name: "7.3.4",
@@ -78,5 +86,6 @@ pub(crate) static STORED: [Stored; 9] = [
         btf: include_bytes!("../data/7.3.4/vmlinux.lz4"),
         base: "6.18.15",
         modules: include_bytes!("../data/7.3.4/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb"],
     },
 ];

@@ -19,6 +19,20 @@ pub enum Outcome {
     Usage,
 }
 
+impl Outcome {
+    /// Of a `bpfassay` that ran elsewhere; None for one that was killed.
+    #[cfg(unix)]
+    pub fn of_status(status: Option<i32>) -> Outcome {
+        match status {
+            Some(0) => Outcome::Ok,
+            Some(1) => Outcome::Rejected,
+            Some(2) | None => Outcome::NotJudged,
+            Some(64) => Outcome::Usage,
+            Some(_) => Outcome::Internal,
+        }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(o: Outcome) -> ExitCode {
         ExitCode::from(match o {

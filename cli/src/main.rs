@@ -17,6 +17,8 @@ mod fuzz;
 mod gate;
 mod inputs;
 mod jited;
+#[cfg(unix)]
+mod kernels;
 mod manual;
 mod profile;
 mod record;
@@ -47,6 +49,9 @@ enum Command {
     Record(record::Args),
     /// Make a profile of a kernel from its package's files, without booting it.
     Profile(profile::Args),
+    /// Fetch other kernels and ask them, each in a virtual machine.
+    #[cfg(unix)]
+    Kernels(kernels::Args),
     /// Assemble text in the kernel's disassembly syntax.
     Asm(asm::AsmArgs),
     /// Print programs in the kernel's disassembly syntax.
@@ -82,6 +87,8 @@ fn main() -> ExitCode {
     };
     let outcome = match cli.command {
         Command::Check(args) => check::run(args),
+        #[cfg(unix)]
+        Command::Kernels(args) => kernels::run(args),
         Command::Fleet(args) => fleet::run(args),
         Command::Gate(args) => gate::run(args),
         Command::Compare(args) => compare::run(args),

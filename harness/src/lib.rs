@@ -21,3 +21,5 @@ pub mod selftests;
 pub mod session;
 pub mod testrun;
 pub mod trust;
+#[cfg(unix)]
+pub mod vm;

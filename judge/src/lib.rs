@@ -36,7 +36,7 @@ pub use report::{
     VerdictWord, SCHEMA,
 };
 pub use symbols::SymbolTable;
-pub use target::{open, Entry, Linked, Target};
+pub use target::{open, served_packages, Entry, Linked, Target};
 
 /// Judges every program of every object, each as if loaded alone, in the order given.
 ///

@@ -248,6 +248,14 @@ pub fn open(
     Ok(opened)
 }
 
+/// Every served build: release, what people type for it, where it was recorded, and its packages' paths below a Debian
+/// mirror.
+pub fn served_packages(
+) -> impl Iterator<Item = (&'static str, &'static [&'static str], String, &'static [&'static str])>
+{
+    Build::all().map(|b| (b.name(), b.also(), b.origin(), b.packages()))
+}
+
 /// Every served build, for the one question what another kernel has.
 /// Each is unpacked when it is first asked.
 fn others() -> &'static [(Build, OnceLock<Option<Target>>)] {

@@ -5,6 +5,8 @@ mod image;
 mod kallsyms;
 pub mod package;
 
+pub use image::decompress;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_object::btf::{Btf, BtfKind};
@@ -13,6 +15,12 @@ use bpfassay_spec::{Config, Kernel, Kfunc, Release};
 
 use crate::kernel::{Host, KernelError};
 use crate::probe::{self, Answers};
+
+/// `uname -r` of a kernel image (ELF, bzImage, arm64 Image; compressed or not), from its banner.
+pub fn release_of_image(bytes: &[u8]) -> Option<String> {
+    let kernel = image::unpack(bytes).ok()?;
+    image::release(&kernel)
+}
 
 /// Writes down the running kernel.
 ///

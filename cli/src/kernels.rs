@@ -1,0 +1,276 @@
+//! `bpfassay kernels`: distribution kernels, fetched and asked in virtual machines.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
+use bpfassay_judge::served_packages;
+use clap::Subcommand;
+
+use crate::exit::{fail, Outcome};
+use crate::inputs::{self, Input};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Action,
+    /// Folder of the fetched kernels [default: $XDG_CACHE_HOME/bpfassay/kernels, or below ~/.cache].
+    #[arg(long, value_name = "DIR", global = true)]
+    folder: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Print the served kernels, the packages they come from, and which are fetched.
+    List,
+    /// Fetch packages of served kernels with `curl`, and unpack what a virtual machine needs.
+    Fetch {
+        /// Releases as `list` prints them.
+        #[arg(required = true, value_name = "RELEASE")]
+        kernels: Vec<String>,
+        /// Debian mirror.
+        #[arg(long, value_name = "URL", default_value = "https://deb.debian.org/debian")]
+        mirror: String,
+        /// Mirror of Debian's security archive.
+        #[arg(
+            long,
+            value_name = "URL",
+            default_value = "https://security.debian.org/debian-security"
+        )]
+        security_mirror: String,
+        /// Unpack these packages instead of fetching any: kernel, configuration and modules of one release.
+        #[arg(long, value_name = "FILE")]
+        deb: Vec<PathBuf>,
+    },
+    /// Load every program of the objects in a kernel and print what it says, as `record` writes it.
+    Ask {
+        #[arg(value_name = "RELEASE")]
+        kernel: String,
+        /// Objects, or folders of objects.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Write the records to this folder instead of standard output.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Run one bpfassay command in a kernel, as root: files that it names are copied in, and what it writes below
+    /// /out is copied out.
+    Run {
+        #[arg(value_name = "RELEASE")]
+        kernel: String,
+        /// The command without the word `bpfassay`, e.g. `compare --kernel 6.12 prog.o`.
+        #[arg(required = true, last = true, value_name = "ARGUMENT")]
+        command: Vec<String>,
+        /// Folder for the files that it writes below /out.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// The side that runs in the virtual machine.
+    #[command(hide = true)]
+    Agent,
+}
+
+#[derive(clap::Args)]
+struct Machine {
+    /// Processors of the machine.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    cpus: u32,
+    /// Seconds until it is stopped.
+    #[arg(long, value_name = "N", default_value_t = 600)]
+    time_limit: u64,
+    /// How qemu runs the machine: tcg works everywhere, kvm is faster where the host's works.
+    #[arg(long, value_name = "ACCEL", default_value = "tcg")]
+    accel: String,
+    /// Program that emulates.
+    #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
+    qemu: String,
+}
+
+pub fn run(args: Args) -> Outcome {
+    let folder = match args.folder.or_else(cache) {
+        Some(folder) => folder,
+        None => {
+            return fail(Outcome::Usage, "neither HOME nor --folder says where kernels are kept")
+        }
+    };
+    let done = match args.command {
+        Action::List => list(&folder),
+        Action::Fetch { kernels, mirror, security_mirror, deb } => {
+            fetch_all(&folder, &kernels, &mirror, &security_mirror, &deb)
+        }
+        Action::Ask { kernel, paths, out, machine } => {
+            ask(&folder, &kernel, &paths, out.as_deref(), &machine)
+        }
+        Action::Run { kernel, command, out, machine } => {
+            let files = named_files(&command);
+            run_in(&folder, &kernel, command, &files, out.as_deref(), &machine).map(|(_, o)| o)
+        }
+        Action::Agent => agent::init().map(|()| Outcome::Ok),
+    };
+    done.unwrap_or_else(|e| fail(Outcome::NotJudged, e))
+}
+
+fn cache() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|h| Path::new(&h).join(".cache"));
+    Some(base.or_else(home)?.join("bpfassay/kernels"))
+}
+
+fn list(folder: &Path) -> Result<Outcome, String> {
+    let mut out = String::new();
+    for (name, also, origin, packages) in served_packages() {
+        let state = match (packages.is_empty(), fetch::image(&folder.join(name)).is_some()) {
+            (true, _) => "no package",
+            (false, true) => "fetched",
+            (false, false) => "not fetched",
+        };
+        out.push_str(&format!("{name:<10} {:<6} {state:<12} {origin}\n", also.join(",")));
+    }
+    crate::check::emit(&out).map_err(|_| "the list could not be written".to_string())?;
+    Ok(Outcome::Ok)
+}
+
+/// The exact release and the packages of a served kernel.
+fn find(kernel: &str) -> Result<(&'static str, &'static [&'static str]), String> {
+    served_packages()
+        .find(|(name, also, _, _)| *name == kernel || also.contains(&kernel))
+        .map(|(name, _, _, packages)| (name, packages))
+        .ok_or_else(|| {
+            format!("no kernel `{kernel}` is served; `bpfassay kernels list` prints them")
+        })
+}
+
+fn fetch_all(
+    folder: &Path,
+    kernels: &[String],
+    mirror: &str,
+    security: &str,
+    deb: &[PathBuf],
+) -> Result<Outcome, String> {
+    for kernel in kernels {
+        let (name, packages) = find(kernel)?;
+        let mut files = deb.to_vec();
+        if deb.is_empty() {
+            if packages.is_empty() {
+                return Err(format!("{name} comes from no package"));
+            }
+            for path in packages {
+                let base = if path.starts_with("pool/updates/") { security } else { mirror };
+                let url = format!("{}/{path}", base.trim_end_matches('/'));
+                let got = fetch::download(&url, &folder.join("packages")).map_err(|e| {
+                    format!("{e}\nMirrors keep the newest packages only; snapshot.debian.org keeps all: \
+                             fetch this one there and give it with --deb")
+                })?;
+                files.push(got);
+            }
+        }
+        let image = fetch::unpack(&files, &folder.join(name))?;
+        println!("{name}: {} with {} modules", image.uname, image.modules.len());
+    }
+    Ok(Outcome::Ok)
+}
+
+fn image(folder: &Path, kernel: &str) -> Result<Image, String> {
+    let (name, _) = find(kernel)?;
+    fetch::image(&folder.join(name))
+        .ok_or_else(|| format!("{name} is not fetched: `bpfassay kernels fetch {name}`"))
+}
+
+/// Boots, runs one command, and passes on what it prints.
+fn run_in(
+    folder: &Path,
+    kernel: &str,
+    command: Vec<String>,
+    files: &[PathBuf],
+    out: Option<&Path>,
+    machine: &Machine,
+) -> Result<(Vec<Event>, Outcome), String> {
+    let image = image(folder, kernel)?;
+    let request = Request { commands: vec![command], seconds: machine.time_limit };
+    let options = Options {
+        qemu: machine.qemu.clone(),
+        accel: machine.accel.clone(),
+        cpus: machine.cpus,
+        limit: Duration::from_secs(machine.time_limit),
+    };
+    let events = vm::run(&image, files, &request, &options)?;
+    let mut outcome = Outcome::Internal;
+    for event in &events {
+        match event {
+            Event::Ended { status, stdout, stderr } => {
+                let _ = std::io::stderr().write_all(stderr);
+                let _ = std::io::stdout().write_all(stdout);
+                outcome = Outcome::of_status(*status);
+            }
+            Event::File { path, bytes } => {
+                let Some(out) = out else { continue };
+                let path = out.join(path);
+                let parent = path.parent().unwrap_or(out);
+                fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+                fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+            }
+            Event::Booted { .. } | Event::Done => {}
+        }
+    }
+    Ok((events, outcome))
+}
+
+fn ask(
+    folder: &Path,
+    kernel: &str,
+    paths: &[PathBuf],
+    out: Option<&Path>,
+    machine: &Machine,
+) -> Result<Outcome, String> {
+    let inputs = inputs::collect(paths)?;
+    let mut files = Vec::new();
+    for input in &inputs {
+        match input {
+            Input::File(path) => files.push(absolute(path)?),
+            Input::Stdin => return Err("an object is a file here, not standard input".to_string()),
+        }
+    }
+    if files.is_empty() {
+        return Err("no BPF object found".to_string());
+    }
+    let mut command = vec!["record".to_string(), "--out".to_string(), "/out".to_string()];
+    command.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
+    let (events, outcome) = run_in(folder, kernel, command, &files, out, machine)?;
+    if out.is_none() {
+        let mut stdout = std::io::stdout().lock();
+        for event in &events {
+            if let Event::File { bytes, .. } = event {
+                let _ = stdout.write_all(bytes);
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// Arguments that name files, and the files of folders that they name.
+fn named_files(command: &[String]) -> Vec<PathBuf> {
+    let mut out = Vec::new();
+    for argument in command {
+        let path = Path::new(argument);
+        if path.is_absolute() && path.is_file() {
+            out.push(path.to_path_buf());
+        } else if path.is_absolute() && path.is_dir() {
+            let inputs = inputs::collect(&[path.to_path_buf()]).unwrap_or_default();
+            out.extend(inputs.into_iter().filter_map(|i| match i {
+                Input::File(path) => Some(path),
+                Input::Stdin => None,
+            }));
+        }
+    }
+    out
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
+}
