@@ -100,6 +100,26 @@ pub struct Features {
     ///
     /// kernel/bpf/arraymap.c percpu_array_map_ops.map_meta_equal (7.1); asked with corpus/maps/c/slot_map_percpu.c.
     pub percpu_inner_keeps_entries: bool,
+    /// Registers that are read later are found by data flow over the instructions; before, by marks that reads leave on the states they came from.
+    ///
+    /// kernel/bpf/verifier.c compute_live_registers (6.16).
+    pub static_reg_liveness: bool,
+    /// Stack slots that are read later are found by data flow along call chains, and registers and slots have no marks any more.
+    ///
+    /// kernel/bpf/liveness.c (6.18).
+    pub static_stack_liveness: bool,
+    /// States of a loop that is not finished are known by its strongly connected component; before, by the topmost state of the loop.
+    ///
+    /// kernel/bpf/verifier.c compute_scc (6.18), get_loop_entry (6.12).
+    pub loops_by_component: bool,
+    /// Whether a helper reads or writes a buffer on the stack is known from its prototype; before, it may do both, so that every call makes the buffer unknown, and messages call the access indirect.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (6.18), enum bpf_access_src (6.12).
+    pub calls_say_what_they_write: bool,
+    /// A lookup with a constant key in an array that has the element is not NULL; before, every lookup may fail.
+    ///
+    /// kernel/bpf/verifier.c can_elide_value_nullness (6.18).
+    pub constant_keys_compared: bool,
 }
 
 impl Features {
@@ -129,6 +149,11 @@ impl Features {
             tail_callee_wants_storage: FEATURES[20].span.holds(at),
             prog_array_keeps_sleepable: FEATURES[21].span.holds(at),
             percpu_inner_keeps_entries: FEATURES[22].span.holds(at),
+            static_reg_liveness: FEATURES[23].span.holds(at),
+            static_stack_liveness: FEATURES[24].span.holds(at),
+            loops_by_component: FEATURES[25].span.holds(at),
+            calls_say_what_they_write: FEATURES[26].span.holds(at),
+            constant_keys_compared: FEATURES[27].span.holds(at),
         }
     }
 
@@ -158,6 +183,11 @@ impl Features {
             ("tail_callee_wants_storage", self.tail_callee_wants_storage),
             ("prog_array_keeps_sleepable", self.prog_array_keeps_sleepable),
             ("percpu_inner_keeps_entries", self.percpu_inner_keeps_entries),
+            ("static_reg_liveness", self.static_reg_liveness),
+            ("static_stack_liveness", self.static_stack_liveness),
+            ("loops_by_component", self.loops_by_component),
+            ("calls_say_what_they_write", self.calls_say_what_they_write),
+            ("constant_keys_compared", self.constant_keys_compared),
         ]
     }
 
@@ -187,13 +217,18 @@ impl Features {
             "tail_callee_wants_storage" => Some(&mut self.tail_callee_wants_storage),
             "prog_array_keeps_sleepable" => Some(&mut self.prog_array_keeps_sleepable),
             "percpu_inner_keeps_entries" => Some(&mut self.percpu_inner_keeps_entries),
+            "static_reg_liveness" => Some(&mut self.static_reg_liveness),
+            "static_stack_liveness" => Some(&mut self.static_stack_liveness),
+            "loops_by_component" => Some(&mut self.loops_by_component),
+            "calls_say_what_they_write" => Some(&mut self.calls_say_what_they_write),
+            "constant_keys_compared" => Some(&mut self.constant_keys_compared),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 23] = [
+pub static FEATURES: [Feature; 28] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -217,6 +252,11 @@ pub static FEATURES: [Feature; 23] = [
     Feature { name: "tail_callee_wants_storage", about: "A program without cgroup storage that can reach a tail call does not fit a program array that belongs to programs with one; before, any program without fitted.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, tail_call_reachable (7.1); asked with corpus/maps/c/slot_prog_storage_first.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "prog_array_keeps_sleepable", about: "Programs that may sleep and programs that may not do not share a program array.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, sleepable (7.0); asked with corpus/maps/c/slot_prog_sleepable.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "percpu_inner_keeps_entries", about: "A per-CPU array in a map of maps has as many entries as the template; before, any number.", source: "kernel/bpf/arraymap.c percpu_array_map_ops.map_meta_equal (7.1); asked with corpus/maps/c/slot_map_percpu.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "static_reg_liveness", about: "Registers that are read later are found by data flow over the instructions; before, by marks that reads leave on the states they came from.", source: "kernel/bpf/verifier.c compute_live_registers (6.16)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[] }), until: None } },
+    Feature { name: "static_stack_liveness", about: "Stack slots that are read later are found by data flow along call chains, and registers and slots have no marks any more.", source: "kernel/bpf/liveness.c (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
+    Feature { name: "loops_by_component", about: "States of a loop that is not finished are known by its strongly connected component; before, by the topmost state of the loop.", source: "kernel/bpf/verifier.c compute_scc (6.18), get_loop_entry (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "calls_say_what_they_write", about: "Whether a helper reads or writes a buffer on the stack is known from its prototype; before, it may do both, so that every call makes the buffer unknown, and messages call the access indirect.", source: "kernel/bpf/verifier.c check_stack_range_initialized (6.18), enum bpf_access_src (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "constant_keys_compared", about: "A lookup with a constant key in an array that has the element is not NULL; before, every lookup may fail.", source: "kernel/bpf/verifier.c can_elide_value_nullness (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -230,6 +270,7 @@ pub static PROBES: &[FeatureProbe] = &[
     FeatureProbe { feature: "kprobe_ctx_write", prog_type: ProgType::Kprobe, text: "r0 = 0\n*(u64 *)(r1 +0) = r0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "probe_write_user", prog_type: ProgType::Kprobe, text: "*(u64 *)(r10 -8) = 0\nr1 = 0\nr2 = r10\nr2 += -8\nr3 = 8\ncall bpf_probe_write_user#36\nr0 = 0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "lsh_by_32_keeps_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 3 goto out\nif w6 s< -4 goto out\nr6 <<= 32\nr6 s>>= 32\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "calls_say_what_they_write", prog_type: ProgType::SocketFilter, text: "*(u64 *)(r10 -8) = 0\n*(u64 *)(r10 -16) = 0\nr1 = r10\nr1 += -16\nr2 = 8\nr3 = r10\nr3 += -8\nr4 = 8\nr5 = 0\ncall bpf_csum_diff#28\nr1 = *(u64 *)(r10 -8)\nr2 = r10\nr2 += -8\nr2 += r1\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(22, 0) },
 ];
 
 /// Numbers that bound a program or its verification.

@@ -7,11 +7,13 @@ use super::callback::{callee_setup, CalleeSetup, CalleeState};
 use super::exit::verbose_invalid_scalar;
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
+use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, RetvalRange};
 use crate::env::Env;
 use crate::explore::entry::{init_func_state, subprog_name};
 use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
+use crate::explore::parents::mark_reg_read;
 use crate::explore::precision::mark_chain_precision;
 use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars, Looping};
 use crate::log::state::print_verifier_state;
@@ -42,7 +44,7 @@ pub fn callee_frame(
 ) -> FuncState {
     let frameno = env.cur.curframe() + 1;
     let mut callee = init_func_state(env, callsite, frameno, subprog);
-    setup.apply(&mut callee);
+    setup.apply(&mut callee, env.frame());
     callee
 }
 
@@ -54,6 +56,7 @@ pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
         let reg = frame.reg_mut(r);
         reg.mark_not_init(capable);
         reg.subreg_def = def;
+        frame.note_written(At::Reg(r.0));
     }
     env.scratched_regs |= 0x3f;
 }
@@ -152,7 +155,12 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         check_callback_return(env, &r0, callsite)?;
         env.insn_idx = callsite;
     } else {
-        *env.cur.frame_mut(frameno - 1).reg_mut(Reg::R0) = r0;
+        let mark = env.frame().mark(At::Reg(0));
+        let caller = env.cur.frame_mut(frameno - 1);
+        *caller.reg_mut(Reg::R0) = r0;
+        if let Some(marks) = &mut caller.marks {
+            marks.regs[0] = mark;
+        }
         env.insn_idx = callsite + 1;
     }
     if env.log.level.prints_insns() {
@@ -177,6 +185,8 @@ fn check_callback_return(env: &mut Env<'_>, r0: &RegState, callsite: u32) -> Che
         verbose!(env, "R0 not a scalar value\n");
         return Err(Errno::EACCES.into());
     }
+    let curframe = env.cur.curframe();
+    mark_reg_read(env, curframe, Reg::R0, Live::READ64)?;
     mark_chain_precision(env, Reg::R0)?;
     let range = env.frame().callback_ret_range;
     if !within(range, r0) {

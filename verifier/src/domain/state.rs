@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bpfassay_isa::Reg;
 use bpfassay_spec::Limits;
 
+use super::marks::Marks;
 use super::reg::RegState;
 use super::stack::StackSlot;
 
@@ -33,6 +34,8 @@ pub struct FuncState {
     pub in_async_callback_fn: bool,
     pub in_exception_callback_fn: bool,
     pub callback_depth: u32,
+    /// Read and write marks, where the kernel keeps them.
+    pub marks: Option<Box<Marks>>,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
     stack: Rc<[StackSlot]>,
 }
@@ -50,6 +53,7 @@ impl FuncState {
             in_async_callback_fn: false,
             in_exception_callback_fn: false,
             callback_depth: 0,
+            marks: None,
             stack: Rc::from([]),
         }
     }
@@ -110,6 +114,7 @@ impl FuncState {
         self.in_async_callback_fn = o.in_async_callback_fn;
         self.in_exception_callback_fn = o.in_exception_callback_fn;
         self.callback_depth = o.callback_depth;
+        self.marks.clone_from(&o.marks);
         self.stack = o.stack.clone();
     }
 }
@@ -219,6 +224,9 @@ pub struct VerifierState {
     pub last_insn_idx: u32,
     /// Backedge states: the cached state this one was equal to.
     pub equal_state: Option<StateId>,
+    /// Topmost state of the loop that this one is part of, as far as known (before 6.17).
+    pub loop_entry: Option<StateId>,
+    pub used_as_loop_entry: bool,
     pub history: Vec<HistoryEntry>,
     pub dfs_depth: u32,
     pub callback_unroll_depth: u32,
@@ -246,6 +254,8 @@ impl VerifierState {
             first_insn_idx: 0,
             last_insn_idx: 0,
             equal_state: None,
+            loop_entry: None,
+            used_as_loop_entry: false,
             history: Vec::new(),
             dfs_depth: 0,
             callback_unroll_depth: 0,

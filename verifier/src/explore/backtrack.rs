@@ -119,6 +119,18 @@ pub struct RegMask(pub u16);
 /// Set bits of a slot mask as `-8,-24`.
 pub struct SlotMask(pub u64);
 
+impl SlotMask {
+    /// Slots in the mask, ascending.
+    pub fn slots(self) -> impl Iterator<Item = u8> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let lowest = (rest != 0).then(|| rest.trailing_zeros() as u8);
+            rest &= rest.wrapping_sub(1);
+            lowest
+        })
+    }
+}
+
 fn list(
     f: &mut std::fmt::Formatter<'_>,
     mask: u64,
