@@ -120,6 +120,54 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c can_elide_value_nullness (6.18).
     pub constant_keys_compared: bool,
+    /// References and held locks are one list of the verifier state; before, of the frame: a callback must release what it acquires and nothing else, exits look at locks and regions before references, and the last reference takes a released one's place.
+    ///
+    /// kernel/bpf/verifier.c check_resource_leak (6.18); check_reference_leak, release_reference_state (6.12).
+    pub references_of_state: bool,
+    /// Which global functions may sleep is found out in advance, and those alone are refused in sections that may not; before, all are where preemption is disabled.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, might_sleep (6.18).
+    pub sleeping_globals_known: bool,
+    /// A may_goto may go to the next instruction.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (6.18).
+    pub may_goto_nowhere: bool,
+    /// The negation of a scalar keeps what is known of it; before, the result is unknown.
+    ///
+    /// kernel/bpf/verifier.c check_alu_op, scalar_min_max_neg (6.18).
+    pub neg_tracked: bool,
+    /// A product is bounded wherever no corner overflows; before, only of operands that are not negative and of half the width.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_mul (6.18).
+    pub mul_of_any_sign: bool,
+    /// A kernel function that wants RCU protection is refused without; before, what it returns is untrusted.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call, KF_RCU_PROTECTED (6.18).
+    pub rcu_protection_required: bool,
+    /// bpf_rdonly_cast may give memory without a type.
+    ///
+    /// kernel/bpf/verifier.c check_special_kfunc (6.18).
+    pub rdonly_cast_to_void: bool,
+    /// Global functions may declare arguments as untrusted.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args, ARG_TAG_UNTRUSTED (6.18).
+    pub untrusted_arguments: bool,
+    /// bpf_rbtree_remove takes nodes that the program owns, and says its name.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE (6.18).
+    pub tree_takes_owned_nodes: bool,
+    /// Counting iterators may be used while a lock is held.
+    ///
+    /// kernel/bpf/verifier.c kfunc_spin_allowed (6.18).
+    pub counting_under_lock: bool,
+    /// A tail call in a subprogram also explores its return to the caller with anything in R0.
+    ///
+    /// kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18).
+    pub tail_call_may_leave_subprog: bool,
+    /// A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18).
+    pub wrapped_ranges_kept: bool,
 }
 
 impl Features {
@@ -154,6 +202,18 @@ impl Features {
             loops_by_component: FEATURES[25].span.holds(at),
             calls_say_what_they_write: FEATURES[26].span.holds(at),
             constant_keys_compared: FEATURES[27].span.holds(at),
+            references_of_state: FEATURES[28].span.holds(at),
+            sleeping_globals_known: FEATURES[29].span.holds(at),
+            may_goto_nowhere: FEATURES[30].span.holds(at),
+            neg_tracked: FEATURES[31].span.holds(at),
+            mul_of_any_sign: FEATURES[32].span.holds(at),
+            rcu_protection_required: FEATURES[33].span.holds(at),
+            rdonly_cast_to_void: FEATURES[34].span.holds(at),
+            untrusted_arguments: FEATURES[35].span.holds(at),
+            tree_takes_owned_nodes: FEATURES[36].span.holds(at),
+            counting_under_lock: FEATURES[37].span.holds(at),
+            tail_call_may_leave_subprog: FEATURES[38].span.holds(at),
+            wrapped_ranges_kept: FEATURES[39].span.holds(at),
         }
     }
 
@@ -188,6 +248,18 @@ impl Features {
             ("loops_by_component", self.loops_by_component),
             ("calls_say_what_they_write", self.calls_say_what_they_write),
             ("constant_keys_compared", self.constant_keys_compared),
+            ("references_of_state", self.references_of_state),
+            ("sleeping_globals_known", self.sleeping_globals_known),
+            ("may_goto_nowhere", self.may_goto_nowhere),
+            ("neg_tracked", self.neg_tracked),
+            ("mul_of_any_sign", self.mul_of_any_sign),
+            ("rcu_protection_required", self.rcu_protection_required),
+            ("rdonly_cast_to_void", self.rdonly_cast_to_void),
+            ("untrusted_arguments", self.untrusted_arguments),
+            ("tree_takes_owned_nodes", self.tree_takes_owned_nodes),
+            ("counting_under_lock", self.counting_under_lock),
+            ("tail_call_may_leave_subprog", self.tail_call_may_leave_subprog),
+            ("wrapped_ranges_kept", self.wrapped_ranges_kept),
         ]
     }
 
@@ -222,13 +294,25 @@ impl Features {
             "loops_by_component" => Some(&mut self.loops_by_component),
             "calls_say_what_they_write" => Some(&mut self.calls_say_what_they_write),
             "constant_keys_compared" => Some(&mut self.constant_keys_compared),
+            "references_of_state" => Some(&mut self.references_of_state),
+            "sleeping_globals_known" => Some(&mut self.sleeping_globals_known),
+            "may_goto_nowhere" => Some(&mut self.may_goto_nowhere),
+            "neg_tracked" => Some(&mut self.neg_tracked),
+            "mul_of_any_sign" => Some(&mut self.mul_of_any_sign),
+            "rcu_protection_required" => Some(&mut self.rcu_protection_required),
+            "rdonly_cast_to_void" => Some(&mut self.rdonly_cast_to_void),
+            "untrusted_arguments" => Some(&mut self.untrusted_arguments),
+            "tree_takes_owned_nodes" => Some(&mut self.tree_takes_owned_nodes),
+            "counting_under_lock" => Some(&mut self.counting_under_lock),
+            "tail_call_may_leave_subprog" => Some(&mut self.tail_call_may_leave_subprog),
+            "wrapped_ranges_kept" => Some(&mut self.wrapped_ranges_kept),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 28] = [
+pub static FEATURES: [Feature; 40] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -257,6 +341,18 @@ pub static FEATURES: [Feature; 28] = [
     Feature { name: "loops_by_component", about: "States of a loop that is not finished are known by its strongly connected component; before, by the topmost state of the loop.", source: "kernel/bpf/verifier.c compute_scc (6.18), get_loop_entry (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
     Feature { name: "calls_say_what_they_write", about: "Whether a helper reads or writes a buffer on the stack is known from its prototype; before, it may do both, so that every call makes the buffer unknown, and messages call the access indirect.", source: "kernel/bpf/verifier.c check_stack_range_initialized (6.18), enum bpf_access_src (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
     Feature { name: "constant_keys_compared", about: "A lookup with a constant key in an array that has the element is not NULL; before, every lookup may fail.", source: "kernel/bpf/verifier.c can_elide_value_nullness (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "references_of_state", about: "References and held locks are one list of the verifier state; before, of the frame: a callback must release what it acquires and nothing else, exits look at locks and regions before references, and the last reference takes a released one's place.", source: "kernel/bpf/verifier.c check_resource_leak (6.18); check_reference_leak, release_reference_state (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "sleeping_globals_known", about: "Which global functions may sleep is found out in advance, and those alone are refused in sections that may not; before, all are where preemption is disabled.", source: "kernel/bpf/verifier.c check_func_call, might_sleep (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[] }), until: None } },
+    Feature { name: "may_goto_nowhere", about: "A may_goto may go to the next instruction.", source: "kernel/bpf/verifier.c check_cond_jmp_op (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "neg_tracked", about: "The negation of a scalar keeps what is known of it; before, the result is unknown.", source: "kernel/bpf/verifier.c check_alu_op, scalar_min_max_neg (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "mul_of_any_sign", about: "A product is bounded wherever no corner overflows; before, only of operands that are not negative and of half the width.", source: "kernel/bpf/verifier.c scalar_min_max_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "rcu_protection_required", about: "A kernel function that wants RCU protection is refused without; before, what it returns is untrusted.", source: "kernel/bpf/verifier.c check_kfunc_call, KF_RCU_PROTECTED (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
+    Feature { name: "rdonly_cast_to_void", about: "bpf_rdonly_cast may give memory without a type.", source: "kernel/bpf/verifier.c check_special_kfunc (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "untrusted_arguments", about: "Global functions may declare arguments as untrusted.", source: "kernel/bpf/btf.c btf_prepare_func_args, ARG_TAG_UNTRUSTED (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "tree_takes_owned_nodes", about: "bpf_rbtree_remove takes nodes that the program owns, and says its name.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
+    Feature { name: "counting_under_lock", about: "Counting iterators may be used while a lock is held.", source: "kernel/bpf/verifier.c kfunc_spin_allowed (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "tail_call_may_leave_subprog", about: "A tail call in a subprogram also explores its return to the caller with anything in R0.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 15)] }), until: None } },
+    Feature { name: "wrapped_ranges_kept", about: "A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.", source: "kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -270,7 +366,10 @@ pub static PROBES: &[FeatureProbe] = &[
     FeatureProbe { feature: "kprobe_ctx_write", prog_type: ProgType::Kprobe, text: "r0 = 0\n*(u64 *)(r1 +0) = r0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "probe_write_user", prog_type: ProgType::Kprobe, text: "*(u64 *)(r10 -8) = 0\nr1 = 0\nr2 = r10\nr2 += -8\nr3 = 8\ncall bpf_probe_write_user#36\nr0 = 0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "lsh_by_32_keeps_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 3 goto out\nif w6 s< -4 goto out\nr6 <<= 32\nr6 s>>= 32\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
-    FeatureProbe { feature: "calls_say_what_they_write", prog_type: ProgType::SocketFilter, text: "*(u64 *)(r10 -8) = 0\n*(u64 *)(r10 -16) = 0\nr1 = r10\nr1 += -16\nr2 = 8\nr3 = r10\nr3 += -8\nr4 = 8\nr5 = 0\ncall bpf_csum_diff#28\nr1 = *(u64 *)(r10 -8)\nr2 = r10\nr2 += -8\nr2 += r1\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(22, 0) },
+    FeatureProbe { feature: "calls_say_what_they_write", prog_type: ProgType::Xdp, text: "*(u64 *)(r10 -8) = 0\n*(u64 *)(r10 -16) = 0\nr1 = r10\nr1 += -16\nr2 = 8\nr3 = r10\nr3 += -8\nr4 = 8\nr5 = 0\ncall bpf_csum_diff#28\nr1 = *(u64 *)(r10 -8)\nr2 = r10\nr2 += -8\nr2 += r1\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(22, 0) },
+    FeatureProbe { feature: "neg_tracked", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 8\nr6 = -r6\nr2 = r10\nr2 += r6\nr2 += -8\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "mul_of_any_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 1\nr6 *= -8\nr2 = r10\nr2 += r6\nr2 += -8\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(0, 0) },
+    FeatureProbe { feature: "wrapped_ranges_kept", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 7\nr6 += -16\nif r6 < -16 goto bad\nr0 = 0\nexit\nbad: r0 = *(u64 *)(r10 -8)\nr1 = *(u64 *)(r0 +0)\nr0 = 0\nexit\n", from: Release::new(0, 0) },
 ];
 
 /// Numbers that bound a program or its verification.

@@ -69,7 +69,8 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         verbose!(env, "kernel func {} is sleepable within IRQ-disabled region\n", meta.name);
         return Err(Errno::EACCES.into());
     }
-    if meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
+    let early = env.kernel.features.rcu_protection_required;
+    if early && meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
         verbose!(env, "kernel func {} requires RCU critical section protection\n", meta.name);
         return Err(Errno::EACCES.into());
     }

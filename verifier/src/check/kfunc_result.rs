@@ -290,8 +290,8 @@ fn set_rdonly_cast(env: &mut Env<'_>, meta: &KfuncMeta, btf: &Btf) -> Check {
         set_btf(env, TypeFlags::PTR_UNTRUSTED, meta.btf, value as u32);
         return Ok(());
     }
-    if !ty.is_void() {
-        verbose!(env, "kfunc bpf_rdonly_cast type ID argument must be of a struct or void\n");
+    if !ty.is_void() || !env.kernel.features.rdonly_cast_to_void {
+        verbose!(env, words.rdonly_cast_type);
         return invalid();
     }
     mark_reg_known_zero(env, Reg::R0);

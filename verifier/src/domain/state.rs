@@ -138,6 +138,8 @@ pub struct RefState {
     pub insn_idx: u32,
     /// Locks: identity of the locked object (map or BTF, as a tagged number).
     pub ptr: u64,
+    /// Frame of the callback that acquired it, 0 outside callbacks.
+    pub callback: u32,
 }
 
 /// Index into the table of explored states.

@@ -12,7 +12,7 @@ use super::Log;
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{BtfObj, RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{FuncState, StateId, VerifierState};
+use crate::domain::state::{FuncState, RefKind, RefState, StateId, VerifierState};
 use crate::env::{Env, MapInfo};
 use crate::trace;
 
@@ -109,6 +109,8 @@ struct Printer<'p> {
     /// Registers and slots to print.
     regs: u32,
     slots: u64,
+    /// Held locks are listed among the references.
+    locks_are_refs: bool,
 }
 
 /// Separator of an attribute list: nothing before the first.
@@ -124,7 +126,8 @@ impl<'p> Printer<'p> {
     fn of(env: &'p Env<'_>, print_all: bool) -> Printer<'p> {
         let (regs, slots) =
             if print_all { (!0, !0) } else { (env.scratched_regs, env.scratched_slots) };
-        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots }
+        let locks_are_refs = env.kernel.features.references_of_state;
+        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs }
     }
 
     fn state(&self, log: &mut Log, vstate: &VerifierState, frameno: u32) {
@@ -151,9 +154,11 @@ impl<'p> Printer<'p> {
     }
 
     fn refs(&self, log: &mut Log, vstate: &VerifierState) {
-        let Some(first) = vstate.refs.first().filter(|r| r.id != 0) else { return };
+        let counts = |r: &&RefState| self.locks_are_refs || r.kind == RefKind::Ptr;
+        let mut refs = vstate.refs.iter().filter(counts);
+        let Some(first) = refs.next().filter(|r| r.id != 0) else { return };
         let _ = write!(log, " refs={}", first.id);
-        for r in vstate.refs[1..].iter().filter(|r| r.id != 0) {
+        for r in refs.filter(|r| r.id != 0) {
             let _ = write!(log, ",{}", r.id);
         }
     }
