@@ -7,7 +7,7 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 use super::btf_record::{FieldKinds, GraphRoot};
 use super::dynptr::mark_dynptr_cb_reg;
 use super::func_args::btf_check_subprog_call;
-use super::func_call::{callee_frame, check_call_depth};
+use super::func_call::{callee_frame, check_call_depth, remember_refs};
 use super::locks::reg_btf_record;
 use super::summary;
 use crate::domain::marks::At;
@@ -248,6 +248,7 @@ pub fn push_callback_call(
     let callee = callee_frame(env, subprog, insn_idx as i32, &setup);
     let Some(pending) = env.explore.pending.last_mut() else { return Err(Errno::EFAULT.into()) };
     let caller = pending.state.curframe();
+    remember_refs(&mut pending.state, env.kernel.features);
     pending.state.push_frame(callee);
     pending.state.callback_unroll_depth += 1;
     pending.state.frame_mut(caller).callback_depth += 1;

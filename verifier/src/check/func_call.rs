@@ -1,7 +1,7 @@
 //! BPF-to-BPF calls and returns (`check_func_call`, `setup_func_entry`, `prepare_func_exit`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{Features, RegBase};
 
 use super::callback::{callee_setup, CalleeSetup, CalleeState};
 use super::exit::verbose_invalid_scalar;
@@ -9,7 +9,7 @@ use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
-use crate::domain::state::{FuncState, RetvalRange};
+use crate::domain::state::{FuncState, RetvalRange, VerifierState};
 use crate::env::Env;
 use crate::explore::entry::{init_func_state, subprog_name};
 use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
@@ -61,6 +61,26 @@ pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
     env.scratched_regs |= 0x3f;
 }
 
+/// A callee gets a copy of its caller's references, where these are kept by frame.
+pub fn remember_refs(state: &mut VerifierState, features: Features) {
+    if !features.references_of_state && !state.refs.is_empty() {
+        state.cur_mut().refs_at_call = state.refs.clone();
+    }
+}
+
+/// Back in the caller: a callee's references are its own now, a callback's are not.
+fn restore_refs(env: &mut Env<'_>, from_callback: bool) {
+    if env.kernel.features.references_of_state {
+        return;
+    }
+    if !env.frame().refs_at_call.is_empty() {
+        let refs = std::mem::take(&mut env.frame_mut().refs_at_call);
+        if from_callback {
+            env.cur.refs = refs;
+        }
+    }
+}
+
 /// The BPF-to-BPF call at `env.insn_idx`, to `target`.
 pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     let Some(subprog) = find_subprog(env, target) else {
@@ -80,6 +100,7 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     let setup = callee_setup(env, CalleeState::Call, env.insn_idx)?;
     let callee = callee_frame(env, subprog, callsite, &setup);
     let caller = env.cur.curframe();
+    remember_refs(&mut env.cur, env.kernel.features);
     env.cur.push_frame(callee);
     clear_caller_saved_regs(env, caller);
     // The caller's loop adds one.
@@ -168,6 +189,10 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         if let Some(marks) = &mut caller.marks {
             marks.regs[0] = mark;
         }
+        if !env.kernel.features.references_of_state {
+            let refs = env.cur.refs.clone();
+            env.cur.frame_mut(frameno - 1).refs_at_call = refs;
+        }
         env.insn_idx = callsite + 1;
     }
     if env.log.level.prints_insns() {
@@ -179,6 +204,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
     }
     env.log.end_message();
     env.cur.pop_frame();
+    restore_refs(env, in_callback);
     if in_callback {
         if let Some(prev) = find_prev_entry(env, callsite, Looping::Current)? {
             widen_imprecise_scalars(env, prev, Looping::Current)?;

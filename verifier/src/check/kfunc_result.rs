@@ -290,7 +290,7 @@ fn set_rdonly_cast(env: &mut Env<'_>, meta: &KfuncMeta, btf: &Btf) -> Check {
         set_btf(env, TypeFlags::PTR_UNTRUSTED, meta.btf, value as u32);
         return Ok(());
     }
-    if !ty.is_void() || !env.kernel.features.rdonly_cast_to_void {
+    if !ty.is_void() || !env.kernel.features.untrusted_memory {
         verbose!(env, words.rdonly_cast_type);
         return invalid();
     }

@@ -36,6 +36,8 @@ pub struct FuncState {
     pub callback_depth: u32,
     /// Read and write marks, where the kernel keeps them.
     pub marks: Option<Box<Marks>>,
+    /// References held when it called the frame that runs, where the kernel keeps them by frame.
+    pub refs_at_call: Vec<RefState>,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
     stack: Rc<[StackSlot]>,
 }
@@ -54,6 +56,7 @@ impl FuncState {
             in_exception_callback_fn: false,
             callback_depth: 0,
             marks: None,
+            refs_at_call: Vec::new(),
             stack: Rc::from([]),
         }
     }
@@ -115,6 +118,7 @@ impl FuncState {
         self.in_exception_callback_fn = o.in_exception_callback_fn;
         self.callback_depth = o.callback_depth;
         self.marks.clone_from(&o.marks);
+        self.refs_at_call.clone_from(&o.refs_at_call);
         self.stack = o.stack.clone();
     }
 }

@@ -7,7 +7,7 @@ use super::states::Candidate;
 use crate::domain::marks::At;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{FuncState, RefKind, VerifierState};
+use crate::domain::state::{FuncState, RefKind, RefState, VerifierState};
 use crate::env::{Env, InsnAux};
 use crate::mutation::{self, Mutation};
 
@@ -135,6 +135,8 @@ struct Comparer<'c> {
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
     exact: Exact,
+    /// References are kept by frame.
+    refs_by_frame: bool,
     /// Registers are alive by data flow.
     static_regs: bool,
     /// Somebody looks on.
@@ -267,6 +269,15 @@ fn is_scalar_spill64(s: &StackSlot) -> bool {
     s.kind[0] == SlotType::Spill && s.spilled.is_scalar()
 }
 
+/// References that a frame holds, where they are kept by frame.
+fn refs_of(st: &VerifierState, frame: u32) -> &[RefState] {
+    if frame < st.curframe() {
+        &st.frame(frame).refs_at_call
+    } else {
+        &st.refs
+    }
+}
+
 impl<'c> Comparer<'c> {
     fn new(env: &'c Env<'_>, ids: &'c mut IdMap, exact: Exact) -> Comparer<'c> {
         ids.reset(env.id_gen);
@@ -278,6 +289,7 @@ impl<'c> Comparer<'c> {
             one_way_ids: env.kernel.features.scalar_ids_one_way,
             packet_end_marks: env.kernel.features.packet_end_marks_compared,
             exact,
+            refs_by_frame: !env.kernel.features.references_of_state,
             static_regs: env.explore.era.has_static_regs(),
             all_precise: env.observer.is_some(),
             at: None,
@@ -294,7 +306,9 @@ impl<'c> Comparer<'c> {
         }
         (0..=old.curframe()).all(|i| {
             let (o, c) = (old.frame(i), cur.frame(i));
-            o.callsite == c.callsite && self.frames(i, o, c, frame_insn_idx(old, i))
+            o.callsite == c.callsite
+                && self.frames(i, o, c, frame_insn_idx(old, i))
+                && (!self.refs_by_frame || self.references(refs_of(old, i), refs_of(cur, i)))
         })
     }
 
@@ -311,7 +325,7 @@ impl<'c> Comparer<'c> {
     }
 
     fn refs(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
-        if old.refs.len() != cur.refs.len()
+        if (!self.refs_by_frame && old.refs.len() != cur.refs.len())
             || old.active_locks != cur.active_locks
             || old.active_preempt_locks != cur.active_preempt_locks
             || old.active_rcu_lock != cur.active_rcu_lock
@@ -321,7 +335,14 @@ impl<'c> Comparer<'c> {
         {
             return false;
         }
-        old.refs.iter().zip(&cur.refs).all(|(o, c)| {
+        self.refs_by_frame || self.references(&old.refs, &cur.refs)
+    }
+
+    fn references(&mut self, old: &[RefState], cur: &[RefState]) -> bool {
+        if old.len() != cur.len() {
+            return false;
+        }
+        old.iter().zip(cur).all(|(o, c)| {
             let by_id = matches!(o.kind, RefKind::Ptr | RefKind::Irq);
             self.ids.check(o.id, c.id) && o.kind == c.kind && (by_id || o.ptr == c.ptr)
         })

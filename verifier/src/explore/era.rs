@@ -32,7 +32,7 @@ pub struct Era {
 
 impl Era {
     pub fn of(features: Features) -> Era {
-        let liveness = if features.static_stack_liveness {
+        let liveness = if features.reads_by_instruction {
             Liveness::Static
         } else {
             Liveness::Marks { static_regs: features.static_reg_liveness }

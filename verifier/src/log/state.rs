@@ -143,7 +143,8 @@ impl<'p> Printer<'p> {
             self.reg(log, frame, reg);
         }
         self.stack(log, frame);
-        self.refs(log, vstate);
+        let inner = frameno < vstate.curframe() && !self.locks_are_refs;
+        self.refs(log, if inner { &frame.refs_at_call } else { &vstate.refs });
         if frame.in_callback_fn {
             let _ = log.write_str(" cb");
         }
@@ -153,9 +154,9 @@ impl<'p> Printer<'p> {
         let _ = log.write_str("\n");
     }
 
-    fn refs(&self, log: &mut Log, vstate: &VerifierState) {
+    fn refs(&self, log: &mut Log, refs: &[RefState]) {
         let counts = |r: &&RefState| self.locks_are_refs || r.kind == RefKind::Ptr;
-        let mut refs = vstate.refs.iter().filter(counts);
+        let mut refs = refs.iter().filter(counts);
         let Some(first) = refs.next().filter(|r| r.id != 0) else { return };
         let _ = write!(log, " refs={}", first.id);
         for r in refs.filter(|r| r.id != 0) {
