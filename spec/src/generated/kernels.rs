@@ -172,6 +172,18 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_func_arg (7.2).
     pub null_arguments_precise: bool,
+    /// Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.
+    ///
+    /// kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18).
+    pub callback_exit_drops_args: bool,
+    /// Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.
+    ///
+    /// kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18).
+    pub uptr_fields: bool,
+    /// An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.
+    ///
+    /// kernel/bpf/tnum.c tnum_mul (6.18).
+    pub tnum_mul_joins: bool,
 }
 
 impl Features {
@@ -219,6 +231,9 @@ impl Features {
             tail_call_may_leave_subprog: FEATURES[38].span.holds(at),
             wrapped_ranges_kept: FEATURES[39].span.holds(at),
             null_arguments_precise: FEATURES[40].span.holds(at),
+            callback_exit_drops_args: FEATURES[41].span.holds(at),
+            uptr_fields: FEATURES[42].span.holds(at),
+            tnum_mul_joins: FEATURES[43].span.holds(at),
         }
     }
 
@@ -266,6 +281,9 @@ impl Features {
             ("tail_call_may_leave_subprog", self.tail_call_may_leave_subprog),
             ("wrapped_ranges_kept", self.wrapped_ranges_kept),
             ("null_arguments_precise", self.null_arguments_precise),
+            ("callback_exit_drops_args", self.callback_exit_drops_args),
+            ("uptr_fields", self.uptr_fields),
+            ("tnum_mul_joins", self.tnum_mul_joins),
         ]
     }
 
@@ -313,13 +331,16 @@ impl Features {
             "tail_call_may_leave_subprog" => Some(&mut self.tail_call_may_leave_subprog),
             "wrapped_ranges_kept" => Some(&mut self.wrapped_ranges_kept),
             "null_arguments_precise" => Some(&mut self.null_arguments_precise),
+            "callback_exit_drops_args" => Some(&mut self.callback_exit_drops_args),
+            "uptr_fields" => Some(&mut self.uptr_fields),
+            "tnum_mul_joins" => Some(&mut self.tnum_mul_joins),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 41] = [
+pub static FEATURES: [Feature; 44] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -361,6 +382,9 @@ pub static FEATURES: [Feature; 41] = [
     Feature { name: "tail_call_may_leave_subprog", about: "A tail call in a subprogram also explores its return to the caller with anything in R0.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 15)] }), until: None } },
     Feature { name: "wrapped_ranges_kept", about: "A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.", source: "kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
     Feature { name: "null_arguments_precise", about: "A NULL that a helper takes instead of a pointer is needed precisely.", source: "kernel/bpf/verifier.c check_func_arg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
+    Feature { name: "callback_exit_drops_args", about: "Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.", source: "kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
+    Feature { name: "uptr_fields", about: "Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.", source: "kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(23, 0)), backports: &[] }), until: None } },
+    Feature { name: "tnum_mul_joins", about: "An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.", source: "kernel/bpf/tnum.c tnum_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -374,10 +398,6 @@ pub static PROBES: &[FeatureProbe] = &[
     FeatureProbe { feature: "kprobe_ctx_write", prog_type: ProgType::Kprobe, text: "r0 = 0\n*(u64 *)(r1 +0) = r0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "probe_write_user", prog_type: ProgType::Kprobe, text: "*(u64 *)(r10 -8) = 0\nr1 = 0\nr2 = r10\nr2 += -8\nr3 = 8\ncall bpf_probe_write_user#36\nr0 = 0\nexit\n", from: Release::new(0, 0) },
     FeatureProbe { feature: "lsh_by_32_keeps_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nw6 = w0\nif w6 s> 3 goto out\nif w6 s< -4 goto out\nr6 <<= 32\nr6 s>>= 32\nr2 = r10\nr2 += -8\nr2 += r6\n*(u8 *)(r2 +0) = 0\nout: r0 = 0\nexit\n", from: Release::new(0, 0) },
-    FeatureProbe { feature: "calls_say_what_they_write", prog_type: ProgType::Xdp, text: "*(u64 *)(r10 -8) = 0\n*(u64 *)(r10 -16) = 0\nr1 = r10\nr1 += -16\nr2 = 8\nr3 = r10\nr3 += -8\nr4 = 8\nr5 = 0\ncall bpf_csum_diff#28\nr1 = *(u64 *)(r10 -8)\nr2 = r10\nr2 += -8\nr2 += r1\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(22, 0) },
-    FeatureProbe { feature: "neg_tracked", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 8\nr6 = -r6\nr2 = r10\nr2 += r6\nr2 += -8\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(0, 0) },
-    FeatureProbe { feature: "mul_of_any_sign", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 1\nr6 *= -8\nr2 = r10\nr2 += r6\nr2 += -8\n*(u64 *)(r2 +0) = 0\nr0 = 0\nexit\n", from: Release::new(0, 0) },
-    FeatureProbe { feature: "wrapped_ranges_kept", prog_type: ProgType::SocketFilter, text: "call bpf_get_prandom_u32#7\nr6 = r0\nr6 &= 7\nr6 += -16\nif r6 < -16 goto bad\nr0 = 0\nexit\nbad: r0 = *(u64 *)(r10 -8)\nr1 = *(u64 *)(r0 +0)\nr0 = 0\nexit\n", from: Release::new(0, 0) },
 ];
 
 /// Numbers that bound a program or its verification.

@@ -136,7 +136,10 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
     }
     let in_region =
         env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
-    if might_sleep && env.kernel.features.sleeping_globals_known && (in_region || !env.cur.in_sleepable) {
+    if might_sleep
+        && env.kernel.features.sleeping_globals_known
+        && (in_region || !env.cur.in_sleepable)
+    {
         verbose!(
             env,
             "global functions that may sleep are not allowed in non-sleepable context,\n\

@@ -14,7 +14,7 @@ use super::func_call::{clear_caller_saved_regs, prepare_func_exit};
 use super::helper_result::set_result;
 use super::map_compat::check_map_func_compatibility;
 use super::mem::check_mem_access;
-use super::refs::{self, check_resource_leak, Leaving, clear_all_pkt_pointers};
+use super::refs::{self, check_resource_leak, clear_all_pkt_pointers, Leaving};
 use super::stack::register_is_null;
 use super::trust::in_rcu_cs;
 use super::{helper_rules, Access};

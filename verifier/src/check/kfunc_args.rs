@@ -372,7 +372,11 @@ fn check_rb_node(
     } else {
         let owned_ok = env.kernel.features.tree_takes_owned_nodes;
         let is_shared = is_non_owning_ref(reg.ty);
-        let fits = if owned_ok { is_shared || reg.ref_obj_id != 0 } else { is_shared && reg.ref_obj_id == 0 };
+        let fits = if owned_ok {
+            is_shared || reg.ref_obj_id != 0
+        } else {
+            is_shared && reg.ref_obj_id == 0
+        };
         if !fits {
             verbose!(env, words.tree_node_owned, name = meta.name);
             return invalid();

@@ -231,8 +231,8 @@ pub fn check_resource_leak(
     leaving: Leaving,
 ) -> Check {
     // Exits looked at regions first before it became one rule.
-    let regions_first =
-        !env.kernel.features.references_of_state && matches!(leaving, Leaving::Exit | Leaving::Throw);
+    let regions_first = !env.kernel.features.references_of_state
+        && matches!(leaving, Leaving::Exit | Leaving::Throw);
     // A load from the packet looked at references first.
     let references_first = !env.kernel.features.references_of_state && leaving == Leaving::LdAbs;
     if check_lock && !references_first {

@@ -136,7 +136,11 @@ impl<B: Bits> RegState<B> {
 
     /// `self * o`: known products are kept whole, ranges only where no corner overflows.
     pub fn alu_mul(&mut self, o: &RegState<B>, f: Features) {
-        self.var_off = self.var_off.mul(o.var_off);
+        self.var_off = if f.tnum_mul_joins {
+            self.var_off.mul(o.var_off)
+        } else {
+            self.var_off.mul_by_masks(o.var_off)
+        };
         if f.mul_of_any_sign {
             self.set_ranges32(self.ranges32().mul(o.ranges32()));
             self.set_ranges64(self.ranges64().mul(o.ranges64()));

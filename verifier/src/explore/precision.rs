@@ -6,8 +6,8 @@
 use bpfassay_isa::Reg;
 
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
-use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::marks::At;
+use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{FuncState, HistoryEntry, StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::print_explored_state;
