@@ -411,7 +411,7 @@ fn arithmetic() -> Vec<Operation> {
     ops.push(Operation {
         width: 8,
         reason: Some("order of products: multiplication of words"),
-        ..ranges::<8>(AluOp::Mul, Width::W64, Ranges::mul)
+        ..ranges::<8>(AluOp::Mul, Width::W64, |a, b, _| a.mul(b))
     });
     ops.push(row(
         "linked scalars",
@@ -420,7 +420,7 @@ fn arithmetic() -> Vec<Operation> {
                 question(move |weak| {
                     let (mut r, x) = reg("x");
                     let delta: Sym<64, true> = variable("delta");
-                    r.move_by(delta, cuts);
+                    r.move_by(delta, cuts, builds()[0]);
                     weaken_reg(&mut r, weak);
                     let width = if cuts { Width::W32 } else { Width::W64 };
                     let exact = semantics::alu_of::<Full>(AluOp::Add, width, x, delta.unsigned());
@@ -433,10 +433,11 @@ fn arithmetic() -> Vec<Operation> {
 }
 
 type RangeOp<const N: u32> =
-    fn(Ranges<Sym<N, false>>, Ranges<Sym<N, false>>) -> Ranges<Sym<N, false>>;
+    fn(Ranges<Sym<N, false>>, Ranges<Sym<N, false>>, Features) -> Ranges<Sym<N, false>>;
 
 /// An operation that takes the ranges of one width and nothing else.
 fn ranges<const N: u32>(op: AluOp, width: Width, f: RangeOp<N>) -> Operation {
+    let features = builds().first().copied().unwrap_or_default();
     let ask = move |weak| {
         let any = |n: &str| Ranges::<Sym<N, false>> {
             smin: variable(&format!("{n}.smin")),
@@ -455,7 +456,7 @@ fn ranges<const N: u32>(op: AluOp, width: Width, f: RangeOp<N>) -> Operation {
         let (a, b) = (any("x"), any("y"));
         let (x, y) = (variable("x"), variable("y"));
         assume(all(&[inside(x, &a), inside(y, &b)]));
-        let mut result = f(a, b);
+        let mut result = f(a, b, features);
         if weak && result.umin < result.umax {
             result.umax = result.umax.minus(Sym::lit(1));
         }

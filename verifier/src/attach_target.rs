@@ -223,12 +223,12 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
     if env.prog.prog_type == ProgType::Lsm {
         check_lsm(env, t.id(), &name)?;
     } else if env.kernel.in_set(KernelSet::BtfIdDeny, &name) {
-        verbose!(env, "Attaching tracing programs to function '{name}' is rejected.\n");
+        verbose!(env, words.attach_denied, name = name);
         return Err(Errno::EINVAL.into());
     } else if env.kernel.in_set(KernelSet::NoreturnDeny, &name)
         && matches!(attach, Some(AttachType::TraceFexit | AttachType::ModifyReturn))
     {
-        verbose!(env, "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n");
+        verbose!(env, words.attach_noreturn, name = name);
         return Err(Errno::EINVAL.into());
     }
     Ok(AttachInfo {

@@ -1,6 +1,9 @@
 //! What the rewriting passes add to stack depths, and whom they remove (`optimize_bpf_loop`,
 //! `opt_remove_dead_code`, `do_misc_fixups`).  The rewriting itself is not ours.
 
+use bpfassay_isa::field::{Class, Mode};
+use bpfassay_spec::RegBase;
+
 use crate::env::{AuxUse, Env};
 use crate::stop::{Check, Errno};
 use crate::subprogs::subprog_end;
@@ -27,12 +30,31 @@ pub fn account_for_rewrites(env: &mut Env<'_>) -> Check {
         let insn = env.insns[*i as usize];
         insn.is_kfunc_call() && insn.imm == 0 && env.aux(*i).seen != 0
     });
+    check_arena_loads(env)?;
     add_may_goto_slots(env, lost.unwrap_or(u32::MAX))?;
     remove_dead_subprogs(env);
     if let Some(i) = lost {
         env.insn_idx = i;
         verbose!(env, "invalid kernel function call not eliminated in verifier pass\n");
         return Err(Errno::EINVAL.into());
+    }
+    Ok(())
+}
+
+/// Loads that extend the sign from an arena, which not every JIT can do (`convert_ctx_accesses`).
+fn check_arena_loads(env: &mut Env<'_>) -> Check {
+    if env.kernel.jit.arena_ldsx {
+        return Ok(());
+    }
+    let is_arena = |used: AuxUse| matches!(used, AuxUse::Ptr(ty) if ty.base() == RegBase::Arena);
+    let refused = (0..env.insns.len()).find(|i| {
+        let insn = env.insns[*i];
+        let extends = insn.class() == Class::Ldx && insn.mode() == Mode::MemSx;
+        extends && env.aux[*i].seen != 0 && is_arena(env.aux[*i].used)
+    });
+    if refused.is_some() {
+        verbose!(env, "sign extending loads from arena are not supported yet\n");
+        return Err(Errno::EOPNOTSUPP.into());
     }
     Ok(())
 }

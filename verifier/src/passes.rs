@@ -10,6 +10,7 @@ use crate::check::{btf_fields, btf_info, summary};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{AuxUse, Env, InsnAux};
+use crate::explore::era::{Era, Loops};
 use crate::explore::{backtrack, entry, liveness, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Verdict};
@@ -98,8 +99,12 @@ fn explore(env: &mut Env<'_>) -> Check {
     order::compute_postorder(env);
     liveness::init(env);
     attach::check_attach_btf_id(env)?;
-    order::compute_scc(env);
-    live_regs::compute_live_registers(env);
+    if env.explore.era.loops == Loops::Components {
+        order::compute_scc(env);
+    }
+    if env.explore.era.has_static_regs() {
+        live_regs::compute_live_registers(env);
+    }
     fastcall::mark_fastcall_patterns(env);
     env.explore.concerned = env.insns.iter().map(|i| backtrack::concerned_regs(*i)).collect();
     entry::do_check_main(env)?;
@@ -137,7 +142,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         insn_idx: 0,
         prev_insn_idx: u32::MAX,
         cur_hist_ent: None,
-        explore: Explorer::default(),
+        explore: Explorer { era: Era::of(config.kernel.features), ..Explorer::default() },
         calls: CallTables::default(),
         id_gen: 0,
         log: Log::new(config.log_level, config.log_limit),

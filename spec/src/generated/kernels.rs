@@ -100,6 +100,90 @@ pub struct Features {
     ///
     /// kernel/bpf/arraymap.c percpu_array_map_ops.map_meta_equal (7.1); asked with corpus/maps/c/slot_map_percpu.c.
     pub percpu_inner_keeps_entries: bool,
+    /// Registers that are read later are found by data flow over the instructions; before, by marks that reads leave on the states they came from.
+    ///
+    /// kernel/bpf/verifier.c compute_live_registers (6.16).
+    pub static_reg_liveness: bool,
+    /// Stack slots that are read later are found by data flow along call chains, and registers and slots have no marks any more.
+    ///
+    /// kernel/bpf/liveness.c (6.18).
+    pub reads_by_instruction: bool,
+    /// States of a loop that is not finished are known by its strongly connected component; before, by the topmost state of the loop.
+    ///
+    /// kernel/bpf/verifier.c compute_scc (6.18), get_loop_entry (6.12).
+    pub loops_by_component: bool,
+    /// Whether a helper reads or writes a buffer on the stack is known from its prototype; before, it may do both, so that every call makes the buffer unknown, and messages call the access indirect.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (6.18), enum bpf_access_src (6.12).
+    pub calls_say_what_they_write: bool,
+    /// A lookup with a constant key in an array that has the element is not NULL; before, every lookup may fail.
+    ///
+    /// kernel/bpf/verifier.c can_elide_value_nullness (6.18).
+    pub constant_keys_compared: bool,
+    /// References and held locks are one list of the verifier state; before, of the frame: a callback must release what it acquires and nothing else, exits look at locks and regions before references, and the last reference takes a released one's place.
+    ///
+    /// kernel/bpf/verifier.c check_resource_leak (6.18); check_reference_leak, release_reference_state (6.12).
+    pub references_of_state: bool,
+    /// Which global functions may sleep is found out in advance, and those alone are refused in sections that may not; before, all are where preemption is disabled.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, might_sleep (6.18).
+    pub sleeping_globals_known: bool,
+    /// A may_goto may go to the next instruction.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (6.18).
+    pub may_goto_nowhere: bool,
+    /// The negation of a scalar keeps what is known of it; before, the result is unknown.
+    ///
+    /// kernel/bpf/verifier.c check_alu_op, scalar_min_max_neg (6.18).
+    pub neg_tracked: bool,
+    /// A product is bounded wherever no corner overflows; before, only of operands that are not negative and of half the width.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_mul (6.18).
+    pub mul_of_any_sign: bool,
+    /// A kernel function that wants RCU protection is refused without; before, what it returns is untrusted.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call, KF_RCU_PROTECTED (6.18).
+    pub rcu_protection_required: bool,
+    /// There is untrusted memory without a type: bpf_rdonly_cast may give it, and a pointer to no struct that is loaded from one is it; before, such a pointer is a scalar.
+    ///
+    /// kernel/bpf/verifier.c check_special_kfunc, btf_struct_access (6.18).
+    pub untrusted_memory: bool,
+    /// Global functions may declare arguments as untrusted.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args, ARG_TAG_UNTRUSTED (6.18).
+    pub untrusted_arguments: bool,
+    /// bpf_rbtree_remove takes nodes that the program owns, and says its name.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE (6.18).
+    pub tree_takes_owned_nodes: bool,
+    /// Counting iterators may be used while a lock is held.
+    ///
+    /// kernel/bpf/verifier.c kfunc_spin_allowed (6.18).
+    pub counting_under_lock: bool,
+    /// A tail call in a subprogram also explores its return to the caller with anything in R0.
+    ///
+    /// kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18).
+    pub tail_call_may_leave_subprog: bool,
+    /// A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18).
+    pub wrapped_ranges_kept: bool,
+    /// A NULL that a helper takes instead of a pointer is needed precisely.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg (7.2).
+    pub null_arguments_precise: bool,
+    /// Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.
+    ///
+    /// kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18).
+    pub callback_exit_drops_args: bool,
+    /// Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.
+    ///
+    /// kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18).
+    pub uptr_fields: bool,
+    /// An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.
+    ///
+    /// kernel/bpf/tnum.c tnum_mul (6.18).
+    pub tnum_mul_joins: bool,
 }
 
 impl Features {
@@ -129,6 +213,27 @@ impl Features {
             tail_callee_wants_storage: FEATURES[20].span.holds(at),
             prog_array_keeps_sleepable: FEATURES[21].span.holds(at),
             percpu_inner_keeps_entries: FEATURES[22].span.holds(at),
+            static_reg_liveness: FEATURES[23].span.holds(at),
+            reads_by_instruction: FEATURES[24].span.holds(at),
+            loops_by_component: FEATURES[25].span.holds(at),
+            calls_say_what_they_write: FEATURES[26].span.holds(at),
+            constant_keys_compared: FEATURES[27].span.holds(at),
+            references_of_state: FEATURES[28].span.holds(at),
+            sleeping_globals_known: FEATURES[29].span.holds(at),
+            may_goto_nowhere: FEATURES[30].span.holds(at),
+            neg_tracked: FEATURES[31].span.holds(at),
+            mul_of_any_sign: FEATURES[32].span.holds(at),
+            rcu_protection_required: FEATURES[33].span.holds(at),
+            untrusted_memory: FEATURES[34].span.holds(at),
+            untrusted_arguments: FEATURES[35].span.holds(at),
+            tree_takes_owned_nodes: FEATURES[36].span.holds(at),
+            counting_under_lock: FEATURES[37].span.holds(at),
+            tail_call_may_leave_subprog: FEATURES[38].span.holds(at),
+            wrapped_ranges_kept: FEATURES[39].span.holds(at),
+            null_arguments_precise: FEATURES[40].span.holds(at),
+            callback_exit_drops_args: FEATURES[41].span.holds(at),
+            uptr_fields: FEATURES[42].span.holds(at),
+            tnum_mul_joins: FEATURES[43].span.holds(at),
         }
     }
 
@@ -158,6 +263,27 @@ impl Features {
             ("tail_callee_wants_storage", self.tail_callee_wants_storage),
             ("prog_array_keeps_sleepable", self.prog_array_keeps_sleepable),
             ("percpu_inner_keeps_entries", self.percpu_inner_keeps_entries),
+            ("static_reg_liveness", self.static_reg_liveness),
+            ("reads_by_instruction", self.reads_by_instruction),
+            ("loops_by_component", self.loops_by_component),
+            ("calls_say_what_they_write", self.calls_say_what_they_write),
+            ("constant_keys_compared", self.constant_keys_compared),
+            ("references_of_state", self.references_of_state),
+            ("sleeping_globals_known", self.sleeping_globals_known),
+            ("may_goto_nowhere", self.may_goto_nowhere),
+            ("neg_tracked", self.neg_tracked),
+            ("mul_of_any_sign", self.mul_of_any_sign),
+            ("rcu_protection_required", self.rcu_protection_required),
+            ("untrusted_memory", self.untrusted_memory),
+            ("untrusted_arguments", self.untrusted_arguments),
+            ("tree_takes_owned_nodes", self.tree_takes_owned_nodes),
+            ("counting_under_lock", self.counting_under_lock),
+            ("tail_call_may_leave_subprog", self.tail_call_may_leave_subprog),
+            ("wrapped_ranges_kept", self.wrapped_ranges_kept),
+            ("null_arguments_precise", self.null_arguments_precise),
+            ("callback_exit_drops_args", self.callback_exit_drops_args),
+            ("uptr_fields", self.uptr_fields),
+            ("tnum_mul_joins", self.tnum_mul_joins),
         ]
     }
 
@@ -187,13 +313,34 @@ impl Features {
             "tail_callee_wants_storage" => Some(&mut self.tail_callee_wants_storage),
             "prog_array_keeps_sleepable" => Some(&mut self.prog_array_keeps_sleepable),
             "percpu_inner_keeps_entries" => Some(&mut self.percpu_inner_keeps_entries),
+            "static_reg_liveness" => Some(&mut self.static_reg_liveness),
+            "reads_by_instruction" => Some(&mut self.reads_by_instruction),
+            "loops_by_component" => Some(&mut self.loops_by_component),
+            "calls_say_what_they_write" => Some(&mut self.calls_say_what_they_write),
+            "constant_keys_compared" => Some(&mut self.constant_keys_compared),
+            "references_of_state" => Some(&mut self.references_of_state),
+            "sleeping_globals_known" => Some(&mut self.sleeping_globals_known),
+            "may_goto_nowhere" => Some(&mut self.may_goto_nowhere),
+            "neg_tracked" => Some(&mut self.neg_tracked),
+            "mul_of_any_sign" => Some(&mut self.mul_of_any_sign),
+            "rcu_protection_required" => Some(&mut self.rcu_protection_required),
+            "untrusted_memory" => Some(&mut self.untrusted_memory),
+            "untrusted_arguments" => Some(&mut self.untrusted_arguments),
+            "tree_takes_owned_nodes" => Some(&mut self.tree_takes_owned_nodes),
+            "counting_under_lock" => Some(&mut self.counting_under_lock),
+            "tail_call_may_leave_subprog" => Some(&mut self.tail_call_may_leave_subprog),
+            "wrapped_ranges_kept" => Some(&mut self.wrapped_ranges_kept),
+            "null_arguments_precise" => Some(&mut self.null_arguments_precise),
+            "callback_exit_drops_args" => Some(&mut self.callback_exit_drops_args),
+            "uptr_fields" => Some(&mut self.uptr_fields),
+            "tnum_mul_joins" => Some(&mut self.tnum_mul_joins),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 23] = [
+pub static FEATURES: [Feature; 44] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -204,19 +351,40 @@ pub static FEATURES: [Feature; 23] = [
     Feature { name: "kprobe_ctx_write", about: "kprobe programs may store to their registers (the context); refused as an invalid context access elsewhere.", source: "kernel/trace/bpf_trace.c kprobe_prog_is_valid_access", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
     Feature { name: "probe_write_user", about: "bpf_probe_write_user exists for those with CAP_SYS_ADMIN; kernel lockdown or hardening takes it away.", source: "kernel/trace/bpf_trace.c bpf_tracing_func_proto, LOCKDOWN_BPF_WRITE_USER", commit: None, span: Span::ALWAYS },
     Feature { name: "lsh_by_32_keeps_sign", about: "A left shift by 32 moves the signed bounds of the low half up; before, only non-negative ones.", source: "kernel/bpf/verifier.c __scalar64_min_max_lsh (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "lsm_retval_starts_unknown", about: "Reading the return value in an LSM program forgets the destination register first; before, the hook's range was intersected with what the register held (not measured on 6.18.44, which does not load LSM programs here).", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
-    Feature { name: "scalar_ids_one_way", about: "When states are compared, a scalar without id in the old state is matched whatever links the current one has; a link with a delta must map its base id too.", source: "kernel/bpf/states.c check_scalar_ids, regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
-    Feature { name: "packet_end_marks_compared", about: "State comparison wants equal packet ranges where one stands for a comparison with the packet's end; before, the marks were compared as lengths.", source: "kernel/bpf/states.c regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
+    Feature { name: "lsm_retval_starts_unknown", about: "Reading the return value in an LSM program forgets the destination register first; before, the hook's range was intersected with what the register held (not measured on 6.18.44, which does not load LSM programs here).", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "scalar_ids_one_way", about: "When states are compared, a scalar without id in the old state is matched whatever links the current one has; a link with a delta must map its base id too.", source: "kernel/bpf/states.c check_scalar_ids, regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "packet_end_marks_compared", about: "State comparison wants equal packet ranges where one stands for a comparison with the packet's end; before, the marks were compared as lengths.", source: "kernel/bpf/states.c regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "throw_checks_regions", about: "bpf_throw looks at locks and regions held in every frame, and its complaints name it; before, only in the main frame and as BPF_EXIT.", source: "kernel/bpf/verifier.c process_bpf_exit_full (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "ld_abs_may_leave_subprog", about: "LD_ABS and LD_IND in a subprogram also explore its return with R0 = 0.", source: "kernel/bpf/verifier.c check_ld_abs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "ld_abs_exit_is_tracked", about: "Tracking precision back over such a return enters the subprogram, and callbacks may hold neither instruction; before, the walk stays in the caller's frame and ends in a verifier bug (EFAULT).", source: "kernel/bpf/verifier.c backtrack_insn, check_ld_abs (6.12.118)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
-    Feature { name: "arena_second_operand", about: "Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
+    Feature { name: "arena_second_operand", about: "Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "buf_null_checked", about: "A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_BUF (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "inner_array_may_be_shorter", about: "A lookup with a constant key in an inner array made with BPF_F_INNER_MAP may give NULL; before, the template's size was taken for that of every inner array.", source: "kernel/bpf/verifier.c can_elide_value_nullness (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "untrusted_is_read_only", about: "Nothing is written through an untrusted pointer to a kernel struct (bpf_rdonly_cast), whatever fields the program's kind may write; before, the kind's rule alone decided.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "tail_callee_wants_storage", about: "A program without cgroup storage that can reach a tail call does not fit a program array that belongs to programs with one; before, any program without fitted.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, tail_call_reachable (7.1); asked with corpus/maps/c/slot_prog_storage_first.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "prog_array_keeps_sleepable", about: "Programs that may sleep and programs that may not do not share a program array.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, sleepable (7.0); asked with corpus/maps/c/slot_prog_sleepable.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "percpu_inner_keeps_entries", about: "A per-CPU array in a map of maps has as many entries as the template; before, any number.", source: "kernel/bpf/arraymap.c percpu_array_map_ops.map_meta_equal (7.1); asked with corpus/maps/c/slot_map_percpu.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "static_reg_liveness", about: "Registers that are read later are found by data flow over the instructions; before, by marks that reads leave on the states they came from.", source: "kernel/bpf/verifier.c compute_live_registers (6.16)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[] }), until: None } },
+    Feature { name: "reads_by_instruction", about: "Stack slots that are read later are found by data flow along call chains, and registers and slots have no marks any more.", source: "kernel/bpf/liveness.c (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
+    Feature { name: "loops_by_component", about: "States of a loop that is not finished are known by its strongly connected component; before, by the topmost state of the loop.", source: "kernel/bpf/verifier.c compute_scc (6.18), get_loop_entry (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "calls_say_what_they_write", about: "Whether a helper reads or writes a buffer on the stack is known from its prototype; before, it may do both, so that every call makes the buffer unknown, and messages call the access indirect.", source: "kernel/bpf/verifier.c check_stack_range_initialized (6.18), enum bpf_access_src (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "constant_keys_compared", about: "A lookup with a constant key in an array that has the element is not NULL; before, every lookup may fail.", source: "kernel/bpf/verifier.c can_elide_value_nullness (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "references_of_state", about: "References and held locks are one list of the verifier state; before, of the frame: a callback must release what it acquires and nothing else, exits look at locks and regions before references, and the last reference takes a released one's place.", source: "kernel/bpf/verifier.c check_resource_leak (6.18); check_reference_leak, release_reference_state (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "sleeping_globals_known", about: "Which global functions may sleep is found out in advance, and those alone are refused in sections that may not; before, all are where preemption is disabled.", source: "kernel/bpf/verifier.c check_func_call, might_sleep (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[] }), until: None } },
+    Feature { name: "may_goto_nowhere", about: "A may_goto may go to the next instruction.", source: "kernel/bpf/verifier.c check_cond_jmp_op (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "neg_tracked", about: "The negation of a scalar keeps what is known of it; before, the result is unknown.", source: "kernel/bpf/verifier.c check_alu_op, scalar_min_max_neg (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "mul_of_any_sign", about: "A product is bounded wherever no corner overflows; before, only of operands that are not negative and of half the width.", source: "kernel/bpf/verifier.c scalar_min_max_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "rcu_protection_required", about: "A kernel function that wants RCU protection is refused without; before, what it returns is untrusted.", source: "kernel/bpf/verifier.c check_kfunc_call, KF_RCU_PROTECTED (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
+    Feature { name: "untrusted_memory", about: "There is untrusted memory without a type: bpf_rdonly_cast may give it, and a pointer to no struct that is loaded from one is it; before, such a pointer is a scalar.", source: "kernel/bpf/verifier.c check_special_kfunc, btf_struct_access (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "untrusted_arguments", about: "Global functions may declare arguments as untrusted.", source: "kernel/bpf/btf.c btf_prepare_func_args, ARG_TAG_UNTRUSTED (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "tree_takes_owned_nodes", about: "bpf_rbtree_remove takes nodes that the program owns, and says its name.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
+    Feature { name: "counting_under_lock", about: "Counting iterators may be used while a lock is held.", source: "kernel/bpf/verifier.c kfunc_spin_allowed (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } },
+    Feature { name: "tail_call_may_leave_subprog", about: "A tail call in a subprogram also explores its return to the caller with anything in R0.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 15)] }), until: None } },
+    Feature { name: "wrapped_ranges_kept", about: "A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.", source: "kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "null_arguments_precise", about: "A NULL that a helper takes instead of a pointer is needed precisely.", source: "kernel/bpf/verifier.c check_func_arg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
+    Feature { name: "callback_exit_drops_args", about: "Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.", source: "kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
+    Feature { name: "uptr_fields", about: "Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.", source: "kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(23, 0)), backports: &[] }), until: None } },
+    Feature { name: "tnum_mul_joins", about: "An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.", source: "kernel/bpf/tnum.c tnum_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

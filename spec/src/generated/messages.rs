@@ -23,6 +23,46 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_packet_access, since 7.1 check_mem_region_access.
     pub packet_outside: &'static str,
+    /// LD_ABS or LD_IND, which may end the program, while a reference is held.
+    ///
+    /// kernel/bpf/verifier.c check_ld_abs.
+    pub leak_at_ld_abs: &'static str,
+    /// The program ends while it holds a lock.
+    ///
+    /// kernel/bpf/verifier.c do_check, check_resource_leak.
+    pub lock_at_exit: &'static str,
+    /// The program ends inside an RCU section.
+    ///
+    /// kernel/bpf/verifier.c do_check, check_resource_leak.
+    pub rcu_at_exit: &'static str,
+    /// The program ends with preemption disabled.
+    ///
+    /// kernel/bpf/verifier.c do_check, check_resource_leak.
+    pub preempt_at_exit: &'static str,
+    /// A may_goto with fields that must be zero, or a distance that must not.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op.
+    pub may_goto_fields: &'static str,
+    /// A tail call on a map that is no program array, by constant index.
+    ///
+    /// kernel/bpf/verifier.c record_func_key.
+    pub tail_call_map: &'static str,
+    /// bpf_rdonly_cast to a type that is neither a struct nor void.
+    ///
+    /// kernel/bpf/verifier.c check_special_kfunc.
+    pub rdonly_cast_type: &'static str,
+    /// A tracing program is attached to a function of the kernel's deny list.
+    ///
+    /// kernel/bpf/verifier.c check_attach_btf_id, btf_id_deny.
+    pub attach_denied: &'static str,
+    /// fexit or fmod_ret on a function that does not return.
+    ///
+    /// kernel/bpf/verifier.c check_attach_btf_id, noreturn_deny.
+    pub attach_noreturn: &'static str,
+    /// bpf_rbtree_remove and its kin on a node that nobody shares.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE.
+    pub tree_node_owned: &'static str,
 }
 
 impl Words {
@@ -32,14 +72,34 @@ impl Words {
             helper_sleeps: MESSAGES[1].text(at),
             leak_at_exit: MESSAGES[2].text(at),
             packet_outside: MESSAGES[3].text(at),
+            leak_at_ld_abs: MESSAGES[4].text(at),
+            lock_at_exit: MESSAGES[5].text(at),
+            rcu_at_exit: MESSAGES[6].text(at),
+            preempt_at_exit: MESSAGES[7].text(at),
+            may_goto_fields: MESSAGES[8].text(at),
+            tail_call_map: MESSAGES[9].text(at),
+            rdonly_cast_type: MESSAGES[10].text(at),
+            attach_denied: MESSAGES[11].text(at),
+            attach_noreturn: MESSAGES[12].text(at),
+            tree_node_owned: MESSAGES[13].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 4] = [
+pub static MESSAGES: [Message; 14] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
     Message { category: "memory", texts: &[Text { text: "R{reg} offset is outside of the packet\n", code: "memory-packet-bounds", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "R{reg} min value is outside of the allowed memory range\n", code: "memory-bounds", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
+    Message { category: "lifetime", texts: &[Text { text: "BPF_LD_[ABS|IND] cannot be mixed with socket references\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
+    Message { category: "context", texts: &[Text { text: "bpf_spin_unlock is missing\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_spin_lock-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
+    Message { category: "context", texts: &[Text { text: "bpf_rcu_read_unlock is missing\n", code: "context-rcu", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_rcu_read_lock-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
+    Message { category: "context", texts: &[Text { text: "{count} bpf_preempt_enable{verb} missing\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_preempt_disable-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
+    Message { category: "program", texts: &[Text { text: "invalid may_goto off {off} imm {imm}\n", code: "program-instruction", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "invalid may_goto imm {imm}\n", code: "program-instruction", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
+    Message { category: "call", texts: &[Text { text: "kernel subsystem misconfigured verifier\n", code: "call-map-type", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }) } }, Text { text: "expected prog array map for tail call", code: "call-map-type", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
+    Message { category: "call", texts: &[Text { text: "kfunc bpf_rdonly_cast type ID argument must be of a struct\n", code: "call-type-id", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }) } }, Text { text: "kfunc bpf_rdonly_cast type ID argument must be of a struct or void\n", code: "call-type-id", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
+    Message { category: "policy", texts: &[Text { text: "Attaching tracing programs to function '{name}' is rejected.\n", code: "policy-attach", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
+    Message { category: "policy", texts: &[Text { text: "Attaching fexit/fmod_ret to __noreturn functions is rejected.\n", code: "policy-attach", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }) } }, Text { text: "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n", code: "policy-attach", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
+    Message { category: "call", texts: &[Text { text: "rbtree_remove node input must be non-owning ref\n", code: "call-graph-node", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }) } }, Text { text: "{name} can only take non-owning or refcounted bpf_rb_node pointer\n", code: "call-graph-node", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
 ];

@@ -53,7 +53,11 @@ pub fn check_func_arg(
     if ty.base() == ArgBase::MapValue {
         ty = resolve_map_arg_type(env, meta, ty)?;
     }
-    if !(register_is_null(&reg) && ty.may_be_null()) {
+    let is_null = register_is_null(&reg) && ty.may_be_null();
+    if is_null && env.kernel.features.null_arguments_precise {
+        mark_chain_precision(env, regno)?;
+    }
+    if !is_null {
         let btf = arg_btf(proto, arg, ty);
         check_reg_type(env, regno, ty, btf, meta)?;
         check_func_arg_reg_off(env, &reg, regno, ty)?;

@@ -314,6 +314,8 @@ fn contains_tag<'b>(btf: &'b Btf, place: &Place<'b>) -> Outcome<(u32, &'b str)> 
 struct Kernel<'e> {
     btfs: &'e [Option<Arc<Btf>>],
     config: &'e BuildConfig,
+    /// Feature `uptr_fields`.
+    has_uptrs: bool,
 }
 
 impl Kernel<'_> {
@@ -491,7 +493,11 @@ fn struct_metas(btf: &Btf, kernel: &Kernel<'_>) -> Outcome<Metas> {
 /// Fills [`Env::struct_metas`].  The error is that with which the kernel refuses the BTF.
 pub fn load_struct_metas(env: &mut Env<'_>) -> Outcome {
     let Some(btf) = env.btf(BtfObj::PROG) else { return Ok(()) };
-    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
+    let kernel = Kernel {
+        btfs: &env.btfs,
+        config: &env.kernel.config,
+        has_uptrs: env.kernel.features.uptr_fields,
+    };
     env.struct_metas = struct_metas(btf, &kernel)?;
     Ok(())
 }
@@ -515,7 +521,11 @@ pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>
     let Some(btf) = env.btf(BtfObj::PROG).filter(|_| def.btf_value_type_id != 0) else {
         return Ok(None);
     };
-    let kernel = Kernel { btfs: &env.btfs, config: &env.kernel.config };
+    let kernel = Kernel {
+        btfs: &env.btfs,
+        config: &env.kernel.config,
+        has_uptrs: env.kernel.features.uptr_fields,
+    };
     value_record(btf, &kernel, &env.struct_metas, def)
 }
 
@@ -530,7 +540,8 @@ pub fn map_record_of(
     }
     let own = [None, config.vmlinux.clone()].into_iter();
     let btfs: Vec<_> = own.chain(config.modules.iter().map(|(_, b)| Some(b.clone()))).collect();
-    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config };
+    let has_uptrs = config.kernel.features.uptr_fields;
+    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config, has_uptrs };
     let metas = struct_metas(btf, &kernel)?;
     value_record(btf, &kernel, &metas, def)
 }
@@ -555,6 +566,8 @@ fn value_record(
     }
     // A value that is wrong inside only has no usable fields; the map exists all the same.
     let record = parse_fields(btf, value, map_mask(), size, kernel).unwrap_or(None);
+    // A tag that the kernel does not know is wrong, too.
+    let record = record.filter(|r| kernel.has_uptrs || !r.has(FieldKinds::UPTR));
     if let Some(r) = &record {
         if def.map_flags & (MapDef::F_RDONLY_PROG | MapDef::F_WRONLY_PROG) != 0 {
             return Err(Errno::EACCES);

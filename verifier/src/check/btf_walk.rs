@@ -354,6 +354,9 @@ pub(super) fn btf_struct_access(
             Ok(Walk::Ptr { id, field }) => {
                 return Ok((BtfLoad::Ptr { btf: obj, btf_id: id, flags }, field));
             }
+            Ok(Walk::PtrUntrusted) if !env.kernel.features.untrusted_memory => {
+                return Ok((BtfLoad::Scalar, String::new()));
+            }
             Ok(Walk::PtrUntrusted) => {
                 let flags = TypeFlags::MEM_RDONLY | TypeFlags::PTR_UNTRUSTED;
                 return Ok((BtfLoad::Mem { flags }, String::new()));

@@ -7,9 +7,10 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 use super::btf_record::{FieldKinds, GraphRoot};
 use super::dynptr::mark_dynptr_cb_reg;
 use super::func_args::btf_check_subprog_call;
-use super::func_call::{callee_frame, check_call_depth};
+use super::func_call::{callee_frame, check_call_depth, remember_refs};
 use super::locks::reg_btf_record;
 use super::summary;
+use crate::domain::marks::At;
 use crate::domain::reg::{BtfObj, DynptrType, MapId, RegState};
 use crate::domain::state::{FuncState, RetvalRange};
 use crate::env::{AuxUse, Env};
@@ -36,6 +37,8 @@ pub enum CalleeState {
 pub struct CalleeSetup {
     /// R0 to R5; None leaves the fresh frame's register.
     regs: [Option<RegState>; 6],
+    /// Registers of the caller that these are copies of.
+    from: [Option<Reg>; 6],
     in_callback: bool,
     in_async_callback: bool,
     ret_range: RetvalRange,
@@ -45,6 +48,7 @@ impl CalleeSetup {
     fn new() -> CalleeSetup {
         CalleeSetup {
             regs: [None; 6],
+            from: [None; 6],
             in_callback: false,
             in_async_callback: false,
             ret_range: RetvalRange::default(),
@@ -61,11 +65,20 @@ impl CalleeSetup {
         self.regs[r.index()] = Some(reg);
     }
 
-    /// Fills the frame.
-    pub fn apply(&self, callee: &mut FuncState) {
+    /// Passes a register of the caller on.
+    fn pass(&mut self, r: Reg, caller: &FuncState, from: Reg) {
+        self.set(r, *caller.reg(from));
+        self.from[r.index()] = Some(from);
+    }
+
+    /// Fills the frame; what is passed on keeps the marks it has in the caller's.
+    pub fn apply(&self, callee: &mut FuncState, caller: &FuncState) {
         for (i, reg) in self.regs.iter().enumerate() {
             if let Some(reg) = reg {
                 callee.regs[i] = *reg;
+            }
+            if let (Some(from), Some(marks)) = (self.from[i], &mut callee.marks) {
+                marks.regs[i] = caller.mark(At::Reg(from.0));
             }
         }
         callee.in_callback_fn |= self.in_callback;
@@ -100,12 +113,11 @@ fn map_reg(env: &Env<'_>, base: RegBase, map: Option<MapId>) -> RegState {
 
 /// Works out the callee's registers from the current frame.
 pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Check<CalleeSetup> {
-    let caller = |r: Reg| *env.reg(r);
     let mut setup = CalleeSetup::new();
     match kind {
         CalleeState::Call => {
             for r in 1..=5 {
-                setup.set(Reg(r), caller(Reg(r)));
+                setup.pass(Reg(r), env.frame(), Reg(r));
             }
             return Ok(setup);
         }
@@ -114,19 +126,18 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
                 verbose!(env, "callback function not allowed for map\n");
                 return Err(Errno::ENOTSUPP.into());
             }
-            let caller = |r: Reg| *env.reg(r);
-            let map = caller(Reg::R1).map();
-            setup.set(Reg::R1, caller(Reg::R1));
+            let map = env.reg(Reg::R1).map();
+            setup.pass(Reg::R1, env.frame(), Reg::R1);
             setup.set(Reg::R2, map_reg(env, RegBase::MapKey, map));
             setup.set(Reg::R3, map_reg(env, RegBase::MapValue, map));
-            setup.set(Reg::R4, caller(Reg::R3));
+            setup.pass(Reg::R4, env.frame(), Reg::R3);
             unused(env, &mut setup, 5);
         }
         CalleeState::Loop => {
             let mut index = fresh(env);
             index.ty = RegType::of(RegBase::Scalar);
             setup.set(Reg::R1, index);
-            setup.set(Reg::R2, caller(Reg::R3));
+            setup.pass(Reg::R2, env.frame(), Reg::R3);
             unused(env, &mut setup, 3);
         }
         CalleeState::FindVma => {
@@ -137,18 +148,17 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
             let id =
                 id.ok_or_else(|| Stop::unsupported("kernel BTF without struct vm_area_struct"))?;
             vma.set_btf(BtfObj::VMLINUX, id);
-            setup.set(Reg::R1, caller(Reg::R1));
+            setup.pass(Reg::R1, env.frame(), Reg::R1);
             setup.set(Reg::R2, vma);
-            setup.set(Reg::R3, caller(Reg::R4));
+            setup.pass(Reg::R3, env.frame(), Reg::R4);
             unused(env, &mut setup, 4);
         }
         CalleeState::UserRingbuf => {
-            let ctx = caller(Reg::R3);
             let mut dynptr = fresh(env);
             mark_dynptr_cb_reg(env, &mut dynptr, DynptrType::Local);
             setup.set(Reg::R0, fresh(env));
             setup.set(Reg::R1, dynptr);
-            setup.set(Reg::R2, ctx);
+            setup.pass(Reg::R2, env.frame(), Reg::R3);
             unused(env, &mut setup, 3);
         }
         CalleeState::RbtreeAdd => {
@@ -238,6 +248,7 @@ pub fn push_callback_call(
     let callee = callee_frame(env, subprog, insn_idx as i32, &setup);
     let Some(pending) = env.explore.pending.last_mut() else { return Err(Errno::EFAULT.into()) };
     let caller = pending.state.curframe();
+    remember_refs(&mut pending.state, env.kernel.features);
     pending.state.push_frame(callee);
     pending.state.callback_unroll_depth += 1;
     pending.state.frame_mut(caller).callback_depth += 1;
@@ -258,7 +269,7 @@ fn push_async_callback(env: &mut Env<'_>, insn_idx: u32, subprog: u32, kind: Cal
     let Some(pending) = env.explore.pending.last_mut() else { return Err(Errno::EFAULT.into()) };
     let frame = pending.state.cur_mut();
     frame.async_entry_cnt = entries + 1;
-    setup.apply(frame);
+    setup.apply(frame, env.cur.cur());
     Ok(())
 }
 

@@ -181,6 +181,12 @@ impl Special {
             || matches!(self, RefcountAcquire | IterNumNew | IterNumNext | IterNumDestroy)
     }
 
+    /// Counting iterators (`is_iter_num`).
+    pub fn is_counting(self) -> bool {
+        use Special::*;
+        matches!(self, IterNumNew | IterNumNext | IterNumDestroy)
+    }
+
     pub fn is_task_work(self) -> bool {
         matches!(self, Special::TaskWorkSignal | Special::TaskWorkResume)
     }

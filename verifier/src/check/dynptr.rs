@@ -113,7 +113,13 @@ fn mark_dynptr_read(env: &mut Env<'_>, reg: &RegState) -> Check {
         return Ok(());
     }
     let spi = get_spi(env, reg, "dynptr", SLOTS)?;
-    mark_obj_read(env, reg.frameno, spi, SLOTS)
+    let scratched = env.scratched_slots;
+    mark_obj_read(env, reg.frameno, spi, SLOTS)?;
+    if env.explore.era.keeps_marks() {
+        // Reading a dynptr did not make it show in the log.
+        env.scratched_slots = scratched;
+    }
+    Ok(())
 }
 
 /// Makes a dynptr of the two slots; what was there goes, which may be halves of two dynptrs.

@@ -155,7 +155,8 @@ impl Args<'_> {
                 verbose!(env, "arg#{i} type tag is not supported in static functions\n");
                 return Err(Errno::EOPNOTSUPP.into());
             }
-            let Some(tag) = Tags::from_name(tag) else {
+            let known = |t: &Tags| *t != Tags::UNTRUSTED || env.kernel.features.untrusted_arguments;
+            let Some(tag) = Tags::from_name(tag).filter(known) else {
                 verbose!(env, "arg#{i} has unsupported set of tags\n");
                 return Err(Errno::EOPNOTSUPP.into());
             };

@@ -1,17 +1,19 @@
 //! BPF-to-BPF calls and returns (`check_func_call`, `setup_func_entry`, `prepare_func_exit`).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{Features, RegBase};
 
 use super::callback::{callee_setup, CalleeSetup, CalleeState};
 use super::exit::verbose_invalid_scalar;
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
+use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
-use crate::domain::state::{FuncState, RetvalRange};
+use crate::domain::state::{FuncState, RetvalRange, VerifierState};
 use crate::env::Env;
 use crate::explore::entry::{init_func_state, subprog_name};
 use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
+use crate::explore::parents::mark_reg_read;
 use crate::explore::precision::mark_chain_precision;
 use crate::explore::widen::{find_prev_entry, widen_imprecise_scalars, Looping};
 use crate::log::state::print_verifier_state;
@@ -42,7 +44,7 @@ pub fn callee_frame(
 ) -> FuncState {
     let frameno = env.cur.curframe() + 1;
     let mut callee = init_func_state(env, callsite, frameno, subprog);
-    setup.apply(&mut callee);
+    setup.apply(&mut callee, env.frame());
     callee
 }
 
@@ -54,8 +56,29 @@ pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
         let reg = frame.reg_mut(r);
         reg.mark_not_init(capable);
         reg.subreg_def = def;
+        frame.note_written(At::Reg(r.0));
     }
     env.scratched_regs |= 0x3f;
+}
+
+/// A callee gets a copy of its caller's references, where these are kept by frame.
+pub fn remember_refs(state: &mut VerifierState, features: Features) {
+    if !features.references_of_state && !state.refs.is_empty() {
+        state.cur_mut().refs_at_call = state.refs.clone();
+    }
+}
+
+/// Back in the caller: a callee's references are its own now, a callback's are not.
+fn restore_refs(env: &mut Env<'_>, from_callback: bool) {
+    if env.kernel.features.references_of_state {
+        return;
+    }
+    if !env.frame().refs_at_call.is_empty() {
+        let refs = std::mem::take(&mut env.frame_mut().refs_at_call);
+        if from_callback {
+            env.cur.refs = refs;
+        }
+    }
 }
 
 /// The BPF-to-BPF call at `env.insn_idx`, to `target`.
@@ -77,6 +100,7 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     let setup = callee_setup(env, CalleeState::Call, env.insn_idx)?;
     let callee = callee_frame(env, subprog, callsite, &setup);
     let caller = env.cur.curframe();
+    remember_refs(&mut env.cur, env.kernel.features);
     env.cur.push_frame(callee);
     clear_caller_saved_regs(env, caller);
     // The caller's loop adds one.
@@ -103,9 +127,19 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
         );
         return Err(Errno::EINVAL.into());
     }
+    if !env.kernel.features.sleeping_globals_known && env.cur.active_preempt_locks != 0 {
+        verbose!(
+            env,
+            "global function calls are not allowed with preemption disabled,\nuse static function instead\n"
+        );
+        return Err(Errno::EINVAL.into());
+    }
     let in_region =
         env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
-    if might_sleep && (in_region || !env.cur.in_sleepable) {
+    if might_sleep
+        && env.kernel.features.sleeping_globals_known
+        && (in_region || !env.cur.in_sleepable)
+    {
         verbose!(
             env,
             "global functions that may sleep are not allowed in non-sleepable context,\n\
@@ -152,7 +186,16 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         check_callback_return(env, &r0, callsite)?;
         env.insn_idx = callsite;
     } else {
-        *env.cur.frame_mut(frameno - 1).reg_mut(Reg::R0) = r0;
+        let mark = env.frame().mark(At::Reg(0));
+        let caller = env.cur.frame_mut(frameno - 1);
+        *caller.reg_mut(Reg::R0) = r0;
+        if let Some(marks) = &mut caller.marks {
+            marks.regs[0] = mark;
+        }
+        if !env.kernel.features.references_of_state {
+            let refs = env.cur.refs.clone();
+            env.cur.frame_mut(frameno - 1).refs_at_call = refs;
+        }
         env.insn_idx = callsite + 1;
     }
     if env.log.level.prints_insns() {
@@ -164,6 +207,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
     }
     env.log.end_message();
     env.cur.pop_frame();
+    restore_refs(env, in_callback);
     if in_callback {
         if let Some(prev) = find_prev_entry(env, callsite, Looping::Current)? {
             widen_imprecise_scalars(env, prev, Looping::Current)?;
@@ -177,6 +221,8 @@ fn check_callback_return(env: &mut Env<'_>, r0: &RegState, callsite: u32) -> Che
         verbose!(env, "R0 not a scalar value\n");
         return Err(Errno::EACCES.into());
     }
+    let curframe = env.cur.curframe();
+    mark_reg_read(env, curframe, Reg::R0, Live::READ64)?;
     mark_chain_precision(env, Reg::R0)?;
     let range = env.frame().callback_ret_range;
     if !within(range, r0) {

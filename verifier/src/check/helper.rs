@@ -14,7 +14,7 @@ use super::func_call::{clear_caller_saved_regs, prepare_func_exit};
 use super::helper_result::set_result;
 use super::map_compat::check_map_func_compatibility;
 use super::mem::check_mem_access;
-use super::refs::{self, check_resource_leak, clear_all_pkt_pointers};
+use super::refs::{self, check_resource_leak, clear_all_pkt_pointers, Leaving};
 use super::stack::register_is_null;
 use super::trust::in_rcu_cs;
 use super::{helper_rules, Access};
@@ -65,11 +65,13 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
         helper_rules::check_get_func_ip(env)?;
     }
     if func_id == func::TAIL_CALL {
-        if env.cur.curframe() == 0 {
+        if env.cur.curframe() == 0 && env.kernel.features.tail_call_may_leave_subprog {
             // The program ends, or goes on with its packet untouched.
             return Ok(());
         }
-        return tail_call_in_subprog(env, special.changes_data);
+        if env.kernel.features.tail_call_may_leave_subprog {
+            return tail_call_in_subprog(env, special.changes_data);
+        }
     }
     if special.changes_data {
         clear_all_pkt_pointers(env);
@@ -198,7 +200,7 @@ fn record_func_key(env: &mut Env<'_>, meta: &CallMeta, insn_idx: u32) -> Check {
     }
     let map = meta.map.map(|m| env.map(m).def.clone());
     let Some(map) = map.filter(|m| m.map_type == MapType::ProgArray) else {
-        verbose!(env, "expected prog array map for tail call");
+        verbose!(env, words.tail_call_map);
         return Err(Errno::EINVAL.into());
     };
     let key = *env.reg(Reg::R3);
@@ -256,7 +258,7 @@ fn release_argument(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta) -> 
 /// The map or object owns it now.  Inside an RCU section a per-CPU object stays readable.
 fn release_to_kptr(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
     let in_rcu = in_rcu_cs(env);
-    refs::release_reference_nomark(&mut env.cur, id)?;
+    refs::release_reference_nomark(env, id)?;
     let (leaks, capable) = (env.allow_ptr_leaks, env.bpf_capable);
     env.cur.for_each_reg_mut(|_, reg| {
         if reg.ref_obj_id != id {
@@ -274,7 +276,7 @@ fn release_to_kptr(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
 
 /// A program may leave for another one only with nothing held.
 pub(super) fn check_tail_call_leaks(env: &mut Env<'_>) -> Check {
-    check_resource_leak(env, false, true, "tail_call")
+    check_resource_leak(env, false, true, Leaving::TailCall)
 }
 
 /// Dynptr kinds whose writes void packet pointers.

@@ -22,7 +22,8 @@ const MAX_ERRNO: i32 = 4095;
 /// An inner array made with `BPF_F_INNER_MAP` may be shorter than the template that the key is compared with.
 pub fn can_elide_value_nullness(env: &Env<'_>, map: &MapDef) -> bool {
     let may_be_shorter = map.map_flags & MapDef::F_INNER_MAP != 0;
-    let is_array = env.kernel.map_use(map.map_type).is_some_and(|row| row.never_null);
+    let compares = env.kernel.features.constant_keys_compared;
+    let is_array = compares && env.kernel.map_use(map.map_type).is_some_and(|row| row.never_null);
     is_array && !(may_be_shorter && env.kernel.features.inner_array_may_be_shorter)
 }
 

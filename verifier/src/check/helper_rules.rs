@@ -32,6 +32,9 @@ pub fn check(
                 verbose!(env, "get_local_storage() doesn't support non-zero flags\n");
                 return Err(Errno::EINVAL.into());
             }
+            if env.kernel.features.null_arguments_precise {
+                mark_chain_precision(env, Reg::R2)?;
+            }
             Ok(())
         }
         func::FOR_EACH_MAP_ELEM => {

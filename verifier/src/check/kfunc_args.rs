@@ -370,16 +370,20 @@ fn check_rb_node(
     if meta.is(Special::RbtreeAdd) {
         check_owned(env, i, reg)?;
     } else {
-        if !is_non_owning_ref(reg.ty) && reg.ref_obj_id == 0 {
-            verbose!(
-                env,
-                "{} can only take non-owning or refcounted bpf_rb_node pointer\n",
-                meta.name
-            );
+        let owned_ok = env.kernel.features.tree_takes_owned_nodes;
+        let is_shared = is_non_owning_ref(reg.ty);
+        let fits = if owned_ok {
+            is_shared || reg.ref_obj_id != 0
+        } else {
+            is_shared && reg.ref_obj_id == 0
+        };
+        if !fits {
+            verbose!(env, words.tree_node_owned, name = meta.name);
             return invalid();
         }
         if in_rbtree_lock_required_cb(env) {
-            verbose!(env, "{} not allowed in rbtree cb\n", meta.name);
+            let name = if owned_ok { meta.name } else { "rbtree_remove" };
+            verbose!(env, "{} not allowed in rbtree cb\n", name);
             return invalid();
         }
     }

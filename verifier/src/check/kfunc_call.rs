@@ -19,9 +19,11 @@ use super::kfunc_result::set_result;
 use super::refs::{clear_all_pkt_pointers, release_reference};
 use super::reg_arg::mark_insn_zext;
 use super::trust::in_rcu_cs;
+use crate::domain::marks::Live;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::stack::SlotType;
 use crate::env::Env;
+use crate::explore::parents::mark_reg_read;
 use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
@@ -67,7 +69,8 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         verbose!(env, "kernel func {} is sleepable within IRQ-disabled region\n", meta.name);
         return Err(Errno::EACCES.into());
     }
-    if meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
+    let early = env.kernel.features.rcu_protection_required;
+    if early && meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
         verbose!(env, "kernel func {} requires RCU critical section protection\n", meta.name);
         return Err(Errno::EACCES.into());
     }
@@ -83,7 +86,7 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
     if meta.is(Special::XdpPullData) {
         clear_all_pkt_pointers(env);
     }
-    zero_extend_args(env, &meta)?;
+    read_args(env, &meta)?;
     if meta.has(KfuncFlags::ITER_NEXT) {
         process_iter_next_call(env, insn_idx, &meta)?;
     }
@@ -248,8 +251,8 @@ fn check_throw(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     Ok(())
 }
 
-/// 32-bit definitions passed as 64-bit arguments must be zero-extended (`mark_btf_func_reg_size`).
-fn zero_extend_args(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+/// Arguments are read; 32-bit definitions passed as 64-bit ones must be zero-extended (`mark_btf_func_reg_size`).
+fn read_args(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     let btf = desc_btf(env, meta)?;
     let Some(proto) = btf.ty(meta.proto_id) else { return Ok(()) };
     for (i, p) in proto.params().enumerate().take(5) {
@@ -261,6 +264,8 @@ fn zero_extend_args(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
             mark_insn_zext(env, &mut reg);
             *env.reg_mut(regno) = reg;
         }
+        let frame = env.cur.curframe();
+        mark_reg_read(env, frame, regno, if wide { Live::READ64 } else { Live::READ32 })?;
     }
     Ok(())
 }

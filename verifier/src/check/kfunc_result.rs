@@ -19,6 +19,7 @@ use super::refs::acquire_reference;
 use super::Access;
 use crate::domain::reg::{BtfObj, RegState, DEF_NOT_SUBREG};
 use crate::env::Env;
+use crate::explore::parents::mark_reg_written;
 use crate::stop::{Check, Errno, Stop};
 use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown};
 use crate::{verbose, verifier_bug};
@@ -55,6 +56,8 @@ pub fn set_result(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) -> Che
 fn set_result_size(env: &mut Env<'_>, size: u32) {
     let def = if size == 8 { DEF_NOT_SUBREG } else { env.insn_idx as i32 + 1 };
     env.reg_mut(Reg::R0).subreg_def = def;
+    let frame = env.cur.curframe();
+    mark_reg_written(env, frame, Reg::R0);
 }
 
 fn may_acquire(meta: &KfuncMeta, btf: &Btf, t: Type<'_>) -> bool {
@@ -287,8 +290,8 @@ fn set_rdonly_cast(env: &mut Env<'_>, meta: &KfuncMeta, btf: &Btf) -> Check {
         set_btf(env, TypeFlags::PTR_UNTRUSTED, meta.btf, value as u32);
         return Ok(());
     }
-    if !ty.is_void() {
-        verbose!(env, "kfunc bpf_rdonly_cast type ID argument must be of a struct or void\n");
+    if !ty.is_void() || !env.kernel.features.untrusted_memory {
+        verbose!(env, words.rdonly_cast_type);
         return invalid();
     }
     mark_reg_known_zero(env, Reg::R0);

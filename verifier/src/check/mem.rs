@@ -98,7 +98,7 @@ fn dispatch(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
         }
         RegBase::Ctx => access_ctx(env, a.insn_idx, r, off, a.size, a.access, a.value, a.is_ldsx),
         RegBase::Stack => {
-            check_stack_access_within_bounds(env, r, off, bytes, a.access)?;
+            check_stack_access_within_bounds(env, r, off, bytes, a.access.into())?;
             match a.access {
                 Access::Read => check_stack_read(env, r, off, bytes, a.value),
                 Access::Write => check_stack_write(env, r, off, bytes, a.value, a.insn_idx),

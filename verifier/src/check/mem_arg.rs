@@ -10,7 +10,7 @@ use super::map_value::{check_map_access, check_map_access_type, map_of, AccessSr
 use super::mem::{cannot_write, check_mem_access};
 use super::packet::check_packet_access;
 use super::region::{check_buffer_access, check_mem_region_access};
-use super::stack::register_is_null;
+use super::stack::{register_is_null, StackAccess};
 use super::stack_range::check_stack_range_initialized;
 use super::Access;
 use crate::domain::reg::RegState;
@@ -54,6 +54,7 @@ pub fn check_helper_mem_access(
         }
         RegBase::Buf => check_buffer_access(env, r, off, access_size),
         RegBase::Stack => {
+            let access = StackAccess::of_call(env, access);
             check_stack_range_initialized(env, r, off, access_size, zero_size_allowed, access, meta)
         }
         RegBase::BtfId => check_ptr_to_btf_access(env, r, off, access_size, Access::Read, None),

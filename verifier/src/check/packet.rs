@@ -8,7 +8,7 @@ use bpfassay_spec::{PacketAccess, RegBase};
 use super::callinfo::CallMeta;
 use super::func_call::prepare_func_exit;
 use super::mem::{check_reg_arg, RegArg};
-use super::refs::check_resource_leak;
+use super::refs::{check_resource_leak, Leaving};
 use super::region::{check_fixed, check_ptr_off_reg, reject_negative_min};
 use super::Access;
 use crate::env::Env;
@@ -87,7 +87,7 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
     let ctx = Reg::R6;
     check_reg_arg(env, ctx, RegArg::Src)?;
     // The load may end the program, so nothing may be held.
-    check_resource_leak(env, false, true, "BPF_LD_[ABS|IND]")?;
+    check_resource_leak(env, false, true, Leaving::LdAbs)?;
     if env.reg(ctx).ty != RegBase::Ctx {
         verbose!(env, "at the time of BPF_LD_ABS|IND R6 != pointer to skb\n");
         return Err(Errno::EINVAL.into());

@@ -11,7 +11,8 @@ use crate::stop::{Check, Errno};
 use crate::verbose;
 
 fn push(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u32, ptr: u64) {
-    env.cur.refs.push(RefState { kind, id, insn_idx, ptr });
+    let callback = if env.frame().in_callback_fn { env.cur.curframe() } else { 0 };
+    env.cur.refs.push(RefState { kind, id, insn_idx, ptr, callback });
 }
 
 /// A new reference of pointer kind; returns its id.
@@ -102,13 +103,19 @@ pub fn release_irq_state(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
 }
 
 /// Forgets a pointer reference without touching registers; EINVAL if it is not held.
-pub fn release_reference_nomark(state: &mut VerifierState, id: u32) -> Result<(), Errno> {
-    let at = state
-        .refs
-        .iter()
-        .position(|r| r.kind == RefKind::Ptr && r.id == id)
-        .ok_or(Errno::EINVAL)?;
-    state.refs.remove(at);
+pub fn release_reference_nomark(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
+    let held = env.cur.refs.iter().position(|r| r.kind == RefKind::Ptr && r.id == id);
+    let at = held.ok_or(Errno::EINVAL)?;
+    if env.kernel.features.references_of_state {
+        env.cur.refs.remove(at);
+        return Ok(());
+    }
+    // A callback gives back what it acquired, nothing else; the last reference takes the place.
+    let in_callback = env.frame().in_callback_fn;
+    if in_callback && env.cur.refs[at].callback != env.cur.curframe() {
+        return Err(Errno::EINVAL);
+    }
+    env.cur.refs.swap_remove(at);
     Ok(())
 }
 
@@ -137,7 +144,7 @@ pub fn invalidate_regs(env: &mut Env<'_>, p: impl Fn(&RegState) -> bool) {
 /// Releases a reference: every copy of its pointer becomes unusable.  Without effect on registers
 /// if the reference is not held (EINVAL).
 pub fn release_reference(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
-    release_reference_nomark(&mut env.cur, id)?;
+    release_reference_nomark(env, id)?;
     invalidate_regs(env, |r| r.ref_obj_id == id);
     Ok(())
 }
@@ -169,7 +176,9 @@ pub fn clear_all_pkt_pointers(env: &mut Env<'_>) {
 }
 
 fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
-    if !exception_exit && env.cur.curframe() != 0 {
+    let by_frame = !env.kernel.features.references_of_state;
+    let (curframe, in_callback) = (env.cur.curframe(), env.frame().in_callback_fn);
+    if !exception_exit && curframe != 0 && !(by_frame && in_callback) {
         return Ok(());
     }
     // A struct_ops program may hand a reference back as its result; check_return_code looks at its type.
@@ -181,6 +190,9 @@ fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
         if r.kind != RefKind::Ptr || returned == Some(r.id) {
             continue;
         }
+        if by_frame && !exception_exit && in_callback && r.callback != curframe {
+            continue;
+        }
         verbose!(env, "Unreleased reference id={} alloc_insn={}\n", r.id, r.insn_idx);
         lingering = true;
     }
@@ -190,34 +202,100 @@ fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
     Ok(())
 }
 
-/// What may not be held where a path ends or leaves for another program.  `exception_exit` looks at
-/// references although there are outer frames; `check_lock` at locks and regions too.
+/// Where a path ends or leaves for another program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Leaving {
+    Exit,
+    Throw,
+    TailCall,
+    LdAbs,
+}
+
+impl Leaving {
+    fn word(self) -> &'static str {
+        match self {
+            Leaving::Exit => "BPF_EXIT instruction in main prog",
+            Leaving::Throw => "bpf_throw",
+            Leaving::TailCall => "tail_call",
+            Leaving::LdAbs => "BPF_LD_[ABS|IND]",
+        }
+    }
+}
+
+/// What may not be held there.  `exception_exit` looks at references although there are outer frames;
+/// `check_lock` at locks and regions too.
 pub fn check_resource_leak(
     env: &mut Env<'_>,
     exception_exit: bool,
     check_lock: bool,
-    prefix: &str,
+    leaving: Leaving,
 ) -> Check {
-    if check_lock && env.cur.active_locks != 0 {
-        return region_leak(env, prefix, "bpf_spin_lock-ed");
+    // Exits looked at regions first before it became one rule.
+    let regions_first = !env.kernel.features.references_of_state
+        && matches!(leaving, Leaving::Exit | Leaving::Throw);
+    // A load from the packet looked at references first.
+    let references_first = !env.kernel.features.references_of_state && leaving == Leaving::LdAbs;
+    if check_lock && !references_first {
+        check_lock_leak(env, leaving)?;
+    }
+    if check_lock && regions_first {
+        check_region_leak(env, leaving)?;
     }
     if let Err(stop) = check_reference_leak(env, exception_exit) {
-        verbose!(env, words.leak_at_exit, prefix = prefix);
+        let prefix = leaving.word();
+        match leaving {
+            Leaving::Exit | Leaving::Throw => verbose!(env, words.leak_at_exit, prefix = prefix),
+            Leaving::TailCall => verbose!(env, "tail_call would lead to reference leak\n"),
+            Leaving::LdAbs => verbose!(env, words.leak_at_ld_abs, prefix = prefix),
+        }
         return Err(stop);
     }
-    if check_lock && env.cur.active_irq_id != 0 {
-        return region_leak(env, prefix, "bpf_local_irq_save-ed");
+    if check_lock && references_first {
+        check_lock_leak(env, leaving)?;
     }
-    if check_lock && env.cur.active_rcu_lock {
-        return region_leak(env, prefix, "bpf_rcu_read_lock-ed");
-    }
-    if check_lock && env.cur.active_preempt_locks != 0 {
-        return region_leak(env, prefix, "bpf_preempt_disable-ed");
+    if check_lock && !regions_first {
+        check_region_leak(env, leaving)?;
     }
     Ok(())
 }
 
-fn region_leak(env: &mut Env<'_>, prefix: &str, region: &str) -> Check {
-    verbose!(env, "{prefix} cannot be used inside {region} region\n");
+fn check_lock_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
+    if env.cur.active_locks == 0 {
+        return Ok(());
+    }
+    if leaving == Leaving::Exit {
+        verbose!(env, words.lock_at_exit, prefix = leaving.word());
+        return Err(Errno::EINVAL.into());
+    }
+    region_leak(env, leaving, "bpf_spin_lock-ed")
+}
+
+fn check_region_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
+    let is_exit = leaving == Leaving::Exit;
+    if env.cur.active_irq_id != 0 {
+        return region_leak(env, leaving, "bpf_local_irq_save-ed");
+    }
+    if env.cur.active_rcu_lock {
+        if is_exit {
+            verbose!(env, words.rcu_at_exit, prefix = leaving.word());
+            return Err(Errno::EINVAL.into());
+        }
+        return region_leak(env, leaving, "bpf_rcu_read_lock-ed");
+    }
+    let count = env.cur.active_preempt_locks;
+    if count != 0 {
+        if is_exit {
+            let verb = if count == 1 { " is" } else { "(s) are" };
+            let prefix = leaving.word();
+            verbose!(env, words.preempt_at_exit, prefix = prefix, count = count, verb = verb);
+            return Err(Errno::EINVAL.into());
+        }
+        return region_leak(env, leaving, "bpf_preempt_disable-ed");
+    }
+    Ok(())
+}
+
+fn region_leak(env: &mut Env<'_>, leaving: Leaving, region: &str) -> Check {
+    verbose!(env, "{} cannot be used inside {region} region\n", leaving.word());
     Err(Errno::EINVAL.into())
 }

@@ -7,8 +7,10 @@ use bpfassay_isa::opcode;
 use bpfassay_isa::{RawInsn, Reg, Size};
 use bpfassay_spec::RegBase;
 
+use crate::domain::marks::Live;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::env::Env;
+use crate::explore::parents::{mark_reg_read, mark_reg_written};
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -52,6 +54,7 @@ pub fn check_reg_arg_in(env: &mut Env<'_>, frame: u32, r: Reg, arg: RegArg) -> C
     if arg == RegArg::Dst {
         reg.mark_unknown(bpf_capable);
     }
+    mark_reg_written(env, frame, r);
     Ok(())
 }
 
@@ -66,7 +69,10 @@ fn check_readable(env: &mut Env<'_>, frame: u32, r: Reg, is_64: bool) -> Check {
         mark_insn_zext(env, &mut copy);
         *env.cur.frame_mut(frame).reg_mut(r) = copy;
     }
-    Ok(())
+    if r == Reg::R10 {
+        return Ok(());
+    }
+    mark_reg_read(env, frame, r, if is_64 { Live::READ64 } else { Live::READ32 })
 }
 
 /// The 32-bit definition of this register is read as 64 bits: it must zero-extend (`mark_insn_zext`).

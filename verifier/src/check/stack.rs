@@ -24,6 +24,44 @@ use crate::transfer::links::assign_scalar_id_before_mov;
 use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
 
+/// What an access does to the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StackAccess {
+    Read,
+    Write,
+    /// A helper's, who may do either: kernels before 6.14 do not know which.
+    Indirect,
+}
+
+impl StackAccess {
+    /// Memory handed to a helper or kfunc.
+    pub fn of_call(env: &Env<'_>, access: Access) -> StackAccess {
+        if env.kernel.features.calls_say_what_they_write {
+            access.into()
+        } else {
+            StackAccess::Indirect
+        }
+    }
+
+    /// The word for it where initialised bytes were expected.
+    pub fn indirect(self) -> &'static str {
+        if self == StackAccess::Indirect {
+            " indirect"
+        } else {
+            ""
+        }
+    }
+}
+
+impl From<Access> for StackAccess {
+    fn from(access: Access) -> StackAccess {
+        match access {
+            Access::Read => StackAccess::Read,
+            Access::Write => StackAccess::Write,
+        }
+    }
+}
+
 /// Slot that holds the byte at `off` (`__get_spi`); rounds towards zero like the kernel's division.
 #[inline]
 pub fn get_spi(off: i32) -> i32 {
@@ -477,7 +515,7 @@ pub(super) fn check_stack_read(
         return Err(Errno::EACCES.into());
     };
     // Whatever lies there, a load at an unknown offset gives no register back.
-    check_stack_range_initialized(env, ptr, off, size, false, Access::Read, None)?;
+    check_stack_range_initialized(env, ptr, off, size, false, StackAccess::Read, None)?;
     let min_off = (reg.smin as i32).wrapping_add(off);
     let max_off = (reg.smax as i32).wrapping_add(off);
     mark_reg_stack_read(env, reg.frameno, min_off, max_off + size, dst);
@@ -614,8 +652,8 @@ fn invalid_read<T>(env: &mut Env<'_>, off: i32, i: i32, size: i32) -> Check<T> {
     Err(Errno::EACCES.into())
 }
 
-fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: Access) -> bool {
-    let lowest = if access == Access::Write || env.allow_uninit_stack {
+fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: StackAccess) -> bool {
+    let lowest = if access != StackAccess::Read || env.allow_uninit_stack {
         -(env.kernel.limits.max_stack as i32)
     } else {
         -frame.allocated_stack()
@@ -630,12 +668,13 @@ pub(super) fn check_stack_access_within_bounds(
     ptr: Reg,
     off: i32,
     access_size: i32,
-    access: Access,
+    access: StackAccess,
 ) -> Check {
     let reg = *env.reg(ptr);
     let word = match access {
-        Access::Read => " read from",
-        Access::Write => " write to",
+        StackAccess::Read => " read from",
+        StackAccess::Write => " write to",
+        StackAccess::Indirect => " indirect access to",
     };
     let fixed = reg.var_off.is_const();
     let (min_off, max_off) = if fixed {

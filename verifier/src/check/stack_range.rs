@@ -4,8 +4,7 @@
 use bpfassay_isa::Reg;
 
 use super::callinfo::CallMeta;
-use super::stack::{check_stack_access_within_bounds, locate};
-use super::Access;
+use super::stack::{check_stack_access_within_bounds, locate, StackAccess};
 use crate::domain::reg::RegState;
 use crate::domain::stack::SlotType;
 use crate::env::Env;
@@ -21,7 +20,7 @@ pub(super) fn check_stack_range_initialized(
     off: i32,
     access_size: i32,
     zero_size_allowed: bool,
-    access: Access,
+    access: StackAccess,
     meta: Option<&mut CallMeta>,
 ) -> Check {
     if access_size == 0 && !zero_size_allowed {
@@ -38,8 +37,9 @@ pub(super) fn check_stack_range_initialized(
         if !env.bypass_spec_v1 {
             verbose!(
                 env,
-                "R{} variable offset stack access prohibited for !root, var_off={}\n",
+                "R{}{} variable offset stack access prohibited for !root, var_off={}\n",
                 ptr.0,
+                access.indirect(),
                 reg.var_off
             );
             return Err(Errno::EACCES.into());
@@ -58,7 +58,14 @@ pub(super) fn check_stack_range_initialized(
         _ => {
             for i in min_off..end {
                 if !touch_byte(env, &reg, i, access)? {
-                    return invalid_read(env, ptr, &reg, min_off, i - min_off, access_size);
+                    return invalid_read(
+                        env,
+                        ptr,
+                        &reg,
+                        min_off,
+                        (i - min_off, access_size),
+                        access,
+                    );
                 }
             }
             Ok(())
@@ -80,7 +87,7 @@ fn check_no_dynptr(env: &mut Env<'_>, reg: &RegState, from: i32, to: i32) -> Che
 }
 
 /// One byte of the range; false if it may not be read.
-fn touch_byte(env: &mut Env<'_>, reg: &RegState, off: i32, access: Access) -> Check<bool> {
+fn touch_byte(env: &mut Env<'_>, reg: &RegState, off: i32, access: StackAccess) -> Check<bool> {
     let frameno = reg.frameno;
     let (spi, byte) = locate(off);
     let Some(slot) = env.cur.frame(frameno).stack().get(spi) else {
@@ -88,7 +95,7 @@ fn touch_byte(env: &mut Env<'_>, reg: &RegState, off: i32, access: Access) -> Ch
         return Err(Errno::EFAULT.into());
     };
     let capable = env.bpf_capable;
-    let clobber = access == Access::Write;
+    let clobber = access != StackAccess::Read;
     match slot.kind[byte] {
         SlotType::Misc => {}
         k if k == SlotType::Zero || k == SlotType::Invalid && env.allow_uninit_stack => {
@@ -115,15 +122,20 @@ fn invalid_read(
     ptr: Reg,
     reg: &RegState,
     min_off: i32,
-    i: i32,
-    size: i32,
+    (i, size): (i32, i32),
+    access: StackAccess,
 ) -> Check {
+    let indirect = access.indirect();
     if reg.var_off.is_const() {
-        verbose!(env, "invalid read from stack R{} off {min_off}+{i} size {size}\n", ptr.0);
+        verbose!(
+            env,
+            "invalid{indirect} read from stack R{} off {min_off}+{i} size {size}\n",
+            ptr.0
+        );
     } else {
         verbose!(
             env,
-            "invalid read from stack R{} var_off {}+{i} size {size}\n",
+            "invalid{indirect} read from stack R{} var_off {}+{i} size {size}\n",
             ptr.0,
             reg.var_off
         );

@@ -150,7 +150,9 @@ pub fn is_async_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
 
 /// Kfuncs that may be called while a spin lock is held.
 pub fn kfunc_spin_allowed(env: &Env<'_>, btf_id: i32) -> bool {
-    special_by_id(env, btf_id).is_some_and(Special::is_spin_allowed)
+    let counts = env.kernel.features.counting_under_lock;
+    let allowed = |s: Special| s.is_spin_allowed() && (counts || !s.is_counting());
+    special_by_id(env, btf_id).is_some_and(allowed)
 }
 
 /// The call at `idx` is `bpf_throw`.

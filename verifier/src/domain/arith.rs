@@ -26,22 +26,24 @@ pub struct Ranges<U: Unsigned> {
     reason = "the names are those of the operations, as in the kernel"
 )]
 impl<U: Unsigned> Ranges<U> {
-    pub fn add(self, o: Ranges<U>) -> Ranges<U> {
+    pub fn add(self, o: Ranges<U>, f: Features) -> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
         let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
         // A range whose both ends wrap is still a range.
+        let keeps_wrapped = f.wrapped_ranges_kept && umin < self.umin;
         let tears =
-            umax < self.umax && umin >= self.umin && !mutation::has(Mutation::AddIgnoresOverflow);
+            umax < self.umax && !keeps_wrapped && !mutation::has(Mutation::AddIgnoresOverflow);
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
-    pub fn sub(self, o: Ranges<U>) -> Ranges<U> {
+    pub fn sub(self, o: Ranges<U>, f: Features) -> Ranges<U> {
         let signed = self.smin.minus_checked(o.smax).zip(self.smax.minus_checked(o.smin));
         let (umin, umax) = match mutation::has(Mutation::SubPairsEnds) {
             true => (self.umin.minus(o.umin), self.umax.minus(o.umax)),
             false => (self.umin.minus(o.umax), self.umax.minus(o.umin)),
         };
-        let tears = self.umin < o.umax && self.umax >= o.umin;
+        let keeps_wrapped = f.wrapped_ranges_kept && self.umax < o.umin;
+        let tears = self.umin < o.umax && !keeps_wrapped;
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
@@ -51,6 +53,18 @@ impl<U: Unsigned> Ranges<U> {
             unsigned = Some((self.umin.times(o.umin), self.umax.times(o.umax)));
         }
         Ranges::of(self.signed_product(o), unsigned)
+    }
+
+    /// The same of kernels that multiply only what is not negative and has no bit in the upper half.
+    pub fn mul_halves(self, o: Ranges<U>) -> Ranges<U> {
+        let half = U::lit((1u64 << (U::BITS / 2)) - 1);
+        let negative = self.smin < U::Signed::ZERO || o.smin < U::Signed::ZERO;
+        if negative || self.umax > half || o.umax > half {
+            return Ranges::of(None, None);
+        }
+        let (umin, umax) = (self.umin.times(o.umin), self.umax.times(o.umax));
+        let fits = umax.signed() >= U::Signed::ZERO;
+        Ranges::of(fits.then_some((umin.signed(), umax.signed())), Some((umin, umax)))
     }
 
     /// The least and the greatest corner, if none overflows.
@@ -98,33 +112,42 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self + o`: 5 bounds added, the tnum last.
-    pub fn alu_add(&mut self, o: &RegState<B>) {
-        self.set_ranges32(self.ranges32().add(o.ranges32()));
-        self.set_ranges64(self.ranges64().add(o.ranges64()));
+    pub fn alu_add(&mut self, o: &RegState<B>, f: Features) {
+        self.set_ranges32(self.ranges32().add(o.ranges32(), f));
+        self.set_ranges64(self.ranges64().add(o.ranges64(), f));
         self.var_off = self.var_off.add(o.var_off);
     }
 
     /// `self - o`.
-    pub fn alu_sub(&mut self, o: &RegState<B>) {
-        self.set_ranges32(self.ranges32().sub(o.ranges32()));
-        self.set_ranges64(self.ranges64().sub(o.ranges64()));
+    pub fn alu_sub(&mut self, o: &RegState<B>, f: Features) {
+        self.set_ranges32(self.ranges32().sub(o.ranges32(), f));
+        self.set_ranges64(self.ranges64().sub(o.ranges64(), f));
         self.var_off = self.var_off.sub(o.var_off);
     }
 
     /// `-self`: zero minus it; the identity of a linked scalar is lost.
-    pub fn alu_neg(&mut self) {
+    pub fn alu_neg(&mut self, f: Features) {
         let old = *self;
         self.mark_known(U64::<B>::ZERO);
-        self.set_ranges32(self.ranges32().sub(old.ranges32()));
-        self.set_ranges64(self.ranges64().sub(old.ranges64()));
+        self.set_ranges32(self.ranges32().sub(old.ranges32(), f));
+        self.set_ranges64(self.ranges64().sub(old.ranges64(), f));
         self.var_off = old.var_off.neg();
     }
 
     /// `self * o`: known products are kept whole, ranges only where no corner overflows.
-    pub fn alu_mul(&mut self, o: &RegState<B>) {
-        self.var_off = self.var_off.mul(o.var_off);
-        self.set_ranges32(self.ranges32().mul(o.ranges32()));
-        self.set_ranges64(self.ranges64().mul(o.ranges64()));
+    pub fn alu_mul(&mut self, o: &RegState<B>, f: Features) {
+        self.var_off = if f.tnum_mul_joins {
+            self.var_off.mul(o.var_off)
+        } else {
+            self.var_off.mul_by_masks(o.var_off)
+        };
+        if f.mul_of_any_sign {
+            self.set_ranges32(self.ranges32().mul(o.ranges32()));
+            self.set_ranges64(self.ranges64().mul(o.ranges64()));
+        } else {
+            self.set_ranges32(self.ranges32().mul_halves(o.ranges32()));
+            self.set_ranges64(self.ranges64().mul_halves(o.ranges64()));
+        }
     }
 
     /// `self & o`: at least the known ones, at most the smaller operand.
@@ -298,8 +321,8 @@ impl<B: Bits> RegState<B> {
     }
 
     /// A value that is `delta` away from this one; with `cuts`, in the low half, the upper one being zero.
-    pub fn move_by(&mut self, delta: S64<B>, cuts: bool) {
-        self.alu_add(&RegState::constant_scalar(delta.unsigned()));
+    pub fn move_by(&mut self, delta: S64<B>, cuts: bool, f: Features) {
+        self.alu_add(&RegState::constant_scalar(delta.unsigned()), f);
         if cuts && !mutation::has(Mutation::LinkNotCut) {
             self.zext_32_to_64();
         }

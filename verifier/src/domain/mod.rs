@@ -5,6 +5,7 @@ pub mod arith;
 pub mod bounds;
 pub mod coerce;
 pub mod compare;
+pub mod marks;
 pub mod reg;
 pub mod stack;
 pub mod state;

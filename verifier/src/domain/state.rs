@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bpfassay_isa::Reg;
 use bpfassay_spec::Limits;
 
+use super::marks::Marks;
 use super::reg::RegState;
 use super::stack::StackSlot;
 
@@ -33,6 +34,10 @@ pub struct FuncState {
     pub in_async_callback_fn: bool,
     pub in_exception_callback_fn: bool,
     pub callback_depth: u32,
+    /// Read and write marks, where the kernel keeps them.
+    pub marks: Option<Box<Marks>>,
+    /// References held when it called the frame that runs, where the kernel keeps them by frame.
+    pub refs_at_call: Vec<RefState>,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
     stack: Rc<[StackSlot]>,
 }
@@ -50,6 +55,8 @@ impl FuncState {
             in_async_callback_fn: false,
             in_exception_callback_fn: false,
             callback_depth: 0,
+            marks: None,
+            refs_at_call: Vec::new(),
             stack: Rc::from([]),
         }
     }
@@ -110,6 +117,8 @@ impl FuncState {
         self.in_async_callback_fn = o.in_async_callback_fn;
         self.in_exception_callback_fn = o.in_exception_callback_fn;
         self.callback_depth = o.callback_depth;
+        self.marks.clone_from(&o.marks);
+        self.refs_at_call.clone_from(&o.refs_at_call);
         self.stack = o.stack.clone();
     }
 }
@@ -133,6 +142,8 @@ pub struct RefState {
     pub insn_idx: u32,
     /// Locks: identity of the locked object (map or BTF, as a tagged number).
     pub ptr: u64,
+    /// Frame of the callback that acquired it, 0 outside callbacks.
+    pub callback: u32,
 }
 
 /// Index into the table of explored states.
@@ -219,6 +230,9 @@ pub struct VerifierState {
     pub last_insn_idx: u32,
     /// Backedge states: the cached state this one was equal to.
     pub equal_state: Option<StateId>,
+    /// Topmost state of the loop that this one is part of, as far as known (before 6.17).
+    pub loop_entry: Option<StateId>,
+    pub used_as_loop_entry: bool,
     pub history: Vec<HistoryEntry>,
     pub dfs_depth: u32,
     pub callback_unroll_depth: u32,
@@ -246,6 +260,8 @@ impl VerifierState {
             first_insn_idx: 0,
             last_insn_idx: 0,
             equal_state: None,
+            loop_entry: None,
+            used_as_loop_entry: false,
             history: Vec::new(),
             dfs_depth: 0,
             callback_unroll_depth: 0,

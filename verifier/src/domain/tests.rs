@@ -228,9 +228,9 @@ fn apply(op: AluOp, width: Width, a: &RegState, b: &RegState, f: Features) -> Re
     let mut r = *a;
     let n = b.u32_min;
     match (op, width) {
-        (AluOp::Add, _) => r.alu_add(b),
-        (AluOp::Sub, _) => r.alu_sub(b),
-        (AluOp::Mul, _) => r.alu_mul(b),
+        (AluOp::Add, _) => r.alu_add(b, f),
+        (AluOp::Sub, _) => r.alu_sub(b, f),
+        (AluOp::Mul, _) => r.alu_mul(b, f),
         (AluOp::And, _) => r.alu_and(b, f),
         (AluOp::Or, _) => r.alu_or(b, f),
         (AluOp::Xor, _) => r.alu_xor(b, f),
@@ -285,7 +285,7 @@ fn arithmetic_holds_every_result() {
                 }
             }
             let mut negated = a;
-            negated.alu_neg();
+            negated.alu_neg(f);
             negated.sync(f);
             assert_holds(&negated, xs.iter().map(|x| x.wrapping_neg()), &("neg", &a));
             for bits in [16u8, 32, 64] {

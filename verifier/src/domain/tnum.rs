@@ -169,6 +169,23 @@ impl<U: Whole> Tnum<U> {
         acc
     }
 
+    /// The same of kernels whose unknown bits make all of the other factor's unknown (before 6.18).
+    pub fn mul_by_masks(self, o: Tnum<U>) -> Tnum<U> {
+        let (mut a, mut b) = (self, o);
+        let mut unknown = Tnum::constant(U::ZERO);
+        let one = U::lit(1);
+        while a.umax() != U::ZERO {
+            if a.value & one != U::ZERO {
+                unknown = unknown.add(Tnum::of(U::ZERO, b.mask));
+            } else if a.mask & one != U::ZERO {
+                unknown = unknown.add(Tnum::of(U::ZERO, b.umax()));
+            }
+            a = a.rshift(1);
+            b = b.lshift(1);
+        }
+        Tnum::constant(self.value.times(o.value)).add(unknown)
+    }
+
     /// One row of the long multiplication: `self` plus `b` where the lowest bit of `a` is set.
     #[inline]
     pub fn plus_one_row(self, a: Tnum<U>, b: Tnum<U>) -> Tnum<U> {

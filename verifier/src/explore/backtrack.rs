@@ -119,6 +119,18 @@ pub struct RegMask(pub u16);
 /// Set bits of a slot mask as `-8,-24`.
 pub struct SlotMask(pub u64);
 
+impl SlotMask {
+    /// Slots in the mask, ascending.
+    pub fn slots(self) -> impl Iterator<Item = u8> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let lowest = (rest != 0).then(|| rest.trailing_zeros() as u8);
+            rest &= rest.wrapping_sub(1);
+            lowest
+        })
+    }
+}
+
 fn list(
     f: &mut std::fmt::Formatter<'_>,
     mask: u64,
@@ -417,15 +429,17 @@ fn subprog_call(env: &mut Env<'_>, bt: &mut Backtrack, idx: u32) -> Check {
 /// Back over the exit of a callee, into it.
 fn subprog_exit(env: &mut Env<'_>, bt: &mut Backtrack, subseq: i64) -> Check {
     let after = usize::try_from(subseq).ok();
-    if after.is_some_and(|s| env.aux.get(s).is_some_and(|a| a.calls_callback)) {
+    let drops = env.kernel.features.callback_exit_drops_args;
+    if drops && after.is_some_and(|s| env.aux.get(s).is_some_and(|a| a.calls_callback)) {
         bt.regs[bt.frame] &= !ARGS;
-    }
-    if bt.reg_mask() & ARGS != 0 {
-        return Err(bug(env, &format!("backtracking exit unexpected regs {:x}", bt.reg_mask())));
     }
     // R0 comes out of a called function, not out of a callback.
     let call = after.and_then(|s| s.checked_sub(1)).and_then(|s| env.insns.get(s));
-    let r0_wanted = call.is_some_and(|c| c.is_pseudo_call()) && bt.has(0);
+    let is_call = call.is_some_and(|c| c.is_pseudo_call());
+    if (drops || is_call) && bt.reg_mask() & ARGS != 0 {
+        return Err(bug(env, &format!("backtracking exit unexpected regs {:x}", bt.reg_mask())));
+    }
+    let r0_wanted = is_call && bt.has(0);
     bt.clear(0);
     bt.enter_subprog(env)?;
     if r0_wanted {

@@ -4,9 +4,10 @@ use bpfassay_spec::{Limits, RegBase};
 
 use super::scc::frame_insn_idx;
 use super::states::Candidate;
+use crate::domain::marks::At;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{FuncState, RefKind, VerifierState};
+use crate::domain::state::{FuncState, RefKind, RefState, VerifierState};
 use crate::env::{Env, InsnAux};
 use crate::mutation::{self, Mutation};
 
@@ -95,12 +96,6 @@ pub struct Place {
     at: At,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum At {
-    Reg(u32),
-    Slot(u32),
-}
-
 /// Where an explored state last differed from the current one, and what it has there.
 ///
 /// The next state that comes by most likely differs there as well, which is seen without fetching the
@@ -113,6 +108,8 @@ pub struct Difference {
     is_turn: bool,
     /// The slot, or a register as the spilled one.
     old: StackSlot,
+    /// Later states read the place, as far as that was known.
+    read: bool,
 }
 
 impl Difference {
@@ -122,7 +119,8 @@ impl Difference {
             At::Reg(r) => StackSlot { spilled: *frame.regs.get(r as usize)?, ..StackSlot::EMPTY },
             At::Slot(spi) => *frame.stack().get(spi as usize)?,
         };
-        Some(Difference { place, is_turn, old })
+        let read = frame.marks.is_none() || frame.mark(place.at).live.is_read();
+        Some(Difference { place, is_turn, old, read })
     }
 }
 
@@ -137,6 +135,10 @@ struct Comparer<'c> {
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
     exact: Exact,
+    /// References are kept by frame.
+    refs_by_frame: bool,
+    /// Registers are alive by data flow.
+    static_regs: bool,
     /// Somebody looks on.
     all_precise: bool,
     /// The first place found to differ.
@@ -197,7 +199,7 @@ pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
     }
     let mut pairs = st.cur().regs.iter().zip(&env.frame().regs);
     let Some(r) = pairs.position(|(o, c)| !same_turn(o, c)) else { return true };
-    let found = Difference::at(st, Place { frame, at: At::Reg(r as u32) }, true);
+    let found = Difference::at(st, Place { frame, at: At::Reg(r as u8) }, true);
     env.explore.states.note_difference(old, found);
     false
 }
@@ -267,6 +269,15 @@ fn is_scalar_spill64(s: &StackSlot) -> bool {
     s.kind[0] == SlotType::Spill && s.spilled.is_scalar()
 }
 
+/// References that a frame holds, where they are kept by frame.
+fn refs_of(st: &VerifierState, frame: u32) -> &[RefState] {
+    if frame < st.curframe() {
+        &st.frame(frame).refs_at_call
+    } else {
+        &st.refs
+    }
+}
+
 impl<'c> Comparer<'c> {
     fn new(env: &'c Env<'_>, ids: &'c mut IdMap, exact: Exact) -> Comparer<'c> {
         ids.reset(env.id_gen);
@@ -278,6 +289,8 @@ impl<'c> Comparer<'c> {
             one_way_ids: env.kernel.features.scalar_ids_one_way,
             packet_end_marks: env.kernel.features.packet_end_marks_compared,
             exact,
+            refs_by_frame: !env.kernel.features.references_of_state,
+            static_regs: env.explore.era.has_static_regs(),
             all_precise: env.observer.is_some(),
             at: None,
         }
@@ -293,13 +306,15 @@ impl<'c> Comparer<'c> {
         }
         (0..=old.curframe()).all(|i| {
             let (o, c) = (old.frame(i), cur.frame(i));
-            o.callsite == c.callsite && self.frames(i, o, c, frame_insn_idx(old, i))
+            o.callsite == c.callsite
+                && self.frames(i, o, c, frame_insn_idx(old, i))
+                && (!self.refs_by_frame || self.references(refs_of(old, i), refs_of(cur, i)))
         })
     }
 
     /// One place on its own.
     fn place(&mut self, d: &Difference, cur: &VerifierState) -> bool {
-        if d.place.frame > cur.curframe() {
+        if d.place.frame > cur.curframe() || (!d.read && self.exact == Exact::Not) {
             return true;
         }
         let frame = cur.frame(d.place.frame);
@@ -310,7 +325,7 @@ impl<'c> Comparer<'c> {
     }
 
     fn refs(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
-        if old.refs.len() != cur.refs.len()
+        if (!self.refs_by_frame && old.refs.len() != cur.refs.len())
             || old.active_locks != cur.active_locks
             || old.active_preempt_locks != cur.active_preempt_locks
             || old.active_rcu_lock != cur.active_rcu_lock
@@ -320,7 +335,14 @@ impl<'c> Comparer<'c> {
         {
             return false;
         }
-        old.refs.iter().zip(&cur.refs).all(|(o, c)| {
+        self.refs_by_frame || self.references(&old.refs, &cur.refs)
+    }
+
+    fn references(&mut self, old: &[RefState], cur: &[RefState]) -> bool {
+        if old.len() != cur.len() {
+            return false;
+        }
+        old.iter().zip(cur).all(|(o, c)| {
             let by_id = matches!(o.kind, RefKind::Ptr | RefKind::Irq);
             self.ids.check(o.id, c.id) && o.kind == c.kind && (by_id || o.ptr == c.ptr)
         })
@@ -330,14 +352,28 @@ impl<'c> Comparer<'c> {
         if old.callback_depth > cur.callback_depth {
             return false;
         }
-        let live = self.aux.get(insn_idx as usize).map_or(u16::MAX, |a| a.live_regs_before);
+        let live = self.live_regs(old, insn_idx);
         for (i, (o, c)) in old.regs.iter().zip(&cur.regs).enumerate() {
             if live & (1 << i) != 0 && !self.regs(o, c) {
-                self.at = Some(Place { frame, at: At::Reg(i as u32) });
+                self.at = Some(Place { frame, at: At::Reg(i as u8) });
                 return false;
             }
         }
         self.stacks(frame, old, cur)
+    }
+
+    /// Registers that later states read, as far as the kernel knows: bit by register.
+    fn live_regs(&self, old: &FuncState, insn_idx: u32) -> u16 {
+        match &old.marks {
+            Some(marks) if !self.static_regs => {
+                if self.exact != Exact::Not {
+                    return u16::MAX;
+                }
+                let read = marks.regs.iter().enumerate().filter(|(_, m)| m.live.is_read());
+                read.fold(0, |live, (i, _)| live | 1 << i)
+            }
+            _ => self.aux.get(insn_idx as usize).map_or(u16::MAX, |a| a.live_regs_before),
+        }
     }
 
     fn regs_exact(&mut self, old: &RegState, cur: &RegState) -> bool {
@@ -414,8 +450,13 @@ impl<'c> Comparer<'c> {
     fn stacks(&mut self, frame: u32, old: &FuncState, cur: &FuncState) -> bool {
         let cur_slots = cur.stack();
         for (spi, o) in old.stack().iter().enumerate() {
+            if self.exact == Exact::Not && old.marks.is_some() {
+                if !old.mark(At::Slot(spi as u8)).live.is_read() {
+                    continue;
+                }
+            }
             if !self.stack_slot(o, cur_slots.get(spi)) {
-                self.at = Some(Place { frame, at: At::Slot(spi as u32) });
+                self.at = Some(Place { frame, at: At::Slot(spi as u8) });
                 return false;
             }
         }

@@ -8,6 +8,7 @@ use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
 use bpfassay_isa::{RawInsn, Reg};
 use bpfassay_spec::func;
 
+use crate::check::refs::Leaving;
 use crate::check::{atomic, call, exit, mem, refs, summary};
 use crate::env::Env;
 use crate::stop::{Check, Errno};
@@ -133,9 +134,10 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
 /// BPF_EXIT or `bpf_throw` (`process_bpf_exit_full`).
 fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> Check<Step> {
     let outermost = env.cur.curframe() == 0;
-    let is_throw = exception && env.kernel.features.throw_checks_regions;
-    let prefix = if is_throw { "bpf_throw" } else { "BPF_EXIT instruction in main prog" };
-    refs::check_resource_leak(env, exception, is_throw || outermost, prefix)?;
+    let features = env.kernel.features;
+    let is_throw = exception && (features.throw_checks_regions || !features.references_of_state);
+    let leaving = if is_throw { Leaving::Throw } else { Leaving::Exit };
+    refs::check_resource_leak(env, exception, is_throw || outermost, leaving)?;
     if exception {
         return Ok(Step::PathDone);
     }

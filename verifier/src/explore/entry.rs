@@ -20,6 +20,7 @@ pub fn init_func_state(
     subprogno: u32,
 ) -> FuncState {
     let mut f = FuncState::new(callsite, frameno, subprogno);
+    f.marks = env.explore.era.keeps_marks().then(Box::default);
     for r in &mut f.regs {
         r.mark_not_init(env.bpf_capable);
         r.subreg_def = DEF_NOT_SUBREG;

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::backtrack::SlotMask;
+use super::parents;
 use super::scc::frame_insn_idx;
 use crate::domain::reg::RegState;
 use crate::domain::stack::StackSlot;
@@ -190,6 +191,9 @@ pub fn reset_live_stack_callchain(env: &mut Env<'_>) {
 
 /// Instruction `insn_idx` of frame `frameno` may read the slots in `mask` (`bpf_mark_stack_read`).
 pub fn mark_stack_read(env: &mut Env<'_>, frameno: u32, insn_idx: u32, mask: u64) -> Check {
+    if env.explore.era.keeps_marks() {
+        return parents::mark_slots_read(env, frameno, SlotMask(mask));
+    }
     let at = ensure_current(env);
     env.explore.liveness.instances[at].mark_read(frameno as usize, insn_idx, mask);
     Ok(())
@@ -198,12 +202,18 @@ pub fn mark_stack_read(env: &mut Env<'_>, frameno: u32, insn_idx: u32, mask: u64
 /// The current instruction writes the slots in `mask` for certain (`bpf_mark_stack_write`).
 #[inline]
 pub fn mark_stack_write(env: &mut Env<'_>, frameno: u32, mask: u64) {
+    if env.explore.era.keeps_marks() {
+        return parents::mark_slots_written(env, frameno, SlotMask(mask));
+    }
     env.explore.liveness.write_masks[frameno as usize] |= mask;
 }
 
 /// `bpf_reset_stack_write_marks`.
 #[inline]
 pub fn reset_stack_write_marks(env: &mut Env<'_>, insn_idx: u32) -> Check {
+    if env.explore.era.keeps_marks() {
+        return Ok(());
+    }
     let at = ensure_current(env);
     env.explore.liveness.reset_writes(at, insn_idx);
     Ok(())
@@ -261,6 +271,9 @@ impl Liveness {
 /// A path or a call has ended: marks flow back through every function of the current call
 /// chain, innermost first (`bpf_update_live_stack`).
 pub fn update_live_stack(env: &mut Env<'_>) -> Check {
+    if env.explore.era.keeps_marks() {
+        return Ok(());
+    }
     reset_live_stack_callchain(env);
     for frame in (0..=env.cur.curframe()).rev() {
         let at = lookup_current(env, frame);
@@ -514,6 +527,9 @@ impl Query {
 
 /// Forgets the registers and slots of a finished state that nothing reads any more (`clean_verifier_state`).
 pub fn clean_verifier_state(env: &mut Env<'_>, id: StateId) {
+    if env.explore.era.keeps_marks() {
+        return parents::clean_verifier_state(env, id);
+    }
     let Some(query) = Query::new(env, id) else { return };
     let capable = env.bpf_capable;
     for f in 0..=query.curframe as u32 {

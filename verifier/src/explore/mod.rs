@@ -5,9 +5,12 @@ pub mod backtrack;
 pub mod compare;
 pub mod dispatch;
 pub mod entry;
+pub mod era;
 pub mod history;
 pub mod liveness;
+pub mod loop_entries;
 pub mod main_loop;
+pub mod parents;
 pub mod precision;
 pub mod prune;
 pub mod scc;
@@ -21,6 +24,7 @@ use worklist::Pending;
 /// Data of the exploring rooms.
 #[derive(Debug, Default)]
 pub struct Explorer {
+    pub era: era::Era,
     /// Branches still to explore, newest last (`env->head`).
     pub pending: Vec<Pending>,
     pub states: states::StateTable,

@@ -6,8 +6,9 @@
 use bpfassay_isa::Reg;
 
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
+use crate::domain::marks::At;
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{HistoryEntry, StateId, VerifierState};
+use crate::domain::state::{FuncState, HistoryEntry, StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::print_explored_state;
 use crate::stop::Check;
@@ -49,10 +50,13 @@ pub fn propagate_precision(env: &mut Env<'_>, old: StateId, st: Start<'_>) -> Ch
     for f in 0..=state.curframe() {
         let frame = state.frame(f);
         for (i, r) in frame.regs[..10].iter().enumerate() {
-            bt.regs[f as usize] |= u16::from(r.precise && r.is_scalar()) << i;
+            let wanted = r.precise && r.is_scalar() && is_read(frame, At::Reg(i as u8));
+            bt.regs[f as usize] |= u16::from(wanted) << i;
         }
         for (i, s) in frame.stack().iter().enumerate().take(64) {
-            bt.slots[f as usize] |= u64::from(s.spilled.precise && is_spilled_scalar(s)) << i;
+            let wanted = s.spilled.precise && is_spilled_scalar(s);
+            let wanted = wanted && is_read(frame, At::Slot(i as u8));
+            bt.slots[f as usize] |= u64::from(wanted) << i;
         }
     }
     bt.frame = state.curframe() as usize;
@@ -65,6 +69,11 @@ pub fn propagate_precision(env: &mut Env<'_>, old: StateId, st: Start<'_>) -> Ch
     }
     bt.frame = st.unwrap_or(&env.cur).curframe() as usize;
     mark_chain(env, st, bt)
+}
+
+/// Later states read the place, where the kernel keeps marks.
+fn is_read(frame: &FuncState, at: At) -> bool {
+    frame.marks.is_none() || frame.mark(at).live.is_read()
 }
 
 fn print_propagated(env: &mut Env<'_>, bt: &Backtrack) {

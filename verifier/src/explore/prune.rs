@@ -5,11 +5,13 @@ use bpfassay_isa::Reg;
 use super::compare::{
     iter_active_depths_differ, states_equal, states_maybe_looping, surely_differ, Exact,
 };
+use super::era::Loops;
 use super::history::push_jmp_history;
+use super::loop_entries::{open_loop_entry, update_loop_entry};
 use super::states::{maybe_free, update_peak_states, Candidate};
-use super::{liveness, precision, scc};
+use super::{liveness, parents, precision, scc};
 use crate::domain::reg::IterState;
-use crate::domain::state::VerifierState;
+use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::{print_explored_state, print_linfo, print_verifier_state};
 use crate::stop::{Check, Errno};
@@ -17,8 +19,8 @@ use crate::{trace, verbose};
 
 /// What comparing with one explored state says.
 enum Outcome {
-    /// Covered; `looping` if marks below the explored state may still come.
-    Hit { looping: bool },
+    /// Covered; `looping` if marks below the explored state may still come, then for the state given.
+    Hit { looping: Option<StateId> },
     /// Not covered; `unfinished` if the explored state has open paths and no special rule applied.
     Miss { in_progress: bool },
 }
@@ -80,17 +82,27 @@ fn compare_with(
         return compare_unfinished(env, insn_idx, id, *marks_incomplete);
     }
     let miss = Outcome::Miss { in_progress };
-    if env.aux(insn_idx).calls_callback {
+    if env.aux(insn_idx).calls_callback && env.explore.era.loops == Loops::Components {
         let old = env.explore.state(id.id);
         *marks_incomplete = old.is_some_and(|old| scc::incomplete_read_marks(env, old));
     }
     if surely_differ(env, id, true) {
         return Ok(miss);
     }
-    let Some(old) = env.explore.state(id.id) else { return Ok(miss) };
-    let looping = scc::incomplete_read_marks(env, old);
-    let exact = if looping { Exact::RangeWithin } else { Exact::Not };
+    let looping = unfinished_loop(env, id.id);
+    let exact = if looping.is_some() { Exact::RangeWithin } else { Exact::Not };
     Ok(if states_equal(env, id, exact) { Outcome::Hit { looping } } else { miss })
+}
+
+/// The state through which a finished state is part of a loop that is not finished.
+fn unfinished_loop(env: &mut Env<'_>, id: StateId) -> Option<StateId> {
+    match env.explore.era.loops {
+        Loops::Components => {
+            let old = env.explore.state(id)?;
+            scc::incomplete_read_marks(env, old).then_some(id)
+        }
+        Loops::Entries => open_loop_entry(env, id),
+    }
 }
 
 /// The explored state lies on the current path, or paths below it are pending: finding it again
@@ -117,17 +129,21 @@ fn compare_unfinished(
     let may_goto_depth = old.may_goto_depth;
     if is_iter_next {
         let looping = states_equal(env, id, Exact::RangeWithin) && iter_is_active(env);
-        return if looping { Ok(Outcome::Hit { looping: true }) } else { miss };
+        return if looping { Ok(Outcome::Hit { looping: Some(id.id) }) } else { miss };
     }
     if is_may_goto
         && may_goto_depth != env.cur.may_goto_depth
         && states_equal(env, id, Exact::RangeWithin)
     {
-        return Ok(Outcome::Hit { looping: true });
+        return Ok(Outcome::Hit { looping: Some(id.id) });
     }
     if calls_callback {
         let hit = states_equal(env, id, Exact::RangeWithin);
-        return if hit { Ok(Outcome::Hit { looping: marks_incomplete }) } else { miss };
+        return if hit {
+            Ok(Outcome::Hit { looping: marks_incomplete.then_some(id.id) })
+        } else {
+            miss
+        };
     }
     if is_infinite_loop(env, id) {
         print_linfo(env, insn_idx, "; ");
@@ -163,15 +179,20 @@ fn is_infinite_loop(env: &mut Env<'_>, id: Candidate) -> bool {
 }
 
 /// The rest of this path is known to be safe: marks that it needed flow into the current path.
-fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: bool) -> Check {
+fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: Option<StateId>) -> Check {
+    let loops = env.explore.era.loops;
+    if let Some(header) = looping.filter(|_| loops == Loops::Entries) {
+        update_loop_entry(env, None, header);
+    }
     if let Some(e) = env.explore.states.past_mut(old) {
         e.hit_cnt += 1;
     }
+    parents::propagate_liveness(env, old.id)?;
     if env.aux(env.insn_idx).jmp_point {
         push_jmp_history(env, 0, 0)?;
     }
     precision::propagate_precision(env, old.id, None)?;
-    if looping {
+    if looping.is_some() && loops == Loops::Components {
         let mut state = env.cur.clone();
         state.equal_state = Some(old.id);
         state.insn_idx = insn_idx;
@@ -191,7 +212,19 @@ fn count_miss(env: &mut Env<'_>, insn_idx: u32, old: Candidate, add_new: bool) {
     let n = if forced && unfinished { 64 } else { 3 };
     if e.miss_cnt > e.hit_cnt * n + n {
         env.explore.states.unlink(old);
-        maybe_free(env, old.id);
+        drop_unlinked(env, old.id);
+    }
+}
+
+/// Frees an evicted state that nothing can refer to; where marks are kept, only a cleaned one.
+fn drop_unlinked(env: &mut Env<'_>, id: StateId) {
+    if !env.explore.era.keeps_marks() {
+        return maybe_free(env, id);
+    }
+    let is_free = |st: &VerifierState| parents::is_done(st) && !st.used_as_loop_entry;
+    if env.explore.state(id).is_some_and(is_free) {
+        env.explore.states.free(id);
+        update_peak_states(env);
     }
 }
 
@@ -216,6 +249,7 @@ fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     env.cur.first_insn_idx = insn_idx;
     env.cur.dfs_depth = dfs_depth + 1;
     env.cur_hist_ent = None;
+    parents::connect(env, id);
 }
 
 /// The same calls led to both.
@@ -236,7 +270,7 @@ fn clean_live_states(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
             continue;
         }
         let Some(st) = env.explore.state(old.id) else { continue };
-        if same_callsites(st, &env.cur) && !scc::incomplete_read_marks(env, st) {
+        if same_callsites(st, &env.cur) && unfinished_loop(env, old.id).is_none() {
             liveness::clean_verifier_state(env, old.id);
             env.explore.states.note_cleaned(old);
         }

@@ -2,7 +2,7 @@
 //! (`explored_states`, `free_list`, `update_branch_counts`).
 
 use super::compare::Difference;
-use super::scc;
+use super::{loop_entries, scc};
 use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
 use crate::stop::Check;
@@ -171,7 +171,7 @@ impl StateTable {
         *n
     }
 
-    fn free(&mut self, id: StateId) -> Option<Box<Explored>> {
+    pub fn free(&mut self, id: StateId) -> Option<Box<Explored>> {
         let slot = self.slots.get_mut(id.0 as usize)?;
         self.free_list_size -= 1;
         slot.take()
@@ -182,11 +182,16 @@ impl StateTable {
 pub fn update_peak_states(env: &mut Env<'_>) {
     let t = &env.explore.states;
     let now = t.explored_size + t.free_list_size + t.num_backedges;
-    env.stats.peak_states = env.stats.peak_states.max(now);
+    // Where marks are kept, states that were freed do not count.
+    let before = if env.explore.era.keeps_marks() { 0 } else { env.stats.peak_states };
+    env.stats.peak_states = before.max(now);
 }
 
 /// Frees an evicted state that nothing refers to any more (`maybe_free_verifier_state`).
 pub fn maybe_free(env: &mut Env<'_>, id: StateId) {
+    if env.explore.era.keeps_marks() {
+        return;
+    }
     let Some(e) = env.explore.states.get(id) else { return };
     let done = env.explore.states.branches(id) == 0;
     if e.in_free_list && done && !scc::incomplete_read_marks(env, &e.state) {
@@ -203,6 +208,7 @@ pub fn update_branch_counts(env: &mut Env<'_>) -> Check {
         return Ok(());
     }
     scc::maybe_exit_scc(env, None)?;
+    loop_entries::leave(env, None);
     let mut next = env.cur.parent;
     while let Some(id) = next {
         if env.explore.states.end_branch(id) != 0 {
@@ -210,6 +216,7 @@ pub fn update_branch_counts(env: &mut Env<'_>) -> Check {
         }
         next = env.explore.state(id).and_then(|st| st.parent);
         scc::maybe_exit_scc(env, Some(id))?;
+        loop_entries::leave(env, Some(id));
         maybe_free(env, id);
     }
     Ok(())

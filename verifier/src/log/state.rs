@@ -9,9 +9,10 @@ use bpfassay_spec::{RegBase, TypeFlags};
 use super::buffer::LogLevel;
 use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, RegTypeName, Snum, Unum};
 use super::Log;
+use crate::domain::marks::{At, Live};
 use crate::domain::reg::{BtfObj, RegState, ADD_CONST};
 use crate::domain::stack::{SlotType, StackSlot};
-use crate::domain::state::{FuncState, StateId, VerifierState};
+use crate::domain::state::{FuncState, RefKind, RefState, StateId, VerifierState};
 use crate::env::{Env, MapInfo};
 use crate::trace;
 
@@ -108,6 +109,8 @@ struct Printer<'p> {
     /// Registers and slots to print.
     regs: u32,
     slots: u64,
+    /// Held locks are listed among the references.
+    locks_are_refs: bool,
 }
 
 /// Separator of an attribute list: nothing before the first.
@@ -123,7 +126,8 @@ impl<'p> Printer<'p> {
     fn of(env: &'p Env<'_>, print_all: bool) -> Printer<'p> {
         let (regs, slots) =
             if print_all { (!0, !0) } else { (env.scratched_regs, env.scratched_slots) };
-        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots }
+        let locks_are_refs = env.kernel.features.references_of_state;
+        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs }
     }
 
     fn state(&self, log: &mut Log, vstate: &VerifierState, frameno: u32) {
@@ -135,11 +139,12 @@ impl<'p> Printer<'p> {
             if reg.ty == RegBase::NotInit || self.regs >> i & 1 == 0 {
                 continue;
             }
-            let _ = write!(log, " R{i}=");
+            let _ = write!(log, " R{i}{}=", frame.mark(At::Reg(i as u8)).live);
             self.reg(log, frame, reg);
         }
         self.stack(log, frame);
-        self.refs(log, vstate);
+        let inner = frameno < vstate.curframe() && !self.locks_are_refs;
+        self.refs(log, if inner { &frame.refs_at_call } else { &vstate.refs });
         if frame.in_callback_fn {
             let _ = log.write_str(" cb");
         }
@@ -149,10 +154,12 @@ impl<'p> Printer<'p> {
         let _ = log.write_str("\n");
     }
 
-    fn refs(&self, log: &mut Log, vstate: &VerifierState) {
-        let Some(first) = vstate.refs.first().filter(|r| r.id != 0) else { return };
+    fn refs(&self, log: &mut Log, refs: &[RefState]) {
+        let counts = |r: &&RefState| self.locks_are_refs || r.kind == RefKind::Ptr;
+        let mut refs = refs.iter().filter(counts);
+        let Some(first) = refs.next().filter(|r| r.id != 0) else { return };
         let _ = write!(log, " refs={}", first.id);
-        for r in vstate.refs[1..].iter().filter(|r| r.id != 0) {
+        for r in refs.filter(|r| r.id != 0) {
             let _ = write!(log, ",{}", r.id);
         }
     }
@@ -175,9 +182,10 @@ impl<'p> Printer<'p> {
             return spi;
         }
         let fp = -8 * (spi as i32 + 1);
+        let live = frame.mark(At::Slot(spi as u8)).live;
         match slot.kind[7] {
             SlotType::Spill => {
-                let _ = write!(log, " fp{fp}=");
+                let _ = write!(log, " fp{fp}{live}=");
                 for k in slot.kind.iter().take_while(|k| **k != SlotType::Spill) {
                     let _ = log.write_char(slot_char(*k));
                 }
@@ -185,15 +193,15 @@ impl<'p> Printer<'p> {
                 spi
             }
             SlotType::Dynptr => {
-                self.dynptr(log, slots, spi + 1);
+                self.dynptr(log, frame, spi + 1);
                 spi + 1
             }
             SlotType::Iter => {
-                self.iter(log, &slot.spilled, fp);
+                self.iter(log, &slot.spilled, fp, live);
                 spi
             }
             _ => {
-                let _ = write!(log, " fp{fp}=");
+                let _ = write!(log, " fp{fp}{live}=");
                 for k in slot.kind {
                     let _ = log.write_char(slot_char(k));
                 }
@@ -202,11 +210,12 @@ impl<'p> Printer<'p> {
         }
     }
 
-    fn dynptr(&self, log: &mut Log, slots: &[StackSlot], spi: usize) {
-        let Some(slot) = slots.get(spi) else { return };
+    fn dynptr(&self, log: &mut Log, frame: &FuncState, spi: usize) {
+        let Some(slot) = frame.stack().get(spi) else { return };
         let reg = &slot.spilled;
         let fp = -8 * (spi as i32 + 1);
-        let _ = write!(log, " fp{fp}=dynptr_{}(", dynptr_type_name(reg.dynptr_type()));
+        let live = frame.mark(At::Slot(spi as u8)).live;
+        let _ = write!(log, " fp{fp}{live}=dynptr_{}(", dynptr_type_name(reg.dynptr_type()));
         let mut sep = Sep("");
         // The third name reads the union's other half, as the kernel does.
         for (name, id) in
@@ -219,7 +228,7 @@ impl<'p> Printer<'p> {
         let _ = log.write_str(")");
     }
 
-    fn iter(&self, log: &mut Log, reg: &RegState, fp: i32) {
+    fn iter(&self, log: &mut Log, reg: &RegState, fp: i32, live: Live) {
         if reg.ref_obj_id == 0 {
             return;
         }
@@ -232,7 +241,7 @@ impl<'p> Printer<'p> {
         };
         let _ = write!(
             log,
-            " fp{fp}=iter_{name}(ref_id={},state={},depth={})",
+            " fp{fp}{live}=iter_{name}(ref_id={},state={},depth={})",
             reg.ref_obj_id,
             iter_state_name(reg.iter_state()),
             reg.iter_depth()

@@ -93,7 +93,9 @@ fn check_unary(env: &mut Env<'_>, insn: Alu) -> Check {
         verbose!(env, "R{} pointer arithmetic prohibited\n", insn.dst.0);
         return Err(Errno::EACCES.into());
     }
-    let tracked = insn.op == AluCode::Neg || env.kernel.features.scalar_byte_swap;
+    let features = env.kernel.features;
+    let is_neg = insn.op == AluCode::Neg;
+    let tracked = if is_neg { features.neg_tracked } else { features.scalar_byte_swap };
     if tracked && env.reg(insn.dst).is_scalar() {
         check_reg_arg(env, insn.dst, RegArg::DstNoMark)?;
         let mut dst = *env.reg(insn.dst);
@@ -314,10 +316,10 @@ fn adjust_scalar_min_max_vals(
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
     match insn.op {
-        AluCode::Add => dst.alu_add(src),
-        AluCode::Sub => dst.alu_sub(src),
-        AluCode::Neg => dst.alu_neg(),
-        AluCode::Mul => dst.alu_mul(src),
+        AluCode::Add => dst.alu_add(src, f),
+        AluCode::Sub => dst.alu_sub(src, f),
+        AluCode::Neg => dst.alu_neg(f),
+        AluCode::Mul => dst.alu_mul(src, f),
         AluCode::And => {
             maybe_fork_scalars(env, insn, dst, src)?;
             dst.alu_and(src, f);

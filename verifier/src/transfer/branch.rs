@@ -115,8 +115,9 @@ fn print_state(env: &mut Env<'_>) {
 
 /// Takes the jump; the fall-through, which leaves the loop's budget used up by one, is explored later.
 fn check_may_goto(env: &mut Env<'_>, raw: RawInsn) -> Check {
-    if !raw.is_may_goto() || raw.dst != 0 || raw.imm != 0 {
-        verbose!(env, "invalid may_goto imm {}\n", raw.imm);
+    let goes_nowhere = raw.off == 0 && !env.kernel.features.may_goto_nowhere;
+    if !raw.is_may_goto() || raw.dst != 0 || raw.imm != 0 || goes_nowhere {
+        verbose!(env, words.may_goto_fields, off = raw.off, imm = raw.imm);
         return Err(Errno::EINVAL.into());
     }
     let idx = env.insn_idx;

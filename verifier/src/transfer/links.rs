@@ -195,7 +195,7 @@ fn follow(old: &RegState, source: &RegState, f: Features) -> RegState {
     new.off = old.off;
     new.id = old.id;
     let cuts = f.add_const_keeps_self_link && (old.id | source.id) & ADD_CONST32 != 0;
-    new.move_by(delta, cuts);
+    new.move_by(delta, cuts, f);
     if f.add_const_keeps_self_link {
         new.sync(f);
     }
