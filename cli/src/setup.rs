@@ -14,7 +14,8 @@ use crate::exit::{fail, Outcome};
 
 #[derive(clap::Args, Clone)]
 pub struct KernelArgs {
-    /// Kernel to judge for: 6.18 (which is 6.18.44) or 6.18.15; `--profile` for any other.
+    /// Kernel to judge for: a served release or what it is called for short (6.18 is 6.18.44), as `bpfassay kernels
+    /// list` prints them; `--profile` for any other.
     #[arg(long, value_name = "RELEASE", default_value = "6.18")]
     pub kernel: String,
     /// Profile of the kernel, as `record --profile` or `profile` writes it.
