@@ -7,5 +7,6 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 for apart in bench fuzz wasm; do
 	cargo check --manifest-path $apart/Cargo.toml
 done
+ci/oldest.sh
 ci/wasm.sh
 ci/platforms.sh
