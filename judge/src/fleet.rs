@@ -205,8 +205,8 @@ fn cell(target: &Target, report: ProgramReport) -> Cell {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Cause {
     Kernel(Difference),
-    /// Types, functions and variables of kernel and modules.
-    Types,
+    /// Types, functions and variables of kernel and modules; the function that the program calls, where it is one.
+    Types(Option<String>),
     /// A configuration value, without `CONFIG_`.
     Config(String),
     /// `LINUX_KERNEL_VERSION`.
@@ -217,7 +217,7 @@ impl Cause {
     fn kind(&self) -> &'static str {
         match self {
             Cause::Kernel(d) => d.kind(),
-            Cause::Types => "type",
+            Cause::Types(_) => "type",
             Cause::Config(_) => "configuration",
             Cause::Version => "fact",
         }
@@ -226,7 +226,7 @@ impl Cause {
     fn name(&self) -> String {
         match self {
             Cause::Kernel(d) => d.name(),
-            Cause::Types => "types".to_string(),
+            Cause::Types(function) => function.clone().unwrap_or_else(|| "types".to_string()),
             Cause::Config(name) => format!("CONFIG_{name}"),
             Cause::Version => "LINUX_KERNEL_VERSION".to_string(),
         }
@@ -238,7 +238,8 @@ impl Cause {
                 Some(history) => format!("{} ({history})", d.about().trim_end_matches('.')),
                 None => d.about().trim_end_matches('.').to_string(),
             },
-            Cause::Types => {
+            Cause::Types(Some(function)) => format!("the kernel function {function}"),
+            Cause::Types(None) => {
                 "a type, function or variable that only one of the kernels has, or has otherwise"
                     .to_string()
             }
@@ -255,7 +256,7 @@ impl Cause {
             Cause::Kernel(Difference::Limit(_)) => 2,
             Cause::Kernel(Difference::Jit(_)) => 3,
             Cause::Kernel(Difference::Config(_)) | Cause::Config(_) => 4,
-            Cause::Types | Cause::Kernel(Difference::Symbols) => 5,
+            Cause::Types(_) | Cause::Kernel(Difference::Symbols) => 5,
             Cause::Kernel(Difference::Cpus) => 6,
             Cause::Version => 7,
         }
@@ -285,6 +286,11 @@ impl Search<'_> {
             // The same reason cannot be had: another one will do.
             causes = Search { code: None, ..*self }.smallest(&mut spent);
         }
+        for cause in &mut causes {
+            if let Cause::Types(function) = cause {
+                *function = rejects.and_then(|c| self.function(c)).map(str::to_string);
+            }
+        }
         let kind = causes.first().map_or("behaviour", Cause::kind);
         let names: Vec<String> = match causes.len() {
             0 => vec!["unknown".to_string()],
@@ -301,6 +307,12 @@ impl Search<'_> {
         Flip { against: self.old.kernel.release.clone(), by: names.join(" + "), kind, text }
     }
 
+    /// The kernel function whose absence is the reason to reject.
+    fn function(&self, cell: &Cell) -> Option<&str> {
+        let number = cell.message.as_deref()?.strip_prefix("invalid func unknown#")?;
+        self.opened.absent_function(number.parse().ok()?)
+    }
+
     /// Every difference, behaviours first.
     fn differences(&self) -> Vec<Cause> {
         let mut out: Vec<Cause> = self
@@ -315,7 +327,7 @@ impl Search<'_> {
             self.new.kconfig.keys().chain(self.old.kconfig.keys()).collect();
         let differs = |n: &&String| self.new.kconfig.get(*n) != self.old.kconfig.get(*n);
         out.extend(names.into_iter().filter(differs).map(|n| Cause::Config(n.clone())));
-        out.push(Cause::Types);
+        out.push(Cause::Types(None));
         if self.new.version_code != self.old.version_code {
             out.push(Cause::Version);
         }
@@ -406,7 +418,7 @@ impl Search<'_> {
                     copy(&mut target.kconfig, &self.old.kconfig, name);
                     of_kernel.push(Difference::Config(name.clone()));
                 }
-                Cause::Types => {
+                Cause::Types(_) => {
                     target.vmlinux.clone_from(&self.old.vmlinux);
                     target.modules.clone_from(&self.old.modules);
                     target.symbols = self.old.symbols.clone();

@@ -392,6 +392,15 @@ fn map_reference(opened: &Opened, insns: &mut [RawInsn], map: usize, src: u8) {
     }
 }
 
+impl Opened {
+    /// Name of the kernel function whose call was made invalid because the kernel lacks it, by the number that the log
+    /// prints (`poison_kfunc_call`).
+    pub fn absent_function(&self, number: i32) -> Option<&str> {
+        let index = usize::try_from(number.checked_sub(POISON_KFUNC)?).ok()?;
+        self.externs.get(index).map(|e| e.name.as_str())
+    }
+}
+
 fn extern_load(opened: &Opened, insns: &mut [RawInsn], resolved: &Resolved) {
     let (src, low, high) = match resolved {
         Resolved::Kconfig { offset } => {
