@@ -128,9 +128,9 @@ fn judge(
     let bytes = input.read().map_err(ObjectError::io)?;
     let path = input.display();
     let opened: Opened = open(&bytes, &path, options)?;
-    let columns =
+    let columns: Vec<_> =
         fleet.targets().par_iter().map(|t| fleet.column(&opened, &path, t, options)).collect();
-    Ok(fleet.rows(&opened, &path, columns, options))
+    Ok(fleet.rows(&opened, &path, &columns, options))
 }
 
 fn report(

@@ -10,7 +10,7 @@ use bpfassay_spec::Difference;
 use serde::Serialize;
 
 use crate::program::Options;
-use crate::report::{ObjectError, ObjectReport, ProgramReport, Source, VerdictWord};
+use crate::report::{ObjectError, ObjectReport, ProgramReport, VerdictWord};
 use crate::target::{open, Entry, Linked, Target};
 
 /// Value of `schema`.
@@ -56,20 +56,6 @@ pub struct Cell {
     pub insns_processed: u32,
     /// Why the verdict is not that of the kernel before.
     pub flip: Option<Flip>,
-    /// Code of the reason to reject.
-    #[serde(skip)]
-    pub code: Option<&'static str>,
-    /// Where it was rejected.
-    #[serde(skip)]
-    pub place: Place,
-}
-
-/// An instruction and its source line.
-#[derive(Clone, Default, Debug)]
-pub struct Place {
-    pub insn_idx: Option<u32>,
-    pub insn_text: Option<String>,
-    pub source: Option<Source>,
 }
 
 /// What turned a verdict between two kernels.
@@ -111,8 +97,9 @@ impl Fleet {
         options: &Options,
     ) -> Result<Vec<FleetProgram>, ObjectError> {
         let opened = open(bytes, path, options)?;
-        let columns = self.targets.iter().map(|t| self.column(&opened, path, t, options)).collect();
-        Ok(self.rows(&opened, path, columns, options))
+        let columns: Vec<_> =
+            self.targets.iter().map(|t| self.column(&opened, path, t, options)).collect();
+        Ok(self.rows(&opened, path, &columns, options))
     }
 
     /// One kernel's answers to an object.
@@ -133,71 +120,71 @@ impl Fleet {
         &self,
         opened: &Opened,
         path: &str,
-        columns: Vec<Vec<ProgramReport>>,
+        columns: &[Vec<ProgramReport>],
         options: &Options,
     ) -> Vec<FleetProgram> {
-        let Some(first) = columns.first() else { return Vec::new() };
-        let mut programs: Vec<FleetProgram> = first
-            .iter()
-            .map(|p| FleetProgram {
-                object: path.to_string(),
-                name: p.name.clone(),
-                cells: Vec::new(),
-            })
-            .collect();
-        for (target, column) in self.targets.iter().zip(columns) {
-            for (program, report) in programs.iter_mut().zip(column) {
-                program.cells.push(cell(target, report));
-            }
-        }
-        for (nth, program) in programs.iter_mut().enumerate() {
-            self.explain(opened, nth, program, options);
-        }
-        programs
+        let programs = columns.first().map_or(0, Vec::len);
+        (0..programs).filter_map(|nth| self.row(opened, path, columns, nth, options)).collect()
     }
 
-    fn explain(&self, opened: &Opened, nth: usize, program: &mut FleetProgram, options: &Options) {
-        let is_verdict = |c: &Cell| c.verdict != VerdictWord::Unsupported;
-        let mut before: Option<usize> = None;
-        for at in 0..program.cells.len() {
-            if !is_verdict(&program.cells[at]) {
-                continue;
-            }
-            if let Some(old) =
-                before.filter(|b| program.cells[*b].verdict != program.cells[at].verdict)
-            {
-                let search = Search {
-                    opened,
-                    nth,
-                    old: &self.targets[old],
-                    new: &self.targets[at],
-                    wanted: program.cells[old].verdict,
-                    code: program.cells[old].code,
-                    options,
-                };
-                let rejects = [old, at].map(|i| &program.cells[i]);
-                let rejects = rejects.into_iter().find(|c| c.verdict == VerdictWord::Rejected);
-                let flip = search.run(rejects);
-                program.cells[at].flip = Some(flip);
-            }
-            before = Some(at);
+    fn row(
+        &self,
+        opened: &Opened,
+        path: &str,
+        columns: &[Vec<ProgramReport>],
+        nth: usize,
+        options: &Options,
+    ) -> Option<FleetProgram> {
+        let answers: Vec<(&Target, &ProgramReport)> =
+            self.targets.iter().zip(columns).filter_map(|(t, c)| Some((t, c.get(nth)?))).collect();
+        let (_, first) = answers.first()?;
+        let mut cells: Vec<Cell> = answers.iter().map(|(t, report)| cell(t, report)).collect();
+        for (at, flip) in flips(opened, nth, &answers, options) {
+            cells[at].flip = Some(flip);
         }
+        Some(FleetProgram { object: path.to_string(), name: first.name.clone(), cells })
     }
 }
 
-fn cell(target: &Target, report: ProgramReport) -> Cell {
+/// Where a program's verdict turns from one kernel to the next that has one, and why: place of the later kernel and
+/// the cause.  `answers` are in the order in which kernels are compared, oldest first.
+pub fn flips(
+    opened: &Opened,
+    nth: usize,
+    answers: &[(&Target, &ProgramReport)],
+    options: &Options,
+) -> Vec<(usize, Flip)> {
+    let judged =
+        |(_, (_, r)): &(usize, &(&Target, &ProgramReport))| r.verdict != VerdictWord::Unsupported;
+    let judged: Vec<_> = answers.iter().enumerate().filter(judged).collect();
+    let turned = judged.windows(2).filter_map(|pair| match pair {
+        [(_, old), (at, new)] if old.1.verdict != new.1.verdict => Some((*at, *old, *new)),
+        _ => None,
+    });
+    turned
+        .map(|(at, old, new)| {
+            let search = Search {
+                opened,
+                nth,
+                old: old.0,
+                new: new.0,
+                wanted: old.1.verdict,
+                code: old.1.code,
+                options,
+            };
+            let rejects = if old.1.verdict == VerdictWord::Rejected { old } else { new };
+            (at, search.run(rejects.0, rejects.1))
+        })
+        .collect()
+}
+
+fn cell(target: &Target, report: &ProgramReport) -> Cell {
     Cell {
         kernel: target.kernel.release.clone(),
         verdict: report.verdict,
-        message: report.message,
+        message: report.message.clone(),
         insns_processed: report.stats.insns_processed,
         flip: None,
-        code: report.code,
-        place: Place {
-            insn_idx: report.insn_idx,
-            insn_text: report.detail.insn_text,
-            source: report.source,
-        },
     }
 }
 
@@ -279,7 +266,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn run(&self, rejects: Option<&Cell>) -> Flip {
+    fn run(&self, target: &Target, rejected: &ProgramReport) -> Flip {
         let mut spent = 0;
         let mut causes = self.smallest(&mut spent);
         if causes.is_empty() && self.code.is_some() {
@@ -288,7 +275,7 @@ impl Search<'_> {
         }
         for cause in &mut causes {
             if let Cause::Types(function) = cause {
-                *function = rejects.and_then(|c| self.function(c)).map(str::to_string);
+                *function = self.function(rejected).map(str::to_string);
             }
         }
         let kind = causes.first().map_or("behaviour", Cause::kind);
@@ -301,15 +288,13 @@ impl Search<'_> {
             [] => "no set of differences that we can tell apart turns the verdict".to_string(),
             few => few.iter().take(4).map(Cause::about).collect::<Vec<_>>().join("; "),
         };
-        if let Some(cell) = rejects {
-            text.push_str(&bites(cell));
-        }
+        text.push_str(&bites(target, rejected));
         Flip { against: self.old.kernel.release.clone(), by: names.join(" + "), kind, text }
     }
 
     /// The kernel function whose absence is the reason to reject.
-    fn function(&self, cell: &Cell) -> Option<&str> {
-        let number = cell.message.as_deref()?.strip_prefix("invalid func unknown#")?;
+    fn function(&self, rejected: &ProgramReport) -> Option<&str> {
+        let number = rejected.message.as_deref()?.strip_prefix("invalid func unknown#")?;
         self.opened.absent_function(number.parse().ok()?)
     }
 
@@ -440,17 +425,17 @@ fn copy(to: &mut BTreeMap<String, String>, from: &BTreeMap<String, String>, name
 }
 
 /// Where the rejecting kernel stopped, and its words.
-fn bites(cell: &Cell) -> String {
-    let mut out = format!("; {} says", cell.kernel);
-    match (&cell.message, cell.place.insn_idx) {
-        (Some(message), _) => out.push_str(&format!(" `{message}`")),
-        (None, _) => out.push_str(" nothing"),
+fn bites(target: &Target, rejected: &ProgramReport) -> String {
+    let mut out = format!("; {} says", target.kernel.release);
+    match &rejected.message {
+        Some(message) => out.push_str(&format!(" `{message}`")),
+        None => out.push_str(" nothing"),
     }
-    if let Some(at) = cell.place.insn_idx {
-        let text = cell.place.insn_text.as_deref().unwrap_or("");
+    if let Some(at) = rejected.insn_idx {
+        let text = rejected.detail.insn_text.as_deref().unwrap_or("");
         out.push_str(&format!(" at insn {at} `{text}`"));
     }
-    if let Some(source) = &cell.place.source {
+    if let Some(source) = &rejected.source {
         out.push_str(&format!(" ({}:{}: `{}`)", source.file, source.line, source.text.trim()));
     }
     out

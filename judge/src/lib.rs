@@ -28,7 +28,7 @@ mod slots;
 mod symbols;
 mod target;
 
-pub use fleet::{Cell, Fleet, FleetProgram, FleetReport, Flip, Unread, FLEET_SCHEMA};
+pub use fleet::{flips, Cell, Fleet, FleetProgram, FleetReport, Flip, Unread, FLEET_SCHEMA};
 pub use maps::{judge_maps, MapReport, MapVerdict};
 pub use program::{insn_text, judge, judge_linked, refused, source_of, Judged, Options};
 pub use report::{
