@@ -13,6 +13,7 @@ const ODD: &[u8] = include_bytes!("data/odd.o");
 const WRAPPER: &[u8] = include_bytes!("data/wrapper.o");
 const WORDS: &[u8] = include_bytes!("data/words.o");
 const LD_ABS: &[u8] = include_bytes!("data/ld_abs.o");
+const CILIUM: &[u8] = include_bytes!("data/cilium.o");
 const LIST: &[u8] = include_bytes!("../../corpus/objects/v3/kfunc/list.o");
 
 fn target() -> Target {
@@ -59,6 +60,24 @@ fn maps_without_btf_are_read_unless_libbpf_is_named() {
     assert!(stub.message.is_some_and(|m| m.contains("too short")));
     let refused = target().load_with(LEGACY, "test.o", &by(Loader::Libbpf));
     assert_eq!(refused.expect_err("libbpf 1.0 refuses it").kind, "legacy_maps");
+}
+
+/// cilium/ebpf (5ba0b3b) hands any pinning value to the application, and a plain section name means all that begin
+/// with it; libbpf refuses the one and knows no type for the other.
+#[test]
+fn pinning_and_prefixes_are_cilium_s() {
+    for loader in [Loader::Any, Loader::Cilium] {
+        let r = report(CILIUM, "counts", &by(loader));
+        assert_eq!((r.verdict, r.prog_type), (VerdictWord::Accepted, "sched_cls"), "{loader:?}");
+    }
+    for loader in [Loader::Libbpf, Loader::Tc] {
+        let refused = target().load_with(CILIUM, "test.o", &by(loader));
+        let message = match refused {
+            Err(e) => e.message,
+            Ok(_) => report(CILIUM, "counts", &by(loader)).message.unwrap_or_default(),
+        };
+        assert!(message.contains("invalid pinning value 100"), "{loader:?}: {message}");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Whose rules an object is read by, and what becomes of what is refused.
 
+use bpfassay_spec::SectionDef;
+
 use crate::error::LoadError;
 
 /// The loader whose rules apply where loaders differ.
@@ -39,6 +41,21 @@ impl Loader {
     /// Takes programs that are `static` functions.
     pub(crate) fn takes_static_programs(self) -> bool {
         self != Loader::Libbpf
+    }
+
+    /// What a section name says of its programs.
+    pub(crate) fn section_def(self, section: &str) -> Option<&'static SectionDef> {
+        let exact = SectionDef::find(section);
+        match self {
+            Loader::Libbpf | Loader::Tc | Loader::Aya => exact,
+            Loader::Cilium => SectionDef::find_by_prefix(section),
+            Loader::Any => exact.or_else(|| SectionDef::find_by_prefix(section)),
+        }
+    }
+
+    /// Leaves pinning values other than 0 and 1 to the application (cilium/ebpf's `PinType`).
+    pub(crate) fn takes_any_pinning(self) -> bool {
+        matches!(self, Loader::Any | Loader::Cilium)
     }
 
     /// Holds map definitions without BTF (`maps`, and `maps/…` where the loader looks for that).

@@ -10,7 +10,7 @@ use crate::elf::Elf;
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::Extern;
 use crate::legacy_maps;
-use crate::loader::Refusals;
+use crate::loader::{Loader, Refusals};
 use crate::model::MapDef;
 use crate::open::{Layout, SectionUse, NAME_MAX};
 use crate::struct_ops::StructOps;
@@ -215,7 +215,7 @@ fn user_maps(
     let data_len = elf.section(section).map_or(0, |s| s.size);
     for (i, v) in datasec.vars().enumerate() {
         let map_name = btf.name(v.type_id);
-        let (def, refused) = match user_map(btf, i, &v, data_len) {
+        let (def, refused) = match user_map(btf, i, &v, data_len, refusals.loader) {
             Ok(def) => (def, None),
             Err(what) => {
                 let def = MapDef::bare(&kernel_name(map_name), map_name, MapType::Unspec);
@@ -240,7 +240,13 @@ fn user_maps(
 }
 
 /// The definition of the map that the `i`th variable of `.maps` is.
-fn user_map(btf: &Btf, i: usize, v: &VarSecinfo, data_len: u64) -> Result<MapDef, String> {
+fn user_map(
+    btf: &Btf,
+    i: usize,
+    v: &VarSecinfo,
+    data_len: u64,
+    loader: Loader,
+) -> Result<MapDef, String> {
     let var = btf.ty(v.type_id).ok_or_else(|| format!("map #{i}: no such type"))?;
     let map_name = var.name();
     let bad = |what: &str| format!("map '{map_name}': {what}");
@@ -262,13 +268,14 @@ fn user_map(btf: &Btf, i: usize, v: &VarSecinfo, data_len: u64) -> Result<MapDef
     if def_type.size() > v.size {
         return Err(bad("definition is larger than its variable"));
     }
-    DefParser { btf, name: map_name.to_string(), is_inner: false }.parse(def_type)
+    DefParser { btf, name: map_name.to_string(), is_inner: false, loader }.parse(def_type)
 }
 
 struct DefParser<'a> {
     btf: &'a Btf,
     name: String,
     is_inner: bool,
+    loader: Loader,
 }
 
 impl DefParser<'_> {
@@ -304,7 +311,7 @@ impl DefParser<'_> {
                     }
                     // Pinning itself has no bearing on what the verifier sees.
                     let v = self.int(&m)?;
-                    if v > 1 {
+                    if v > 1 && !self.loader.takes_any_pinning() {
                         return Err(self.say(&format!("invalid pinning value {v}")));
                     }
                 }
@@ -401,6 +408,7 @@ impl DefParser<'_> {
                     btf: self.btf,
                     name: format!("{}.inner", self.name),
                     is_inner: true,
+                    loader: self.loader,
                 };
                 out.inner = Some(Box::new(inner.parse(target)?));
                 Ok(())

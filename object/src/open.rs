@@ -289,7 +289,7 @@ impl Opened {
         let mut maps = maps::collect(&elf, &layout, btf.as_ref(), &name, &externs, &mut refusals)?;
         let kconfig_map = maps.iter().position(|m| m.kind == maps::MapKind::Kconfig);
         let mut funcs = found.funcs;
-        programs::set_types(&mut funcs, layout.text);
+        programs::set_types(&mut funcs, layout.text, loader);
         struct_ops::collect(&elf, &layout, btf.as_ref(), &mut maps)?;
         reloc::collect(
             &elf,

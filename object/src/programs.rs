@@ -4,7 +4,6 @@
 use std::collections::HashMap;
 
 use bpfassay_isa::RawInsn;
-use bpfassay_spec::SectionDef;
 
 use crate::elf::{sym, Elf, Section};
 use crate::error::{LoadError, LoadErrorKind as K};
@@ -77,9 +76,9 @@ pub(crate) fn add(
 }
 
 /// Gives entry programs the type their section name means.
-pub(crate) fn set_types(funcs: &mut [Func], text: usize) {
+pub(crate) fn set_types(funcs: &mut [Func], text: usize, loader: Loader) {
     for f in funcs.iter_mut().filter(|f| text == 0 || f.section != text) {
-        f.def = SectionDef::find(&f.section_name);
+        f.def = loader.section_def(&f.section_name);
         if let Some(def) = f.def {
             f.prog_type = Some(def.prog_type);
             f.attach_type = def.attach_type;

@@ -48,6 +48,14 @@ impl SectionDef {
         SECTION_DEFS.iter().find(|def| def.matches(section))
     }
 
+    /// By cilium/ebpf's rule (`matchSectionName`, 5ba0b3b): a name without `+` is meant by every section that begins with
+    /// it, so `tc_ingress` is `tc`.
+    pub fn find_by_prefix(section: &str) -> Option<&'static SectionDef> {
+        let begins =
+            |def: &&SectionDef| !def.pattern.ends_with('+') && section.starts_with(def.pattern);
+        SECTION_DEFS.iter().find(|def| def.matches(section) || begins(def))
+    }
+
     /// The part after the first slash: the attach target of this section, if it names one.
     pub fn target(section: &str) -> Option<&str> {
         section.split_once('/').map(|(_, target)| target)

@@ -27,6 +27,17 @@ fn sections_match_as_in_libbpf() {
     assert_eq!(SectionDef::target("fentry"), None);
 }
 
+/// cilium/ebpf's rule.
+#[test]
+fn a_plain_name_means_all_that_begin_with_it() {
+    let find = |s| SectionDef::find_by_prefix(s).map(|d| (d.prog_type, d.attach_type));
+    assert_eq!(find("tc_ingress").map(|f| f.0), Some(ProgType::SchedCls));
+    assert_eq!(find("classifier_x").map(|f| f.0), Some(ProgType::SchedCls));
+    assert_eq!(find("xdp/eth0").map(|f| f.0), Some(ProgType::Xdp));
+    assert_eq!(find("kprobes"), None);
+    assert_eq!(find("nothing"), None);
+}
+
 #[test]
 fn every_section_has_a_loadable_attach_type() {
     for def in &SECTION_DEFS {
