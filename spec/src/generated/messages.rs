@@ -23,10 +23,6 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_packet_access, since 7.1 check_mem_region_access.
     pub packet_outside: &'static str,
-    /// LD_ABS or LD_IND, which may end the program, while a reference is held.
-    ///
-    /// kernel/bpf/verifier.c check_ld_abs.
-    pub leak_at_ld_abs: &'static str,
     /// The program ends while it holds a lock.
     ///
     /// kernel/bpf/verifier.c do_check, check_resource_leak.
@@ -72,27 +68,25 @@ impl Words {
             helper_sleeps: MESSAGES[1].text(at),
             leak_at_exit: MESSAGES[2].text(at),
             packet_outside: MESSAGES[3].text(at),
-            leak_at_ld_abs: MESSAGES[4].text(at),
-            lock_at_exit: MESSAGES[5].text(at),
-            rcu_at_exit: MESSAGES[6].text(at),
-            preempt_at_exit: MESSAGES[7].text(at),
-            may_goto_fields: MESSAGES[8].text(at),
-            tail_call_map: MESSAGES[9].text(at),
-            rdonly_cast_type: MESSAGES[10].text(at),
-            attach_denied: MESSAGES[11].text(at),
-            attach_noreturn: MESSAGES[12].text(at),
-            tree_node_owned: MESSAGES[13].text(at),
+            lock_at_exit: MESSAGES[4].text(at),
+            rcu_at_exit: MESSAGES[5].text(at),
+            preempt_at_exit: MESSAGES[6].text(at),
+            may_goto_fields: MESSAGES[7].text(at),
+            tail_call_map: MESSAGES[8].text(at),
+            rdonly_cast_type: MESSAGES[9].text(at),
+            attach_denied: MESSAGES[10].text(at),
+            attach_noreturn: MESSAGES[11].text(at),
+            tree_node_owned: MESSAGES[12].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 14] = [
+pub static MESSAGES: [Message; 13] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
     Message { category: "memory", texts: &[Text { text: "R{reg} offset is outside of the packet\n", code: "memory-packet-bounds", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "R{reg} min value is outside of the allowed memory range\n", code: "memory-bounds", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
-    Message { category: "lifetime", texts: &[Text { text: "BPF_LD_[ABS|IND] cannot be mixed with socket references\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "bpf_spin_unlock is missing\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_spin_lock-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "bpf_rcu_read_unlock is missing\n", code: "context-rcu", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_rcu_read_lock-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "{count} bpf_preempt_enable{verb} missing\n", code: "context-region-open", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }) } }, Text { text: "{prefix} cannot be used inside bpf_preempt_disable-ed region\n", code: "context-region-open", span: Span { since: Some(Change { upstream: Some(Release::new(24, 0)), backports: &[] }), until: None } }] },

@@ -246,7 +246,10 @@ pub fn check_resource_leak(
         match leaving {
             Leaving::Exit | Leaving::Throw => verbose!(env, words.leak_at_exit, prefix = prefix),
             Leaving::TailCall => verbose!(env, "tail_call would lead to reference leak\n"),
-            Leaving::LdAbs => verbose!(env, words.leak_at_ld_abs, prefix = prefix),
+            Leaving::LdAbs if references_first => {
+                verbose!(env, "BPF_LD_[ABS|IND] cannot be mixed with socket references\n");
+            }
+            Leaving::LdAbs => verbose!(env, words.leak_at_exit, prefix = prefix),
         }
         return Err(stop);
     }

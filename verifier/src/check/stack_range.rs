@@ -125,20 +125,23 @@ fn invalid_read(
     (i, size): (i32, i32),
     access: StackAccess,
 ) -> Check {
-    let indirect = access.indirect();
-    if reg.var_off.is_const() {
-        verbose!(
+    let (reg_no, off) = (ptr.0, reg.var_off);
+    match (reg.var_off.is_const(), access == StackAccess::Indirect) {
+        (true, true) => verbose!(
             env,
-            "invalid{indirect} read from stack R{} off {min_off}+{i} size {size}\n",
-            ptr.0
-        );
-    } else {
-        verbose!(
+            "invalid indirect read from stack R{reg_no} off {min_off}+{i} size {size}\n"
+        ),
+        (true, false) => {
+            verbose!(env, "invalid read from stack R{reg_no} off {min_off}+{i} size {size}\n");
+        }
+        (false, true) => verbose!(
             env,
-            "invalid{indirect} read from stack R{} var_off {}+{i} size {size}\n",
-            ptr.0,
-            reg.var_off
-        );
+            "invalid indirect read from stack R{reg_no} var_off {}+{i} size {size}\n",
+            off
+        ),
+        (false, false) => {
+            verbose!(env, "invalid read from stack R{reg_no} var_off {}+{i} size {size}\n", off);
+        }
     }
     Err(Errno::EACCES.into())
 }
