@@ -1,0 +1,131 @@
+//! Why a verdict turns from one kernel to the next: the cause is named.
+//!
+//! The verdicts on both sides were asked of those kernels through libbpf (Debian's packages in virtual machines,
+//! 29 November 2026; 6.18.44 running).  The causes are facts of public record: the release that brought a helper or a
+//! kernel function, and the stable releases that took a repair (spec/data/features.toml names each one's source).
+
+use std::collections::BTreeMap;
+
+use bpfassay_judge::{Fleet, FleetProgram, Options, Target, VerdictWord};
+
+/// Object of the corpus, program, older kernel, newer kernel, true if the newer one accepts, cause, its kind.
+type Row =
+    (&'static str, &'static str, &'static str, &'static str, bool, &'static str, &'static str);
+
+const FLIPS: [Row; 25] = [
+    ("later/dynptr", "slice", "5.10", "6.1", true, "bpf_dynptr_read", "fact"),
+    ("loop/for_each_array", "snapshot", "5.10", "6.1", true, "bpf_for_each_map_elem", "fact"),
+    ("loop/bpf_loop", "looped", "5.10", "6.1", true, "bpf_loop", "fact"),
+    ("map/other_cpu", "compare_cpus", "5.10", "6.1", true, "bpf_map_lookup_percpu_elem", "fact"),
+    ("string/snprintf", "format", "5.10", "6.1", true, "bpf_snprintf", "fact"),
+    ("string/strncmp", "is_systemd", "5.10", "6.1", true, "bpf_strncmp", "fact"),
+    ("later/timer", "arm", "5.10", "6.1", true, "bpf_timer_start", "fact"),
+    ("xdp/multi_buffer", "tail_word", "5.10", "6.1", true, "bpf_xdp_load_bytes", "fact"),
+    ("map/bloom", "two_steps", "5.10", "6.1", true, "bloom_filter", "fact"),
+    ("kfunc/packet", "skb_slices", "6.1", "6.12", true, "bpf_dynptr_from_skb", "type"),
+    ("kfunc/callback_in_iter", "rolls", "6.1", "6.12", true, "bpf_iter_bits_new", "type"),
+    ("later/open_coded_iterator", "iterate", "6.1", "6.12", true, "bpf_iter_num_new", "type"),
+    ("kfunc/stash", "stash", "6.1", "6.12", true, "bpf_obj_new_impl", "type"),
+    ("kfunc/bits", "positions", "6.1", "6.12", true, "bpf_preempt_disable", "type"),
+    ("reject/untrusted_write", "read_ok", "6.1", "6.12", true, "bpf_rdonly_cast", "type"),
+    ("kfunc/throw", "caught", "6.1", "6.12", true, "bpf_throw", "type"),
+    ("reject/buffer_null", "key_read_bad", "6.12", "6.16", true, "buf_null_checked", "behaviour"),
+    (
+        "reject/inner_array",
+        "unchecked_bad",
+        "6.12",
+        "6.16",
+        true,
+        "constant_keys_compared",
+        "behaviour",
+    ),
+    (
+        "reject/untrusted_write",
+        "cast_argument_bad",
+        "6.12",
+        "6.16",
+        true,
+        "untrusted_is_read_only",
+        "behaviour",
+    ),
+    ("kfunc/packet", "xdp_slices", "6.16", "6.17", true, "bpf_dynptr_memset", "type"),
+    (
+        "reject/untrusted_write",
+        "cast_from_nothing_bad",
+        "6.16",
+        "6.17",
+        true,
+        "untrusted_memory",
+        "behaviour",
+    ),
+    ("kfunc/text", "compare", "6.17", "6.18.15", true, "bpf_strcasecmp", "type"),
+    (
+        "reject/buffer_null",
+        "key_read_bad",
+        "6.18.15",
+        "6.18.44",
+        false,
+        "buf_null_checked",
+        "behaviour",
+    ),
+    (
+        "reject/inner_array",
+        "unchecked_bad",
+        "6.18.15",
+        "6.18.44",
+        false,
+        "inner_array_may_be_shorter",
+        "behaviour",
+    ),
+    (
+        "reject/untrusted_write",
+        "cast_argument_bad",
+        "6.18.15",
+        "6.18.44",
+        false,
+        "untrusted_is_read_only",
+        "behaviour",
+    ),
+];
+
+fn fleet(kernels: [&str; 2]) -> Fleet {
+    Fleet::new(kernels.map(|k| Target::served(k).unwrap().expect("a served kernel")).to_vec())
+}
+
+#[test]
+fn the_cause_of_a_flip_is_named() {
+    let mut fleets: BTreeMap<[&str; 2], Fleet> = BTreeMap::new();
+    for (object, program, old, new, accepts, by, kind) in FLIPS {
+        let fleet = fleets.entry([old, new]).or_insert_with(|| fleet([old, new]));
+        let path = format!("{}/../corpus/objects/v3/{object}.o", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(&path).expect("an object of the corpus");
+        let rows = fleet.judge(&bytes, object, &Options::default()).expect("it can be read");
+        let row: &FleetProgram = rows.iter().find(|r| r.name == program).expect("the program");
+        let verdicts = match accepts {
+            true => [VerdictWord::Rejected, VerdictWord::Accepted],
+            false => [VerdictWord::Accepted, VerdictWord::Rejected],
+        };
+        assert_eq!([row.cells[0].verdict, row.cells[1].verdict], verdicts, "{object} {program}");
+        let flip = row.cells[1].flip.as_ref().expect("a flip");
+        assert_eq!((flip.by.as_str(), flip.kind), (by, kind), "{object} {program}: {}", flip.text);
+        assert_eq!(flip.against, row.cells[0].kernel);
+    }
+}
+
+#[test]
+fn kernels_that_agree_have_no_flip() {
+    let fleet = fleet(["6.12", "6.18.44"]);
+    let path = format!("{}/../corpus/objects/v3/xdp/multi_buffer.o", env!("CARGO_MANIFEST_DIR"));
+    let rows = fleet.judge(&std::fs::read(path).unwrap(), "x", &Options::default()).unwrap();
+    assert!(!rows.is_empty() && rows.iter().flat_map(|r| &r.cells).all(|c| c.flip.is_none()));
+}
+
+/// What cannot be judged is no verdict, so it turns none.
+#[test]
+fn what_is_unsupported_turns_nothing() {
+    let fleet = fleet(["6.12", "6.18.44"]);
+    let bytes = include_bytes!("data/odd.o");
+    let rows = fleet.judge(bytes, "odd.o", &Options::default()).unwrap();
+    let row = rows.iter().find(|r| r.name == "unknown_section").unwrap();
+    assert!(row.cells.iter().all(|c| c.verdict == VerdictWord::Unsupported && c.flip.is_none()));
+}
