@@ -6,7 +6,7 @@ use crate::Stored;
 /// Symbols of all builds.
 pub static SYMBOLS: &[u8] = include_bytes!("../data/symbols.lz4");
 
-pub(crate) static STORED: [Stored; 9] = [
+pub(crate) static STORED: [Stored; 12] = [
     Stored {
         name: "5.10.262",
         also: &["5.10"],
@@ -69,6 +69,33 @@ pub(crate) static STORED: [Stored; 9] = [
         base: "",
         modules: include_bytes!("../data/6.18.44/modules.lz4"),
         packages: &[],
+    },
+    Stored {
+        name: "6.19.14",
+        also: &["6.19"],
+        profile: include_str!("../data/6.19.14/profile.json"),
+        btf: include_bytes!("../data/6.19.14/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.19.14/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-binary-6.19.14+deb13-cloud-amd64_6.19.14-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-6.19.14+deb13-cloud-amd64_6.19.14-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-6.19.14+deb13-cloud-amd64_6.19.14-1~bpo13+1_amd64.deb"],
+    },
+    Stored {
+        name: "7.0.13",
+        also: &["7.0"],
+        profile: include_str!("../data/7.0.13/profile.json"),
+        btf: include_bytes!("../data/7.0.13/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/7.0.13/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.0.13+deb13-cloud-amd64_7.0.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-7.0.13+deb13-cloud-amd64_7.0.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-7.0.13+deb13-cloud-amd64_7.0.13-1~bpo13+1_amd64.deb"],
+    },
+    Stored {
+        name: "7.1.13",
+        also: &["7.1"],
+        profile: include_str!("../data/7.1.13/profile.json"),
+        btf: include_bytes!("../data/7.1.13/vmlinux.lz4"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/7.1.13/modules.lz4"),
+        packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb"],
     },
     Stored {
         name: "7.2.13",
