@@ -12,6 +12,7 @@ pub mod raw;
 mod served;
 pub mod symbols;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 
 use bpfassay_spec::{Kernel, Profile};
@@ -28,11 +29,11 @@ struct Stored {
     /// What people type beside the name.
     also: &'static [&'static str],
     profile: &'static str,
-    /// LZ4 frame of the vmlinux BTF, or of what differs from another build's.
+    /// The vmlinux BTF (LZ4: it is read at every start), or what differs from another build's (Zstandard).
     btf: &'static [u8],
     /// Name of the build the BTF is a delta to; empty for none.
     base: &'static str,
-    /// LZ4 frame of the modules' BTF: name, zero byte, length (4 bytes, little-endian), blob, again and again.
+    /// The modules' BTF (Zstandard): name, zero byte, length (4 bytes, little-endian), blob, again and again.
     modules: &'static [u8],
     /// Paths of its packages below a Debian mirror.
     packages: &'static [&'static str],
@@ -84,7 +85,7 @@ impl Build {
         self.profile().map(|p| p.origin).unwrap_or_default()
     }
 
-    /// The profile; its BTF is named by file, for [`Build::file`] to read.
+    /// The profile; its BTF is named by file: [`VMLINUX`], or a key of [`Build::modules`].
     ///
     /// # Errors
     /// A build that is not whole, with what it lacks.
@@ -105,16 +106,20 @@ impl Build {
         self.profile()?.kernel().map_err(|e| self.lacks(&e.to_string()))
     }
 
-    /// Bytes of a file that the profile names.
+    /// The vmlinux BTF.
     ///
     /// # Errors
-    /// A file that the build lacks, by name.
-    pub fn file(self, name: &str) -> Result<Vec<u8>, String> {
-        let found = match name {
-            VMLINUX => self.vmlinux(),
-            _ => self.module(name),
+    /// As [`Build::profile`].
+    pub fn vmlinux(self) -> Result<Vec<u8>, String> {
+        let read = || {
+            let own = unpack(self.stored.btf)?;
+            if self.stored.base.is_empty() {
+                return Ok(own);
+            }
+            let base = Build::find(self.stored.base).ok_or("its base is not served")?.vmlinux()?;
+            delta::apply(&base, &own).map_err(str::to_string)
         };
-        found.map_err(|e| self.lacks(&format!("{name}: {e}")))
+        read().map_err(|e: String| self.lacks(&format!("{VMLINUX}: {e}")))
     }
 
     /// True if the kernel has a symbol of this name that is not in its BTF.
@@ -126,26 +131,21 @@ impl Build {
         format!("build {} is not whole: {what}", self.stored.name)
     }
 
-    fn vmlinux(self) -> Result<Vec<u8>, String> {
-        let own = unpack(self.stored.btf)?;
-        if self.stored.base.is_empty() {
-            return Ok(own);
-        }
-        let base = Build::find(self.stored.base).ok_or("its base is not served")?.vmlinux()?;
-        delta::apply(&base, &own).map_err(str::to_string)
-    }
-
-    fn module(self, name: &str) -> Result<Vec<u8>, String> {
-        let all = unpack(self.stored.modules)?;
+    /// Every module's BTF by the file that the profile names.
+    ///
+    /// # Errors
+    /// As [`Build::profile`].
+    pub fn modules(self) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let all = unpack(self.stored.modules).map_err(|e| self.lacks(&format!("modules: {e}")))?;
+        let mut out = BTreeMap::new();
         let mut rest = all.as_slice();
         while !rest.is_empty() {
-            let (own, blob, more) = module_entry(rest).ok_or("the modules are cut off")?;
-            if own == name.as_bytes() {
-                return Ok(blob.to_vec());
-            }
+            let (name, blob, more) =
+                module_entry(rest).ok_or_else(|| self.lacks("the modules are cut off"))?;
+            out.insert(String::from_utf8_lossy(name).into_owned(), blob.to_vec());
             rest = more;
         }
-        Err("no such file".to_string())
+        Ok(out)
     }
 }
 
@@ -162,9 +162,18 @@ fn module_entry(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((&bytes[..end], blob, rest))
 }
 
-/// Whole contents of an LZ4 frame.
+/// `ZSTD_MAGICNUMBER`, little-endian.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Whole contents of an LZ4 or a Zstandard frame.
 fn unpack(frame: &[u8]) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
+    if frame.starts_with(&ZSTD) {
+        let mut decoder =
+            ruzstd::decoding::StreamingDecoder::new(frame).map_err(|e| e.to_string())?;
+        decoder.read_to_end(&mut out).map_err(|e| e.to_string())?;
+        return Ok(out);
+    }
     lz4_flex::frame::FrameDecoder::new(frame).read_to_end(&mut out).map_err(|e| e.to_string())?;
     Ok(out)
 }

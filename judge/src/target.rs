@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use bpfassay_builds::Build;
+use bpfassay_builds::{Build, VMLINUX};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoaderFeatures};
@@ -48,7 +48,15 @@ impl Target {
     pub fn served(name: &str) -> Result<Option<Target>, String> {
         let Some(build) = Build::find(name) else { return Ok(None) };
         let profile = build.profile()?;
-        let mut target = Target::of_profile(&profile, |file| build.file(file))?;
+        let modules = build.modules()?;
+        let read = |file: &str| match file {
+            VMLINUX => build.vmlinux(),
+            module => modules
+                .get(module)
+                .cloned()
+                .ok_or_else(|| format!("build {} is not whole: {module} is missing", build.name())),
+        };
+        let mut target = Target::of_profile(&profile, read)?;
         target.symbols.set_build(build);
         // A served build's answers were held against that kernel's own.
         target.assumed.clear();
