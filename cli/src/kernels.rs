@@ -109,7 +109,15 @@ pub fn run(args: Args) -> Outcome {
         }
         Action::Run { kernel, command, out, machine } => {
             let files = named_files(&command);
-            run_in(&folder, &kernel, command, &files, out.as_deref(), &machine).map(|(_, o)| o)
+            run_in(&folder, &kernel, command, &files, out.as_deref(), &machine).map(
+                |(events, o)| {
+                    print(&events, |e| match e {
+                        Event::Ended { stdout, .. } => Some(stdout),
+                        _ => None,
+                    });
+                    o
+                },
+            )
         }
         Action::Agent => agent::init().map(|()| Outcome::Ok),
     };
@@ -182,7 +190,7 @@ fn image(folder: &Path, kernel: &str) -> Result<Image, String> {
         .ok_or_else(|| format!("{name} is not fetched: `bpfassay kernels fetch {name}`"))
 }
 
-/// Boots, runs one command, and passes on what it prints.
+/// Boots and runs one command; what it says to people goes to standard error, what it prints comes back.
 fn run_in(
     folder: &Path,
     kernel: &str,
@@ -203,9 +211,8 @@ fn run_in(
     let mut outcome = Outcome::Internal;
     for event in &events {
         match event {
-            Event::Ended { status, stdout, stderr } => {
+            Event::Ended { status, stderr, .. } => {
                 let _ = std::io::stderr().write_all(stderr);
-                let _ = std::io::stdout().write_all(stdout);
                 outcome = Outcome::of_status(*status);
             }
             Event::File { path, bytes } => {
@@ -243,14 +250,22 @@ fn ask(
     command.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
     let (events, outcome) = run_in(folder, kernel, command, &files, out, machine)?;
     if out.is_none() {
-        let mut stdout = std::io::stdout().lock();
-        for event in &events {
-            if let Event::File { bytes, .. } = event {
-                let _ = stdout.write_all(bytes);
-            }
-        }
+        print(&events, |e| match e {
+            Event::File { bytes, .. } => Some(bytes),
+            _ => None,
+        });
     }
     Ok(outcome)
+}
+
+/// Writes parts of the answer to standard output; a closed pipe ends the output, not the answer.
+fn print(events: &[Event], part: impl Fn(&Event) -> Option<&Vec<u8>>) {
+    let mut stdout = std::io::stdout().lock();
+    for bytes in events.iter().filter_map(part) {
+        if stdout.write_all(bytes).is_err() {
+            return;
+        }
+    }
 }
 
 /// Arguments that name files, and the files of folders that they name.
