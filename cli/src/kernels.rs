@@ -8,6 +8,7 @@ use std::time::Duration;
 use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
 use bpfassay_judge::served_packages;
 use clap::Subcommand;
+use serde_json::Value;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
@@ -250,12 +251,31 @@ fn ask(
     command.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
     let (events, outcome) = run_in(folder, kernel, command, &files, out, machine)?;
     if out.is_none() {
-        print(&events, |e| match e {
-            Event::File { bytes, .. } => Some(bytes),
-            _ => None,
-        });
+        let text = serde_json::to_string_pretty(&records(&events)).map_err(|e| e.to_string())?;
+        crate::check::emit(&(text + "\n"))
+            .map_err(|_| "the records could not be written".to_string())?;
     }
     Ok(outcome)
+}
+
+/// The record of each object, with the logs of its programs as `log`.
+fn records(events: &[Event]) -> Vec<Value> {
+    let file = |wanted: &str| {
+        events.iter().find_map(|e| match e {
+            Event::File { path, bytes } if path == wanted => Some(bytes),
+            _ => None,
+        })
+    };
+    let record = |e: &Event| {
+        let Event::File { path, bytes } = e else { return None };
+        let stem = path.strip_suffix(".json")?;
+        let mut record: Value = serde_json::from_slice(bytes).ok()?;
+        if let Some(log) = file(&format!("{stem}.txt")) {
+            record["log"] = String::from_utf8_lossy(log).into();
+        }
+        Some(record)
+    };
+    events.iter().filter_map(record).collect()
 }
 
 /// Writes parts of the answer to standard output; a closed pipe ends the output, not the answer.
