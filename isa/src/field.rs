@@ -208,6 +208,12 @@ impl RawInsn {
         self.code == JA
     }
 
+    /// `goto` over `off` instructions (`BPF_JMP_A`).
+    #[inline]
+    pub fn ja(off: i16) -> RawInsn {
+        RawInsn { code: JA, dst: 0, src: 0, off, imm: 0 }
+    }
+
     /// `gotol`, 32-bit form.
     #[inline]
     pub fn is_gotol(self) -> bool {

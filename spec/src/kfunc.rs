@@ -30,6 +30,11 @@ impl KfuncFlags {
     pub const ARENA_RET: KfuncFlags = KfuncFlags(1 << 13);
     pub const ARENA_ARG1: KfuncFlags = KfuncFlags(1 << 14);
     pub const ARENA_ARG2: KfuncFlags = KfuncFlags(1 << 15);
+    /// Further arguments are filled in; the prototype is that of the function with `_impl` behind its name.
+    pub const IMPLICIT_ARGS: KfuncFlags = KfuncFlags(1 << 16);
+    /// May be called with a spin lock held.
+    pub const SPINLOCK_SAFE: KfuncFlags = KfuncFlags(1 << 17);
+    pub const PERFMON: KfuncFlags = KfuncFlags(1 << 18);
 
     /// Every flag with its kernel name.
     pub const NAMES: &'static [(&'static str, KfuncFlags)] = &[
@@ -48,6 +53,9 @@ impl KfuncFlags {
         ("KF_ARENA_RET", KfuncFlags::ARENA_RET),
         ("KF_ARENA_ARG1", KfuncFlags::ARENA_ARG1),
         ("KF_ARENA_ARG2", KfuncFlags::ARENA_ARG2),
+        ("KF_IMPLICIT_ARGS", KfuncFlags::IMPLICIT_ARGS),
+        ("KF_SPINLOCK_SAFE", KfuncFlags::SPINLOCK_SAFE),
+        ("KF_PERFMON", KfuncFlags::PERFMON),
     ];
 
     /// By the kernel's name (`KF_ACQUIRE`).
@@ -161,7 +169,11 @@ impl Kfunc {
 impl Kernel {
     /// The row by which a program of this kind may call a kfunc (`btf_kfunc_id_set_contains`).
     pub fn kfunc(&self, kind: &ProgKind<'_>, name: &str) -> Option<&'static Kfunc> {
-        let hook = KfuncHook::of(kind.prog_type);
+        let raw_tp = matches!(kind.prog_type, ProgType::RawTracepoint | ProgType::RawTracepointWritable);
+        let hook = match raw_tp && self.features.raw_tp_tracing_kfuncs {
+            true => Some(KfuncHook::Tracing),
+            false => KfuncHook::of(kind.prog_type),
+        };
         let find = |wanted: KfuncHook| {
             Kfunc::rows(name)
                 .iter()

@@ -293,9 +293,22 @@ fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check 
     Ok(())
 }
 
+/// Entry of a system call, where no list says what may fail (`has_arch_syscall_prefix`).
+fn is_bare_syscall(env: &Env<'_>, name: &str) -> bool {
+    let prefix = match env.kernel.arch.as_str() {
+        "x86_64" => "__x64_",
+        "aarch64" => "__arm64_",
+        _ => return false,
+    };
+    env.kernel.features.syscall_prefix_sleeps
+        && !env.kernel.config.is_enabled("FUNCTION_ERROR_INJECTION")
+        && name.starts_with(prefix)
+}
+
 fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
     let ok = match env.prog.prog_type {
         ProgType::Lsm => env.kernel.in_set(KernelSet::SleepableLsmHooks, name),
+        _ if is_bare_syscall(env, name) => true,
         _ => env.kernel.may_trace_sleepable(name).ok_or_else(|| {
             Stop::unsupported("sleepable: the error injection list is not in BTF")
         })?,
@@ -309,7 +322,8 @@ fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
 
 /// fmod_ret programs may change what the function returns (`check_attach_modify_return`).
 fn check_modifiable(env: &mut Env<'_>, name: &str) -> Check {
-    if env.kernel.fmod_ret(name).is_some() || name.starts_with("security_") {
+    let free = name.starts_with("security_") || is_bare_syscall(env, name);
+    if env.kernel.fmod_ret(name).is_some() || free {
         return Ok(());
     }
     match env.kernel.error_injection(name) {

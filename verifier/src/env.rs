@@ -64,6 +64,8 @@ pub struct InsnAux {
     pub prune_point: bool,
     pub force_checkpoint: bool,
     pub calls_callback: bool,
+    /// Exit of the subprogram that this tail call or packet load may act as (`jt` of 7.2).
+    pub may_return_at: Option<u32>,
     /// Strongly connected component, 0 for a singleton.
     pub scc: u32,
     /// Registers alive before this instruction, bit per register.
@@ -151,6 +153,8 @@ pub struct Env<'a> {
     /// What a program attached by BTF is attached to.
     pub attach: Option<Arc<crate::attach_target::AttachInfo>>,
     pub cfg: Cfg,
+    /// Constants per instruction, where the kernel looks for them.
+    pub const_regs: Vec<crate::cfg::const_regs::ConstRegs>,
     /// State of the current path.
     pub cur: VerifierState,
     pub insn_idx: u32,

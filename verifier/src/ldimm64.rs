@@ -13,6 +13,7 @@ use crate::check::btf_fields::map_record;
 use crate::check::map_use::check_map_prog_compatibility;
 use crate::domain::reg::{BtfObj, MapId};
 use crate::env::{AuxUse, Env, MapInfo};
+use crate::insn_fields;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
@@ -21,8 +22,12 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
     let mut i = 0;
     while i < env.insns.len() {
         let insn = env.insns[i];
+        let early = env.kernel.features.insn_fields_first;
+        if early {
+            insn_fields::check_registers(env, insn)?;
+        }
         let plain_load = matches!(insn.mode(), Mode::Mem | Mode::MemSx) && insn.imm == 0;
-        if insn.class() == Class::Ldx && !plain_load {
+        if insn.class() == Class::Ldx && !plain_load && !early {
             verbose!(env, "BPF_LDX uses reserved fields\n");
             return Err(Errno::EINVAL.into());
         }
@@ -34,6 +39,9 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
         if !insn.is_known_opcode() {
             verbose!(env, "unknown opcode {:02x}\n", insn.code);
             return Err(Errno::EINVAL.into());
+        }
+        if early {
+            insn_fields::check_fields(env, insn)?;
         }
         i += 1;
     }
@@ -49,6 +57,10 @@ fn resolve_one(env: &mut Env<'_>, i: usize) -> Check {
             return Err(Errno::EINVAL.into());
         }
     };
+    if insn.off != 0 && env.kernel.features.insn_fields_first {
+        verbose!(env, "BPF_LD_IMM64 uses reserved fields\n");
+        return Err(Errno::EINVAL.into());
+    }
     let is_value = match insn.src {
         0 => return Ok(()),
         opcode::PSEUDO_BTF_ID => return check_pseudo_btf_id(env, i),

@@ -4,14 +4,14 @@ use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
 use bpfassay_spec::{HelperTable, MapType, RegBase, TypeFlags};
 
-use crate::cfg::{live_regs, order, walk, Cfg};
+use crate::cfg::{const_regs, live_regs, order, walk, Cfg};
 use crate::check::callinfo::CallTables;
 use crate::check::{btf_fields, btf_info, summary};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{AuxUse, Env, InsnAux};
 use crate::explore::era::{Era, Loops};
-use crate::explore::{backtrack, entry, liveness, Explorer};
+use crate::explore::{backtrack, entry, liveness, stack_use, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Verdict};
 use crate::stop::{Check, Errno, Stop};
@@ -99,8 +99,19 @@ fn explore(env: &mut Env<'_>) -> Check {
     order::compute_postorder(env);
     liveness::init(env);
     attach::check_attach_btf_id(env)?;
+    if env.kernel.features.dead_branches_pruned {
+        const_regs::compute_const_regs(env)?;
+        const_regs::prune_dead_branches(env);
+    }
+    let analysed = env.kernel.features.static_stack_liveness;
+    if analysed {
+        order::sort_subprogs(env)?;
+    }
     if env.explore.era.loops == Loops::Components {
         order::compute_scc(env);
+    }
+    if analysed {
+        stack_use::compute(env)?;
     }
     if env.explore.era.has_static_regs() {
         live_regs::compute_live_registers(env);
@@ -138,6 +149,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         btfs,
         attach: None,
         cfg: Cfg::default(),
+        const_regs: Vec::new(),
         cur: VerifierState::new(FuncState::new(-1, 0, 0)),
         insn_idx: 0,
         prev_insn_idx: u32::MAX,

@@ -189,6 +189,12 @@ impl Walk {
         if !self.tail_call_reachable {
             return Ok(());
         }
+        let forbidden = env.kernel.features.tail_call_not_in_callback;
+        let chain = || std::iter::once(self.at).chain(self.callers.iter().rev().map(|(c, _)| *c));
+        if forbidden && chain().any(|s| env.subprogs[s].is_cb) {
+            verbose!(env, "cannot tail call within callback\n");
+            return Err(Errno::EINVAL.into());
+        }
         for (caller, _) in &self.callers {
             if env.subprogs[*caller].is_exception_cb {
                 verbose!(env, "cannot tail call within exception cb\n");

@@ -184,6 +184,154 @@ pub struct Features {
     ///
     /// kernel/bpf/tnum.c tnum_mul (6.18).
     pub tnum_mul_joins: bool,
+    /// A range is one arc of the number circle for each width, from which signed and unsigned bounds are read; before, both were kept apart and deduced from each other.
+    ///
+    /// kernel/bpf/cnum.c, kernel/bpf/verifier.c reg_bounds_sync (7.2).
+    pub circular_ranges: bool,
+    /// A pointer's offset is one value with bounds, whether constant or not; before, a constant was added to a field of its own.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_reg_sane_offset_ptr (7.2).
+    pub pointer_offset_whole: bool,
+    /// Packet accesses are checked at both ends of a variable offset, as memory of the proved size.
+    ///
+    /// kernel/bpf/verifier.c check_packet_access (7.2).
+    pub packet_is_region: bool,
+    /// The bounds of a packet pointer's offset are not exchanged where the pointer is moved by a constant or a range is proved.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals (7.3).
+    pub packet_offset_kept: bool,
+    /// Division and modulo by a constant give bounds; before, the result was unknown.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2).
+    pub division_bounded: bool,
+    /// A branch on which a compared register would have no value left is not explored; a register compared with itself decides.
+    ///
+    /// kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2).
+    pub branches_simulated: bool,
+    /// A comparison with a register known to be zero is a null check, as one with the constant is.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (7.2).
+    pub null_in_register: bool,
+    /// A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.
+    ///
+    /// kernel/bpf/verifier.c mark_ptr_or_null_reg (7.2).
+    pub id_survives_null_check: bool,
+    /// Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.
+    ///
+    /// kernel/bpf/verifier.c push_stack (7.2).
+    pub pushing_fails_e2big: bool,
+    /// A refused write to a kernel struct is followed by a line with register, struct, offset and size.
+    ///
+    /// kernel/bpf/verifier.c check_ptr_to_btf_access (7.2).
+    pub refused_write_named: bool,
+    /// Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.
+    ///
+    /// kernel/bpf/verifier.c check_and_resolve_insns (7.2).
+    pub insn_fields_first: bool,
+    /// Branches on registers that data flow shows to be constant become jumps before exploration.
+    ///
+    /// kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2).
+    pub dead_branches_pruned: bool,
+    /// Which stack slots may be read is computed before exploration, in halves, from where frame pointers may go; before, it was collected on the way.
+    ///
+    /// kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2).
+    pub static_stack_liveness: bool,
+    /// A call that runs callbacks is a strongly connected component of its own.
+    ///
+    /// kernel/bpf/cfg.c bpf_compute_scc (7.2).
+    pub callback_is_component: bool,
+    /// Scalars whose id no other register has lose it when a state is remembered.
+    ///
+    /// kernel/bpf/verifier.c bpf_clear_singular_ids (7.2).
+    pub single_ids_cleared: bool,
+    /// Scalars spilled into half a slot are compared as scalars.
+    ///
+    /// kernel/bpf/states.c stacksafe (7.2).
+    pub slot_halves_compared: bool,
+    /// Filling a register from the stack links it to the slot.
+    ///
+    /// kernel/bpf/verifier.c check_stack_read_fixed_off (7.2).
+    pub fill_links: bool,
+    /// Scalars that differ in nothing but their ids are not widened.
+    ///
+    /// kernel/bpf/verifier.c scalars_exact_for_widen (7.2).
+    pub widening_ignores_ids: bool,
+    /// RCU read sections nest; before, entering one inside another was refused.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2).
+    pub rcu_sections_nest: bool,
+    /// Precision is followed through the register that an atomic operation fetches into; before, the value counted as stored.
+    ///
+    /// kernel/bpf/backtrack.c is_atomic_fetch_insn (7.2).
+    pub atomic_fetch_backtracked: bool,
+    /// Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args (7.2).
+    pub kfunc_args_trusted: bool,
+    /// bpf_set_retval takes only values that its hook may return.
+    ///
+    /// kernel/bpf/verifier.c check_helper_call, BPF_FUNC_set_retval (7.2).
+    pub set_retval_checked: bool,
+    /// Global functions may return nothing.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2).
+    pub void_global_functions: bool,
+    /// A global function that may throw leaves the caller's path with the exception as well.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, might_throw (7.2).
+    pub throwing_global_functions: bool,
+    /// Casting a referenced socket forks the path: NULL, or the same reference under the new type.
+    ///
+    /// kernel/bpf/verifier.c check_helper_call, is_ptr_cast_function (7.2).
+    pub casts_fork: bool,
+    /// Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.
+    ///
+    /// kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2).
+    pub syscall_prefix_sleeps: bool,
+    /// A global function is verified once for sleepable and once for other callers, as far as it is called from them.
+    ///
+    /// kernel/bpf/verifier.c do_check_subprogs (7.3).
+    pub contexts_verified_apart: bool,
+    /// The statistics end with the deepest stack and, from 7.3 on, a line for each subprogram.
+    ///
+    /// kernel/bpf/verifier.c print_verification_stats (7.2).
+    pub widest_stack_stated: bool,
+    /// Data flow takes tail calls and packet loads for possible returns of their subprogram.
+    ///
+    /// kernel/bpf/cfg.c visit_abnormal_return_insn (7.2).
+    pub abnormal_returns_in_graph: bool,
+    /// A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.
+    ///
+    /// kernel/bpf/verifier.c mark_reg_stack_read (7.3).
+    pub zero_spills_read: bool,
+    /// What a kfunc's argument is follows from its prototype alone, when the program is loaded.
+    ///
+    /// kernel/bpf/verifier.c get_kfunc_arg_type (7.3).
+    pub kfunc_args_by_prototype: bool,
+    /// Sections with preemption or interrupts off count as RCU read-side sections.
+    ///
+    /// kernel/bpf/verifier.c in_rcu_cs (7.3).
+    pub atomic_sections_are_rcu: bool,
+    /// Raw tracepoints may call the kfuncs of tracing programs.
+    ///
+    /// kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.2).
+    pub raw_tp_tracing_kfuncs: bool,
+    /// Callbacks may not call what tail-calls.
+    ///
+    /// kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2).
+    pub tail_call_not_in_callback: bool,
+    /// Tracing programs may use timers and work queues.
+    ///
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (7.2).
+    pub tracing_may_defer: bool,
+    /// Helpers take the context as memory.
+    ///
+    /// kernel/bpf/verifier.c mem_types (7.2).
+    pub context_is_memory: bool,
+    /// Arguments of traced functions that point to anything but a struct are scalars.
+    ///
+    /// kernel/bpf/btf.c btf_ctx_access (7.2).
+    pub pointers_without_struct_are_scalars: bool,
 }
 
 impl Features {
@@ -234,6 +382,43 @@ impl Features {
             callback_exit_drops_args: FEATURES[41].span.holds(at),
             uptr_fields: FEATURES[42].span.holds(at),
             tnum_mul_joins: FEATURES[43].span.holds(at),
+            circular_ranges: FEATURES[44].span.holds(at),
+            pointer_offset_whole: FEATURES[45].span.holds(at),
+            packet_is_region: FEATURES[46].span.holds(at),
+            packet_offset_kept: FEATURES[47].span.holds(at),
+            division_bounded: FEATURES[48].span.holds(at),
+            branches_simulated: FEATURES[49].span.holds(at),
+            null_in_register: FEATURES[50].span.holds(at),
+            id_survives_null_check: FEATURES[51].span.holds(at),
+            pushing_fails_e2big: FEATURES[52].span.holds(at),
+            refused_write_named: FEATURES[53].span.holds(at),
+            insn_fields_first: FEATURES[54].span.holds(at),
+            dead_branches_pruned: FEATURES[55].span.holds(at),
+            static_stack_liveness: FEATURES[56].span.holds(at),
+            callback_is_component: FEATURES[57].span.holds(at),
+            single_ids_cleared: FEATURES[58].span.holds(at),
+            slot_halves_compared: FEATURES[59].span.holds(at),
+            fill_links: FEATURES[60].span.holds(at),
+            widening_ignores_ids: FEATURES[61].span.holds(at),
+            rcu_sections_nest: FEATURES[62].span.holds(at),
+            atomic_fetch_backtracked: FEATURES[63].span.holds(at),
+            kfunc_args_trusted: FEATURES[64].span.holds(at),
+            set_retval_checked: FEATURES[65].span.holds(at),
+            void_global_functions: FEATURES[66].span.holds(at),
+            throwing_global_functions: FEATURES[67].span.holds(at),
+            casts_fork: FEATURES[68].span.holds(at),
+            syscall_prefix_sleeps: FEATURES[69].span.holds(at),
+            contexts_verified_apart: FEATURES[70].span.holds(at),
+            widest_stack_stated: FEATURES[71].span.holds(at),
+            abnormal_returns_in_graph: FEATURES[72].span.holds(at),
+            zero_spills_read: FEATURES[73].span.holds(at),
+            kfunc_args_by_prototype: FEATURES[74].span.holds(at),
+            atomic_sections_are_rcu: FEATURES[75].span.holds(at),
+            raw_tp_tracing_kfuncs: FEATURES[76].span.holds(at),
+            tail_call_not_in_callback: FEATURES[77].span.holds(at),
+            tracing_may_defer: FEATURES[78].span.holds(at),
+            context_is_memory: FEATURES[79].span.holds(at),
+            pointers_without_struct_are_scalars: FEATURES[80].span.holds(at),
         }
     }
 
@@ -284,6 +469,43 @@ impl Features {
             ("callback_exit_drops_args", self.callback_exit_drops_args),
             ("uptr_fields", self.uptr_fields),
             ("tnum_mul_joins", self.tnum_mul_joins),
+            ("circular_ranges", self.circular_ranges),
+            ("pointer_offset_whole", self.pointer_offset_whole),
+            ("packet_is_region", self.packet_is_region),
+            ("packet_offset_kept", self.packet_offset_kept),
+            ("division_bounded", self.division_bounded),
+            ("branches_simulated", self.branches_simulated),
+            ("null_in_register", self.null_in_register),
+            ("id_survives_null_check", self.id_survives_null_check),
+            ("pushing_fails_e2big", self.pushing_fails_e2big),
+            ("refused_write_named", self.refused_write_named),
+            ("insn_fields_first", self.insn_fields_first),
+            ("dead_branches_pruned", self.dead_branches_pruned),
+            ("static_stack_liveness", self.static_stack_liveness),
+            ("callback_is_component", self.callback_is_component),
+            ("single_ids_cleared", self.single_ids_cleared),
+            ("slot_halves_compared", self.slot_halves_compared),
+            ("fill_links", self.fill_links),
+            ("widening_ignores_ids", self.widening_ignores_ids),
+            ("rcu_sections_nest", self.rcu_sections_nest),
+            ("atomic_fetch_backtracked", self.atomic_fetch_backtracked),
+            ("kfunc_args_trusted", self.kfunc_args_trusted),
+            ("set_retval_checked", self.set_retval_checked),
+            ("void_global_functions", self.void_global_functions),
+            ("throwing_global_functions", self.throwing_global_functions),
+            ("casts_fork", self.casts_fork),
+            ("syscall_prefix_sleeps", self.syscall_prefix_sleeps),
+            ("contexts_verified_apart", self.contexts_verified_apart),
+            ("widest_stack_stated", self.widest_stack_stated),
+            ("abnormal_returns_in_graph", self.abnormal_returns_in_graph),
+            ("zero_spills_read", self.zero_spills_read),
+            ("kfunc_args_by_prototype", self.kfunc_args_by_prototype),
+            ("atomic_sections_are_rcu", self.atomic_sections_are_rcu),
+            ("raw_tp_tracing_kfuncs", self.raw_tp_tracing_kfuncs),
+            ("tail_call_not_in_callback", self.tail_call_not_in_callback),
+            ("tracing_may_defer", self.tracing_may_defer),
+            ("context_is_memory", self.context_is_memory),
+            ("pointers_without_struct_are_scalars", self.pointers_without_struct_are_scalars),
         ]
     }
 
@@ -334,13 +556,50 @@ impl Features {
             "callback_exit_drops_args" => Some(&mut self.callback_exit_drops_args),
             "uptr_fields" => Some(&mut self.uptr_fields),
             "tnum_mul_joins" => Some(&mut self.tnum_mul_joins),
+            "circular_ranges" => Some(&mut self.circular_ranges),
+            "pointer_offset_whole" => Some(&mut self.pointer_offset_whole),
+            "packet_is_region" => Some(&mut self.packet_is_region),
+            "packet_offset_kept" => Some(&mut self.packet_offset_kept),
+            "division_bounded" => Some(&mut self.division_bounded),
+            "branches_simulated" => Some(&mut self.branches_simulated),
+            "null_in_register" => Some(&mut self.null_in_register),
+            "id_survives_null_check" => Some(&mut self.id_survives_null_check),
+            "pushing_fails_e2big" => Some(&mut self.pushing_fails_e2big),
+            "refused_write_named" => Some(&mut self.refused_write_named),
+            "insn_fields_first" => Some(&mut self.insn_fields_first),
+            "dead_branches_pruned" => Some(&mut self.dead_branches_pruned),
+            "static_stack_liveness" => Some(&mut self.static_stack_liveness),
+            "callback_is_component" => Some(&mut self.callback_is_component),
+            "single_ids_cleared" => Some(&mut self.single_ids_cleared),
+            "slot_halves_compared" => Some(&mut self.slot_halves_compared),
+            "fill_links" => Some(&mut self.fill_links),
+            "widening_ignores_ids" => Some(&mut self.widening_ignores_ids),
+            "rcu_sections_nest" => Some(&mut self.rcu_sections_nest),
+            "atomic_fetch_backtracked" => Some(&mut self.atomic_fetch_backtracked),
+            "kfunc_args_trusted" => Some(&mut self.kfunc_args_trusted),
+            "set_retval_checked" => Some(&mut self.set_retval_checked),
+            "void_global_functions" => Some(&mut self.void_global_functions),
+            "throwing_global_functions" => Some(&mut self.throwing_global_functions),
+            "casts_fork" => Some(&mut self.casts_fork),
+            "syscall_prefix_sleeps" => Some(&mut self.syscall_prefix_sleeps),
+            "contexts_verified_apart" => Some(&mut self.contexts_verified_apart),
+            "widest_stack_stated" => Some(&mut self.widest_stack_stated),
+            "abnormal_returns_in_graph" => Some(&mut self.abnormal_returns_in_graph),
+            "zero_spills_read" => Some(&mut self.zero_spills_read),
+            "kfunc_args_by_prototype" => Some(&mut self.kfunc_args_by_prototype),
+            "atomic_sections_are_rcu" => Some(&mut self.atomic_sections_are_rcu),
+            "raw_tp_tracing_kfuncs" => Some(&mut self.raw_tp_tracing_kfuncs),
+            "tail_call_not_in_callback" => Some(&mut self.tail_call_not_in_callback),
+            "tracing_may_defer" => Some(&mut self.tracing_may_defer),
+            "context_is_memory" => Some(&mut self.context_is_memory),
+            "pointers_without_struct_are_scalars" => Some(&mut self.pointers_without_struct_are_scalars),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 44] = [
+pub static FEATURES: [Feature; 81] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -385,6 +644,43 @@ pub static FEATURES: [Feature; 44] = [
     Feature { name: "callback_exit_drops_args", about: "Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.", source: "kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
     Feature { name: "uptr_fields", about: "Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.", source: "kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(23, 0)), backports: &[] }), until: None } },
     Feature { name: "tnum_mul_joins", about: "An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.", source: "kernel/bpf/tnum.c tnum_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
+    Feature { name: "circular_ranges", about: "A range is one arc of the number circle for each width, from which signed and unsigned bounds are read; before, both were kept apart and deduced from each other.", source: "kernel/bpf/cnum.c, kernel/bpf/verifier.c reg_bounds_sync (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "pointer_offset_whole", about: "A pointer's offset is one value with bounds, whether constant or not; before, a constant was added to a field of its own.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_reg_sane_offset_ptr (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "packet_is_region", about: "Packet accesses are checked at both ends of a variable offset, as memory of the proved size.", source: "kernel/bpf/verifier.c check_packet_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "packet_offset_kept", about: "The bounds of a packet pointer's offset are not exchanged where the pointer is moved by a constant or a range is proved.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "division_bounded", about: "Division and modulo by a constant give bounds; before, the result was unknown.", source: "kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored; a register compared with itself decides.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "null_in_register", about: "A comparison with a register known to be zero is a null check, as one with the constant is.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "id_survives_null_check", about: "A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.", source: "kernel/bpf/verifier.c mark_ptr_or_null_reg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "refused_write_named", about: "A refused write to a kernel struct is followed by a line with register, struct, offset and size.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "insn_fields_first", about: "Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.", source: "kernel/bpf/verifier.c check_and_resolve_insns (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "dead_branches_pruned", about: "Branches on registers that data flow shows to be constant become jumps before exploration.", source: "kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "static_stack_liveness", about: "Which stack slots may be read is computed before exploration, in halves, from where frame pointers may go; before, it was collected on the way.", source: "kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "callback_is_component", about: "A call that runs callbacks is a strongly connected component of its own.", source: "kernel/bpf/cfg.c bpf_compute_scc (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "single_ids_cleared", about: "Scalars whose id no other register has lose it when a state is remembered.", source: "kernel/bpf/verifier.c bpf_clear_singular_ids (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "slot_halves_compared", about: "Scalars spilled into half a slot are compared as scalars.", source: "kernel/bpf/states.c stacksafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "atomic_fetch_backtracked", about: "Precision is followed through the register that an atomic operation fetches into; before, the value counted as stored.", source: "kernel/bpf/backtrack.c is_atomic_fetch_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.", source: "kernel/bpf/verifier.c check_kfunc_args (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "set_retval_checked", about: "bpf_set_retval takes only values that its hook may return.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_set_retval (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "throwing_global_functions", about: "A global function that may throw leaves the caller's path with the exception as well.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "casts_fork", about: "Casting a referenced socket forks the path: NULL, or the same reference under the new type.", source: "kernel/bpf/verifier.c check_helper_call, is_ptr_cast_function (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "contexts_verified_apart", about: "A global function is verified once for sleepable and once for other callers, as far as it is called from them.", source: "kernel/bpf/verifier.c do_check_subprogs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "widest_stack_stated", about: "The statistics end with the deepest stack and, from 7.3 on, a line for each subprogram.", source: "kernel/bpf/verifier.c print_verification_stats (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "zero_spills_read", about: "A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.", source: "kernel/bpf/verifier.c mark_reg_stack_read (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "kfunc_args_by_prototype", about: "What a kfunc's argument is follows from its prototype alone, when the program is loaded.", source: "kernel/bpf/verifier.c get_kfunc_arg_type (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "atomic_sections_are_rcu", about: "Sections with preemption or interrupts off count as RCU read-side sections.", source: "kernel/bpf/verifier.c in_rcu_cs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "raw_tp_tracing_kfuncs", about: "Raw tracepoints may call the kfuncs of tracing programs.", source: "kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "tail_call_not_in_callback", about: "Callbacks may not call what tail-calls.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "tracing_may_defer", about: "Tracing programs may use timers and work queues.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "context_is_memory", about: "Helpers take the context as memory.", source: "kernel/bpf/verifier.c mem_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "pointers_without_struct_are_scalars", about: "Arguments of traced functions that point to anything but a struct are scalars.", source: "kernel/bpf/btf.c btf_ctx_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -56,6 +56,8 @@ pub static SETS: [NameSet; 11] = [
         Member { name: "bpf_lsm_socket_socketpair", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
     ] },
     NameSet { span: Span::ALWAYS, members: &[
+        Member { name: "bpf_lsm_bdev_alloc_security", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+        Member { name: "bpf_lsm_bdev_setintegrity", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
         Member { name: "bpf_lsm_bpf", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_bpf_map", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_bpf_map_create", configs: &[], span: Span { since: None, until: None } },

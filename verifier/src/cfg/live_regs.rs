@@ -3,7 +3,7 @@
 use bpfassay_isa::field::{Class, JmpCode, Mode};
 use bpfassay_isa::{AluCode, Insn, RawInsn, Size};
 
-use super::{slots, successors};
+use super::slots;
 use crate::check::summary::get_call_summary;
 use crate::env::Env;
 use crate::log::insn::print_insn;
@@ -31,7 +31,7 @@ pub fn compute_live_registers(env: &mut Env<'_>) {
     while changed {
         changed = false;
         for &i in &env.cfg.postorder {
-            let after = successors(&env.insns, i)
+            let after = env.successors(i)
                 .as_slice()
                 .iter()
                 .fold(0, |acc, &s| acc | live.get(s as usize).map_or(0, |l| l.before));

@@ -5,6 +5,7 @@
 //! [`successors`]; petgraph carries the graph for queries and dumps.
 
 pub mod blocks;
+pub mod const_regs;
 pub mod graph;
 pub mod live_regs;
 pub mod order;
@@ -12,6 +13,8 @@ pub mod walk;
 
 use bpfassay_isa::field::{Class, JmpCode};
 use bpfassay_isa::RawInsn;
+
+use crate::env::{Env, SubprogInfo};
 
 /// Orders and components of the instruction graph.
 #[derive(Debug, Default)]
@@ -27,9 +30,19 @@ pub struct Cfg {
     pub pred_start: Vec<u32>,
     /// Number of strongly connected components plus one (`scc_cnt`).
     pub scc_cnt: u32,
+    /// Subprograms, each after those it calls (`subprog_topo_order`).
+    pub callees_first: Vec<u32>,
 }
 
 impl Cfg {
+    /// The part of `postorder` that belongs to a subprogram.
+    pub fn postorder_of(&self, subprogs: &[SubprogInfo], sub: u32) -> &[u32] {
+        let at = |sub: usize| subprogs.get(sub).map(|s| s.postorder_start as usize);
+        let start = at(sub as usize).unwrap_or(0);
+        let end = at(sub as usize + 1).unwrap_or(self.postorder.len());
+        self.postorder.get(start..end).unwrap_or(&[])
+    }
+
     /// Instructions that control may come from, within the subprogram.
     #[inline]
     pub fn predecessors(&self, idx: u32) -> &[u32] {
@@ -79,6 +92,18 @@ pub fn successors(insns: &[RawInsn], idx: u32) -> Succ {
         succ.push(jump_target(insn, idx) as u32);
     }
     succ
+}
+
+impl Env<'_> {
+    /// As [`successors`], and the exit that a tail call or packet load may take for a return.
+    #[inline]
+    pub fn successors(&self, idx: u32) -> Succ {
+        let mut succ = successors(&self.insns, idx);
+        if let Some(exit) = self.aux.get(idx as usize).and_then(|a| a.may_return_at) {
+            succ.push(exit);
+        }
+        succ
+    }
 }
 
 /// Slots an instruction takes, by its code alone.

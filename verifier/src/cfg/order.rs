@@ -3,8 +3,11 @@
 //! Both number things in the order the kernel's own stacks produce, because component
 //! numbers are printed and the post-order decides how liveness converges.
 
-use super::successors;
 use crate::env::Env;
+use crate::explore::entry::subprog_name;
+use crate::stop::{Check, Errno};
+use crate::subprogs::find_subprog;
+use crate::{trace, verbose};
 
 const DISCOVERED: u8 = 1;
 const EXPLORED: u8 = 2;
@@ -15,9 +18,9 @@ pub fn compute_postorder(env: &mut Env<'_>) {
     let mut state = vec![0u8; n];
     let mut postorder = Vec::with_capacity(n);
     let mut stack: Vec<u32> = Vec::new();
-    for sub in &mut env.subprogs {
-        sub.postorder_start = postorder.len() as u32;
-        stack.push(sub.start);
+    for sub in 0..env.subprogs.len() {
+        env.subprogs[sub].postorder_start = postorder.len() as u32;
+        stack.push(env.subprogs[sub].start);
         while let Some(&top) = stack.last() {
             let st = &mut state[top as usize];
             *st |= DISCOVERED;
@@ -27,7 +30,7 @@ pub fn compute_postorder(env: &mut Env<'_>) {
                 continue;
             }
             *st |= EXPLORED;
-            for &s in successors(&env.insns, top).as_slice() {
+            for &s in env.successors(top).as_slice() {
                 if state[s as usize] == 0 {
                     state[s as usize] |= DISCOVERED;
                     stack.push(s);
@@ -46,12 +49,16 @@ pub fn compute_postorder(env: &mut Env<'_>) {
 /// Tables of successors and predecessors of the instructions in the post-order.
 fn link_neighbours(env: &mut Env<'_>) {
     let n = env.insns.len();
+    let mut succ = vec![[u32::MAX; 2]; n];
+    for &i in &env.cfg.postorder {
+        let known = env.successors(i);
+        succ[i as usize][..known.as_slice().len()].copy_from_slice(known.as_slice());
+    }
     let cfg = &mut env.cfg;
-    cfg.succ = vec![[u32::MAX; 2]; n];
+    cfg.succ = succ;
     cfg.pred_start = vec![0; n + 1];
     for &i in &cfg.postorder {
-        for (slot, &s) in successors(&env.insns, i).as_slice().iter().enumerate() {
-            cfg.succ[i as usize][slot] = s;
+        for &s in cfg.succ[i as usize].iter().filter(|s| **s != u32::MAX) {
             cfg.pred_start[s as usize + 1] += 1;
         }
     }
@@ -66,6 +73,69 @@ fn link_neighbours(env: &mut Env<'_>) {
             next[s as usize] += 1;
         }
     }
+}
+
+/// Fills [`super::Cfg::callees_first`] (`sort_subprogs_topo`).
+pub fn sort_subprogs(env: &mut Env<'_>) -> Check {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        No,
+        OnStack,
+        Done,
+    }
+    let n = env.subprogs.len();
+    let mut seen = vec![Seen::No; n];
+    let mut order = Vec::with_capacity(n);
+    let mut stack = Vec::new();
+    for first in 0..n as u32 {
+        if seen[first as usize] == Seen::No {
+            seen[first as usize] = Seen::OnStack;
+            stack.push(first);
+        }
+        while let Some(&cur) = stack.last() {
+            let mut next = None;
+            for &idx in env.cfg.postorder_of(&env.subprogs, cur) {
+                let insn = env.insns[idx as usize];
+                if !insn.is_pseudo_call() && !insn.is_pseudo_func() {
+                    continue;
+                }
+                let Some(callee) = find_subprog(env, i64::from(idx) + i64::from(insn.imm) + 1)
+                else {
+                    return Err(Errno::EFAULT.into());
+                };
+                match seen[callee as usize] {
+                    Seen::Done => continue,
+                    Seen::OnStack if insn.is_pseudo_func() => continue,
+                    _ => next = Some(callee),
+                }
+                break;
+            }
+            match next {
+                None => {
+                    seen[cur as usize] = Seen::Done;
+                    order.push(cur);
+                    stack.pop();
+                }
+                Some(callee) if seen[callee as usize] == Seen::OnStack => {
+                    let (from, to) = (subprog_name(env, cur), subprog_name(env, callee));
+                    verbose!(env, "recursive call from {from}() to {to}()\n");
+                    return Err(Errno::EINVAL.into());
+                }
+                Some(callee) => {
+                    seen[callee as usize] = Seen::OnStack;
+                    stack.push(callee);
+                }
+            }
+        }
+    }
+    if env.log.level.is_level2() {
+        for (i, sub) in order.iter().enumerate() {
+            let name = subprog_name(env, *sub);
+            trace!(env, "topo_order[{i}] = {name}\n");
+        }
+    }
+    env.cfg.callees_first = order;
+    Ok(())
 }
 
 /// Not on the component stack (any more).
@@ -115,7 +185,7 @@ impl SccWalk {
             self.next_pre += 1;
             self.stack.push(w);
         }
-        let succ = if wi < env.insns.len() { successors(&env.insns, w) } else { return };
+        let succ = if wi < env.insns.len() { env.successors(w) } else { return };
         let mut self_edge = false;
         for &s in succ.as_slice() {
             // The walk also starts at second slots of LD_IMM64 in the last place.
@@ -135,7 +205,9 @@ impl SccWalk {
 
     /// `root` is the lowest vertex of its component: takes the component off the stack.
     fn close_component(&mut self, env: &mut Env<'_>, root: u32, self_edge: bool) {
-        let assign = self_edge || self.stack.last() != Some(&root);
+        let implicit = env.kernel.features.callback_is_component
+            && env.aux.get(root as usize).is_some_and(|a| a.calls_callback);
+        let assign = self_edge || implicit || self.stack.last() != Some(&root);
         while let Some(t) = self.stack.pop() {
             self.low[t as usize] = OFF_STACK;
             if assign {

@@ -1,14 +1,15 @@
 //! The depth-first walk over all instructions that finds unreachable ones and decides where
 //! states are compared and jumps are recorded (`check_cfg`, `visit_insn`, `push_insn`).
 
-use bpfassay_isa::field::{Class, JmpCode};
+use bpfassay_isa::field::{Class, JmpCode, Mode};
+use bpfassay_spec::func;
 
 use super::{jump_target, slots};
 use crate::check::summary;
 use crate::env::Env;
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno};
-use crate::subprogs::find_containing_subprog;
+use crate::subprogs::{find_containing_subprog, subprog_end};
 use crate::verbose;
 
 const DISCOVERED: u8 = 0x10;
@@ -144,6 +145,9 @@ impl Walk {
         if insn.is_pseudo_func() {
             return self.visit_func_call(env, t, true);
         }
+        if insn.class() == Class::Ld && matches!(insn.mode(), Mode::Abs | Mode::Ind) {
+            mark_abnormal_return(env, t);
+        }
         if !matches!(insn.class(), Class::Jmp | Class::Jmp32) {
             return self.push(env, t, i64::from(t + slots(insn)), EdgeKind::FallThrough);
         }
@@ -184,6 +188,9 @@ impl Walk {
 /// the effects its subprogram inherits.
 fn mark_call(env: &mut Env<'_>, t: u32) {
     let insn = env.insns[t as usize];
+    if insn.is_helper_call() && insn.imm == func::TAIL_CALL {
+        mark_abnormal_return(env, t);
+    }
     // The state before an async callback is pushed must be comparable, else it is pushed forever.
     if summary::is_async_callback_calling_insn(env, t) {
         mark_prune_point(env, t);
@@ -216,6 +223,17 @@ fn merge_callee_effects(env: &mut Env<'_>, caller: u32, callee: u32) {
     let callee = find_containing_subprog(env, callee) as usize;
     env.subprogs[caller].changes_pkt_data |= env.subprogs[callee].changes_pkt_data;
     env.subprogs[caller].might_sleep |= env.subprogs[callee].might_sleep;
+}
+
+/// The instruction may leave the subprogram as its last exit does (`visit_abnormal_return_insn`).
+fn mark_abnormal_return(env: &mut Env<'_>, t: u32) {
+    if !env.kernel.features.abnormal_returns_in_graph {
+        return;
+    }
+    let sub = find_containing_subprog(env, t);
+    let (start, end) = (env.subprogs[sub as usize].start, subprog_end(env, sub));
+    let exit = (start..end).rev().find(|i| env.insns[*i as usize].is_exit());
+    env.aux_mut(t).may_return_at = exit;
 }
 
 fn mark_prune_point(env: &mut Env<'_>, idx: u32) {

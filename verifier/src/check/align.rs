@@ -46,7 +46,16 @@ pub(super) fn check_ptr_alignment(
     if !strict || size == 1 || is_aligned(reg, reg.off.wrapping_add(off), size) {
         return Ok(());
     }
-    verbose!(env, "misaligned {desc}access off {}+{}+{off} size {size}\n", reg.var_off, reg.off);
+    if env.kernel.features.pointer_offset_whole {
+        verbose!(env, "misaligned {desc}access off {}+{off} size {size}\n", reg.var_off);
+    } else {
+        verbose!(
+            env,
+            "misaligned {desc}access off {}+{}+{off} size {size}\n",
+            reg.var_off,
+            reg.off
+        );
+    }
     Err(Errno::EACCES.into())
 }
 

@@ -49,6 +49,10 @@ const SOCK: &[RegType] = &[SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK];
 const BTF_SOCK_COMMON: &[RegType] = &[SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK, BTF, BTF_TRUSTED];
 const MEM: &[RegType] =
     &[STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF, BTF_TRUSTED];
+/// The same with the context.
+const MEM_OR_CTX: &[RegType] = &[
+    STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF, BTF_TRUSTED, CTX,
+];
 const PERCPU_BTF: &[RegType] =
     &[BTF_PERCPU, BTF_PERCPU.plus(TypeFlags::MEM_RCU), BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED)];
 const MAP_VALUE_OR_ALLOC: &[RegType] = &[MAP_VALUE, BTF_ALLOC];
@@ -98,6 +102,7 @@ pub fn check_reg_type(
         verifier_bug!(env, "unsupported arg type {}", arg.word());
         return Err(Errno::EFAULT.into());
     };
+    let types = if types == MEM && env.kernel.features.context_is_memory { MEM_OR_CTX } else { types };
     let reg = *env.reg(regno);
     let folded = fold_flags(reg.ty, arg, regno, meta);
     if !types.contains(&folded) {
@@ -193,7 +198,8 @@ fn check_kernel_object(
     // A socket is released through its first member, whatever kind of socket it is.
     let strict = release && meta.func_id != func::SK_RELEASE;
     if reg.ty.may_be_null() && (!arg.may_be_null() || release) {
-        verbose!(env, "Possibly NULL pointer passed to helper arg{}\n", regno.0);
+        let arg = if env.kernel.features.kfunc_args_trusted { "R" } else { "arg" };
+        verbose!(env, "Possibly NULL pointer passed to helper {arg}{}\n", regno.0);
         return Err(Errno::EACCES.into());
     }
     if meta.func_id == func::KPTR_XCHG {
@@ -203,7 +209,7 @@ fn check_kernel_object(
     let (reg_btf, reg_id) = (reg.btf().unwrap_or(BtfObj::VMLINUX), reg.btf_id());
     let have = KptrTarget { btf: reg_btf, btf_id: reg_id };
     let need = KptrTarget { btf: BtfObj::VMLINUX, btf_id: want };
-    if !btf_struct_ids_match(env, have, reg.off, need, strict) {
+    if !btf_struct_ids_match(env, have, reg.const_off(), need, strict) {
         let is = btf_type_name(env, reg_btf, reg_id);
         let wanted = btf_type_name(env, BtfObj::VMLINUX, want);
         verbose!(env, "R{} is of type {is} but {wanted} is expected\n", regno.0);
@@ -259,7 +265,9 @@ pub fn check_func_arg_reg_off(
         if arg.base() == ArgBase::Dynptr && reg.ty == RegBase::Stack {
             return Ok(());
         }
-        if reg.off != 0 {
+        let whole = env.kernel.features.pointer_offset_whole;
+        let moved = !reg.var_off.is_const() || reg.var_off.value != 0;
+        if reg.off != 0 || (whole && moved) {
             verbose!(
                 env,
                 "R{} must have zero offset when passed to release func or trusted arg to kfunc\n",

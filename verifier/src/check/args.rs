@@ -111,7 +111,12 @@ fn check_release_arg(
 ) -> Check {
     if ty.base() == ArgBase::Dynptr {
         if reg.ty != RegBase::Stack {
-            verbose!(env, "cannot release unowned const bpf_dynptr\n");
+            let unowned = if env.kernel.features.kfunc_args_trusted {
+                "CONST_PTR_TO_DYNPTR cannot be released"
+            } else {
+                "cannot release unowned const bpf_dynptr"
+            };
+            verbose!(env, "{unowned}\n");
             return Err(Errno::EINVAL.into());
         }
         if !is_acquired_dynptr(env, reg) {

@@ -35,13 +35,29 @@ pub(super) fn check_ptr_to_btf_access(
     let btf = btf_of(env, obj)?;
     let tname = btf.name(reg.btf_id());
     check_pointer(env, &reg, r, off, tname)?;
+    let off = if env.kernel.features.pointer_offset_whole {
+        off.wrapping_add(reg.var_off.value as i32)
+    } else {
+        off
+    };
     let may_fault = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
     if access == Access::Write && may_fault && env.kernel.features.untrusted_is_read_only {
         return only_read(env);
     }
 
     let (load, field) = if access == Access::Write && !reg.ty.has(TypeFlags::MEM_ALLOC) {
-        match check_struct_write(env, &reg, off, size)? {
+        let may = check_struct_write(env, &reg, off, size);
+        if env.kernel.features.refused_write_named && !matches!(may, Ok(true) | Err(Stop::Unsupported(_))) {
+            if may.is_ok() {
+                return only_read(env);
+            }
+            verbose!(
+                env,
+                "R{} cannot write into ptr_{tname} at off={off} size={size}\n",
+                r.0
+            );
+        }
+        match may? {
             true => (BtfLoad::Scalar, String::new()),
             false => return only_read(env),
         }
@@ -88,9 +104,19 @@ fn check_pointer(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, tname: &st
         return Err(Errno::EINVAL.into());
     }
     let n = r.0;
+    let whole = env.kernel.features.pointer_offset_whole;
+    if whole && !reg.var_off.is_const() {
+        verbose!(
+            env,
+            "R{n} is ptr_{tname} invalid variable offset: off={off}, var_off={}\n",
+            reg.var_off
+        );
+        return Err(Errno::EACCES.into());
+    }
+    let off = if whole { off.wrapping_add(reg.var_off.value as i32) } else { off };
     if off < 0 {
         verbose!(env, "R{n} is ptr_{tname} invalid negative access: off={off}\n");
-    } else if !reg.var_off.is_const() || reg.var_off.value != 0 {
+    } else if !whole && (!reg.var_off.is_const() || reg.var_off.value != 0) {
         verbose!(
             env,
             "R{n} is ptr_{tname} invalid variable offset: off={off}, var_off={}\n",

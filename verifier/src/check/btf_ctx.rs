@@ -196,7 +196,11 @@ fn pointer(
         return Ok(Some(CtxAccess { ty: a.ty, ..CtxAccess::SCALAR }));
     }
     let plain = btf.skip_mods_and_typedefs(p.ptr.type_id());
-    if plain.is_none_or(|t| matches!(t.kind(), BtfKind::Unkn | BtfKind::Int)) {
+    let plainly = env.kernel.features.pointers_without_struct_are_scalars;
+    if plain.is_none_or(|t| match plainly {
+        true => !t.kind().is_composite(),
+        false => matches!(t.kind(), BtfKind::Unkn | BtfKind::Int),
+    }) {
         return Ok(Some(CtxAccess { is_retval: p.is_retval, ..CtxAccess::SCALAR }));
     }
     if let Some(a) = known {

@@ -207,7 +207,7 @@ fn may_iterate(env: &Env<'_>, insn_idx: u32) -> bool {
 /// The tree the caller adds to; its node was released by now, so the root tells the type.
 fn rbtree_root(env: &Env<'_>) -> Option<GraphRoot> {
     let root = env.reg(Reg::R1);
-    let field = reg_btf_record(env, root)?.find(root.off as u32, FieldKinds::RB_ROOT)?;
+    let field = reg_btf_record(env, root)?.find(root.const_off() as u32, FieldKinds::RB_ROOT)?;
     field.root().filter(|r| r.value_btf_id != 0)
 }
 
@@ -217,7 +217,12 @@ pub fn graph_node(env: &Env<'_>, root: &GraphRoot) -> RegState {
     reg.mark_known_zero();
     reg.ty = RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC);
     reg.set_btf(root.btf, root.value_btf_id);
-    reg.off = root.node_offset as i32;
+    if env.kernel.features.pointer_offset_whole {
+        reg.mark_known(u64::from(root.node_offset));
+        reg.set_btf(root.btf, root.value_btf_id);
+    } else {
+        reg.off = root.node_offset as i32;
+    }
     reg
 }
 

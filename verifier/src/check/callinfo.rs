@@ -42,6 +42,8 @@ pub struct KfuncMeta {
     pub func_id: u32,
     /// FUNC_PROTO.
     pub proto_id: u32,
+    /// Arguments that the program passes; the kernel fills in the others.
+    pub visible_args: u8,
     pub name: &'static str,
     pub flags: KfuncFlags,
     /// Kfunc that the verifier knows more about than its prototype.
@@ -85,25 +87,25 @@ impl KfuncMeta {
 }
 
 macro_rules! special_kfuncs {
-    ($($variant:ident = $name:literal,)*) => {
+    ($($variant:ident = $($name:literal)|+,)*) => {
         /// Kfuncs of vmlinux that the verifier knows by name (`enum special_kfunc_type`).
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Special { $($variant,)* }
 
         impl Special {
             pub fn from_name(name: &str) -> Option<Special> {
-                match name { $($name => Some(Special::$variant),)* _ => None }
+                match name { $($($name)|+ => Some(Special::$variant),)* _ => None }
             }
         }
     };
 }
 
 special_kfuncs! {
-    ObjNew = "bpf_obj_new_impl",
-    ObjDrop = "bpf_obj_drop_impl",
-    RefcountAcquire = "bpf_refcount_acquire_impl",
-    ListPushFront = "bpf_list_push_front_impl",
-    ListPushBack = "bpf_list_push_back_impl",
+    ObjNew = "bpf_obj_new_impl" | "bpf_obj_new",
+    ObjDrop = "bpf_obj_drop_impl" | "bpf_obj_drop",
+    RefcountAcquire = "bpf_refcount_acquire_impl" | "bpf_refcount_acquire",
+    ListPushFront = "bpf_list_push_front_impl" | "bpf_list_push_front",
+    ListPushBack = "bpf_list_push_back_impl" | "bpf_list_push_back",
     ListPopFront = "bpf_list_pop_front",
     ListPopBack = "bpf_list_pop_back",
     ListFront = "bpf_list_front",
@@ -113,7 +115,7 @@ special_kfuncs! {
     RcuReadLock = "bpf_rcu_read_lock",
     RcuReadUnlock = "bpf_rcu_read_unlock",
     RbtreeRemove = "bpf_rbtree_remove",
-    RbtreeAdd = "bpf_rbtree_add_impl",
+    RbtreeAdd = "bpf_rbtree_add_impl" | "bpf_rbtree_add",
     RbtreeFirst = "bpf_rbtree_first",
     RbtreeRoot = "bpf_rbtree_root",
     RbtreeLeft = "bpf_rbtree_left",
@@ -125,14 +127,22 @@ special_kfuncs! {
     DynptrSlice = "bpf_dynptr_slice",
     DynptrSliceRdwr = "bpf_dynptr_slice_rdwr",
     DynptrClone = "bpf_dynptr_clone",
-    PercpuObjNew = "bpf_percpu_obj_new_impl",
-    PercpuObjDrop = "bpf_percpu_obj_drop_impl",
+    PercpuObjNew = "bpf_percpu_obj_new_impl" | "bpf_percpu_obj_new",
+    PercpuObjDrop = "bpf_percpu_obj_drop_impl" | "bpf_percpu_obj_drop",
     Throw = "bpf_throw",
-    WqSetCallback = "bpf_wq_set_callback_impl",
+    WqSetCallback = "bpf_wq_set_callback_impl" | "bpf_wq_set_callback",
     PreemptDisable = "bpf_preempt_disable",
     PreemptEnable = "bpf_preempt_enable",
     IterCssTaskNew = "bpf_iter_css_task_new",
     SessionCookie = "bpf_session_cookie",
+    SessionIsReturn = "bpf_session_is_return",
+    DynptrFromFile = "bpf_dynptr_from_file",
+    DynptrFileDiscard = "bpf_dynptr_file_discard",
+    ListAdd = "bpf_list_add",
+    ListDel = "bpf_list_del",
+    ListIsFirst = "bpf_list_is_first",
+    ListIsLast = "bpf_list_is_last",
+    ListEmpty = "bpf_list_empty",
     GetKmemCache = "bpf_get_kmem_cache",
     LocalIrqSave = "bpf_local_irq_save",
     LocalIrqRestore = "bpf_local_irq_restore",
@@ -146,8 +156,8 @@ special_kfuncs! {
     ResSpinLockIrqsave = "bpf_res_spin_lock_irqsave",
     ResSpinUnlockIrqrestore = "bpf_res_spin_unlock_irqrestore",
     Trap = "__bpf_trap",
-    TaskWorkSignal = "bpf_task_work_schedule_signal_impl",
-    TaskWorkResume = "bpf_task_work_schedule_resume_impl",
+    TaskWorkSignal = "bpf_task_work_schedule_signal_impl" | "bpf_task_work_schedule_signal",
+    TaskWorkResume = "bpf_task_work_schedule_resume_impl" | "bpf_task_work_schedule_resume",
 }
 
 impl Special {
@@ -185,6 +195,15 @@ impl Special {
     pub fn is_counting(self) -> bool {
         use Special::*;
         matches!(self, IterNumNew | IterNumNext | IterNumDestroy)
+    }
+
+    /// Not modelled.
+    pub fn is_unsupported(self) -> bool {
+        use Special::*;
+        matches!(
+            self,
+            DynptrFromFile | DynptrFileDiscard | ListAdd | ListDel | ListIsFirst | ListIsLast | ListEmpty
+        )
     }
 
     pub fn is_task_work(self) -> bool {

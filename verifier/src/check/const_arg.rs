@@ -56,7 +56,8 @@ pub fn check_reg_const_str(env: &mut Env<'_>, reg: &RegState, regno: Reg) -> Che
         verbose!(env, "no direct value access support for this map type\n");
         return Err(Errno::EACCES.into());
     }
-    let size = (def.value_size as i32).wrapping_sub(reg.off);
+    let fixed = if env.kernel.features.pointer_offset_whole { reg.const_off() } else { reg.off };
+    let size = (def.value_size as i32).wrapping_sub(fixed);
     check_map_access(env, regno, reg.off, size, false, AccessSrc::Helper)?;
     let off = reg.off.wrapping_add(reg.var_off.value as i32) as u32;
     if let Some(Err(e)) = direct_value_addr(&def, off) {

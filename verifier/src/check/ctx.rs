@@ -8,10 +8,10 @@ use bpfassay_spec::{ProgKind, ProgType, RegBase, RegType};
 
 use super::btf_ctx::btf_ctx_access;
 use super::btf_walk::btf_of;
-use super::region::check_ptr_off_reg;
+use super::region::{check_mem_region_access, check_ptr_off_reg, check_ptr_off_reg_fixed_ok};
 use super::stack::is_pointer_value;
 use super::Access;
-use crate::domain::reg::{BtfObj, DEF_NOT_SUBREG};
+use crate::domain::reg::{BtfObj, RegState, DEF_NOT_SUBREG};
 use crate::env::Env;
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno, Stop};
@@ -134,7 +134,7 @@ pub(super) fn access_ctx(
         }
     }
     let reg = *env.reg(r);
-    check_ptr_off_reg(env, &reg, r)?;
+    let off = ctx_offset(env, &reg, r, off, size.bytes() as i32)?;
     let info = match check_ctx_access(env, insn_idx, off, size.bytes() as i32, access, is_ldsx) {
         Ok(info) => info,
         Err(e) => {
@@ -164,6 +164,22 @@ pub(super) fn access_ctx(
     Ok(())
 }
 
+/// Offset into the context; only system call programs' may be variable, and only where nothing is rewritten may the
+/// pointer have been moved (kernels with `pointer_offset_whole`).
+fn ctx_offset(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, size: i32) -> Check<i32> {
+    if !env.kernel.features.pointer_offset_whole {
+        check_ptr_off_reg(env, reg, r)?;
+        return Ok(off);
+    }
+    if env.prog_type() == ProgType::Syscall {
+        check_mem_region_access(env, r, off, size, u16::MAX.into(), false)?;
+    } else {
+        let rewrites = env.kernel.prog(env.prog.prog_type).is_some_and(|row| row.rewrites_ctx);
+        check_ptr_off_reg_fixed_ok(env, reg, r, !rewrites)?;
+    }
+    Ok(off.wrapping_add(reg.umax as i32))
+}
+
 fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
     let retval = if info.is_retval { super::btf_ctx::lsm_retval_range(env)? } else { None };
     if retval.is_none() || env.kernel.features.lsm_retval_starts_unknown {
@@ -171,7 +187,7 @@ fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
     }
     if let Some((min, max)) = retval {
         let features = env.kernel.features;
-        env.reg_mut(dst).narrow_to_s32_range(min, max, features);
+        env.reg_mut(dst).narrow_to_int(min, max, features);
         super::mem::sanity_check(env, dst, "s32_range")?;
     }
     env.reg_mut(dst).ty = RegBase::Scalar.into();

@@ -4,6 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 
+use super::kfunc_arg::{arg_name, nth_arg};
 use super::refs::{acquire_reference, release_reference};
 use super::stack::destroy_if_dynptr_stack_slot;
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, spi_of, NoSlot};
@@ -46,9 +47,10 @@ pub fn process_dynptr_func(
     clone_ref_obj_id: u32,
 ) -> Check {
     let reg = *env.reg(regno);
-    let n = regno.0 - 1;
+    let named = arg_name(env, regno.index() - 1);
+    let nth = nth_arg(env, regno.index() - 1);
     if reg.ty != RegBase::Stack && reg.ty != RegBase::ConstDynptr {
-        verbose!(env, "arg#{n} expected pointer to stack or const struct bpf_dynptr\n");
+        verbose!(env, "{named} expected pointer to stack or const struct bpf_dynptr\n");
         return Err(Errno::EINVAL.into());
     }
     let (uninit, rdonly) = (arg.has(TypeFlags::MEM_UNINIT), arg.has(TypeFlags::MEM_RDONLY));
@@ -70,12 +72,12 @@ pub fn process_dynptr_func(
         return Err(Errno::EINVAL.into());
     }
     if !is_valid_init(env, &reg) {
-        verbose!(env, "Expected an initialized dynptr as arg #{n}\n");
+        verbose!(env, "Expected an initialized dynptr as {nth}\n");
         return Err(Errno::EINVAL.into());
     }
     if !is_type_expected(env, &reg, arg.minus(TypeFlags::MEM_RDONLY)) {
         let name = dynptr_type_name(arg_dynptr_type(arg));
-        verbose!(env, "Expected a dynptr of type {name} as arg #{n}\n");
+        verbose!(env, "Expected a dynptr of type {name} as {nth}\n");
         return Err(Errno::EINVAL.into());
     }
     mark_dynptr_read(env, &reg)
@@ -216,7 +218,7 @@ pub fn dynptr_get_type(env: &mut Env<'_>, reg: &RegState) -> DynptrType {
     if reg.ty == RegBase::ConstDynptr {
         return reg.dynptr_type();
     }
-    let spi = spi_of(reg.off);
+    let spi = spi_of(reg.const_off());
     if spi < 0 {
         verbose!(env, "verifier internal error: invalid spi when querying dynptr type\n");
         return DynptrType::Invalid;

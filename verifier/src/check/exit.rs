@@ -4,6 +4,7 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{AttachType, ProgType, RegBase, ReturnRule};
 
 use super::btf_ctx::lsm_retval_range;
+use super::func_call::returns_void;
 use super::mem::{check_reg_arg, RegArg};
 use super::region::check_ptr_off_reg;
 use super::summary::with_prog_kind;
@@ -30,13 +31,21 @@ enum Allowed {
 /// Whether the value in `reg` is allowed as return value; `reg_name` is the word the log uses.
 pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     let outer = env.cur.frame(0);
-    let is_subprog = outer.subprogno != 0;
+    let outer_subprog = outer.subprogno;
+    let is_subprog = outer_subprog != 0;
     let (in_exception_cb, in_async_cb, cb_range) =
         (outer.in_exception_callback_fn, outer.in_async_callback_fn, outer.callback_ret_range);
     if (!is_subprog || in_exception_cb) && returns_nothing(env, reg)? {
         return Ok(());
     }
+    let global = is_subprog && !in_exception_cb && !in_async_cb;
+    if global && env.kernel.features.void_global_functions && returns_void(env, outer_subprog) {
+        return Ok(());
+    }
     check_reg_arg(env, reg, RegArg::Src)?;
+    if global && env.kernel.features.void_global_functions && env.reg(reg).ty == RegBase::Arena {
+        return Ok(());
+    }
     if !env.allow_ptr_leaks && !env.reg(reg).is_scalar() {
         verbose!(env, "R{} leaks addr as return value\n", reg.0);
         return Err(Errno::EACCES.into());

@@ -13,6 +13,7 @@ use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
 use super::callinfo::CallMeta;
 use super::dynptr::process_dynptr_func;
+use super::kfunc_arg::arg_name;
 use super::mem_arg::check_mem_reg;
 use super::prog_ctx::{is_prog_ctx_type, validate_prog_ctx_type};
 use super::stack::register_is_null;
@@ -91,9 +92,18 @@ pub fn btf_prepare_func_args(env: &mut Env<'_>, subprog: u32) -> Check {
         }
         return invalid();
     }
-    let returns_int = btf.skip_mods_and_typedefs(proto.type_id()).is_some_and(is_int_or_enum);
-    if !returns_int {
-        if is_global {
+    let void_too = env.kernel.features.void_global_functions;
+    let returned = btf.skip_mods_and_typedefs(proto.type_id());
+    let returns_int = returned.is_some_and(is_int_or_enum);
+    let fits = returns_int || (void_too && returns_void_or_arena(&btf, subprog, returned));
+    if !fits {
+        if is_global && void_too {
+            let name = func.name();
+            verbose!(
+                env,
+                "Global function {name}() return value not void or scalar. Only those are supported.\n"
+            );
+        } else if is_global {
             let name = func.name();
             verbose!(
                 env,
@@ -113,6 +123,26 @@ pub fn btf_prepare_func_args(env: &mut Env<'_>, subprog: u32) -> Check {
     Ok(())
 }
 
+/// The pointer's type carries the tag `arena`.
+fn is_arena_ptr(btf: &Btf, ptr: Type<'_>) -> bool {
+    if ptr.kind() != BtfKind::Ptr {
+        return false;
+    }
+    let mut t = btf.ty(ptr.type_id());
+    while let Some(at) = t.filter(|t| t.kind().is_modifier()) {
+        if at.kind() == BtfKind::TypeTag && !at.kflag() && at.name() == "arena" {
+            return true;
+        }
+        t = btf.ty(at.type_id());
+    }
+    false
+}
+
+/// Nothing, or from a function that is no entry a pointer into the arena (`btf_validate_return_type`).
+fn returns_void_or_arena(btf: &Btf, subprog: u32, returned: Option<Type<'_>>) -> bool {
+    returned.is_some_and(|t| t.is_void() || (subprog != 0 && is_arena_ptr(btf, t)))
+}
+
 fn is_int_or_enum(t: Type<'_>) -> bool {
     t.kind() == BtfKind::Int || t.kind().is_any_enum()
 }
@@ -126,8 +156,11 @@ struct Args<'b> {
 
 impl Args<'_> {
     fn argument(&self, env: &mut Env<'_>, i: usize, type_id: u32) -> Check<SubprogArg> {
-        let tags = self.tags(env, i)?;
+        let mut tags = self.tags(env, i)?;
         let Some(t) = self.btf.skip_mods_and_typedefs(type_id) else { return invalid() };
+        if env.kernel.features.void_global_functions && is_arena_ptr(self.btf, t) {
+            tags.0 |= Tags::ARENA.0;
+        }
         if t.kind() == BtfKind::Ptr {
             if let Some(arg) = self.pointer(env, i, t, tags)? {
                 return Ok(arg);
@@ -347,12 +380,12 @@ fn check_func_arg_match(env: &mut Env<'_>, subprog: u32) -> Check {
     btf_prepare_func_args(env, subprog)?;
     let args = env.subprogs[subprog as usize].args.clone();
     for (i, arg) in args.iter().enumerate() {
-        check_arg(env, i, arg)?;
+        check_arg(env, subprog, i, arg)?;
     }
     Ok(())
 }
 
-fn check_arg(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check {
+fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Check {
     let regno = Reg(i as u8 + 1);
     let reg = *env.reg(regno);
     let dont_care = ArgType::of(ArgBase::DontCare);
@@ -366,7 +399,8 @@ fn check_arg(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check {
     } else if arg.ty == ArgBase::Ctx {
         check_func_arg_reg_off(env, &reg, regno, dont_care)?;
         if reg.ty != RegBase::Ctx {
-            verbose!(env, "arg#{i} expects pointer to ctx\n");
+            let arg = arg_name(env, i);
+            verbose!(env, "{arg} expects pointer to ctx\n");
             return invalid();
         }
     } else if arg.ty.base() == ArgBase::Mem {
@@ -375,8 +409,17 @@ fn check_arg(env: &mut Env<'_>, i: usize, arg: &SubprogArg) -> Check {
             Err(Stop::Reject(_)) => return invalid(),
             other => other?,
         }
-        if !arg.ty.may_be_null() && reg.ty.may_be_null() {
-            verbose!(env, "arg#{i} is expected to be non-NULL\n");
+        let stricter = env.kernel.features.kfunc_args_trusted;
+        let is_packet = matches!(reg.base(), RegBase::Packet | RegBase::PacketMeta | RegBase::PacketEnd);
+        if stricter && is_packet && env.subprogs[subprog as usize].changes_pkt_data {
+            let arg = arg_name(env, i);
+            verbose!(env, "{arg} is a packet pointer, but func#{subprog} may change packet data\n");
+            return invalid();
+        }
+        let is_null = stricter && register_is_null(&reg);
+        if !arg.ty.may_be_null() && (reg.ty.may_be_null() || is_null) {
+            let arg = arg_name(env, i);
+            verbose!(env, "{arg} is expected to be non-NULL\n");
             return invalid();
         }
     } else if arg.ty.base() == ArgBase::Arena {

@@ -7,6 +7,7 @@ use super::callback::{callee_setup, CalleeSetup, CalleeState};
 use super::exit::verbose_invalid_scalar;
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
+use super::trust::non_sleepable_region;
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, RetvalRange, VerifierState};
@@ -127,6 +128,13 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
         );
         return Err(Errno::EINVAL.into());
     }
+    if env.kernel.features.rcu_sections_nest {
+        if let Some(region) = non_sleepable_region(env).filter(|_| might_sleep) {
+            let name = subprog_name(env, subprog);
+            verbose!(env, "sleepable global function {name}() called in {region}\n");
+            return Err(Errno::EINVAL.into());
+        }
+    }
     if !env.kernel.features.sleeping_globals_known && env.cur.active_preempt_locks != 0 {
         verbose!(
             env,
@@ -134,8 +142,9 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
         );
         return Err(Errno::EINVAL.into());
     }
-    let in_region =
-        env.cur.active_rcu_lock || env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
+    let in_region = env.cur.active_rcu_locks != 0
+        || env.cur.active_preempt_locks != 0
+        || env.cur.active_irq_id != 0;
     if might_sleep
         && env.kernel.features.sleeping_globals_known
         && (in_region || !env.cur.in_sleepable)
@@ -160,9 +169,22 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
     env.subprogs[subprog as usize].called = true;
     let frame = env.cur.curframe();
     clear_caller_saved_regs(env, frame);
+    if env.kernel.features.void_global_functions && returns_void(env, subprog) {
+        return Ok(());
+    }
     mark_reg_unknown(env, Reg::R0);
     env.reg_mut(Reg::R0).subreg_def = DEF_NOT_SUBREG;
     Ok(())
+}
+
+/// By the BTF of the program (`subprog_returns_void`).
+pub fn returns_void(env: &Env<'_>, subprog: u32) -> bool {
+    let (Some(info), Some(btf)) = (env.prog.func_info.get(subprog as usize), env.prog.btf.as_ref())
+    else {
+        return false;
+    };
+    let proto = btf.func_proto(info.type_id);
+    proto.and_then(|p| btf.skip_mods_and_typedefs(p.type_id())).is_some_and(|t| t.is_void())
 }
 
 /// True if the value lies in the range, all 64 bits of it (`retval_range_within`).

@@ -69,6 +69,10 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
             // The program ends, or goes on with its packet untouched.
             return Ok(());
         }
+        if env.kernel.features.tail_call_not_in_callback && env.frame().in_callback_fn {
+            verbose!(env, "cannot tail call within callback\n");
+            return Err(Errno::EINVAL.into());
+        }
         if env.kernel.features.tail_call_may_leave_subprog {
             return tail_call_in_subprog(env, special.changes_data);
         }
@@ -129,7 +133,13 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
             return Err(Errno::EINVAL.into());
         }
     }
-    if proto.might_sleep && !env.cur.in_sleepable {
+    if env.kernel.features.rcu_sections_nest {
+        if let Some(region) = super::trust::non_sleepable_region(env).filter(|_| proto.might_sleep) {
+            let func = env.kernel.helper_name(func_id);
+            verbose!(env, "sleepable helper {func}#{func_id} in {region}\n");
+            return Err(Errno::EINVAL.into());
+        }
+    } else if proto.might_sleep && !env.cur.in_sleepable {
         let func = env.kernel.helper_name(func_id);
         verbose!(env, words.helper_sleeps, func = func, id = func_id);
         return Err(Errno::EINVAL.into());
@@ -144,7 +154,7 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
 /// RCU, preempt-disabled and IRQ-disabled regions forbid sleeping and make storage allocation atomic.
 fn check_context(env: &mut Env<'_>, proto: &HelperProto, insn_idx: u32) -> Check {
     let regions = [
-        (env.cur.active_rcu_lock, "rcu_read_lock"),
+        (env.cur.active_rcu_locks != 0, "rcu_read_lock"),
         (env.cur.active_preempt_locks != 0, "non-preemptible"),
         (env.cur.active_irq_id != 0, "IRQ-disabled"),
     ];

@@ -208,13 +208,13 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
         r0.s32_max = meta.msize_max_value as i32;
         r0.smin = -MAX_ERRNO as i64;
         r0.s32_min = -MAX_ERRNO;
-        r0.sync(features);
+        r0.exchange(features);
     } else if meta.func_id == func::GET_SMP_PROCESSOR_ID {
         (r0.umin, r0.umax) = (0, cpus as u64);
         (r0.smin, r0.smax) = (0, cpus as i64);
         (r0.u32_min, r0.u32_max) = (0, cpus);
         (r0.s32_min, r0.s32_max) = (0, cpus as i32);
-        r0.sync(features);
+        r0.exchange(features);
     }
     let mut r0 = *env.reg(Reg::R0);
     reg_bounds_sanity_check(env, &mut r0, "retval")?;

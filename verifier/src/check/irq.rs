@@ -4,6 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, RegType};
 
+use super::kfunc_arg::arg_name;
 use super::callinfo::{KfuncMeta, Special};
 use super::refs::{acquire_irq_state, release_irq_state};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
@@ -33,17 +34,17 @@ pub fn process_irq_flag(env: &mut Env<'_>, regno: Reg, meta: &KfuncMeta) -> Chec
         }
     };
     let reg = *env.reg(regno);
-    let n = regno.0 - 1;
+    let arg = arg_name(env, regno.index() - 1);
     if saves {
         if !is_valid_uninit(env, &reg) {
-            verbose!(env, "expected uninitialized irq flag as arg#{n}\n");
+            verbose!(env, "expected uninitialized irq flag as {arg}\n");
             return Err(Errno::EINVAL.into());
         }
         check_obj_write(env, env.insn_idx, regno, 1)?;
         return save(env, &reg, class);
     }
     if !is_valid_init(env, &reg) {
-        verbose!(env, "expected an initialized irq flag as arg#{n}\n");
+        verbose!(env, "expected an initialized irq flag as {arg}\n");
         return Err(Errno::EINVAL.into());
     }
     let spi = get_spi(env, &reg, WHAT, 1)?;

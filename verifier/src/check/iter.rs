@@ -9,6 +9,7 @@ use bpfassay_object::btf::BtfKind;
 use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
+use super::kfunc_arg::{arg_name, nth_arg};
 use super::callinfo::KfuncMeta;
 use super::refs::{acquire_reference, release_reference};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
@@ -42,18 +43,19 @@ pub fn process_iter_arg(
     meta: &mut KfuncMeta,
 ) -> Check {
     let reg = *env.reg(regno);
-    let n = regno.0 - 1;
+    let arg = arg_name(env, regno.index() - 1);
+    let nth = nth_arg(env, regno.index() - 1);
     if reg.ty != RegBase::Stack {
-        verbose!(env, "arg#{n} expected pointer to an iterator on stack\n");
+        verbose!(env, "{arg} expected pointer to an iterator on stack\n");
         return Err(Errno::EINVAL.into());
     }
-    let Some(iter) = iter_arg_type(env, meta, n as usize) else {
-        verbose!(env, "expected valid iter pointer as arg #{n}\n");
+    let Some(iter) = iter_arg_type(env, meta, regno.index() - 1) else {
+        verbose!(env, "expected valid iter pointer as {nth}\n");
         return Err(Errno::EINVAL.into());
     };
     if meta.has(KfuncFlags::ITER_NEW) {
         if !is_valid_uninit(env, &reg, iter.slots) {
-            verbose!(env, "expected uninitialized iter_{} as arg #{n}\n", iter.name);
+            verbose!(env, "expected uninitialized iter_{} as {nth}\n", iter.name);
             return Err(Errno::EINVAL.into());
         }
         check_obj_write(env, insn_idx, regno, iter.slots)?;
@@ -65,7 +67,7 @@ pub fn process_iter_arg(
             return Err(Errno::EPROTO.into());
         }
         Err(e) => {
-            verbose!(env, "expected an initialized iter_{} as arg #{n}\n", iter.name);
+            verbose!(env, "expected an initialized iter_{} as {nth}\n", iter.name);
             return Err(e.into());
         }
         Ok(()) => {}

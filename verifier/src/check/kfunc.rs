@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::{Btf, BtfKind, Type};
+use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::prog::is_gpl_compatible;
 
 use super::callinfo::{KfuncMeta, Special};
@@ -168,10 +169,19 @@ pub fn fetch_kfunc_meta(env: &Env<'_>, insn: RawInsn) -> Result<KfuncMeta, NoKfu
     let proto = btf.func_proto(func.id()).ok_or_else(|| stopped(Errno::EINVAL))?;
     let row = with_prog_kind(env, |kind| env.kernel.kfunc(kind, func.name()));
     let row = row.ok_or_else(|| NoKfunc::NotAllowed(func.name().to_string()))?;
+    let visible_args = proto.vlen() as u8;
+    let proto = if row.flags.has(KfuncFlags::IMPLICIT_ARGS) {
+        // What is called has more arguments than programs see (`find_kfunc_impl_proto`).
+        let full = btf.find_by_name_kind(&format!("{}_impl", func.name()), BtfKind::Func);
+        full.and_then(|id| btf.func_proto(id)).ok_or_else(|| stopped(Errno::EFAULT))?
+    } else {
+        proto
+    };
     Ok(KfuncMeta {
         btf: obj,
         func_id: func.id(),
         proto_id: proto.id(),
+        visible_args,
         name: row.name,
         flags: row.flags,
         special: if obj == BtfObj::VMLINUX { Special::from_name(row.name) } else { None },

@@ -35,6 +35,7 @@ pub enum PtrArg {
     ConstStr,
     Map,
     Workqueue,
+    Timer,
     TaskWork,
     IrqFlag,
     ResSpinLock,
@@ -61,6 +62,43 @@ impl<'b> KfParam<'b> {
     /// Type without qualifiers and typedefs.
     pub fn ty(&self) -> Option<Type<'b>> {
         self.btf.skip_mods_and_typedefs(self.type_id)
+    }
+}
+
+/// Argument `i` of a kfunc as messages name it.
+#[derive(Clone, Copy)]
+pub struct ArgName {
+    i: usize,
+    by_register: bool,
+}
+
+/// By number, or by register where arguments are trusted throughout.
+pub fn arg_name(env: &Env<'_>, i: usize) -> ArgName {
+    ArgName { i, by_register: env.kernel.features.kfunc_args_trusted }
+}
+
+/// The same where older kernels say `arg #0`.
+pub fn nth_arg(env: &Env<'_>, i: usize) -> String {
+    match env.kernel.features.kfunc_args_trusted {
+        true => format!("R{}", i + 1),
+        false => format!("arg #{i}"),
+    }
+}
+
+/// The same where older kernels say `args#0`.
+pub fn args_name(env: &Env<'_>, i: usize) -> String {
+    match env.kernel.features.kfunc_args_trusted {
+        true => format!("R{}", i + 1),
+        false => format!("args#{i}"),
+    }
+}
+
+impl std::fmt::Display for ArgName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.by_register {
+            true => write!(f, "R{}", self.i + 1),
+            false => write!(f, "arg#{}", self.i),
+        }
     }
 }
 
@@ -96,6 +134,7 @@ fn by_struct(env: &Env<'_>, param: &KfParam<'_>) -> Option<PtrArg> {
         "bpf_rb_root" => PtrArg::RbRoot,
         "bpf_rb_node" => PtrArg::RbNode,
         "bpf_wq" => PtrArg::Workqueue,
+        "bpf_timer" if env.kernel.features.kfunc_args_trusted => PtrArg::Timer,
         "bpf_task_work" => PtrArg::TaskWork,
         "bpf_res_spin_lock" => PtrArg::ResSpinLock,
         _ => return None,
@@ -123,23 +162,41 @@ pub fn ptr_arg(
     ptr: Type<'_>,
     pointee: Type<'_>,
 ) -> Check<PtrArg> {
+    let arg = arg_name(env, i);
     let (param, regno) = (&params[i], Reg(i as u8 + 1));
-    if meta.is(Special::CastToKernCtx) || is_prog_ctx_type(env, param.btf, ptr)? {
+    let features = env.kernel.features;
+    let takes_ctx = meta.is(Special::SessionIsReturn) || meta.is(Special::SessionCookie);
+    if meta.is(Special::CastToKernCtx)
+        || (features.kfunc_args_trusted && takes_ctx)
+        || is_prog_ctx_type(env, param.btf, ptr)?
+    {
         return Ok(PtrArg::Ctx);
     }
-    if param.has("__nullable") && register_is_null(env.reg(regno)) {
+    let next = Reg(regno.0 + 1);
+    let has_size = params.get(i + 1).is_some_and(|n| {
+        if features.kfunc_args_by_prototype {
+            return n.ty().is_some_and(is_scalar) && (n.has("__sz") || n.has("__szk"));
+        }
+        is_mem_size(env, n, next, "__sz") || is_mem_size(env, n, next, "__szk")
+    });
+    let with_size = features.kfunc_args_trusted && has_size;
+    if param.has("__nullable") && register_is_null(env.reg(regno)) && !with_size {
         return Ok(PtrArg::Null);
     }
     if let Some(kind) = by_name_or_struct(env, meta, param, i) {
         return Ok(kind);
     }
+    if features.kfunc_args_by_prototype {
+        return by_prototype(env, params, i, pointee, has_size);
+    }
     let base = env.reg(regno).base();
     if base == RegBase::BtfId || reg2btf(base).is_some() {
         if !pointee.kind().is_composite() {
             let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
+            let args = args_name(env, i);
             verbose!(
                 env,
-                "kernel function {} args#{i} pointer type {kind} {name} is not supported\n",
+                "kernel function {} {args} pointer type {kind} {name} is not supported\n",
                 meta.name
             );
             return Err(Errno::EINVAL.into());
@@ -149,16 +206,41 @@ pub fn ptr_arg(
     if param.btf.func_ptr_proto(param.type_id).is_some() {
         return Ok(PtrArg::Callback);
     }
-    let next = Reg(regno.0 + 1);
-    let has_size = params
-        .get(i + 1)
-        .is_some_and(|n| is_mem_size(env, n, next, "__sz") || is_mem_size(env, n, next, "__szk"));
     let plain = is_scalar(pointee) || is_scalar_struct(env, param.btf, pointee, 0);
     let fits = plain || (has_size && pointee.is_void());
     if !fits {
         let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
         let void = if has_size { "void, " } else { "" };
-        verbose!(env, "arg#{i} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n");
+        verbose!(env, "{arg} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n");
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(if has_size { PtrArg::MemSize } else { PtrArg::Mem })
+}
+
+/// The rest of `get_kfunc_arg_type` of 7.3.
+fn by_prototype(
+    env: &mut Env<'_>,
+    params: &[KfParam<'_>],
+    i: usize,
+    pointee: Type<'_>,
+    has_size: bool,
+) -> Check<PtrArg> {
+    let param = &params[i];
+    if param.btf.func_ptr_proto(param.type_id).is_some() {
+        return Ok(PtrArg::Callback);
+    }
+    if pointee.kind().is_composite() && !has_size {
+        return Ok(PtrArg::BtfId);
+    }
+    let arg = arg_name(env, i);
+    let plain = is_scalar(pointee) || (has_size && pointee.is_void());
+    if !plain && !is_scalar_struct(env, param.btf, pointee, 0) {
+        let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
+        let void = if has_size { "void, " } else { "" };
+        verbose!(
+            env,
+            "{arg} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n"
+        );
         return Err(Errno::EINVAL.into());
     }
     Ok(if has_size { PtrArg::MemSize } else { PtrArg::Mem })
@@ -191,10 +273,10 @@ fn by_name_or_struct(
     if param.has("__str") {
         return Some(PtrArg::ConstStr);
     }
-    if param.has("__map") {
+    if param.has("__map") || param.has("__const_map") {
         return Some(PtrArg::Map);
     }
-    if matches!(kind, Some(PtrArg::Workqueue | PtrArg::TaskWork)) {
+    if matches!(kind, Some(PtrArg::Workqueue | PtrArg::Timer | PtrArg::TaskWork)) {
         return kind;
     }
     if param.has("__irq_flag") {

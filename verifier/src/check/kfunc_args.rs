@@ -11,7 +11,9 @@ use super::btf_walk::btf_struct_ids_match;
 use super::callback::in_rbtree_lock_required_cb;
 use super::callinfo::{KfuncMeta, Special};
 use super::const_arg::check_reg_const_str;
-use super::kfunc_arg::{is_mem_size, is_scalar, ptr_arg, reg2btf, KfParam, PtrArg};
+use super::kfunc_arg::{
+    arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam, PtrArg,
+};
 use super::locks::{process_spin_lock, reg_btf_record, LockOp};
 use super::map_field::check_map_field_pointer;
 use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
@@ -42,6 +44,9 @@ pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) 
     let proto = btf.ty(meta.proto_id).ok_or(Stop::Reject(Errno::EINVAL))?;
     let params: Vec<KfParam<'_>> = proto.params().map(|p| KfParam::new(&btf, p)).collect();
     let most = env.kernel.limits.max_func_reg_args;
+    if params.len() > most as usize && env.kernel.features.kfunc_args_trusted {
+        return Err(Stop::unsupported("kfunc arguments on the stack"));
+    }
     if params.len() > most as usize {
         verbose!(env, "Function {} has {} > {most} args\n", meta.name, params.len());
         return invalid();
@@ -50,7 +55,8 @@ pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) 
     while i < params.len() {
         i += check_arg(env, meta, &params, i, insn_idx)?;
     }
-    if meta.has(KfuncFlags::RELEASE) && meta.release_regno.is_none() {
+    let named_early = env.kernel.features.kfunc_args_trusted;
+    if meta.has(KfuncFlags::RELEASE) && meta.release_regno.is_none() && !named_early {
         verbose!(env, "release kernel function {} expects refcounted PTR_TO_BTF_ID\n", meta.name);
         return invalid();
     }
@@ -65,8 +71,13 @@ fn check_arg(
     i: usize,
     insn_idx: u32,
 ) -> Check<usize> {
+    let arg = arg_name(env, i);
     let (param, regno) = (&params[i], Reg(i as u8 + 1));
     if param.has("__ign") {
+        return Ok(1);
+    }
+    if i >= usize::from(meta.visible_args) {
+        // Filled in by the kernel.
         return Ok(1);
     }
     if param.has("__prog") {
@@ -84,19 +95,32 @@ fn check_arg(
         return Ok(1);
     }
     if t.kind() != BtfKind::Ptr {
-        verbose!(env, "Unrecognized arg#{i} type {}\n", t.kind().kernel_name());
+        verbose!(env, "Unrecognized {arg} type {}\n", t.kind().kernel_name());
         return invalid();
     }
     let reg = *env.reg(regno);
     let may_be_null = register_is_null(&reg) || reg.ty.may_be_null();
-    if (meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU))
+    let trusted = env.kernel.features.kfunc_args_trusted;
+    if (trusted || meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU))
         && may_be_null
         && !param.has("__nullable")
     {
-        verbose!(env, "Possibly NULL pointer passed to trusted arg{i}\n");
+        let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
+        verbose!(env, "Possibly NULL pointer passed to trusted {arg}\n");
         return Err(Errno::EACCES.into());
     }
     let is_release = meta.has(KfuncFlags::RELEASE);
+    if trusted && is_release && i == 0 && reg.ref_obj_id == 0 && !register_is_null(&reg) {
+        let pointee = param.btf.skip_mods_and_typedefs(t.type_id());
+        if pointee.is_some_and(|p| p.name() != "bpf_dynptr") {
+            verbose!(
+                env,
+                "release kfunc {} expects referenced PTR_TO_BTF_ID passed to {arg}\n",
+                meta.name
+            );
+            return invalid();
+        }
+    }
     if reg.ref_obj_id != 0 {
         if is_release && meta.ref_obj_id != 0 {
             let (new, have) = (reg.ref_obj_id, meta.ref_obj_id);
@@ -112,6 +136,16 @@ fn check_arg(
     let kind = ptr_arg(env, meta, params, i, t, pointee)?;
     if kind == PtrArg::Null {
         return Ok(1);
+    }
+    if env.kernel.features.kfunc_args_by_prototype && kind == PtrArg::BtfId {
+        if !is_btf_reg(&reg) {
+            if !is_scalar_struct(env, param.btf, pointee, 0) {
+                return refuse_for_struct(env, i, &reg, pointee);
+            }
+            check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
+            check_pointer(env, meta, params, i, PtrArg::Mem, pointee, insn_idx)?;
+            return Ok(1);
+        }
     }
     check_trust(env, meta, kind, regno, &reg)?;
     let release = is_release && reg.ref_obj_id != 0;
@@ -173,8 +207,14 @@ fn check_trust(
     if !matches!(kind, PtrArg::Map | PtrArg::AllocBtfId | PtrArg::BtfId) {
         return Ok(());
     }
+    let features = env.kernel.features;
     let is_rcu = meta.has(KfuncFlags::RCU);
-    if !meta.has(TRUSTED_ARGS) && !is_rcu || is_trusted_reg(reg) {
+    let asked = features.kfunc_args_trusted || meta.has(TRUSTED_ARGS) || is_rcu;
+    let by_prototype = features.kfunc_args_by_prototype;
+    if by_prototype && kind != PtrArg::BtfId {
+        return Ok(());
+    }
+    if !asked || is_trusted_reg(reg) && !(by_prototype && has_unsafe_modifiers(reg.ty)) {
         return Ok(());
     }
     if !is_rcu {
@@ -227,6 +267,7 @@ fn check_pointer(
     pointee: Type<'_>,
     insn_idx: u32,
 ) -> Check {
+    let arg = arg_name(env, i);
     let (param, regno) = (&params[i], Reg(i as u8 + 1));
     let reg = *env.reg(regno);
     match kind {
@@ -263,7 +304,7 @@ fn check_pointer(
                     (pointee.kind().kernel_name(), pointee.name(), -Errno::EINVAL.0);
                 verbose!(
                     env,
-                    "arg#{i} reference type('{kind} {name}') size cannot be determined: {err}\n"
+                    "{arg} reference type('{kind} {name}') size cannot be determined: {err}\n"
                 );
                 return invalid();
             };
@@ -272,7 +313,9 @@ fn check_pointer(
         PtrArg::MemSize => check_mem_size(env, meta, params, i),
         PtrArg::Callback => {
             if reg.ty != RegBase::Func {
-                verbose!(env, "arg{i} expected pointer to func\n");
+                let trusted = env.kernel.features.kfunc_args_trusted;
+                let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
+                verbose!(env, "{arg} expected pointer to func\n");
                 return invalid();
             }
             meta.subprogno = reg.subprogno();
@@ -281,16 +324,17 @@ fn check_pointer(
         PtrArg::RefcountedKptr => check_refcounted(env, meta, i, &reg),
         PtrArg::ConstStr => {
             if reg.ty != RegBase::MapValue {
-                verbose!(env, "arg#{i} doesn't point to a const string\n");
+                verbose!(env, "{arg} doesn't point to a const string\n");
                 return invalid();
             }
             check_reg_const_str(env, &reg, regno)
         }
+        PtrArg::Timer => check_timed_field(env, meta, i, regno, FieldKinds::TIMER),
         PtrArg::Workqueue => check_timed_field(env, meta, i, regno, FieldKinds::WORKQUEUE),
         PtrArg::TaskWork => check_timed_field(env, meta, i, regno, FieldKinds::TASK_WORK),
         PtrArg::IrqFlag => {
             if reg.ty != RegBase::Stack {
-                verbose!(env, "arg#{i} doesn't point to an irq flag on stack\n");
+                verbose!(env, "{arg} doesn't point to an irq flag on stack\n");
                 return invalid();
             }
             irq::process_irq_flag(env, regno, meta)
@@ -300,8 +344,9 @@ fn check_pointer(
 }
 
 fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    let arg = arg_name(env, i);
     if reg.ty != RegBase::Ctx {
-        verbose!(env, "arg#{i} expected pointer to ctx, but got {}\n", RegTypeName(reg.ty));
+        verbose!(env, "{arg} expected pointer to ctx, but got {}\n", RegTypeName(reg.ty));
         return invalid();
     }
     if meta.is(Special::CastToKernCtx) {
@@ -311,18 +356,19 @@ fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) 
 }
 
 fn check_alloc(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    let arg = arg_name(env, i);
     if reg.ty == ALLOC {
         if !meta.is(Special::ObjDrop) {
-            verbose!(env, "arg#{i} expected for bpf_obj_drop_impl()\n");
+            verbose!(env, "{arg} expected for bpf_obj_drop{}()\n", impl_suffix(env));
             return invalid();
         }
     } else if reg.ty == ALLOC.plus(TypeFlags::MEM_PERCPU) {
         if !meta.is(Special::PercpuObjDrop) {
-            verbose!(env, "arg#{i} expected for bpf_percpu_obj_drop_impl()\n");
+            verbose!(env, "{arg} expected for bpf_percpu_obj_drop{}()\n", impl_suffix(env));
             return invalid();
         }
     } else {
-        verbose!(env, "arg#{i} expected pointer to allocated object\n");
+        verbose!(env, "{arg} expected pointer to allocated object\n");
         return invalid();
     }
     must_be_referenced(env, reg)?;
@@ -330,6 +376,33 @@ fn check_alloc(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState
         meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
     }
     Ok(())
+}
+
+/// Behind the names of functions that were called with a hidden argument.
+fn impl_suffix(env: &Env<'_>) -> &'static str {
+    match env.kernel.features.kfunc_args_trusted {
+        true => "",
+        false => "_impl",
+    }
+}
+
+fn is_btf_reg(reg: &RegState) -> bool {
+    reg.base() == RegBase::BtfId || reg2btf(reg.base()).is_some()
+}
+
+/// Memory is no kernel object.
+fn refuse_for_struct<T>(env: &mut Env<'_>, i: usize, reg: &RegState, want: Type<'_>) -> Check<T> {
+    let arg = arg_name(env, i);
+    let or = match want.name() {
+        "sock" => " or sock",
+        "sock_common" => " or sock_common",
+        "tcp_sock" => " or tcp_sock",
+        "bpf_map" => " or map_ptr",
+        _ => "",
+    };
+    let (have, kind, name) = (RegTypeName(reg.ty), want.kind().kernel_name(), want.name());
+    verbose!(env, "{arg} is {have} expected {kind} {name}{or}\n");
+    invalid()
 }
 
 fn must_be_referenced(env: &mut Env<'_>, reg: &RegState) -> Check {
@@ -342,8 +415,9 @@ fn must_be_referenced(env: &mut Env<'_>, reg: &RegState) -> Check {
 
 /// A list head or tree root stands in a map value or in an object the program owns.
 fn check_holder(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
+    let arg = arg_name(env, i);
     if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
-        verbose!(env, "arg#{i} expected pointer to map value or allocated object\n");
+        verbose!(env, "{arg} expected pointer to map value or allocated object\n");
         return invalid();
     }
     if reg.ty == ALLOC {
@@ -353,8 +427,9 @@ fn check_holder(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
 }
 
 fn check_owned(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
+    let arg = arg_name(env, i);
     if reg.ty != ALLOC {
-        verbose!(env, "arg#{i} expected pointer to allocated object\n");
+        verbose!(env, "{arg} expected pointer to allocated object\n");
         return invalid();
     }
     must_be_referenced(env, reg)
@@ -471,10 +546,11 @@ fn check_btf_id(
     reg: &RegState,
     want: Wanted<'_>,
 ) -> Check {
+    let arg = arg_name(env, i);
     let known = reg2btf(reg.base());
     let unsafe_ptr = has_unsafe_modifiers(reg.ty) && !is_rcu_reg(reg);
     if (reg.base() != RegBase::BtfId || unsafe_ptr) && known.is_none() {
-        verbose!(env, "arg#{i} is {} ", RegTypeName(reg.ty));
+        verbose!(env, "{arg} is {} ", RegTypeName(reg.ty));
         let kept = RegType::with(reg.base(), reg.flags() & TRUSTED);
         verbose!(env, "expected {} or socket\n", RegTypeName(kept));
         return invalid();
@@ -504,11 +580,12 @@ fn check_btf_id(
     let Some(have) = reg_btf.skip_mods_and_typedefs(id) else { return invalid() };
     let need = KptrTarget { btf: meta.btf, btf_id: want.id() };
     let from = KptrTarget { btf: obj, btf_id: have.id() };
-    let same = btf_struct_ids_match(env, from, reg.off, need, strict);
+    let same = btf_struct_ids_match(env, from, reg.const_off(), need, strict);
     if !prog_ctx::is_projection_of(want.name(), have.name()) && !same {
+        let args = args_name(env, i);
         verbose!(
             env,
-            "kernel function {} args#{i} expected pointer to {} {} but R{} has a pointer to {} {}\n",
+            "kernel function {} {args} expected pointer to {} {} but R{} has a pointer to {} {}\n",
             meta.name,
             want.kind().kernel_name(),
             want.name(),
@@ -532,16 +609,16 @@ fn check_mem_size(
     params: &[KfParam<'_>],
     i: usize,
 ) -> Check {
+    let arg = arg_name(env, i);
     let (regno, size_regno) = (Reg(i as u8 + 1), Reg(i as u8 + 2));
-    let optional = register_is_null(env.reg(regno)) && params[i].has("__opt");
+    let trusted = env.kernel.features.kfunc_args_trusted;
+    let optional = register_is_null(env.reg(regno)) && (trusted || params[i].has("__opt"));
     if !optional {
         if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
             if matches!(stop, Stop::Reject(_)) {
-                verbose!(
-                    env,
-                    "arg#{i} arg#{} memory, len pair leads to invalid memory access\n",
-                    i + 1
-                );
+                let and = if trusted { " and" } else { "" };
+                let size = arg_name(env, i + 1);
+                verbose!(env, "{arg}{and} {size} memory, len pair leads to invalid memory access\n");
             }
             return Err(stop);
         }
@@ -562,8 +639,9 @@ fn check_mem_size(
 }
 
 fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
+    let arg = arg_name(env, i);
     if !is_alloc_obj(reg.ty) {
-        verbose!(env, "arg#{i} is neither owning or non-owning ref\n");
+        verbose!(env, "{arg} is neither owning or non-owning ref\n");
         return invalid();
     }
     if !is_non_owning_ref(reg.ty) {
@@ -574,7 +652,7 @@ fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &Reg
         return Err(Errno::EFAULT.into());
     };
     if !has {
-        verbose!(env, "arg#{i} doesn't point to a type with bpf_refcount field\n");
+        verbose!(env, "{arg} doesn't point to a type with bpf_refcount field\n");
         return invalid();
     }
     meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
@@ -588,13 +666,18 @@ fn check_timed_field(
     regno: Reg,
     kind: FieldKinds,
 ) -> Check {
+    let arg = arg_name(env, i);
     if env.reg(regno).ty != RegBase::MapValue {
-        verbose!(env, "arg#{i} doesn't point to a map value\n");
+        verbose!(env, "{arg} doesn't point to a map value\n");
         return invalid();
     }
     let map = check_map_field_pointer(env, regno, kind)?;
     if meta.map.is_some() {
-        let what = if kind == FieldKinds::WORKQUEUE { "bpf_wq" } else { "bpf_task_work" };
+        let what = match kind {
+            FieldKinds::WORKQUEUE => "bpf_wq",
+            FieldKinds::TIMER => "bpf_timer",
+            _ => "bpf_task_work",
+        };
         verifier_bug!(env, "Two map pointers in a {what} helper");
         return Err(Errno::EFAULT.into());
     }
@@ -610,8 +693,9 @@ fn check_res_lock(
     regno: Reg,
     reg: &RegState,
 ) -> Check {
+    let arg = arg_name(env, i);
     if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
-        verbose!(env, "arg#{i} doesn't point to map value or allocated object\n");
+        verbose!(env, "{arg} doesn't point to map value or allocated object\n");
         return invalid();
     }
     let (is_lock, is_irq) = match meta.special {

@@ -18,7 +18,7 @@ use super::kfunc_args::check_kfunc_args;
 use super::kfunc_result::set_result;
 use super::refs::{clear_all_pkt_pointers, release_reference};
 use super::reg_arg::mark_insn_zext;
-use super::trust::in_rcu_cs;
+use super::trust::{in_rcu_cs, non_sleepable_region};
 use crate::domain::marks::Live;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::stack::SlotType;
@@ -46,6 +46,9 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         }
         Err(NoKfunc::Stopped(stop)) => return Err(stop),
     };
+    if meta.special.is_some_and(Special::is_unsupported) {
+        return Err(Stop::unsupported(format!("kfunc {}", meta.name)));
+    }
     env.aux_mut(insn_idx).is_iter_next = meta.has(KfuncFlags::ITER_NEXT);
     if meta.is(Special::ResSpinLock) || meta.is(Special::ResSpinLockIrqsave) {
         fork_failed_lock(env)?;
@@ -57,14 +60,22 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         verbose!(env, "destructive kfunc calls require CAP_SYS_BOOT capability\n");
         return Err(Errno::EACCES.into());
     }
+    if meta.has(KfuncFlags::PERFMON) && !env.allow_ptr_leaks {
+        verbose!(env, "{} is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", meta.name);
+        return Err(Errno::EPERM.into());
+    }
     if meta.has(KfuncFlags::SLEEPABLE) && !env.cur.in_sleepable {
         verbose!(env, "program must be sleepable to call sleepable kfunc {}\n", meta.name);
         return Err(Errno::EACCES.into());
     }
     check_kfunc_args(env, &mut meta, insn_idx)?;
     push_callbacks(env, &mut meta, insn_idx)?;
-    check_rcu(env, &meta)?;
-    check_preempt(env, &meta)?;
+    if env.kernel.features.rcu_sections_nest {
+        check_sections(env, &meta)?;
+    } else {
+        check_rcu(env, &meta)?;
+        check_preempt(env, &meta)?;
+    }
     if env.cur.active_irq_id != 0 && meta.has(KfuncFlags::SLEEPABLE) {
         verbose!(env, "kernel func {} is sleepable within IRQ-disabled region\n", meta.name);
         return Err(Errno::EACCES.into());
@@ -109,7 +120,7 @@ fn fork_failed_lock(env: &mut Env<'_>) -> Check {
     }
     let r0 = frame.reg_mut(Reg::R0);
     r0.mark_unknown(capable);
-    r0.narrow_to_s32_range(-MAX_ERRNO, -1, features);
+    r0.narrow_to_int(-MAX_ERRNO, -1, features);
     r0.subreg_def = here as i32 + 1;
     Ok(())
 }
@@ -137,9 +148,9 @@ fn push_callbacks(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) -> Che
 fn check_rcu(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     let (lock, unlock) = (meta.is(Special::RcuReadLock), meta.is(Special::RcuReadUnlock));
     let name = meta.name;
-    if !env.cur.active_rcu_lock {
+    if env.cur.active_rcu_locks == 0 {
         if lock {
-            env.cur.active_rcu_lock = true;
+            env.cur.active_rcu_locks = 1;
         } else if unlock {
             verbose!(env, "unmatched rcu read unlock (kernel function {name})\n");
             return Err(Errno::EINVAL.into());
@@ -156,9 +167,49 @@ fn check_rcu(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     }
     if unlock {
         untrust_rcu_pointers(env);
-        env.cur.active_rcu_lock = false;
+        env.cur.active_rcu_locks = 0;
     } else if meta.has(KfuncFlags::SLEEPABLE) {
         verbose!(env, "kernel func {name} is sleepable within rcu_read_lock region\n");
+        return Err(Errno::EACCES.into());
+    }
+    Ok(())
+}
+
+/// The same where sections nest; then whether the kfunc may sleep here.
+fn check_sections(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    let name = meta.name;
+    let (lock, unlock) = (meta.is(Special::RcuReadLock), meta.is(Special::RcuReadUnlock));
+    let atomic = env.kernel.features.atomic_sections_are_rcu;
+    if lock {
+        env.cur.active_rcu_locks += 1;
+    } else if unlock {
+        if env.cur.active_rcu_locks == 0 {
+            verbose!(env, "unmatched rcu read unlock (kernel function {name})\n");
+            return Err(Errno::EINVAL.into());
+        }
+        env.cur.active_rcu_locks -= 1;
+        let left = if atomic { !in_rcu_cs(env) } else { env.cur.active_rcu_locks == 0 };
+        if left {
+            untrust_rcu_pointers(env);
+        }
+    } else if meta.is(Special::PreemptDisable) {
+        env.cur.active_preempt_locks += 1;
+    } else if meta.is(Special::PreemptEnable) {
+        if env.cur.active_preempt_locks == 0 {
+            verbose!(env, "unmatched attempt to enable preemption (kernel function {name})\n");
+            return Err(Errno::EINVAL.into());
+        }
+        env.cur.active_preempt_locks -= 1;
+        if atomic && !in_rcu_cs(env) {
+            untrust_rcu_pointers(env);
+        }
+    }
+    if let Some(region) = non_sleepable_region(env).filter(|_| meta.has(KfuncFlags::SLEEPABLE)) {
+        verbose!(env, "kernel func {name} is sleepable within {region}\n");
+        return Err(Errno::EACCES.into());
+    }
+    if (lock || unlock) && in_rbtree_lock_required_cb(env) {
+        verbose!(env, "Calling bpf_rcu_read_{{lock,unlock}} in unnecessary rbtree callback\n");
         return Err(Errno::EACCES.into());
     }
     Ok(())
@@ -225,7 +276,7 @@ fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
     let meta_id =
         meta.arg_btf.filter(|t| env.struct_meta(t.btf, t.btf_id).is_some()).map_or(0, |t| t.btf_id);
     let aux = env.aux_mut(insn_idx);
-    aux.insert_off = node.off as i64 as u64;
+    aux.insert_off = node.const_off() as i64 as u64;
     aux.kptr_struct_meta = meta_id;
     if let Err(stop) = convert_owning_non_owning(env, node.ref_obj_id) {
         verbose!(env, "kfunc {name}#{id} conversion of owning ref to non-owning failed\n");

@@ -85,7 +85,7 @@ pub fn map_kptr_match_type(env: &mut Env<'_>, field: &BtfField, reg: &RegState, 
     }
     let from = KptrTarget { btf, btf_id: reg.btf_id() };
     // A referenced kptr must be the very type: its destructor takes no inner struct.
-    if !btf_struct_ids_match(env, from, reg.off, target, !unref) {
+    if !btf_struct_ids_match(env, from, reg.const_off(), target, !unref) {
         return bad_type(env, reg, r, &name, target, unref);
     }
     Ok(())

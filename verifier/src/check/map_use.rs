@@ -61,6 +61,7 @@ fn check_fields(env: &mut Env<'_>, map: &MapInfo) -> Check {
             return refuse(env, "tracing progs cannot use bpf_spin_lock");
         }
     }
+    let tracing = tracing && !env.kernel.features.tracing_may_defer;
     if tracing && record.has(FieldKinds::TIMER) {
         return refuse(env, "tracing progs cannot use bpf_timer");
     }

@@ -50,6 +50,11 @@ pub(super) fn check_map_access_type(
     if effective & forbidding == 0 {
         return Ok(());
     }
+    let off = if env.kernel.features.pointer_offset_whole {
+        env.reg(r).smin.wrapping_add(off.into())
+    } else {
+        off.into()
+    };
     verbose!(
         env,
         "{word} map forbidden, value_size={} off={off} size={size}\n",
@@ -154,12 +159,12 @@ pub(super) fn access_map_value(
 
 /// Nobody can write the map any more, and its type has values at fixed addresses (an arena, which has them too,
 /// cannot be made read-only).
-fn is_known_contents(def: &MapDef) -> bool {
+pub fn is_known_contents(def: &MapDef) -> bool {
     def.map_flags & MapDef::F_RDONLY_PROG != 0 && def.frozen && def.map_type == MapType::Array
 }
 
 /// Value of a load from a frozen map (`bpf_map_direct_read`).
-fn direct_read(env: &Env<'_>, map: MapId, off: i32, size: Size, is_ldsx: bool) -> Check<u64> {
+pub fn direct_read(env: &Env<'_>, map: MapId, off: i32, size: Size, is_ldsx: bool) -> Check<u64> {
     let def = &env.map(map).def;
     if def.max_entries != 1 {
         return Err(Errno::ENOTSUPP.into());

@@ -106,7 +106,7 @@ fn dispatch(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
         }
         RegBase::FlowKeys => {
             check_leak(env, a, "flow keys")?;
-            check_flow_keys_access(env, off, bytes)?;
+            check_flow_keys_access(env, r, off, bytes)?;
             mark_loaded(env, a)
         }
         RegBase::SockCommon | RegBase::Socket | RegBase::TcpSock | RegBase::XdpSock => {
@@ -209,11 +209,16 @@ fn coerce_loaded(env: &mut Env<'_>, a: &MemAccess) -> Check {
         return Ok(());
     }
     let features = env.kernel.features;
+    let links = features.fill_links;
     let reg = env.reg_mut(dst);
     if a.is_ldsx {
-        reg.coerce_to_size_sx(a.size.bytes());
+        let changes = reg.umax >> (8 * a.size.bytes() - 1) != 0;
+        reg.sign_extend(a.size.bytes(), features);
+        if changes && links {
+            reg.clear_scalar_id();
+        }
     } else {
-        reg.coerce_to_size(a.size.bytes(), features);
+        reg.truncate(a.size.bytes(), features);
     }
     Ok(())
 }

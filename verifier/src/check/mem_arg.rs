@@ -2,7 +2,7 @@
 //! `check_mem_size_reg`, `check_mem_reg`).
 
 use bpfassay_isa::{Reg, Size};
-use bpfassay_spec::{RegBase, RegType, TypeFlags};
+use bpfassay_spec::{ProgType, RegBase, RegType, TypeFlags};
 
 use super::btf_access::check_ptr_to_btf_access;
 use super::callinfo::CallMeta;
@@ -57,19 +57,31 @@ pub fn check_helper_mem_access(
             let access = StackAccess::of_call(env, access);
             check_stack_range_initialized(env, r, off, access_size, zero_size_allowed, access, meta)
         }
-        RegBase::BtfId => check_ptr_to_btf_access(env, r, off, access_size, Access::Read, None),
+        RegBase::BtfId => {
+            let access =
+                if env.kernel.features.pointer_offset_whole { access } else { Access::Read };
+            check_ptr_to_btf_access(env, r, off, access_size, access, None)
+        }
+        RegBase::Ctx
+            if env.kernel.features.pointer_offset_whole && env.prog_type() == ProgType::Syscall =>
+        {
+            check_mem_region_access(env, r, off, access_size, u16::MAX.into(), zero_size_allowed)
+        }
+        RegBase::Ctx if env.kernel.features.pointer_offset_whole => expected_stack(env, r, &reg),
         RegBase::Ctx
             if !env.kernel.prog(env.prog.prog_type).is_some_and(|row| row.rewrites_ctx) =>
         {
             ctx_argument(env, r, access_size, access, zero_size_allowed)
         }
         _ if zero_size_allowed && access_size == 0 && register_is_null(&reg) => Ok(()),
-        _ => {
-            verbose!(env, "R{} type={} ", r.0, RegTypeName(reg.ty));
-            verbose!(env, "expected={}\n", RegTypeName(RegType::of(RegBase::Stack)));
-            Err(Errno::EACCES.into())
-        }
+        _ => expected_stack(env, r, &reg),
     }
+}
+
+fn expected_stack(env: &mut Env<'_>, r: Reg, reg: &RegState) -> Check {
+    verbose!(env, "R{} type={} ", r.0, RegTypeName(reg.ty));
+    verbose!(env, "expected={}\n", RegTypeName(RegType::of(RegBase::Stack)));
+    Err(Errno::EACCES.into())
 }
 
 /// A context that is handed over as it is: its last byte must be accessible.
@@ -146,7 +158,8 @@ pub fn check_mem_reg(env: &mut Env<'_>, r: Reg, mem_size: u32) -> Check {
         return Ok(());
     }
     as_not_null(env, r, |env| {
-        let size = mem_size as i32;
+        let signed = env.kernel.features.static_stack_liveness && env.reg(r).base() == RegBase::Stack;
+        let size = if signed { -(mem_size as i32) } else { mem_size as i32 };
         check_helper_mem_access(env, r, size, Access::Read, true, None)?;
         check_helper_mem_access(env, r, size, Access::Write, true, None)
     })

@@ -9,7 +9,9 @@ use super::callinfo::CallMeta;
 use super::func_call::prepare_func_exit;
 use super::mem::{check_reg_arg, RegArg};
 use super::refs::{check_resource_leak, Leaving};
-use super::region::{check_fixed, check_ptr_off_reg, reject_negative_min};
+use super::region::{
+    check_fixed, check_mem_region_access, check_ptr_off_reg, reject_negative_min,
+};
 use super::Access;
 use crate::env::Env;
 use crate::explore::worklist::push_stack;
@@ -51,6 +53,14 @@ pub(super) fn check_packet_access(
     zero_size_allowed: bool,
 ) -> Check {
     let reg = env.reg(r);
+    if env.kernel.features.packet_is_region {
+        let range = reg.range();
+        if range < 0 {
+            verbose!(env, "R{} offset is outside of the packet\n", r.0);
+            return Err(Errno::EINVAL.into());
+        }
+        return check_mem_region_access(env, r, off, size, range as u32, zero_size_allowed);
+    }
     if reg.smin < 0 {
         return reject_negative_min(env, r);
     }

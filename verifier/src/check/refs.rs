@@ -278,7 +278,7 @@ fn check_region_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
     if env.cur.active_irq_id != 0 {
         return region_leak(env, leaving, "bpf_local_irq_save-ed");
     }
-    if env.cur.active_rcu_lock {
+    if env.cur.active_rcu_locks != 0 {
         if is_exit {
             verbose!(env, words.rcu_at_exit, prefix = leaving.word());
             return Err(Errno::EINVAL.into());

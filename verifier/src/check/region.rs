@@ -44,6 +44,11 @@ pub(super) fn check_fixed(
             reg.id as i32,
             mem_size as i32
         ),
+        RegBase::Ctx if env.kernel.features.pointer_offset_whole => verbose!(
+            env,
+            "invalid access to context, ctx_size={} off={off} size={size}\n",
+            mem_size as i32
+        ),
         _ => verbose!(env, "invalid access to memory, mem_size={mem_size} off={off} size={size}\n"),
     }
     Err(Errno::EACCES.into())
@@ -102,6 +107,19 @@ pub fn check_ptr_off_reg_fixed_ok(
     fixed_off_ok: bool,
 ) -> Check {
     let name = RegTypeName(reg.ty);
+    if env.kernel.features.pointer_offset_whole {
+        let off = reg.var_off.value as i64;
+        if !reg.var_off.is_const() {
+            verbose!(env, "variable {name} access var_off={} disallowed\n", reg.var_off);
+        } else if reg.smin < 0 {
+            verbose!(env, "negative offset {name} ptr R{} off={off} disallowed\n", r.0);
+        } else if !fixed_off_ok && off != 0 {
+            verbose!(env, "dereference of modified {name} ptr R{} off={off} disallowed\n", r.0);
+        } else {
+            return Ok(());
+        }
+        return Err(Errno::EACCES.into());
+    }
     if reg.off < 0 {
         verbose!(env, "negative offset {name} ptr R{} off={} disallowed\n", r.0, reg.off);
     } else if !fixed_off_ok && reg.off != 0 {
@@ -122,6 +140,26 @@ pub fn check_ptr_off_reg(env: &mut Env<'_>, reg: &RegState, r: Reg) -> Check {
 /// Buffers whose size is known only when the program is attached (`__check_buffer_access`).
 fn check_unsized(env: &mut Env<'_>, word: &str, r: Reg, off: i32, size: i32) -> Check {
     let reg = *env.reg(r);
+    if env.kernel.features.pointer_offset_whole {
+        let at = reg.var_off.value as i64;
+        if !reg.var_off.is_const() {
+            verbose!(
+                env,
+                "R{} invalid variable buffer offset: off={off}, var_off={}\n",
+                r.0,
+                reg.var_off
+            );
+        } else if at.wrapping_add(off.into()) < 0 {
+            verbose!(
+                env,
+                "R{} invalid negative {word} buffer offset: off={off}, var_off={at}\n",
+                r.0
+            );
+        } else {
+            return Ok(());
+        }
+        return Err(Errno::EACCES.into());
+    }
     if off < 0 {
         verbose!(env, "R{} invalid {word} buffer access: off={off}, size={size}\n", r.0);
         return Err(Errno::EACCES.into());

@@ -13,7 +13,21 @@ use crate::verbose;
 const FLOW_KEYS_SIZE: u64 = 56;
 
 /// `check_flow_keys_access`
-pub(super) fn check_flow_keys_access(env: &mut Env<'_>, off: i32, size: i32) -> Check {
+pub(super) fn check_flow_keys_access(env: &mut Env<'_>, r: Reg, off: i32, size: i32) -> Check {
+    let mut off = off;
+    if env.kernel.features.pointer_offset_whole {
+        let reg = *env.reg(r);
+        if !reg.var_off.is_const() {
+            verbose!(
+                env,
+                "R{} invalid variable offset to flow keys: off={off}, var_off={}\n",
+                r.0,
+                reg.var_off
+            );
+            return Err(Errno::EACCES.into());
+        }
+        off = off.wrapping_add(reg.var_off.value as i32);
+    }
     if size < 0 || off < 0 || off as u64 + size as u64 > FLOW_KEYS_SIZE {
         verbose!(env, "invalid access to flow keys off={off} size={size}\n");
         return Err(Errno::EACCES.into());

@@ -17,7 +17,7 @@ use crate::domain::state::FuncState;
 use crate::env::Env;
 use crate::explore::history::{insn_stack_access_flags, push_jmp_history};
 use crate::explore::liveness::{mark_stack_read, mark_stack_write};
-use crate::explore::precision::mark_chain_precision;
+use crate::explore::precision::{mark_chain_precision, mark_stack_slots_precise};
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno};
 use crate::transfer::links::assign_scalar_id_before_mov;
@@ -97,13 +97,13 @@ impl StackSlot {
     /// Holds a register or one of the kernel's stack objects (`is_stack_slot_special`).
     #[inline]
     pub fn is_special(&self) -> bool {
-        !matches!(self.kind[7], SlotType::Invalid | SlotType::Misc | SlotType::Zero)
+        !self.kind[7].is_nothing() && !matches!(self.kind[7], SlotType::Misc | SlotType::Zero)
     }
 
     /// Turns every byte that was written into unknown data (`scrub_spilled_slot`).
     pub fn scrub(&mut self) {
         for k in &mut self.kind {
-            if *k != SlotType::Invalid {
+            if !k.is_nothing() {
                 *k = SlotType::Misc;
             }
         }
@@ -117,7 +117,7 @@ impl StackSlot {
             *k = SlotType::Spill;
         }
         for k in &mut self.kind[..8 - size] {
-            if !matches!(*k, SlotType::Zero | SlotType::Invalid) {
+            if *k != SlotType::Zero && !k.is_nothing() {
                 *k = SlotType::Misc;
             }
         }
@@ -476,7 +476,7 @@ fn maybe_write_byte(
     }
     let scrub = env.kernel.features.var_off_write_scrubs_slot;
     let keeps_zero = writing_zero && kind == SlotType::Zero;
-    let uninit_ok = kind != SlotType::Invalid || env.allow_uninit_stack;
+    let uninit_ok = !kind.is_nothing() || env.allow_uninit_stack;
     let slot = env.cur.frame_mut(frameno).slot_mut(spi);
     slot.spilled.ty = RegBase::NotInit.into();
     if scrub && slot.is_special() {
@@ -518,7 +518,7 @@ pub(super) fn check_stack_read(
     check_stack_range_initialized(env, ptr, off, size, false, StackAccess::Read, None)?;
     let min_off = (reg.smin as i32).wrapping_add(off);
     let max_off = (reg.smax as i32).wrapping_add(off);
-    mark_reg_stack_read(env, reg.frameno, min_off, max_off + size, dst);
+    mark_reg_stack_read(env, reg.frameno, min_off, max_off + size, dst)?;
     let subprogno = env.cur.frame(reg.frameno).subprogno;
     let insn_idx = env.insn_idx;
     check_fastcall_stack_contract(env, subprogno, insn_idx, min_off);
@@ -526,21 +526,42 @@ pub(super) fn check_stack_read(
 }
 
 /// `dst` gets zero if every byte of the range is zero, else something unknown (`mark_reg_stack_read`).
-fn mark_reg_stack_read(env: &mut Env<'_>, frameno: u32, min_off: i32, max_off: i32, dst: Reg) {
+fn mark_reg_stack_read(
+    env: &mut Env<'_>,
+    frameno: u32,
+    min_off: i32,
+    max_off: i32,
+    dst: Reg,
+) -> Check {
     let mut all_zero = true;
+    // Slots whose spilled zero is relied upon.
+    let mut zero_spills = 0u64;
     for i in min_off..max_off {
         let (spi, byte) = locate(i);
         env.mark_slot_scratched(spi as u32);
-        if env.cur.frame(frameno).stack()[spi].kind[byte] != SlotType::Zero {
-            all_zero = false;
-            break;
+        let slot = &env.cur.frame(frameno).stack()[spi];
+        match slot.kind[byte] {
+            SlotType::Zero => {}
+            SlotType::Spill
+                if env.kernel.features.zero_spills_read && register_is_null(&slot.spilled) =>
+            {
+                zero_spills |= 1 << spi
+            }
+            _ => {
+                all_zero = false;
+                break;
+            }
         }
     }
-    if all_zero {
-        mark_reg_const_zero(env, dst);
-    } else {
+    if !all_zero {
         mark_reg_unknown(env, dst);
+        return Ok(());
     }
+    mark_reg_const_zero(env, dst);
+    if zero_spills == 0 {
+        return Ok(());
+    }
+    mark_stack_slots_precise(env, frameno, zero_spills)
 }
 
 fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Option<Reg>) -> Check {
@@ -556,7 +577,7 @@ fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Opt
     let is_fill = if !slot.is_spilled_reg() {
         check_data_bytes(env, &slot, off, size)?;
         if let Some(dst) = dst {
-            mark_reg_stack_read(env, frameno, off, off + size, dst);
+            mark_reg_stack_read(env, frameno, off, off + size, dst)?;
         }
         false
     } else {
@@ -568,9 +589,9 @@ fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Opt
                 return Err(Errno::EACCES.into());
             }
             let Some(dst) = dst else { return Ok(()) };
-            fill_part(env, &slot, off, size, spill_size, dst)?
+            fill_part(env, frameno, off, size, spill_size, dst)?
         } else if let Some(dst) = dst {
-            *env.reg_mut(dst) = slot.spilled;
+            *env.reg_mut(dst) = linked_spill(env, frameno, spi);
             true
         } else if is_pointer_value(env, &slot.spilled) {
             verbose!(env, "leaking pointer from stack off {off}\n");
@@ -595,20 +616,29 @@ fn spill_size(slot: &StackSlot) -> i32 {
 /// True if the register still is (part of) the spilled one.
 fn fill_part(
     env: &mut Env<'_>,
-    slot: &StackSlot,
+    frameno: u32,
     off: i32,
     size: i32,
     spill_size: i32,
     dst: Reg,
 ) -> Check<bool> {
+    let (spi, _) = locate(off);
+    let slot = env.cur.frame(frameno).stack()[spi];
+    let links = env.kernel.features.fill_links;
     // Little endian: the low bytes of the value start the slot.
     if size <= spill_size && off % REG_SIZE == 0 {
+        let width = reg_width(&slot.spilled);
+        let whole = size == 4 && spill_size == 4 && width <= 32;
+        let spilled = if whole { linked_spill(env, frameno, spi) } else { slot.spilled };
         let reg = env.reg_mut(dst);
         let subreg_def = reg.subreg_def;
-        *reg = slot.spilled;
+        *reg = spilled;
         reg.subreg_def = subreg_def;
-        if reg_width(&slot.spilled) > 8 * size as u32 {
+        if width > 8 * size as u32 {
             reg.id = 0;
+            if links {
+                reg.clear_scalar_id();
+            }
         }
         return Ok(true);
     }
@@ -619,7 +649,7 @@ fn fill_part(
             SlotType::Zero => zeros += 1,
             SlotType::Misc => {}
             SlotType::Invalid if env.allow_uninit_stack => {}
-            _ => return invalid_read(env, off, i, size),
+            kind => return invalid_read(env, kind, off, i, size),
         }
     }
     let is_zero_spill = slot.spilled.var_off.is_const() && slot.spilled.var_off.value == 0;
@@ -629,10 +659,25 @@ fn fill_part(
     }
     if zeros == size {
         mark_reg_const_zero(env, dst);
+    } else if env.kernel.features.zero_spills_read {
+        mark_reg_stack_read(env, frameno, off, off + size, dst)?;
     } else {
         mark_reg_unknown(env, dst);
     }
     Ok(false)
+}
+
+/// The register spilled in a slot, which it is about to share its value with.
+fn linked_spill(env: &mut Env<'_>, frameno: u32, spi: usize) -> RegState {
+    let mut spilled = env.cur.frame(frameno).stack()[spi].spilled;
+    if env.kernel.features.fill_links && env.bpf_capable {
+        let before = spilled;
+        assign_scalar_id_before_mov(env, &mut spilled);
+        if spilled != before {
+            env.cur.frame_mut(frameno).slot_mut(spi).spilled = spilled;
+        }
+    }
+    spilled
 }
 
 /// Every byte must hold data.
@@ -641,14 +686,21 @@ fn check_data_bytes(env: &mut Env<'_>, slot: &StackSlot, off: i32, size: i32) ->
         match slot.kind[locate(off + i).1] {
             SlotType::Misc | SlotType::Zero => {}
             SlotType::Invalid if env.allow_uninit_stack => {}
-            _ => return invalid_read(env, off, i, size),
+            kind => return invalid_read(env, kind, off, i, size),
         }
     }
     Ok(())
 }
 
-fn invalid_read<T>(env: &mut Env<'_>, off: i32, i: i32, size: i32) -> Check<T> {
-    verbose!(env, "invalid read from stack off {off}+{i} size {size}\n");
+fn invalid_read<T>(env: &mut Env<'_>, kind: SlotType, off: i32, i: i32, size: i32) -> Check<T> {
+    if kind == SlotType::Poison {
+        verbose!(
+            env,
+            "reading from stack off {off}+{i} size {size}, slot poisoned by dead code elimination\n"
+        );
+    } else {
+        verbose!(env, "invalid read from stack off {off}+{i} size {size}\n");
+    }
     Err(Errno::EACCES.into())
 }
 
@@ -700,6 +752,7 @@ pub(super) fn check_stack_access_within_bounds(
         return Ok(());
     };
     if fixed {
+        let off = if env.kernel.features.pointer_offset_whole { min_off } else { off.into() };
         verbose!(env, "invalid{word} stack R{} off={off} size={access_size}\n", ptr.0);
     } else {
         verbose!(

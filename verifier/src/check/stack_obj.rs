@@ -38,7 +38,8 @@ pub fn get_spi(env: &mut Env<'_>, reg: &RegState, what: &str, count: u32) -> Res
     }
     let off = reg.off.wrapping_add(reg.var_off.value as i32);
     let spi = spi_of(off);
-    if off % REG_SIZE != 0 || spi + 1 < count as i32 {
+    let above = off >= 0 && env.kernel.features.pointer_offset_whole;
+    if above || off % REG_SIZE != 0 || spi + 1 < count as i32 {
         verbose!(env, "cannot pass in {what} at an offset={off}\n");
         return Err(NoSlot::Misplaced);
     }

@@ -23,6 +23,10 @@ pub(super) fn check_stack_range_initialized(
     access: StackAccess,
     meta: Option<&mut CallMeta>,
 ) -> Check {
+    // A global function's own reads have been followed, its declared argument may be larger.
+    let may_be_poisoned = access_size < 0 || access != StackAccess::Read;
+    let statically = env.kernel.features.static_stack_liveness;
+    let access_size = if statically { access_size.abs() } else { access_size };
     if access_size == 0 && !zero_size_allowed {
         verbose!(env, "invalid zero-sized read\n");
         return Err(Errno::EACCES.into());
@@ -58,6 +62,20 @@ pub(super) fn check_stack_range_initialized(
         _ => {
             for i in min_off..end {
                 if !touch_byte(env, &reg, i, access)? {
+                    let (spi, byte) = locate(i);
+                    let slot = env.cur.frame(reg.frameno).stack().get(spi);
+                    if slot.is_some_and(|s| s.kind[byte] == SlotType::Poison) {
+                        if may_be_poisoned {
+                            continue;
+                        }
+                        verbose!(
+                            env,
+                            "reading from stack R{} off {min_off}+{} size {access_size}, slot poisoned by dead code elimination\n",
+                            ptr.0,
+                            i - min_off
+                        );
+                        return Err(Errno::EACCES.into());
+                    }
                     return invalid_read(
                         env,
                         ptr,

@@ -39,7 +39,27 @@ pub fn is_rcu_reg(reg: &RegState) -> bool {
 /// Inside an RCU read-side section: explicit, under a lock, or because the program cannot sleep (`in_rcu_cs`).
 #[inline]
 pub fn in_rcu_cs(env: &Env<'_>) -> bool {
-    env.cur.active_rcu_lock || env.cur.active_locks != 0 || !env.cur.in_sleepable
+    let atomic = env.cur.active_preempt_locks != 0 || env.cur.active_irq_id != 0;
+    env.cur.active_rcu_locks != 0
+        || env.cur.active_locks != 0
+        || !env.cur.in_sleepable
+        || (atomic && env.kernel.features.atomic_sections_are_rcu)
+}
+
+/// What keeps the program from sleeping here (`non_sleepable_context_description`).
+pub fn non_sleepable_region(env: &Env<'_>) -> Option<&'static str> {
+    let cur = &env.cur;
+    if cur.active_rcu_locks != 0 {
+        Some("rcu_read_lock region")
+    } else if cur.active_preempt_locks != 0 {
+        Some("non-preemptible region")
+    } else if cur.active_irq_id != 0 {
+        Some("IRQ-disabled region")
+    } else if cur.active_locks != 0 {
+        Some("lock region")
+    } else {
+        (!cur.in_sleepable).then_some("non-sleepable prog")
+    }
 }
 
 /// A pointer to an object the program allocated, or that kernel code allocated for it (`type_is_ptr_alloc_obj`).

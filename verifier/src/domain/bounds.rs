@@ -42,6 +42,7 @@ fn with_low<U: Whole>(v: U, low: U::Half) -> U {
 impl<B: Bits> RegState<B> {
     /// Value and all bounds known, identity untouched (`___mark_reg_known`).
     pub fn set_known_value(&mut self, v: U64<B>) {
+        self.drop_hidden_arcs();
         self.var_off = Tnum::constant(v);
         self.set_s64(v.signed(), v.signed());
         self.set_u64(v, v);
@@ -61,6 +62,7 @@ impl<B: Bits> RegState<B> {
 
     /// Low half known, upper half as it was (`__mark_reg32_known`).
     pub fn mark_known32(&mut self, v: U32<B>) {
+        self.hide_arc32(None);
         self.var_off = self.var_off.with_const_subreg(v);
         self.set_s32(v.signed(), v.signed());
         self.set_u32(v, v);
@@ -117,12 +119,14 @@ impl<B: Bits> RegState<B> {
 
     /// `__mark_reg64_unbounded`.
     pub fn mark_unbounded64(&mut self) {
+        self.hide_arc64(None);
         self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
         self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
     }
 
     /// `__mark_reg32_unbounded`.
     pub fn mark_unbounded32(&mut self) {
+        self.hide_arc32(None);
         self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
         self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
     }

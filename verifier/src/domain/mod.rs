@@ -1,8 +1,10 @@
 //! Values and lattice: what the verifier knows about registers and stack.
 //! Knows no instruction and prints nothing.
 
+pub mod arc;
 pub mod arith;
 pub mod bounds;
+pub mod circular;
 pub mod coerce;
 pub mod compare;
 pub mod marks;

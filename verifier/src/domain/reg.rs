@@ -8,6 +8,7 @@
 use bpfassay_isa::bits::{Bits, Machine, Word, S32, S64, U32, U64};
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
+use super::arc::Arc;
 use super::tnum::Tnum;
 
 /// Index into [`crate::env::Env::maps`].
@@ -88,7 +89,16 @@ pub struct RegState<B: Bits = Machine> {
     /// Instruction index + 1 of the 32-bit definition, or [`DEF_NOT_SUBREG`].
     pub subreg_def: i32,
     pub precise: bool,
+    /// Which ranges are arcs that no view tells (kernels with `circular_ranges`): [`HIDES_64`], [`HIDES_32`].
+    hides: u8,
+    /// First value and length of such an arc of the low half.
+    arc32: [u32; 2],
 }
+
+/// The 64-bit arc of a scalar is in the union's two words.
+const HIDES_64: u8 = 1;
+/// The 32-bit arc is in `arc32`.
+const HIDES_32: u8 = 2;
 
 impl<B: Bits> RegState<B> {
     /// All zero: NOT_INIT with zero bounds (a zero-allocated record).
@@ -110,6 +120,8 @@ impl<B: Bits> RegState<B> {
         frameno: 0,
         subreg_def: DEF_NOT_SUBREG,
         precise: false,
+        hides: 0,
+        arc32: [0; 2],
     };
 
     #[inline]
@@ -120,6 +132,16 @@ impl<B: Bits> RegState<B> {
     #[inline]
     pub fn flags(&self) -> TypeFlags {
         self.ty.flags()
+    }
+
+    /// Offset of a pointer whose variable part is known, bytes.
+    #[inline]
+    pub fn const_off(&self) -> i32
+    where
+        U64<B>: Into<u64>,
+    {
+        let variable: u64 = self.var_off.value.into();
+        self.off.wrapping_add(variable as i32)
     }
 
     /// True for a scalar (base and flags).
@@ -146,6 +168,55 @@ impl<B: Bits> RegState<B> {
         self.ty = RegType::of(RegBase::NotInit);
         self.off = 0;
         self.raw = [0; 2];
+        self.hides &= !HIDES_64;
+    }
+
+    /// The 64-bit arc that no view tells, if there is one.
+    pub(super) fn hidden_arc64(&self) -> Option<Arc<u64>> {
+        (self.hides & HIDES_64 != 0).then(|| Arc { base: self.raw[0], len: self.raw[1] })
+    }
+
+    pub(super) fn hidden_arc32(&self) -> Option<Arc<u32>> {
+        (self.hides & HIDES_32 != 0).then(|| Arc { base: self.arc32[0], len: self.arc32[1] })
+    }
+
+    /// Keeps an arc that no view tells, or forgets it; of pointers, whose offsets are never that wide, none is kept.
+    #[inline]
+    pub(super) fn hide_arc64(&mut self, arc: Option<Arc<u64>>) {
+        match arc.filter(|_| self.is_scalar()) {
+            Some(arc) => {
+                self.raw = [arc.base, arc.len];
+                self.hides |= HIDES_64;
+            }
+            None if self.hides & HIDES_64 != 0 => {
+                self.raw = [0; 2];
+                self.hides &= !HIDES_64;
+            }
+            None => {}
+        }
+    }
+
+    #[inline]
+    pub(super) fn hide_arc32(&mut self, arc: Option<Arc<u32>>) {
+        if arc.is_none() && self.hides & HIDES_32 == 0 {
+            return;
+        }
+        self.arc32 = arc.map_or([0; 2], |a| [a.base, a.len]);
+        self.hides = self.hides & !HIDES_32 | if arc.is_some() { HIDES_32 } else { 0 };
+    }
+
+    #[inline]
+    pub(super) fn drop_hidden_arcs(&mut self) {
+        if self.hides != 0 {
+            self.hide_arc64(None);
+            self.hide_arc32(None);
+        }
+    }
+
+    /// The arcs that no view tells are the same.
+    #[inline]
+    pub fn hides_the_same(&self, o: &RegState<B>) -> bool {
+        self.hides == o.hides && self.arc32 == o.arc32
     }
 
     #[inline]

@@ -19,6 +19,16 @@ pub enum SlotType {
     Dynptr = 4,
     Iter = 5,
     IrqFlag = 6,
+    /// Dead: whatever it held was forgotten before anything could read it.
+    Poison = 7,
+}
+
+impl SlotType {
+    /// Never written, or forgotten.
+    #[inline]
+    pub fn is_nothing(self) -> bool {
+        matches!(self, SlotType::Invalid | SlotType::Poison)
+    }
 }
 
 /// Eight bytes of stack.  `kind[7]` is the byte at the highest address; a full

@@ -134,6 +134,14 @@ struct Comparer<'c> {
     one_way_ids: bool,
     /// Feature `packet_end_marks_compared`.
     packet_end_marks: bool,
+    /// Feature `circular_ranges`.
+    circular: bool,
+    /// Feature `static_stack_liveness`.
+    statically: bool,
+    /// Feature `slot_halves_compared`.
+    halves: bool,
+    /// Feature `pointer_offset_whole`.
+    whole_offsets: bool,
     exact: Exact,
     /// References are kept by frame.
     refs_by_frame: bool,
@@ -245,6 +253,7 @@ fn same_up_to_id(a: &RegState, b: &RegState) -> bool {
         && a.s32_max == b.s32_max
         && a.u32_min == b.u32_min
         && a.u32_max == b.u32_max
+        && a.hides_the_same(b)
 }
 
 /// The same in every field that tells values apart, up to a renaming of ids (`regs_exact`).
@@ -254,19 +263,19 @@ pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
         && ids.check(old.ref_obj_id, cur.ref_obj_id)
 }
 
+/// The same in every field before the id (`scalars_exact_for_widen`).
+pub fn same_values(old: &RegState, cur: &RegState) -> bool {
+    same_up_to_id(old, cur)
+}
+
 /// Every value of `cur` is one of `old` (`range_within`, `tnum_in`).
 #[inline]
-fn values_within(old: &RegState, cur: &RegState) -> bool {
+fn values_within(old: &RegState, cur: &RegState, circular: bool) -> bool {
     if mutation::has(Mutation::RegsafeIgnoresMinimum) {
         return old.umax >= cur.umax && old.smax >= cur.smax;
     }
-    old.range_includes(cur) && old.var_off.includes(cur.var_off)
-}
-
-/// A scalar spilled whole (`is_spilled_scalar_reg64`).
-#[inline]
-fn is_scalar_spill64(s: &StackSlot) -> bool {
-    s.kind[0] == SlotType::Spill && s.spilled.is_scalar()
+    let within = if circular { old.arcs_include(cur) } else { old.range_includes(cur) };
+    within && old.var_off.includes(cur.var_off)
 }
 
 /// References that a frame holds, where they are kept by frame.
@@ -288,6 +297,10 @@ impl<'c> Comparer<'c> {
             explore_alu_limits: env.explore_alu_limits,
             one_way_ids: env.kernel.features.scalar_ids_one_way,
             packet_end_marks: env.kernel.features.packet_end_marks_compared,
+            circular: env.kernel.features.circular_ranges,
+            statically: env.kernel.features.static_stack_liveness,
+            halves: env.kernel.features.slot_halves_compared,
+            whole_offsets: env.kernel.features.pointer_offset_whole,
             exact,
             refs_by_frame: !env.kernel.features.references_of_state,
             static_regs: env.explore.era.has_static_regs(),
@@ -328,7 +341,7 @@ impl<'c> Comparer<'c> {
         if (!self.refs_by_frame && old.refs.len() != cur.refs.len())
             || old.active_locks != cur.active_locks
             || old.active_preempt_locks != cur.active_preempt_locks
-            || old.active_rcu_lock != cur.active_rcu_lock
+            || old.active_rcu_locks != cur.active_rcu_locks
             || !self.ids.check(old.active_irq_id, cur.active_irq_id)
             || !self.ids.check(old.active_lock_id, cur.active_lock_id)
             || old.active_lock_ptr != cur.active_lock_ptr
@@ -385,7 +398,8 @@ impl<'c> Comparer<'c> {
         if self.exact == Exact::Exact {
             return self.regs_exact(old, cur);
         }
-        if old.ty == RegBase::NotInit && (self.exact == Exact::Not || cur.ty == RegBase::NotInit) {
+        let forgotten = self.statically || self.exact == Exact::Not || cur.ty == RegBase::NotInit;
+        if old.ty == RegBase::NotInit && forgotten {
             return true;
         }
         if old.ty != cur.ty {
@@ -399,7 +413,7 @@ impl<'c> Comparer<'c> {
             | RegBase::Buf
             | RegBase::TpBuffer => {
                 same_identity(old, cur)
-                    && values_within(old, cur)
+                    && values_within(old, cur, self.circular)
                     && self.ids.check(old.id, cur.id)
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
             }
@@ -407,7 +421,8 @@ impl<'c> Comparer<'c> {
                 self.packet_ranges(old.range(), cur.range())
                     && old.off == cur.off
                     && self.ids.check(old.id, cur.id)
-                    && values_within(old, cur)
+                    && self.same_distance(old, cur)
+                    && values_within(old, cur, self.circular)
             }
             RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
             RegBase::Arena => true,
@@ -422,6 +437,11 @@ impl<'c> Comparer<'c> {
         } else {
             old <= cur
         }
+    }
+
+    /// Packet pointers that share an id keep their distance.
+    fn same_distance(&self, old: &RegState, cur: &RegState) -> bool {
+        !self.whole_offsets || old.id == 0 || old.arc64().base == cur.arc64().base
     }
 
     fn scalars(&mut self, old: &RegState, cur: &RegState) -> bool {
@@ -441,9 +461,9 @@ impl<'c> Comparer<'c> {
             return false;
         }
         if self.one_way_ids {
-            return self.ids.check_scalar_one_way(old.id, cur.id) && values_within(old, cur);
+            return self.ids.check_scalar_one_way(old.id, cur.id) && values_within(old, cur, self.circular);
         }
-        values_within(old, cur) && self.ids.check_scalar(old.id, cur.id)
+        values_within(old, cur, self.circular) && self.ids.check_scalar(old.id, cur.id)
     }
 
     /// `stacksafe`; slots that only the current state has do not matter.
@@ -479,15 +499,15 @@ impl<'c> Comparer<'c> {
         }
     }
 
-    /// The value a slot has as a 64-bit scalar, if it has one (`scalar_reg_for_stack`).
-    fn scalar_in_slot(&self, s: &StackSlot) -> Option<RegState> {
-        if is_scalar_spill64(s) {
+    /// The value a slot has as a scalar from byte `from` on, if it has one (`scalar_reg_for_stack`).
+    fn scalar_in_slot(&self, s: &StackSlot, from: usize) -> Option<RegState> {
+        if s.kind[from] == SlotType::Spill && s.spilled.is_scalar() {
             return Some(s.spilled);
         }
         let misc = |k: &SlotType| {
-            *k == SlotType::Misc || (*k == SlotType::Invalid && self.allow_uninit_stack)
+            *k == SlotType::Misc || (k.is_nothing() && self.allow_uninit_stack)
         };
-        s.kind.iter().all(misc).then(|| {
+        s.kind[from..].iter().all(misc).then(|| {
             let mut unbound = RegState::ZEROED;
             unbound.mark_unknown_imprecise();
             unbound
@@ -495,17 +515,31 @@ impl<'c> Comparer<'c> {
     }
 
     fn slots(&mut self, old: &StackSlot, cur: Option<&StackSlot>) -> bool {
-        for i in 0..8 {
+        let exactly =
+            if self.statically { self.exact == Exact::Exact } else { self.exact != Exact::Not };
+        let mut next = 0;
+        while next < 8 {
+            let i = next;
+            next += 1;
             let kind = old.kind[i];
-            if self.exact != Exact::Not && cur.is_none_or(|c| c.kind[i] != kind) {
+            let same = |c: SlotType| c == kind || (c.is_nothing() && kind.is_nothing());
+            if exactly && cur.is_none_or(|c| !same(c.kind[i])) {
                 return false;
             }
-            if kind == SlotType::Invalid || (self.allow_uninit_stack && kind == SlotType::Misc) {
+            if kind.is_nothing() || (self.allow_uninit_stack && kind == SlotType::Misc) {
                 continue;
             }
             let Some(cur) = cur else { return false };
-            if let (Some(o), Some(c)) = (self.scalar_in_slot(old), self.scalar_in_slot(cur)) {
-                return self.regs(&o, &c);
+            let from = if self.halves { i } else { 0 };
+            if from % 4 == 0 {
+                let scalars = (self.scalar_in_slot(old, from), self.scalar_in_slot(cur, from));
+                if let (Some(o), Some(c)) = scalars {
+                    if !self.regs(&o, &c) {
+                        return false;
+                    }
+                    next = 8;
+                    continue;
+                }
             }
             if kind == SlotType::Misc && cur.kind[i] == SlotType::Zero {
                 continue;
@@ -540,7 +574,7 @@ impl<'c> Comparer<'c> {
                 self.ids.check(old.ref_obj_id, cur.ref_obj_id)
                     && old.irq_kfunc_class() == cur.irq_kfunc_class()
             }
-            SlotType::Misc | SlotType::Zero | SlotType::Invalid => true,
+            SlotType::Misc | SlotType::Zero | SlotType::Invalid | SlotType::Poison => true,
         }
     }
 }

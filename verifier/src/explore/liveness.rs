@@ -1,4 +1,5 @@
-//! Stack slot liveness (`kernel/bpf/liveness.c`).
+//! Stack slot liveness found while paths are explored (`kernel/bpf/liveness.c` of 6.18; [`super::stack_use`]
+//! stands in for it where the kernel finds it beforehand).
 //!
 //! Marks are kept per call chain and instruction: slots an instruction may read (only grows)
 //! and slots it writes on every visit (only shrinks).  When a path ends they flow backwards
@@ -194,6 +195,9 @@ pub fn mark_stack_read(env: &mut Env<'_>, frameno: u32, insn_idx: u32, mask: u64
     if env.explore.era.keeps_marks() {
         return parents::mark_slots_read(env, frameno, SlotMask(mask));
     }
+    if env.kernel.features.static_stack_liveness {
+        return Ok(());
+    }
     let at = ensure_current(env);
     env.explore.liveness.instances[at].mark_read(frameno as usize, insn_idx, mask);
     Ok(())
@@ -211,7 +215,7 @@ pub fn mark_stack_write(env: &mut Env<'_>, frameno: u32, mask: u64) {
 /// `bpf_reset_stack_write_marks`.
 #[inline]
 pub fn reset_stack_write_marks(env: &mut Env<'_>, insn_idx: u32) -> Check {
-    if env.explore.era.keeps_marks() {
+    if env.explore.era.keeps_marks() || env.kernel.features.static_stack_liveness {
         return Ok(());
     }
     let at = ensure_current(env);
@@ -271,7 +275,7 @@ impl Liveness {
 /// A path or a call has ended: marks flow back through every function of the current call
 /// chain, innermost first (`bpf_update_live_stack`).
 pub fn update_live_stack(env: &mut Env<'_>) -> Check {
-    if env.explore.era.keeps_marks() {
+    if env.explore.era.keeps_marks() || env.kernel.features.static_stack_liveness {
         return Ok(());
     }
     reset_live_stack_callchain(env);

@@ -14,6 +14,7 @@ pub mod parents;
 pub mod precision;
 pub mod prune;
 pub mod scc;
+pub mod stack_use;
 pub mod states;
 pub mod widen;
 pub mod worklist;
@@ -31,6 +32,7 @@ pub struct Explorer {
     pub scc: scc::SccVisits,
     pub idmap: compare::IdMap,
     pub liveness: liveness::Liveness,
+    pub stack_use: stack_use::StackUse,
     /// [`backtrack::concerned_regs`] of every instruction.
     pub concerned: Vec<u16>,
 }

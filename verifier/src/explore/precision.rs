@@ -32,12 +32,17 @@ pub fn mark_chain_precision(env: &mut Env<'_>, reg: Reg) -> Check {
 
 /// Marks the scalar spilled in slot `spi` of frame `frameno` precise along the path that made it.
 pub fn mark_stack_slot_precise(env: &mut Env<'_>, frameno: u32, spi: u32) -> Check {
+    mark_stack_slots_precise(env, frameno, 1u64.checked_shl(spi).unwrap_or(0))
+}
+
+/// The same of several slots at once, bit by slot.
+pub fn mark_stack_slots_precise(env: &mut Env<'_>, frameno: u32, mask: u64) -> Check {
     if !env.bpf_capable {
         return Ok(());
     }
     let mut bt = Backtrack { frame: env.cur.curframe() as usize, ..Backtrack::default() };
     if let Some(slots) = bt.slots.get_mut(frameno as usize) {
-        *slots |= 1u64.checked_shl(spi).unwrap_or(0);
+        *slots |= mask;
     }
     mark_chain(env, None, bt).map(|_| ())
 }

@@ -9,12 +9,13 @@ use super::era::Loops;
 use super::history::push_jmp_history;
 use super::loop_entries::{open_loop_entry, update_loop_entry};
 use super::states::{maybe_free, update_peak_states, Candidate};
-use super::{liveness, parents, precision, scc};
+use super::{liveness, parents, precision, scc, stack_use};
 use crate::domain::reg::IterState;
 use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
 use crate::log::state::{print_explored_state, print_linfo, print_verifier_state};
 use crate::stop::{Check, Errno};
+use crate::transfer::links;
 use crate::{trace, verbose};
 
 /// What comparing with one explored state says.
@@ -35,7 +36,11 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     // At least two jumps and eight instructions since the last one.
     let mut add_new = force || (jumps >= 2 && insns >= 8);
     let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
-    clean_live_states(env, insn_idx, bucket);
+    if env.kernel.features.static_stack_liveness {
+        stack_use::clean_current_state(env);
+    } else {
+        clean_live_states(env, insn_idx, bucket);
+    }
 
     let mut count = 0;
     let mut marks_incomplete = false;
@@ -139,11 +144,8 @@ fn compare_unfinished(
     }
     if calls_callback {
         let hit = states_equal(env, id, Exact::RangeWithin);
-        return if hit {
-            Ok(Outcome::Hit { looping: marks_incomplete.then_some(id.id) })
-        } else {
-            miss
-        };
+        let looping = marks_incomplete || env.kernel.features.callback_is_component;
+        return if hit { Ok(Outcome::Hit { looping: looping.then_some(id.id) }) } else { miss };
     }
     if is_infinite_loop(env, id) {
         print_linfo(env, insn_idx, "; ");
@@ -237,6 +239,9 @@ fn add_state(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
     env.prev_insn_processed = env.stats.insns_processed;
     if env.bpf_capable {
         precision::mark_all_scalars_imprecise(&mut env.cur);
+    }
+    if env.kernel.features.single_ids_cleared {
+        links::clear_single_ids(&mut env.cur);
     }
     // The copy has the room it needs, the original keeps its own for what comes.
     let mut new = env.cur.clone();

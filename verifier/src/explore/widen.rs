@@ -1,6 +1,6 @@
 //! Convergence of iterator, may_goto and callback loops (`find_prev_entry`, `widen_imprecise_scalars`).
 
-use super::compare::{regs_exact, IdMap};
+use super::compare::{regs_exact, same_values, IdMap};
 use super::prune::same_callsites;
 use super::states::InBucket;
 use crate::domain::reg::RegState;
@@ -40,6 +40,7 @@ pub fn find_prev_entry(env: &Env<'_>, insn_idx: u32, which: Looping) -> Check<Op
 /// Forgets the imprecise scalars that differ between `prev` and the looping state.
 pub fn widen_imprecise_scalars(env: &mut Env<'_>, prev: StateId, which: Looping) -> Check {
     let capable = env.bpf_capable;
+    let by_id = !env.kernel.features.widening_ignores_ids;
     let explore = &mut env.explore;
     let cur = match which {
         Looping::Current => Some(&mut env.cur),
@@ -47,22 +48,29 @@ pub fn widen_imprecise_scalars(env: &mut Env<'_>, prev: StateId, which: Looping)
     };
     if let (Some(old), Some(cur)) = (explore.states.get(prev), cur) {
         explore.idmap.reset(env.id_gen);
-        widen(&old.state, cur, &mut explore.idmap, capable);
+        let ids = by_id.then_some(&mut explore.idmap);
+        widen(&old.state, cur, ids, capable);
     }
     Ok(())
 }
 
-fn widen(old: &VerifierState, cur: &mut VerifierState, ids: &mut IdMap, capable: bool) {
+fn widen(
+    old: &VerifierState,
+    cur: &mut VerifierState,
+    mut ids: Option<&mut IdMap>,
+    capable: bool,
+) {
     let is_spilled = |k: &[SlotType; 8]| k[7] == SlotType::Spill;
     for f in (0..=old.curframe().min(cur.curframe())).rev() {
         for (i, o) in old.frame(f).regs.iter().enumerate() {
-            if differs(o, &cur.frame(f).regs[i], ids) {
+            if differs(o, &cur.frame(f).regs[i], ids.as_deref_mut()) {
                 cur.frame_mut(f).regs[i].mark_unknown(capable);
             }
         }
         for (i, o) in old.frame(f).stack().iter().enumerate() {
             let Some(c) = cur.frame(f).stack().get(i) else { break };
-            if is_spilled(&o.kind) && is_spilled(&c.kind) && differs(&o.spilled, &c.spilled, ids) {
+            let both = is_spilled(&o.kind) && is_spilled(&c.kind);
+            if both && differs(&o.spilled, &c.spilled, ids.as_deref_mut()) {
                 cur.frame_mut(f).slot_mut(i).spilled.mark_unknown(capable);
             }
         }
@@ -70,7 +78,7 @@ fn widen(old: &VerifierState, cur: &mut VerifierState, ids: &mut IdMap, capable:
 }
 
 /// Scalars that nobody needs precisely, and that are not the same (`maybe_widen_reg`).
-fn differs(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
+fn differs(old: &RegState, cur: &RegState, ids: Option<&mut IdMap>) -> bool {
     let both = old.is_scalar() && cur.is_scalar() && !old.precise && !cur.precise;
-    both && !regs_exact(old, cur, ids)
+    both && !ids.map_or_else(|| same_values(old, cur), |ids| regs_exact(old, cur, ids))
 }

@@ -32,7 +32,8 @@ pub fn push_stack<'e>(
     env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
     if env.explore.pending.len() > env.kernel.limits.max_jmp_seq as usize {
         verbose!(env, "The sequence of {} jumps is too complex.\n", env.explore.pending.len());
-        return Err(Errno::ENOMEM.into());
+        let told = env.kernel.features.pushing_fails_e2big;
+        return Err(if told { Errno::E2BIG } else { Errno::ENOMEM }.into());
     }
     if let Some(parent) = env.cur.parent {
         env.explore.states.add_branch(parent);
@@ -56,7 +57,8 @@ pub fn push_async_cb<'e>(
             "The sequence of {} jumps is too complex for async cb.\n",
             env.explore.pending.len() + 1
         );
-        return Err(Errno::EFAULT.into());
+        let told = env.kernel.features.pushing_fails_e2big;
+        return Err(if told { Errno::E2BIG } else { Errno::EFAULT }.into());
     }
     let mut state = VerifierState::new(init_func_state(env, -1, 0, subprog));
     state.branches = 1;

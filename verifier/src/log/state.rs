@@ -178,7 +178,7 @@ impl<'p> Printer<'p> {
     /// Prints one slot and returns the last slot it covers.
     fn slot(&self, log: &mut Log, frame: &FuncState, slots: &[StackSlot], spi: usize) -> usize {
         let slot = &slots[spi];
-        if slot.kind.iter().all(|k| *k == SlotType::Invalid) {
+        if slot.kind.iter().all(|k| k.is_nothing()) {
             return spi;
         }
         let fp = -8 * (spi as i32 + 1);
@@ -347,6 +347,7 @@ fn slot_char(k: SlotType) -> char {
         SlotType::Dynptr => 'd',
         SlotType::Iter => 'i',
         SlotType::IrqFlag => 'f',
+        SlotType::Poison => 'p',
     }
 }
 

@@ -6,7 +6,7 @@
 
 use bpfassay_isa::field::{AluCode, Class};
 use bpfassay_isa::{disasm, RawInsn, Reg, Width};
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{Features, RegBase};
 
 use super::mark::{mark_reg_unknown, reg_bounds_sanity_check};
 use super::mov;
@@ -273,8 +273,16 @@ fn old_link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState) -> O
 }
 
 /// True if the operation's result can be bounded at all (`is_safe_to_compute_dst_reg_range`):
-/// shifts need a known count within the width, division and modulo are not followed.
-fn is_computable(insn: Alu, src: &RegState) -> bool {
+/// shifts need a known count within the width, division and modulo a known divisor where they are followed at all.
+fn is_computable(insn: Alu, src: &RegState, f: Features) -> bool {
+    let known = match insn.width {
+        Width::W32 => {
+            src.var_off.subreg_is_const()
+                && src.s32_min == src.s32_max
+                && src.u32_min == src.u32_max
+        }
+        Width::W64 => src.var_off.is_const() && src.smin == src.smax && src.umin == src.umax,
+    };
     match insn.op {
         AluCode::Add
         | AluCode::Sub
@@ -284,19 +292,8 @@ fn is_computable(insn: Alu, src: &RegState) -> bool {
         | AluCode::Or
         | AluCode::Mul
         | AluCode::End => true,
-        AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => {
-            let known = match insn.width {
-                Width::W32 => {
-                    src.var_off.subreg_is_const()
-                        && src.s32_min == src.s32_max
-                        && src.u32_min == src.u32_max
-                }
-                Width::W64 => {
-                    src.var_off.is_const() && src.smin == src.smax && src.umin == src.umax
-                }
-            };
-            known && src.umax < bits(insn.width)
-        }
+        AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => known && src.umax < bits(insn.width),
+        AluCode::Div | AluCode::Mod => known && f.division_bounded,
         _ => false,
     }
 }
@@ -308,26 +305,28 @@ fn adjust_scalar_min_max_vals(
     dst: &mut RegState,
     src: &RegState,
 ) -> Check {
-    if !is_computable(insn, src) {
+    if !is_computable(insn, src, env.kernel.features) {
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
     let (narrow, f) = (insn.width == Width::W32, env.kernel.features);
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
+    if matches!(insn.op, AluCode::And | AluCode::Or) {
+        maybe_fork_scalars(env, insn, dst, src)?;
+    }
     match insn.op {
+        AluCode::End => {
+            let swaps = insn.raw.class() == Class::Alu64 || insn.raw.is_src_reg();
+            dst.swap_bytes(swaps, insn.raw.imm as u32, f);
+        }
+        op if f.circular_ranges => dst.alu_arcs(op, insn.raw.off == 1, insn.width, src),
         AluCode::Add => dst.alu_add(src, f),
         AluCode::Sub => dst.alu_sub(src, f),
         AluCode::Neg => dst.alu_neg(f),
         AluCode::Mul => dst.alu_mul(src, f),
-        AluCode::And => {
-            maybe_fork_scalars(env, insn, dst, src)?;
-            dst.alu_and(src, f);
-        }
-        AluCode::Or => {
-            maybe_fork_scalars(env, insn, dst, src)?;
-            dst.alu_or(src, f);
-        }
+        AluCode::And => dst.alu_and(src, f),
+        AluCode::Or => dst.alu_or(src, f),
         AluCode::Xor => dst.alu_xor(src, f),
         AluCode::Lsh if narrow => dst.alu_lsh32(count),
         AluCode::Lsh => dst.alu_lsh64(count, f),
@@ -335,16 +334,12 @@ fn adjust_scalar_min_max_vals(
         AluCode::Rsh => dst.alu_rsh64(count, f),
         AluCode::Arsh if narrow => dst.alu_arsh32(count),
         AluCode::Arsh => dst.alu_arsh64(count, f),
-        AluCode::End => {
-            let swaps = insn.raw.class() == Class::Alu64 || insn.raw.is_src_reg();
-            dst.alu_byte_swap(swaps, insn.raw.imm as u32, f);
-        }
         _ => {}
     }
     if narrow && insn.op != AluCode::End {
-        dst.zext_32_to_64();
+        dst.cut_upper_half(f);
     }
-    dst.sync(f);
+    dst.exchange(f);
     Ok(())
 }
 

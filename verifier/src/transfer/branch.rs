@@ -16,6 +16,7 @@ use super::null_check::{
     Records,
 };
 use crate::check::reg_arg::{check_reg_arg, RegArg};
+use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
 use crate::domain::reg::RegState;
 use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
@@ -63,21 +64,30 @@ pub fn check_cond_jmp_op(env: &mut Env<'_>) -> Check {
         None => RegState::constant_scalar(semantics::imm(raw.imm)),
     };
     push_stack_operands(env, jump, &operand)?;
-    if let Some(taken) = decide(env, jump, &operand)? {
+    let mut linked = LinkedRegs::default();
+    let simulates = env.kernel.features.branches_simulated;
+    if simulates {
+        // Registers that fall off the end of the set lose their link before anything is decided.
+        collect(env, jump, &mut linked);
+    }
+    let operand = jump.src.map_or(operand, |src| *env.reg(src));
+    let forecast = forecast(env, jump, &operand);
+    if let Some(taken) = decide(env, jump, forecast.taken)? {
         print_state(env);
         return follow(env, if taken { jump.off } else { 0 });
     }
-    let mut linked = LinkedRegs::default();
-    collect(env, jump, &mut linked);
+    if !simulates {
+        collect(env, jump, &mut linked);
+    }
     if linked.len() > 1 {
         push_jmp_history(env, 0, linked.pack())?;
     }
-    explore_both(env, jump, &linked)?;
+    explore_both(env, jump, &linked, forecast.both)?;
     print_state(env);
     follow(env, 0)
 }
 
-fn condition(op: JmpCode) -> Option<Cond> {
+pub fn condition(op: JmpCode) -> Option<Cond> {
     Some(match op {
         JmpCode::Eq => Cond::Eq,
         JmpCode::Gt => Cond::Gt,
@@ -173,9 +183,7 @@ fn collect(env: &mut Env<'_>, jump: Jump, linked: &mut LinkedRegs) {
 }
 
 /// The direction, if it is known; then what decided it must be precise.
-fn decide(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check<Option<bool>> {
-    let dst = env.reg(jump.dst);
-    let taken = is_branch_taken(dst, operand, jump.cond, jump.width);
+fn decide(env: &mut Env<'_>, jump: Jump, taken: Option<bool>) -> Check<Option<bool>> {
     if taken.is_none() {
         return Ok(None);
     }
@@ -193,17 +201,52 @@ fn decide(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Check<Option<boo
     Ok(taken)
 }
 
-fn is_branch_taken(a: &RegState, b: &RegState, cond: Cond, width: Width) -> Option<bool> {
+/// The direction of a jump, if it is known, and what is known of scalars on both branches where it was found out
+/// by trying.
+struct Forecast {
+    taken: Option<bool>,
+    both: Option<BothBranches>,
+}
+
+fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
+    let (a, cond, width) = (env.reg(jump.dst), jump.cond, jump.width);
+    let known = |taken| Forecast { taken, both: None };
     if width == Width::W64 && is_pkt_pointer_any(a) && is_pkt_pointer_any(b) {
-        return is_pkt_ptr_branch_taken(a, b, cond);
+        return known(is_pkt_ptr_branch_taken(a, b, cond));
     }
-    if a.is_scalar() && b.is_scalar() {
-        return is_scalar_branch_taken(a, b, cond, width);
+    if !a.is_scalar() || !b.is_scalar() {
+        return known(is_null_compared(env, a, b, cond, width));
     }
-    // A pointer known not to be null is not equal to zero; nothing else is known of addresses.
+    if !env.kernel.features.branches_simulated {
+        return known(is_scalar_branch_taken(a, b, cond, width));
+    }
+    if jump.src == Some(jump.dst) {
+        return known(compared_with_itself(a, cond, width));
+    }
     let narrow = width == Width::W32;
+    let by_bounds = is_scalar_branch_taken(a, b, cond, width);
+    let without_mask = cond == Cond::Set && !a.is_const(narrow) && !b.is_const(narrow);
+    if by_bounds.is_some() || without_mask {
+        return known(by_bounds);
+    }
+    let both = simulate(*a, *b, cond, width);
+    Forecast { taken: both.decided, both: Some(both) }
+}
+
+/// A pointer known not to be null is not equal to zero; nothing else is known of addresses.
+fn is_null_compared(
+    env: &Env<'_>,
+    a: &RegState,
+    b: &RegState,
+    cond: Cond,
+    width: Width,
+) -> Option<bool> {
+    let narrow = width == Width::W32;
+    if narrow && env.kernel.features.branches_simulated {
+        return None;
+    }
     let (ptr, k, cond) = if b.is_const(narrow) { (a, b, cond) } else { (b, a, flip(cond)) };
-    if !k.is_const(narrow) || !is_not_null(ptr) {
+    if !k.is_const(narrow) || !is_not_null(env, ptr) {
         return None;
     }
     let zero = if narrow { k.var_off.subreg().value == 0 } else { k.var_off.value == 0 };
@@ -215,11 +258,17 @@ fn is_branch_taken(a: &RegState, b: &RegState, cond: Cond, width: Width) -> Opti
 }
 
 /// `reg_not_null`
-fn is_not_null(reg: &RegState) -> bool {
+fn is_not_null(env: &Env<'_>, reg: &RegState) -> bool {
     if reg.ty.may_be_null() {
         return false;
     }
+    let more = env.kernel.features.branches_simulated;
+    let limit = env.kernel.limits.max_var_off as i64;
+    if more && (reg.smin <= -limit || reg.smax >= limit) {
+        return false;
+    }
     match reg.base() {
+        RegBase::XdpSock | RegBase::Buf => more,
         RegBase::Socket
         | RegBase::TcpSock
         | RegBase::MapValue
@@ -233,16 +282,26 @@ fn is_not_null(reg: &RegState) -> bool {
 }
 
 /// Pushes the jump and gives both branches what the comparison says about each.
-fn explore_both(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) -> Check {
+fn explore_both(
+    env: &mut Env<'_>,
+    jump: Jump,
+    linked: &LinkedRegs,
+    tried: Option<BothBranches>,
+) -> Check {
     let idx = env.insn_idx;
-    // The kernel hands every failure of this push on as EFAULT.
+    let told = env.kernel.features.pushing_fails_e2big;
     if let Err(stop) = push_stack(env, target(idx, jump.off), idx, false) {
         return Err(match stop {
-            Stop::Reject(_) => Errno::EFAULT.into(),
+            // Older kernels hand every failure of this push on as EFAULT.
+            Stop::Reject(_) if !told => Errno::EFAULT.into(),
             other => other,
         });
     }
-    refine_both(env, jump)?;
+    match tried {
+        Some(both) => settle_both(env, jump, both.not_taken, both.taken)?,
+        None if env.kernel.features.branches_simulated => {}
+        None => refine_both(env, jump)?,
+    }
     sync_links(env, jump, linked);
     lift_null_by_equality(env, jump);
     learn_about_pointers(env, jump)
@@ -268,6 +327,11 @@ fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
     let (mut not_taken, mut taken) = (Pair::of(a, b, same), Pair::of(a, b, same));
     not_taken.refine(Fact::not(jump.cond), jump.width, f);
     taken.refine(Fact::Holds(jump.cond), jump.width, f);
+    settle_both(env, jump, not_taken, taken)
+}
+
+/// Checks the registers of both branches and gives each its own.
+fn settle_both(env: &mut Env<'_>, jump: Jump, mut not_taken: Pair, mut taken: Pair) -> Check {
     reg_bounds_sanity_check(env, taken.first_mut(), "true_reg1")?;
     reg_bounds_sanity_check(env, taken.second_mut(), "true_reg2")?;
     reg_bounds_sanity_check(env, not_taken.first_mut(), "false_reg1")?;
@@ -308,13 +372,21 @@ fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
     let applies = jump.width == Width::W64
         && !a.is_scalar()
         && !b.is_scalar()
-        && a.ty.may_be_null() != b.ty.may_be_null()
         && a.base() != RegBase::BtfId
         && b.base() != RegBase::BtfId;
+    let (a_null, b_null) = (a.ty.may_be_null(), b.ty.may_be_null());
+    let strict = env.kernel.features.branches_simulated;
+    let knows = |other: &RegState| !strict || is_not_null(env, other);
+    let r = if b_null && !a_null && knows(&a) {
+        src
+    } else if a_null && !b_null && knows(&b) {
+        jump.dst
+    } else {
+        return;
+    };
     if !applies {
         return;
     }
-    let r = if b.ty.may_be_null() { src } else { jump.dst };
     let state = match jump.cond {
         Cond::Eq => match env.explore.pending.last_mut() {
             Some(p) => &mut p.state,
@@ -327,11 +399,19 @@ fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
 }
 
 fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
-    let compares_to_zero = jump.src.is_none()
-        && jump.width == Width::W64
-        && jump.imm == 0
-        && matches!(jump.cond, Cond::Eq | Cond::Ne);
+    let zero = match jump.src {
+        None => jump.imm == 0,
+        Some(src) => {
+            env.kernel.features.null_in_register && crate::check::stack::register_is_null(env.reg(src))
+        }
+    };
+    let compares_to_zero =
+        zero && jump.width == Width::W64 && matches!(jump.cond, Cond::Eq | Cond::Ne);
     if compares_to_zero && env.reg(jump.dst).ty.may_be_null() {
+        if let Some(src) = jump.src {
+            // That it is zero holds on this path only.
+            mark_chain_precision(env, src)?;
+        }
         let records =
             Records { kernel: env.kernel, maps: &env.maps, struct_metas: &env.struct_metas };
         mark_ptr_or_null_regs(&mut env.cur, &records, jump.dst, jump.cond == Cond::Ne);
@@ -342,8 +422,9 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
     }
     if let (Some(src), Width::W64) = (jump.src, jump.width) {
         let max = env.kernel.limits.max_packet_off;
+        let whole = env.kernel.features.pointer_offset_whole;
         if let Some(p) = env.explore.pending.last_mut() {
-            if try_match_pkt_pointers(&mut env.cur, &mut p.state, jump.cond, jump.dst, src, max) {
+            if try_match_pkt_pointers(&mut env.cur, &mut p.state, jump.cond, jump.dst, src, max, whole) {
                 return Ok(());
             }
         }

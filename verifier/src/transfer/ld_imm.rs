@@ -76,6 +76,10 @@ fn load_func(env: &mut Env<'_>, raw: RawInsn, dst: Reg) -> Check {
         verbose!(env, "callback function not static\n");
         return Err(Errno::EINVAL.into());
     }
+    if subprog == 0 && env.kernel.features.insn_fields_first {
+        verbose!(env, "callback function cannot be the main program\n");
+        return Err(Errno::EINVAL.into());
+    }
     let reg = env.reg_mut(dst);
     reg.ty = RegType::of(RegBase::Func);
     reg.set_subprogno(subprog);
@@ -90,6 +94,7 @@ fn load_map(env: &mut Env<'_>, dst: Reg, value: bool) -> Check {
     };
     let is_arena = env.map(map).def.map_type == MapType::Arena;
     let bpf_capable = env.bpf_capable;
+    let whole = env.kernel.features.pointer_offset_whole;
     let reg = env.reg_mut(dst);
     reg.set_map(map);
     if !value {
@@ -98,7 +103,12 @@ fn load_map(env: &mut Env<'_>, dst: Reg, value: bool) -> Check {
         reg.mark_unknown(bpf_capable);
     } else {
         reg.ty = RegType::of(RegBase::MapValue);
-        reg.off = off as i32;
+        if whole {
+            reg.mark_known(u64::from(off));
+            reg.set_map(map);
+        } else {
+            reg.off = off as i32;
+        }
     }
     Ok(())
 }

@@ -26,6 +26,30 @@ pub fn assign_scalar_id_before_mov(env: &mut Env<'_>, reg: &mut RegState) {
     }
 }
 
+/// Takes the id from scalars that share it with no other (`bpf_clear_singular_ids`).
+pub fn clear_single_ids(st: &mut VerifierState) {
+    let mut seen: Vec<(u32, bool)> = Vec::new();
+    st.any_reg(|_, r| {
+        if r.is_scalar() && r.id != 0 {
+            let id = r.id & !ADD_CONST;
+            match seen.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, shared)) => *shared = true,
+                None => seen.push((id, false)),
+            }
+        }
+        false
+    });
+    if seen.iter().all(|(_, shared)| *shared) {
+        return;
+    }
+    st.for_each_reg_mut(|_, r| {
+        let alone = |(id, shared): &(u32, bool)| *id == r.id & !ADD_CONST && !shared;
+        if r.is_scalar() && r.id != 0 && seen.iter().any(alone) {
+            r.clear_scalar_id();
+        }
+    });
+}
+
 /// Where a linked scalar is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum LinkedPlace {
@@ -195,9 +219,9 @@ fn follow(old: &RegState, source: &RegState, f: Features) -> RegState {
     new.off = old.off;
     new.id = old.id;
     let cuts = f.add_const_keeps_self_link && (old.id | source.id) & ADD_CONST32 != 0;
-    new.move_by(delta, cuts, f);
+    new.moved_by(delta, cuts, f);
     if f.add_const_keeps_self_link {
-        new.sync(f);
+        new.exchange(f);
     }
     new
 }

@@ -128,6 +128,21 @@ pub fn reg_bounds_sanity_check(env: &mut Env<'_>, reg: &mut RegState, place: &st
     let Some(what) = reg.bounds_violation() else {
         return Ok(());
     };
+    if env.kernel.features.circular_ranges {
+        let (all, low) = (reg.arc64(), reg.arc32());
+        verbose!(
+            env,
+            "verifier bug: REG INVARIANTS VIOLATION ({place}): {what} r64={{.base={:#x}, .size={:#x}}} \
+             r32={{.base={:#x}, .size={:#x}}} var_off=({:#x}, {:#x})\n",
+            all.base,
+            all.len,
+            low.base,
+            low.len,
+            reg.var_off.value,
+            reg.var_off.mask
+        );
+        return settle_violation(env, reg);
+    }
     verbose!(
         env,
         "verifier bug: REG INVARIANTS VIOLATION ({place}): {what} u64=[{:#x}, {:#x}] s64=[{:#x}, {:#x}] \
@@ -143,6 +158,10 @@ pub fn reg_bounds_sanity_check(env: &mut Env<'_>, reg: &mut RegState, place: &st
         reg.var_off.value,
         reg.var_off.mask
     );
+    settle_violation(env, reg)
+}
+
+fn settle_violation(env: &Env<'_>, reg: &mut RegState) -> Check {
     if env.test_reg_invariants {
         return Err(Errno::EFAULT.into());
     }

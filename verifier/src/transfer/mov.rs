@@ -106,7 +106,7 @@ fn sign_extend(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
         return Ok(());
     }
     let mut value = copy_if_fits(env, src, raw.off as u32 - 1);
-    value.coerce_to_size_sx(raw.off as u32 / 8);
+    value.sign_extend(raw.off as u32 / 8, env.kernel.features);
     value.subreg_def = DEF_NOT_SUBREG;
     *env.reg_mut(dst) = value;
     Ok(())
@@ -125,7 +125,7 @@ fn move32(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
             value = copy_if_fits(env, src, 32);
         } else {
             value = copy_if_fits(env, src, raw.off as u32 - 1);
-            value.coerce_subreg_to_size_sx(raw.off as u32 / 8);
+            value.sign_extend_low_half(raw.off as u32 / 8, env.kernel.features);
         }
         value.subreg_def = def;
         *env.reg_mut(dst) = value;
@@ -134,8 +134,8 @@ fn move32(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
     }
     let features = env.kernel.features;
     let reg = env.reg_mut(dst);
-    reg.zext_32_to_64();
-    reg.sync(features);
+    reg.cut_upper_half(features);
+    reg.exchange(features);
     Ok(())
 }
 

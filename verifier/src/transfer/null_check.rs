@@ -58,13 +58,23 @@ pub fn mark_ptr_or_null_regs(st: &mut VerifierState, records: &Records<'_>, r: R
 
 fn mark_ptr_or_null_reg(reg: &mut RegState, records: &Records<'_>, is_null: bool) {
     // Arithmetic on what may be null is refused, so an offset here means a kernel function put it there.
-    if reg.smin != 0 || reg.smax != 0 || !reg.var_off.equals_const(0) {
-        return;
-    }
-    if !is_alloc_obj(reg.ty) && reg.off != 0 {
-        return;
+    let f = records.kernel.features;
+    if f.pointer_offset_whole {
+        if !is_alloc_obj(reg.ty) && !reg.var_off.equals_const(0) {
+            return;
+        }
+    } else {
+        if reg.smin != 0 || reg.smax != 0 || !reg.var_off.equals_const(0) {
+            return;
+        }
+        if !is_alloc_obj(reg.ty) && reg.off != 0 {
+            return;
+        }
     }
     if is_null {
+        if f.id_survives_null_check {
+            reg.mark_known_zero();
+        }
         reg.ty = RegType::of(RegBase::Scalar);
         reg.id = 0;
         reg.ref_obj_id = 0;
@@ -72,7 +82,7 @@ fn mark_ptr_or_null_reg(reg: &mut RegState, records: &Records<'_>, is_null: bool
     }
     mark_not_null(records.kernel, records.maps, reg);
     // Locks are told apart by id.
-    if !records.may_point_to_spin_lock(reg) {
+    if !f.id_survives_null_check && !records.may_point_to_spin_lock(reg) {
         reg.id = 0;
     }
 }
@@ -139,6 +149,7 @@ pub fn try_match_pkt_pointers(
     dst: Reg,
     src: Reg,
     max_packet_off: u32,
+    whole: bool,
 ) -> bool {
     let (dst_reg, src_reg) = (*this.cur().reg(dst), *this.cur().reg(src));
     let Some(moving) = moving_pointer(&dst_reg, &src_reg) else {
@@ -156,20 +167,33 @@ pub fn try_match_pkt_pointers(
     };
     // Not `reg > end`: reg <= end, so bytes before it are readable.  Not `reg >= end`: one byte more.
     let excludes_end = matches!(cond, Cond::Ge | Cond::Lt);
-    find_good_pkt_pointers(within, &reg, excludes_end, max_packet_off);
+    find_good_pkt_pointers(within, &reg, excludes_end, max_packet_off, whole);
     mark_pkt_end(beyond, r, !excludes_end);
     true
 }
 
-fn find_good_pkt_pointers(st: &mut VerifierState, proved: &RegState, right_open: bool, max: u32) {
-    if proved.off < 0 || (proved.off == 0 && right_open) {
-        return;
-    }
+fn find_good_pkt_pointers(
+    st: &mut VerifierState,
+    proved: &RegState,
+    right_open: bool,
+    max: u32,
+    whole: bool,
+) {
     let max = max as u64;
-    if proved.umax > max || proved.umax.wrapping_add(proved.off as u64) > max {
-        return;
-    }
-    let range = proved.off + right_open as i32;
+    let range = if whole {
+        if (proved.umax == 0 && right_open) || proved.umax > max {
+            return;
+        }
+        proved.umax as i32 + right_open as i32
+    } else {
+        if proved.off < 0 || (proved.off == 0 && right_open) {
+            return;
+        }
+        if proved.umax > max || proved.umax.wrapping_add(proved.off as u64) > max {
+            return;
+        }
+        proved.off + right_open as i32
+    };
     st.update_matching(
         |r| r.ty == proved.ty && r.id == proved.id && r.range() < range,
         |r| r.set_range(range),

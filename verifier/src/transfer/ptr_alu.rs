@@ -47,7 +47,12 @@ pub(super) fn adjust_ptr_min_max_vals(
         verbose!(env, "R{} 32-bit pointer arithmetic prohibited\n", insn.dst.0);
         return Err(Errno::EACCES.into());
     }
+    let whole = env.kernel.features.pointer_offset_whole;
+    if whole && scalar_is_dst {
+        dst = ptr;
+    }
     if !check_pointer_type(env, insn, &ptr, &off)? {
+        *env.reg_mut(insn.dst) = dst;
         return Ok(());
     }
     if !env.bypass_spec_v1 {
@@ -56,10 +61,16 @@ pub(super) fn adjust_ptr_min_max_vals(
     dst.ty = ptr.ty;
     dst.id = ptr.id;
     // Where the scalar is the destination, it has the pointer's type by now; only offset and bounds matter.
-    check_reg_sane_offset(env, &off, ptr.ty)?;
-    check_reg_sane_offset(env, &ptr, ptr.ty)?;
+    if whole {
+        check_sane_scalar(env, &off, ptr.ty)?;
+        check_sane_pointer(env, &ptr, ptr.ty)?;
+    } else {
+        check_reg_sane_offset(env, &off, ptr.ty)?;
+        check_reg_sane_offset(env, &ptr, ptr.ty)?;
+    }
     dst.mark_unbounded32();
     match insn.op {
+        AluCode::Add if whole => move_whole(env, &mut dst, &ptr, &off, false),
         AluCode::Add => add(env, &mut dst, &ptr, &off),
         AluCode::Sub => {
             if scalar_is_dst {
@@ -70,7 +81,11 @@ pub(super) fn adjust_ptr_min_max_vals(
                 verbose!(env, "R{} subtraction from stack pointer prohibited\n", insn.dst.0);
                 return Err(Errno::EACCES.into());
             }
-            sub(env, &mut dst, &ptr, &off);
+            if whole {
+                move_whole(env, &mut dst, &ptr, &off, true);
+            } else {
+                sub(env, &mut dst, &ptr, &off);
+            }
         }
         AluCode::And | AluCode::Or | AluCode::Xor => {
             verbose!(
@@ -91,10 +106,79 @@ pub(super) fn adjust_ptr_min_max_vals(
             return Err(Errno::EACCES.into());
         }
     }
-    check_reg_sane_offset(env, &dst, ptr.ty)?;
-    dst.sync(env.kernel.features);
+    let f = env.kernel.features;
+    if whole {
+        check_sane_pointer(env, &dst, ptr.ty)?;
+    } else {
+        check_reg_sane_offset(env, &dst, ptr.ty)?;
+    }
+    let settled = is_pkt_pointer(dst.ty) && (off.var_off.is_const() || dst.range() > 0);
+    if settled && f.packet_offset_kept {
+        dst.learn_arc32_from_tnum();
+    } else {
+        dst.exchange(f);
+    }
     *env.reg_mut(insn.dst) = dst;
     Ok(())
+}
+
+/// A pointer's offset is one arc and one tnum, constant or not: the scalar's are added.
+fn move_whole(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegState, back: bool) {
+    let known = off.var_off.is_const();
+    dst.set_raw(ptr.raw());
+    if back {
+        dst.set_arc64(ptr.arc64().add(off.arc64().neg()));
+        dst.var_off = ptr.var_off.sub(off.var_off);
+    } else {
+        dst.set_arc64(ptr.arc64().add(off.arc64()));
+        dst.var_off = ptr.var_off.add(off.var_off);
+    }
+    if is_pkt_pointer(ptr.ty) {
+        if !known {
+            dst.id = env.new_id();
+        }
+        let forward = !back || off.smin < 0;
+        if (!known && forward) || dst.range() < 0 {
+            dst.set_raw([0; 2]);
+        }
+    }
+}
+
+/// A scalar that may be added to a pointer (`check_reg_sane_offset_scalar`).
+fn check_sane_scalar(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
+    let name = RegTypeName(ty);
+    let limit = env.kernel.limits.max_var_off as i64;
+    let beyond = |v: i64| v >= limit || v <= -limit;
+    let value = reg.var_off.value as i64;
+    if reg.var_off.is_const() && beyond(value) {
+        verbose!(env, "math between {name} pointer and {value} is not allowed\n");
+    } else if reg.smin == i64::MIN {
+        verbose!(
+            env,
+            "math between {name} pointer and register with unbounded min value is not allowed\n"
+        );
+    } else if beyond(reg.smin) {
+        verbose!(env, "value {} makes {name} pointer be out of bounds\n", reg.smin);
+    } else {
+        return Ok(());
+    }
+    Err(Errno::EINVAL.into())
+}
+
+/// A pointer before or after it is moved (`check_reg_sane_offset_ptr`).
+fn check_sane_pointer(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
+    let name = RegTypeName(ty);
+    let limit = env.kernel.limits.max_var_off as i64;
+    let beyond = |v: i64| v >= limit || v <= -limit;
+    let value = reg.var_off.value as i64;
+    if reg.var_off.is_const() && beyond(value) {
+        verbose!(env, "{name} pointer offset {value} is not allowed\n");
+    } else if beyond(reg.smin) {
+        verbose!(env, "{name} pointer offset {} is not allowed\n", reg.smin);
+    } else {
+        return Ok(());
+    }
+    Err(Errno::EINVAL.into())
 }
 
 /// Whether this type of pointer may be moved; false where the operation has no effect.
@@ -108,7 +192,8 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
         );
         return Err(Errno::EACCES.into());
     }
-    if ptr.base() == RegBase::Mem && ptr.ty.has(TypeFlags::PTR_UNTRUSTED) {
+    let untrusted_mem = ptr.base() == RegBase::Mem && ptr.ty.has(TypeFlags::PTR_UNTRUSTED);
+    if untrusted_mem {
         return Ok(false);
     }
     let known = off.var_off.is_const();

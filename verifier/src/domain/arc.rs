@@ -1,0 +1,218 @@
+//! Arcs of the number circle: a range that may go around at the end (`struct cnum32`, `struct cnum64`;
+//! `kernel/bpf/cnum.c` of 7.2).  Knows no register.
+
+use bpfassay_isa::bits::{Signed, Unsigned, Word};
+
+use super::tnum::Tnum;
+
+/// The values from `base` on, `len` further ones, going around at the end (`struct cnum32`, `cnum64`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arc<U: Unsigned> {
+    pub base: U,
+    pub len: U,
+}
+
+impl<U: Unsigned> Arc<U> {
+    pub const FULL: Arc<U> = Arc { base: U::ZERO, len: U::MAX };
+    /// No value; the one arc of full length that does not start at zero or the signed maximum.
+    pub const EMPTY: Arc<U> = Arc { base: U::MAX, len: U::MAX };
+
+    /// `cnum*_from_urange`
+    #[inline]
+    pub fn unsigned(min: U, max: U) -> Arc<U> {
+        Arc { base: min, len: max.minus(min) }
+    }
+
+    /// `cnum*_from_srange`
+    #[inline]
+    pub fn signed(min: U::Signed, max: U::Signed) -> Arc<U> {
+        let len = max.unsigned().minus(min.unsigned());
+        Arc { base: if len == U::MAX { U::ZERO } else { min.unsigned() }, len }
+    }
+
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self == Arc::EMPTY
+    }
+
+    #[inline]
+    pub fn is_const(self) -> bool {
+        self.len == U::ZERO
+    }
+
+    #[inline]
+    fn end(self) -> U {
+        self.base.plus(self.len)
+    }
+
+    /// Goes from the largest unsigned value to zero.
+    #[inline]
+    pub fn wraps_unsigned(self) -> bool {
+        self.len > U::MAX.minus(self.base)
+    }
+
+    /// Goes from the largest signed value to the least.
+    #[inline]
+    pub fn wraps_signed(self) -> bool {
+        self.contains(U::Signed::MAX.unsigned()) && self.contains(U::Signed::MIN.unsigned())
+    }
+
+    pub fn contains(self, v: U) -> bool {
+        if self.is_empty() {
+            false
+        } else if self.wraps_unsigned() {
+            v >= self.base || v <= self.end()
+        } else {
+            v >= self.base && v <= self.end()
+        }
+    }
+
+    /// Both unsigned bounds (`cnum*_umin`, `cnum*_umax`).
+    pub fn unsigned_bounds(self) -> (U, U) {
+        if self.wraps_unsigned() {
+            (U::ZERO, U::MAX)
+        } else {
+            (self.base, self.end())
+        }
+    }
+
+    /// Both signed bounds (`cnum*_smin`, `cnum*_smax`).
+    pub fn signed_bounds(self) -> (U::Signed, U::Signed) {
+        if self.wraps_signed() {
+            return (U::Signed::MIN, U::Signed::MAX);
+        }
+        let (a, b) = (self.base.signed(), self.end().signed());
+        (a.at_most(b), a.at_least(b))
+    }
+
+    /// Values in both; where those are two pieces, the shorter of the operands (`cnum*_intersect`).
+    pub fn intersect(self, o: Arc<U>) -> Arc<U> {
+        if self.is_empty() || o.is_empty() {
+            return Arc::EMPTY;
+        }
+        let (a, b) = if self.base > o.base { (o, self) } else { (self, o) };
+        // Seen from the start of `a`.
+        let from = b.base.minus(a.base);
+        let turned = Arc { base: from, len: b.len };
+        if turned.wraps_unsigned() {
+            if from <= a.len {
+                return if a.len <= b.len { a } else { b };
+            }
+            return Arc { base: a.base, len: a.len.at_most(turned.end()) };
+        }
+        if a.len >= from {
+            return Arc { base: b.base, len: a.len.minus(from).at_most(b.len) };
+        }
+        Arc::EMPTY
+    }
+
+    fn normalized(self) -> Arc<U> {
+        let kept = self.base == U::Signed::MAX.unsigned();
+        if self.len == U::MAX && !kept {
+            Arc::FULL
+        } else {
+            self
+        }
+    }
+
+    /// Sums of a value of each (`cnum*_add`).
+    pub fn add(self, o: Arc<U>) -> Arc<U> {
+        if self.is_empty() || o.is_empty() {
+            Arc::EMPTY
+        } else if self.len > U::MAX.minus(o.len) {
+            Arc::FULL
+        } else {
+            Arc { base: self.base.plus(o.base), len: self.len.plus(o.len) }.normalized()
+        }
+    }
+
+    /// `cnum*_negate`
+    pub fn neg(self) -> Arc<U> {
+        if self.is_empty() {
+            return Arc::EMPTY;
+        }
+        Arc { base: U::ZERO.minus(self.end()), len: self.len }.normalized()
+    }
+
+    /// Every value of `o` is one of `self` (`cnum*_is_subset`).
+    pub fn includes(self, o: Arc<U>) -> bool {
+        if o.is_empty() {
+            return true;
+        }
+        if self.is_empty() {
+            return false;
+        }
+        let turned = Arc { base: o.base.minus(self.base), len: o.len };
+        if turned.wraps_unsigned() && self.len < U::MAX {
+            return false;
+        }
+        turned.end() <= self.len
+    }
+}
+
+/// `cnum32_from_cnum64`: the low halves.
+pub fn low_half(a: Arc<u64>) -> Arc<u32> {
+    if a.is_empty() {
+        Arc::EMPTY
+    } else if a.len >= u32::MAX as u64 {
+        Arc::FULL
+    } else {
+        Arc { base: a.base as u32, len: a.len as u32 }
+    }
+}
+
+/// `a` cut at both ends to values whose low half lies in `b` (`cnum64_cnum32_intersect`).
+pub fn cut_to_low_half(a: Arc<u64>, b: Arc<u32>) -> Arc<u64> {
+    if a.is_empty() || b.is_empty() {
+        return Arc::EMPTY;
+    }
+    // Seen from the start of `a`, so that it begins with a low half of zero.
+    let b = Arc { base: b.base.wrapping_sub(a.base as u32), len: b.len };
+    let (mut t, low_len) = (a, a.len as u32);
+    if b.wraps_unsigned() {
+        let end = b.end();
+        if low_len > end && low_len < b.base {
+            t.len -= u64::from(low_len - end);
+        }
+        return t;
+    }
+    if t.len < u64::from(b.base) {
+        return Arc::EMPTY;
+    }
+    t.base = t.base.wrapping_add(u64::from(b.base));
+    t.len -= u64::from(b.base);
+    let end = b.end();
+    let cut = if low_len < b.base {
+        u64::from(low_len) + ((1 << 32) - u64::from(end))
+    } else if low_len >= end {
+        u64::from(low_len - end)
+    } else {
+        0
+    };
+    if t.len < cut {
+        return Arc::EMPTY;
+    }
+    t.len -= cut;
+    t
+}
+
+/// `cnum64_from_tnum`
+pub fn arc_of_tnum64(t: Tnum) -> Arc<u64> {
+    const SIGN: u64 = 1 << 63;
+    if (t.mask | t.value) & SIGN != 0 {
+        Arc::signed((t.value | (t.mask & SIGN)) as i64, (t.value | (t.mask & !SIGN)) as i64)
+    } else {
+        Arc::unsigned(t.value, t.value | t.mask)
+    }
+}
+
+/// `cnum32_from_tnum`
+pub fn arc_of_tnum32(t: Tnum) -> Arc<u32> {
+    const SIGN: u32 = 1 << 31;
+    let (value, mask) = (t.value as u32, t.mask as u32);
+    if (mask | value) & SIGN != 0 {
+        Arc::signed((value | (mask & SIGN)) as i32, (value | (mask & !SIGN)) as i32)
+    } else {
+        Arc::unsigned(value, value | mask)
+    }
+}
