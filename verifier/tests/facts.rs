@@ -82,8 +82,7 @@ fn last_message(log: &str) -> &str {
 
 fn kernel(release: &str) -> (Kernel, Arc<Btf>) {
     let build = Build::find(release).expect("a served build");
-    let file = build.profile().expect("a whole build").vmlinux_btf.and_then(|b| b.file);
-    let bytes = build.file(&file.expect("BTF in a file")).expect("the BTF");
+    let bytes = build.vmlinux().expect("the BTF");
     let btf = Arc::new(Btf::parse(&bytes, None).expect("a kernel's BTF"));
     (build.kernel().expect("a whole build"), btf)
 }
