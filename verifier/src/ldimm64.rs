@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bpfassay_isa::field::{Class, Mode};
+use bpfassay_isa::field::{AluCode, Class, JmpCode, Mode};
 use bpfassay_isa::opcode;
 use bpfassay_object::btf::{BtfKind, Type};
 use bpfassay_object::model::{as_written, KernelBtfRef, MapDef};
@@ -26,7 +26,8 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
         if early {
             insn_fields::check_registers(env, insn)?;
         }
-        let plain_load = matches!(insn.mode(), Mode::Mem | Mode::MemSx) && insn.imm == 0;
+        let extends = insn.mode() == Mode::MemSx && env.kernel.features.isa_v4;
+        let plain_load = (insn.mode() == Mode::Mem || extends) && insn.imm == 0;
         if insn.class() == Class::Ldx && !plain_load && !early {
             verbose!(env, "BPF_LDX uses reserved fields\n");
             return Err(Errno::EINVAL.into());
@@ -36,7 +37,11 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
             i += 2;
             continue;
         }
-        if !insn.is_known_opcode() {
+        let features = env.kernel.features;
+        let swaps = insn.class() == Class::Alu64 && insn.alu_op() == AluCode::End;
+        let too_new = swaps && !features.isa_v4
+            || insn.is_jump_class() && insn.jmp_op() == JmpCode::Jcond && !features.may_goto;
+        if !insn.is_known_opcode() || too_new {
             verbose!(env, "unknown opcode {:02x}\n", insn.code);
             return Err(Errno::EINVAL.into());
         }

@@ -118,8 +118,13 @@ fn explore(env: &mut Env<'_>) -> Check {
     }
     fastcall::mark_fastcall_patterns(env);
     env.explore.concerned = env.insns.iter().map(|i| backtrack::concerned_regs(*i)).collect();
-    entry::do_check_main(env)?;
-    entry::do_check_subprogs(env)
+    if env.kernel.features.globals_on_demand {
+        entry::do_check_main(env)?;
+        entry::do_check_subprogs(env)
+    } else {
+        entry::do_check_subprogs(env)?;
+        entry::do_check_main(env)
+    }
 }
 
 /// Passes after exploration that can still reject; rewriting instructions is not ours.

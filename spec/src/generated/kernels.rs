@@ -332,6 +332,58 @@ pub struct Features {
     ///
     /// kernel/bpf/btf.c btf_ctx_access (7.2).
     pub pointers_without_struct_are_scalars: bool,
+    /// The log shows registers with equal bounds joined, names maps and shows spilled registers whole; before, every bound by its own rule and spilled registers by type.
+    ///
+    /// kernel/bpf/log.c print_reg_state (6.12); kernel/bpf/verifier.c print_verifier_state (6.1).
+    pub concise_states: bool,
+    /// Source lines in the log say file and line, and are not repeated for the same line.
+    ///
+    /// kernel/bpf/log.c verbose_linfo (6.12).
+    pub source_lines_placed: bool,
+    /// Precision is tracked back through calls, everything wanted at once; before, within one frame, one register or slot at a time, and a call makes all scalars before it precise.
+    ///
+    /// kernel/bpf/verifier.c __mark_chain_precision (6.1, 6.12).
+    pub precision_crosses_calls: bool,
+    /// A long history of jumps forces a checkpoint.
+    ///
+    /// kernel/bpf/verifier.c is_state_visited (6.12).
+    pub long_history_checkpoints: bool,
+    /// Pointers to kernel structs are trusted or not; before, all are taken for valid, but those that are marked untrusted.
+    ///
+    /// kernel/bpf/verifier.c check_ptr_to_btf_access (6.1, 6.12).
+    pub trust_tracked: bool,
+    /// Only programs with a GPL compatible licence read kernel structs.
+    ///
+    /// kernel/bpf/verifier.c check_ptr_to_btf_access (6.12).
+    pub struct_access_wants_gpl: bool,
+    /// Global functions are verified after the main program and only if it reaches a call of them; before, all of them and first.
+    ///
+    /// kernel/bpf/verifier.c bpf_check, do_check_subprogs (6.1, 6.12).
+    pub globals_on_demand: bool,
+    /// A scalar that differs from a constant at the end of its range loses that end.
+    ///
+    /// kernel/bpf/verifier.c regs_refine_cond_op (6.12), reg_set_min_max (6.1).
+    pub unequal_trims: bool,
+    /// Loads and moves that extend the sign, byte swaps in 64 bits, and signed division.
+    ///
+    /// kernel/bpf/verifier.c check_alu_op, resolve_pseudo_ldimm64 (6.12).
+    pub isa_v4: bool,
+    /// There is may_goto.
+    ///
+    /// kernel/bpf/core.c BPF_INSN_MAP, BPF_JCOND (6.12).
+    pub may_goto: bool,
+    /// Comparisons of two scalars none of which is a constant are decided by their ranges, and narrow them; before, only equality does, in 64 bits.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12).
+    pub ranges_decide_branches: bool,
+    /// Static subprograms may be called while a lock is held, and may take and release it; before, neither.
+    ///
+    /// kernel/bpf/verifier.c do_check (6.1, 6.12).
+    pub static_calls_under_lock: bool,
+    /// Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.
+    ///
+    /// kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1).
+    pub bounds_exchanged: bool,
 }
 
 impl Features {
@@ -419,6 +471,19 @@ impl Features {
             tracing_may_defer: FEATURES[78].span.holds(at),
             context_is_memory: FEATURES[79].span.holds(at),
             pointers_without_struct_are_scalars: FEATURES[80].span.holds(at),
+            concise_states: FEATURES[81].span.holds(at),
+            source_lines_placed: FEATURES[82].span.holds(at),
+            precision_crosses_calls: FEATURES[83].span.holds(at),
+            long_history_checkpoints: FEATURES[84].span.holds(at),
+            trust_tracked: FEATURES[85].span.holds(at),
+            struct_access_wants_gpl: FEATURES[86].span.holds(at),
+            globals_on_demand: FEATURES[87].span.holds(at),
+            unequal_trims: FEATURES[88].span.holds(at),
+            isa_v4: FEATURES[89].span.holds(at),
+            may_goto: FEATURES[90].span.holds(at),
+            ranges_decide_branches: FEATURES[91].span.holds(at),
+            static_calls_under_lock: FEATURES[92].span.holds(at),
+            bounds_exchanged: FEATURES[93].span.holds(at),
         }
     }
 
@@ -506,6 +571,19 @@ impl Features {
             ("tracing_may_defer", self.tracing_may_defer),
             ("context_is_memory", self.context_is_memory),
             ("pointers_without_struct_are_scalars", self.pointers_without_struct_are_scalars),
+            ("concise_states", self.concise_states),
+            ("source_lines_placed", self.source_lines_placed),
+            ("precision_crosses_calls", self.precision_crosses_calls),
+            ("long_history_checkpoints", self.long_history_checkpoints),
+            ("trust_tracked", self.trust_tracked),
+            ("struct_access_wants_gpl", self.struct_access_wants_gpl),
+            ("globals_on_demand", self.globals_on_demand),
+            ("unequal_trims", self.unequal_trims),
+            ("isa_v4", self.isa_v4),
+            ("may_goto", self.may_goto),
+            ("ranges_decide_branches", self.ranges_decide_branches),
+            ("static_calls_under_lock", self.static_calls_under_lock),
+            ("bounds_exchanged", self.bounds_exchanged),
         ]
     }
 
@@ -593,13 +671,26 @@ impl Features {
             "tracing_may_defer" => Some(&mut self.tracing_may_defer),
             "context_is_memory" => Some(&mut self.context_is_memory),
             "pointers_without_struct_are_scalars" => Some(&mut self.pointers_without_struct_are_scalars),
+            "concise_states" => Some(&mut self.concise_states),
+            "source_lines_placed" => Some(&mut self.source_lines_placed),
+            "precision_crosses_calls" => Some(&mut self.precision_crosses_calls),
+            "long_history_checkpoints" => Some(&mut self.long_history_checkpoints),
+            "trust_tracked" => Some(&mut self.trust_tracked),
+            "struct_access_wants_gpl" => Some(&mut self.struct_access_wants_gpl),
+            "globals_on_demand" => Some(&mut self.globals_on_demand),
+            "unequal_trims" => Some(&mut self.unequal_trims),
+            "isa_v4" => Some(&mut self.isa_v4),
+            "may_goto" => Some(&mut self.may_goto),
+            "ranges_decide_branches" => Some(&mut self.ranges_decide_branches),
+            "static_calls_under_lock" => Some(&mut self.static_calls_under_lock),
+            "bounds_exchanged" => Some(&mut self.bounds_exchanged),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 81] = [
+pub static FEATURES: [Feature; 94] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -681,6 +772,19 @@ pub static FEATURES: [Feature; 81] = [
     Feature { name: "tracing_may_defer", about: "Tracing programs may use timers and work queues.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "context_is_memory", about: "Helpers take the context as memory.", source: "kernel/bpf/verifier.c mem_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "pointers_without_struct_are_scalars", about: "Arguments of traced functions that point to anything but a struct are scalars.", source: "kernel/bpf/btf.c btf_ctx_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "concise_states", about: "The log shows registers with equal bounds joined, names maps and shows spilled registers whole; before, every bound by its own rule and spilled registers by type.", source: "kernel/bpf/log.c print_reg_state (6.12); kernel/bpf/verifier.c print_verifier_state (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "source_lines_placed", about: "Source lines in the log say file and line, and are not repeated for the same line.", source: "kernel/bpf/log.c verbose_linfo (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
+    Feature { name: "precision_crosses_calls", about: "Precision is tracked back through calls, everything wanted at once; before, within one frame, one register or slot at a time, and a call makes all scalars before it precise.", source: "kernel/bpf/verifier.c __mark_chain_precision (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
+    Feature { name: "long_history_checkpoints", about: "A long history of jumps forces a checkpoint.", source: "kernel/bpf/verifier.c is_state_visited (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "trust_tracked", about: "Pointers to kernel structs are trusted or not; before, all are taken for valid, but those that are marked untrusted.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "struct_access_wants_gpl", about: "Only programs with a GPL compatible licence read kernel structs.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
+    Feature { name: "globals_on_demand", about: "Global functions are verified after the main program and only if it reaches a call of them; before, all of them and first.", source: "kernel/bpf/verifier.c bpf_check, do_check_subprogs (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "unequal_trims", about: "A scalar that differs from a constant at the end of its range loses that end.", source: "kernel/bpf/verifier.c regs_refine_cond_op (6.12), reg_set_min_max (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "isa_v4", about: "Loads and moves that extend the sign, byte swaps in 64 bits, and signed division.", source: "kernel/bpf/verifier.c check_alu_op, resolve_pseudo_ldimm64 (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[] }), until: None } },
+    Feature { name: "may_goto", about: "There is may_goto.", source: "kernel/bpf/core.c BPF_INSN_MAP, BPF_JCOND (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
+    Feature { name: "ranges_decide_branches", about: "Comparisons of two scalars none of which is a constant are decided by their ranges, and narrow them; before, only equality does, in 64 bits.", source: "kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "static_calls_under_lock", about: "Static subprograms may be called while a lock is held, and may take and release it; before, neither.", source: "kernel/bpf/verifier.c do_check (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
+    Feature { name: "bounds_exchanged", about: "Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.", source: "kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -99,7 +99,8 @@ fn check_pointer(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, tname: &st
         verbose!(env, "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n");
         return Err(Errno::EPERM.into());
     }
-    if !is_gpl_compatible(&env.prog.license) && reg.btf() != Some(BtfObj::PROG) {
+    if env.kernel.features.struct_access_wants_gpl
+        && !is_gpl_compatible(&env.prog.license) && reg.btf() != Some(BtfObj::PROG) {
         verbose!(env, "Cannot access kernel 'struct {tname}' from non-GPL compatible program\n");
         return Err(Errno::EINVAL.into());
     }
@@ -146,6 +147,9 @@ fn pointer_flags(
         return TypeFlags::PTR_UNTRUSTED;
     }
     let trust = TRUSTED | TypeFlags::MEM_RCU;
+    if !env.kernel.features.trust_tracked {
+        return found & !(trust | TypeFlags::PTR_UNTRUSTED);
+    }
     if !is_trusted_reg(reg) && !is_rcu_reg(reg) {
         return found & !trust;
     }

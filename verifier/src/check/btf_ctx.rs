@@ -83,7 +83,9 @@ pub(super) fn btf_ctx_access(
         },
     };
     if let (Some((from, to)), Some((obj, id))) = (promote, found.btf) {
-        let trusted = RegType::with(RegBase::BtfId, TypeFlags::PTR_TRUSTED);
+        let tracked = env.kernel.features.trust_tracked;
+        let flags = if tracked { TypeFlags::PTR_TRUSTED } else { TypeFlags::NONE };
+        let trusted = RegType::with(RegBase::BtfId, flags);
         if found.ty == trusted && obj == info.btf && btf.name(id) == from {
             let to = btf.find_by_name_kind(to, BtfKind::Struct);
             found.btf = to.map(|to| (obj, to)).or(found.btf);
@@ -228,7 +230,7 @@ fn struct_pointer(
 ) -> Check<Option<CtxAccess>> {
     let (name, idx) = (&info.name, p.idx);
     let mut flags = TypeFlags::NONE;
-    if are_args_trusted(env, info) {
+    if env.kernel.features.trust_tracked && are_args_trusted(env, info) {
         flags |= TypeFlags::PTR_TRUSTED;
     }
     let pname = p.param.map_or("", |p| btf.str(p.name_off));

@@ -109,7 +109,7 @@ fn helper_proto(env: &mut Env<'_>, func_id: i32) -> Check<&'static HelperProto> 
         }
         ProtoLookup::NotAllowed { .. } => {
             let name = env.kernel.helper_name(func_id);
-            verbose!(env, "program of this type cannot use helper {name}#{func_id}\n");
+            verbose!(env, words.helper_not_allowed, name = name, id = func_id);
             Err(Errno::EINVAL.into())
         }
     }

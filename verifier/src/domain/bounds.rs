@@ -193,10 +193,15 @@ impl<B: Bits> RegState<B> {
             return;
         }
         self.learn_ranges_from_tnum(f);
-        for _ in 0..3 {
-            self.deduce_32(f);
-            self.deduce_64();
-            self.deduce_mixed();
+        if f.bounds_exchanged {
+            for _ in 0..3 {
+                self.deduce_32(f);
+                self.deduce_64();
+                self.deduce_mixed();
+            }
+        } else {
+            self.deduce_32_by_sign();
+            self.deduce_64_by_sign();
         }
         self.learn_tnum_from_ranges();
         self.learn_ranges_from_tnum(f);
@@ -238,6 +243,42 @@ impl<B: Bits> RegState<B> {
             }
         } else if next == t.umax() || (next <= self.umax && t.step(next) > self.umax) {
             self.set_known_value(next);
+        }
+    }
+
+    /// Signed and unsigned bounds say the same where the sign is known (`__reg32_deduce_bounds` before 6.8).
+    fn deduce_32_by_sign(&mut self) {
+        let zero = S32::<B>::ZERO;
+        let (s, u) = ((self.s32_min, self.s32_max), (self.u32_min, self.u32_max));
+        let low = s.0.unsigned().at_least(u.0);
+        let high = s.1.unsigned().at_most(u.1);
+        if s.0 >= zero || s.1 < zero {
+            self.set_u32(low, high);
+            self.set_s32(low.signed(), high.signed());
+        } else if u.1.signed() >= zero {
+            self.set_u32(u.0, high);
+            self.set_s32(u.0.signed(), high.signed());
+        } else if u.0.signed() < zero {
+            self.set_u32(low, u.1);
+            self.set_s32(low.signed(), u.1.signed());
+        }
+    }
+
+    /// The same of 64 bits (`__reg64_deduce_bounds`).
+    fn deduce_64_by_sign(&mut self) {
+        let zero = S64::<B>::ZERO;
+        let (s, u) = ((self.smin, self.smax), (self.umin, self.umax));
+        let low = s.0.unsigned().at_least(u.0);
+        let high = s.1.unsigned().at_most(u.1);
+        if s.0 >= zero || s.1 < zero {
+            self.set_u64(low, high);
+            self.set_s64(low.signed(), high.signed());
+        } else if u.1.signed() >= zero {
+            self.set_u64(u.0, high);
+            self.set_s64(u.0.signed(), high.signed());
+        } else if u.0.signed() < zero {
+            self.set_u64(low, u.1);
+            self.set_s64(low.signed(), u.1.signed());
         }
     }
 

@@ -114,7 +114,7 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
         let forbidden = match insn.src {
             0 => insn.imm != func::SPIN_UNLOCK,
             PSEUDO_KFUNC_CALL => insn.off != 0 || !summary::kfunc_spin_allowed(env, insn.imm),
-            _ => false,
+            _ => !env.kernel.features.static_calls_under_lock,
         };
         if forbidden {
             verbose!(env, "function calls are not allowed while holding a lock\n");
@@ -137,7 +137,7 @@ fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> C
     let features = env.kernel.features;
     let is_throw = exception && (features.throw_checks_regions || !features.references_of_state);
     let leaving = if is_throw { Leaving::Throw } else { Leaving::Exit };
-    refs::check_resource_leak(env, exception, is_throw || outermost, leaving)?;
+    refs::check_resource_leak(env, exception, is_throw || outermost || !features.static_calls_under_lock, leaving)?;
     if exception {
         return Ok(Step::PathDone);
     }

@@ -53,11 +53,12 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
     if let Some(cb) = env.exception_callback_subprog {
         env.subprogs[cb as usize].called = true;
     }
+    let on_demand = env.kernel.features.globals_on_demand;
     loop {
         let mut verified_any = false;
         for i in 1..env.subprogs.len() {
             let s = &env.subprogs[i];
-            if !s.is_global || !s.called || s.verified {
+            if !s.is_global || (on_demand && !s.called) || s.verified {
                 continue;
             }
             env.insn_idx = s.start;

@@ -23,11 +23,22 @@ pub enum Loops {
     Entries,
 }
 
+/// How far precision is tracked back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Precision {
+    /// Through calls, with every wanted register and slot at once (6.4).
+    #[default]
+    Chain,
+    /// Within one frame, one register or slot at a time.
+    Frame,
+}
+
 /// The choices for one kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Era {
     pub liveness: Liveness,
     pub loops: Loops,
+    pub precision: Precision,
 }
 
 impl Era {
@@ -38,7 +49,9 @@ impl Era {
             Liveness::Marks { static_regs: features.static_reg_liveness }
         };
         let loops = if features.loops_by_component { Loops::Components } else { Loops::Entries };
-        Era { liveness, loops }
+        let precision =
+            if features.precision_crosses_calls { Precision::Chain } else { Precision::Frame };
+        Era { liveness, loops, precision }
     }
 
     /// Reads and writes leave marks.

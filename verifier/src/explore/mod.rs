@@ -6,6 +6,7 @@ pub mod compare;
 pub mod dispatch;
 pub mod entry;
 pub mod era;
+pub mod frame_precision;
 pub mod history;
 pub mod liveness;
 pub mod loop_entries;

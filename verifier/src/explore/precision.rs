@@ -5,6 +5,8 @@
 
 use bpfassay_isa::Reg;
 
+use super::era::Precision;
+use super::frame_precision;
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use crate::domain::marks::At;
 use crate::domain::stack::{SlotType, StackSlot};
@@ -21,6 +23,9 @@ type Start<'s> = Option<&'s VerifierState>;
 pub fn mark_chain_precision(env: &mut Env<'_>, reg: Reg) -> Check {
     if !env.bpf_capable {
         return Ok(());
+    }
+    if env.explore.era.precision == Precision::Frame {
+        return frame_precision::mark(env, env.cur.curframe(), At::Reg(reg.0));
     }
     let mut bt = Backtrack { frame: env.cur.curframe() as usize, ..Backtrack::default() };
     if !env.reg(reg).is_scalar() {
@@ -50,6 +55,9 @@ pub fn mark_stack_slots_precise(env: &mut Env<'_>, frameno: u32, mask: u64) -> C
 /// Precise scalars of the explored state `old` become precise in the past of `st` (None: the
 /// current state); true if that changed anything.
 pub fn propagate_precision(env: &mut Env<'_>, old: StateId, st: Start<'_>) -> Check<bool> {
+    if env.explore.era.precision == Precision::Frame {
+        return frame_precision::propagate(env, old).map(|()| true);
+    }
     let Some(state) = env.explore.state(old) else { return Ok(false) };
     let mut bt = Backtrack::default();
     for f in 0..=state.curframe() {
@@ -360,12 +368,18 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool
 /// Makes every scalar of every ancestor of `start` precise (`mark_all_scalars_precise`).
 pub fn mark_all_scalars_precise_from(env: &mut Env<'_>, start: Start<'_>) {
     let st = start.unwrap_or(&env.cur);
-    let (frame, mut next) = (st.curframe(), st.parent);
+    let (frame, next) = (st.curframe(), st.parent);
     let level2 = env.log.level.is_level2();
     if level2 {
         trace!(env, "mark_precise: frame{}: falling back to forcing all scalars precise\n", frame);
     }
     env.log.end_message();
+    force_ancestors_precise(env, next);
+}
+
+/// Makes every scalar of a state and of its ancestors precise.
+pub fn force_ancestors_precise(env: &mut Env<'_>, mut next: Option<StateId>) {
+    let level2 = env.log.level.is_level2() && env.explore.era.precision == Precision::Chain;
     while let Some(e) = next.and_then(|id| env.explore.states.get_mut(id)) {
         // Once so, always so: what was forced before need not be looked through again.
         if e.all_precise {

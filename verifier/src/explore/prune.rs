@@ -30,7 +30,8 @@ enum Outcome {
 pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     let force = env.test_state_freq
         || env.aux(insn_idx).force_checkpoint
-        || env.cur.history.len() > env.kernel.limits.max_history_per_state as usize;
+        || env.kernel.features.long_history_checkpoints
+            && env.cur.history.len() > env.kernel.limits.max_history_per_state as usize;
     let jumps = env.jmps_processed - env.prev_jmps_processed;
     let insns = env.stats.insns_processed - env.prev_insn_processed;
     // At least two jumps and eight instructions since the last one.

@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod insn;
 pub mod names;
+mod plain_state;
 pub mod state;
 
 pub use buffer::{Log, LogLevel};

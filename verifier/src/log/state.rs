@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::{RegBase, TypeFlags};
 
+use super::plain_state;
 use super::buffer::LogLevel;
 use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, RegTypeName, Snum, Unum};
 use super::Log;
@@ -80,7 +81,8 @@ pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
     let li = lines[cur as usize];
     if let Some(prev) = env.prev_linfo {
         let prev = lines[prev as usize];
-        if prev.file_name_off == li.file_name_off && prev.line_col >> 10 == li.line_col >> 10 {
+        let placed = env.kernel.features.source_lines_placed;
+        if placed && prev.file_name_off == li.file_name_off && prev.line_col >> 10 == li.line_col >> 10 {
             return;
         }
     }
@@ -89,7 +91,11 @@ pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
     let file = text(li.file_name_off);
     let file = file.rsplit('/').next().unwrap_or(file);
     let source = text(li.line_off).trim_start();
-    trace!(env, "{prefix}{source} @ {file}:{}\n", li.line_col >> 10);
+    if env.kernel.features.source_lines_placed {
+        trace!(env, "{prefix}{source} @ {file}:{}\n", li.line_col >> 10);
+    } else {
+        trace!(env, "{prefix}{source}\n");
+    }
     env.prev_linfo = Some(cur);
 }
 
@@ -103,14 +109,16 @@ pub fn find_linfo(env: &Env<'_>, insn_idx: u32) -> Option<u32> {
 }
 
 /// What printing a state needs beside the state.
-struct Printer<'p> {
-    maps: &'p [MapInfo],
+pub(super) struct Printer<'p> {
+    pub(super) maps: &'p [MapInfo],
     btfs: &'p [Option<Arc<Btf>>],
     /// Registers and slots to print.
     regs: u32,
     slots: u64,
     /// Held locks are listed among the references.
     locks_are_refs: bool,
+    /// Bounds are joined, maps named, and spilled registers shown whole (6.8).
+    is_concise: bool,
 }
 
 /// Separator of an attribute list: nothing before the first.
@@ -126,8 +134,9 @@ impl<'p> Printer<'p> {
     fn of(env: &'p Env<'_>, print_all: bool) -> Printer<'p> {
         let (regs, slots) =
             if print_all { (!0, !0) } else { (env.scratched_regs, env.scratched_slots) };
+        let is_concise = env.kernel.features.concise_states;
         let locks_are_refs = env.kernel.features.references_of_state;
-        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs }
+        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs, is_concise }
     }
 
     fn state(&self, log: &mut Log, vstate: &VerifierState, frameno: u32) {
@@ -183,6 +192,11 @@ impl<'p> Printer<'p> {
         }
         let fp = -8 * (spi as i32 + 1);
         let live = frame.mark(At::Slot(spi as u8)).live;
+        if !self.is_concise {
+            let _ = write!(log, " fp{fp}{live}=");
+            plain_state::slot(log, slot);
+            return spi;
+        }
         match slot.kind[7] {
             SlotType::Spill => {
                 let _ = write!(log, " fp{fp}{live}=");
@@ -248,11 +262,14 @@ impl<'p> Printer<'p> {
         );
     }
 
-    fn type_name(&self, btf: BtfObj, id: u32) -> &str {
+    pub(super) fn type_name(&self, btf: BtfObj, id: u32) -> &str {
         self.btfs.get(btf.0 as usize).and_then(Option::as_deref).map_or("", |b| b.name(id))
     }
 
     fn reg(&self, log: &mut Log, frame: &FuncState, reg: &RegState) {
+        if !self.is_concise {
+            return plain_state::reg(self, log, reg);
+        }
         let scalar = reg.ty == RegBase::Scalar;
         if scalar && reg.precise {
             let _ = log.write_str("P");
@@ -338,7 +355,7 @@ fn is_non_owning_ref(reg: &RegState) -> bool {
         && reg.ty.has(TypeFlags::NON_OWN_REF)
 }
 
-fn slot_char(k: SlotType) -> char {
+pub(super) fn slot_char(k: SlotType) -> char {
     match k {
         SlotType::Invalid => '?',
         SlotType::Spill => 'r',

@@ -111,7 +111,8 @@ fn check_unary(env: &mut Env<'_>, insn: Alu) -> Check {
 fn check_binary(env: &mut Env<'_>, insn: Alu) -> Check {
     let raw = insn.raw;
     let divides = matches!(insn.op, AluCode::Mod | AluCode::Div);
-    let bad_off = raw.off != 0 && !(raw.off == 1 && divides);
+    let signed = raw.off == 1 && divides && env.kernel.features.isa_v4;
+    let bad_off = raw.off != 0 && !signed;
     if bad_off || if raw.is_src_reg() { raw.imm != 0 } else { raw.src != 0 } {
         verbose!(env, "BPF_ALU uses reserved fields\n");
         return Err(Errno::EINVAL.into());

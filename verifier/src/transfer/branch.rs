@@ -217,6 +217,10 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if !a.is_scalar() || !b.is_scalar() {
         return known(is_null_compared(env, a, b, cond, width));
     }
+    let by_range = !b.is_const(width == Width::W32);
+    if by_range && !env.kernel.features.ranges_decide_branches {
+        return known(None);
+    }
     if !env.kernel.features.branches_simulated {
         return known(is_scalar_branch_taken(a, b, cond, width));
     }
@@ -325,8 +329,19 @@ fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
     }
     let same = jump.src == Some(jump.dst);
     let (mut not_taken, mut taken) = (Pair::of(a, b, same), Pair::of(a, b, same));
-    not_taken.refine(Fact::not(jump.cond), jump.width, f);
-    taken.refine(Fact::Holds(jump.cond), jump.width, f);
+    let is_narrow = jump.width == Width::W32;
+    let by_range = !a.is_const(is_narrow) && !b.is_const(is_narrow);
+    if by_range && !f.ranges_decide_branches {
+        // Only that both are the same says anything.
+        match jump.cond {
+            Cond::Eq if !is_narrow => taken.refine(Fact::Holds(Cond::Eq), jump.width, f),
+            Cond::Ne if !is_narrow => not_taken.refine(Fact::Holds(Cond::Eq), jump.width, f),
+            _ => {}
+        }
+    } else {
+        not_taken.refine(Fact::not(jump.cond), jump.width, f);
+        taken.refine(Fact::Holds(jump.cond), jump.width, f);
+    }
     settle_both(env, jump, not_taken, taken)
 }
 

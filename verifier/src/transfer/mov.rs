@@ -53,7 +53,8 @@ fn check_fields(env: &mut Env<'_>, raw: RawInsn) -> Check {
     } else {
         !matches!(raw.off, 0 | 8 | 16 | 32) || raw.imm != 0
     };
-    if reserved {
+    let extends = raw.is_src_reg() && raw.off != 0;
+    if reserved || extends && !env.kernel.features.isa_v4 {
         verbose!(env, "BPF_MOV uses reserved fields\n");
         return Err(Errno::EINVAL.into());
     }
