@@ -384,6 +384,14 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1).
     pub bounds_exchanged: bool,
+    /// Declaration tags say what arguments of global functions are.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args (6.12).
+    pub argument_tags: bool,
+    /// Every scalar is spilled with what is known of it, and linked to its copy; before, only bounded ones other than zero, and a zero is zero bytes whose source must be precise.
+    ///
+    /// kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12).
+    pub all_scalars_spilled: bool,
 }
 
 impl Features {
@@ -484,6 +492,8 @@ impl Features {
             ranges_decide_branches: FEATURES[91].span.holds(at),
             static_calls_under_lock: FEATURES[92].span.holds(at),
             bounds_exchanged: FEATURES[93].span.holds(at),
+            argument_tags: FEATURES[94].span.holds(at),
+            all_scalars_spilled: FEATURES[95].span.holds(at),
         }
     }
 
@@ -584,6 +594,8 @@ impl Features {
             ("ranges_decide_branches", self.ranges_decide_branches),
             ("static_calls_under_lock", self.static_calls_under_lock),
             ("bounds_exchanged", self.bounds_exchanged),
+            ("argument_tags", self.argument_tags),
+            ("all_scalars_spilled", self.all_scalars_spilled),
         ]
     }
 
@@ -684,13 +696,15 @@ impl Features {
             "ranges_decide_branches" => Some(&mut self.ranges_decide_branches),
             "static_calls_under_lock" => Some(&mut self.static_calls_under_lock),
             "bounds_exchanged" => Some(&mut self.bounds_exchanged),
+            "argument_tags" => Some(&mut self.argument_tags),
+            "all_scalars_spilled" => Some(&mut self.all_scalars_spilled),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 94] = [
+pub static FEATURES: [Feature; 96] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -785,6 +799,8 @@ pub static FEATURES: [Feature; 94] = [
     Feature { name: "ranges_decide_branches", about: "Comparisons of two scalars none of which is a constant are decided by their ranges, and narrow them; before, only equality does, in 64 bits.", source: "kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "static_calls_under_lock", about: "Static subprograms may be called while a lock is held, and may take and release it; before, neither.", source: "kernel/bpf/verifier.c do_check (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
     Feature { name: "bounds_exchanged", about: "Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.", source: "kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "argument_tags", about: "Declaration tags say what arguments of global functions are.", source: "kernel/bpf/btf.c btf_prepare_func_args (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "all_scalars_spilled", about: "Every scalar is spilled with what is known of it, and linked to its copy; before, only bounded ones other than zero, and a zero is zero bytes whose source must be precise.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -100,7 +100,9 @@ fn check_pointer(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, tname: &st
         return Err(Errno::EPERM.into());
     }
     if env.kernel.features.struct_access_wants_gpl
-        && !is_gpl_compatible(&env.prog.license) && reg.btf() != Some(BtfObj::PROG) {
+        && !is_gpl_compatible(&env.prog.license)
+        && reg.btf() != Some(BtfObj::PROG)
+    {
         verbose!(env, "Cannot access kernel 'struct {tname}' from non-GPL compatible program\n");
         return Err(Errno::EINVAL.into());
     }

@@ -183,7 +183,8 @@ impl Args<'_> {
     fn tags(&self, env: &mut Env<'_>, i: usize) -> Check<Tags> {
         let mut tags = Tags::default();
         for text in self.btf.decl_tags(self.func.id(), i as i32) {
-            let Some(tag) = text.strip_prefix("arg:") else { continue };
+            let tags_known = env.kernel.features.argument_tags;
+            let Some(tag) = text.strip_prefix("arg:").filter(|_| tags_known) else { continue };
             if !self.is_global {
                 verbose!(env, "arg#{i} type tag is not supported in static functions\n");
                 return Err(Errno::EOPNOTSUPP.into());

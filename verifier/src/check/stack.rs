@@ -304,7 +304,13 @@ fn write_fixed_off(
 
     match classify_store(env, off, size, value, insn_idx) {
         Written::Scalar(r, fits) => {
-            if fits {
+            let spills_all = env.kernel.features.all_scalars_spilled;
+            let by_fp = env.insns.get(insn_idx as usize).is_some_and(|i| i.dst == Reg::R10.0);
+            if !spills_all && !by_fp {
+                // Only stores by the frame pointer are tracked back.
+                mark_chain_precision(env, r)?;
+            }
+            if fits && spills_all {
                 let mut reg = *env.reg(r);
                 assign_scalar_id_before_mov(env, &mut reg);
                 if reg != *env.reg(r) {
@@ -317,17 +323,39 @@ fn write_fixed_off(
             if !fits {
                 slot.spilled.id = 0;
             }
+            if !spills_all {
+                forget_zeros(slot);
+            }
         }
         Written::Imm(imm) => {
             let mut reg = RegState::ZEROED;
             reg.mark_known(imm as i64 as u64);
             reg.ty = RegBase::Scalar.into();
-            env.cur.frame_mut(frameno).slot_mut(spi).save_register(&reg, size as usize);
+            let spills_all = env.kernel.features.all_scalars_spilled;
+            let slot = env.cur.frame_mut(frameno).slot_mut(spi);
+            slot.save_register(&reg, size as usize);
+            if !spills_all {
+                forget_zeros(slot);
+            }
         }
         Written::Pointer(r) => spill_pointer(env, frameno, spi, size, r, insn_idx)?,
         Written::Data => return write_data(env, frameno, off, size, value, insn_idx),
     }
     push_jmp_history(env, insn_stack_access_flags(frameno, spi as u32), 0)
+}
+
+/// Bytes of a slot that no spill covers are unknown, zero or not (before 6.9).
+fn forget_zeros(slot: &mut StackSlot) {
+    for k in slot.kind.iter_mut().filter(|k| **k == SlotType::Zero) {
+        *k = SlotType::Misc;
+    }
+}
+
+/// Nothing is known of the value (`__is_scalar_unbounded`).
+fn is_unbounded(reg: &RegState) -> bool {
+    let mut unbound = *reg;
+    unbound.mark_unbounded();
+    reg.var_off.is_unknown() && unbound == *reg
 }
 
 fn classify_store(
@@ -341,7 +369,9 @@ fn classify_store(
     match value {
         Some(r) => {
             let reg = env.reg(r);
-            if starts_slot && reg.is_scalar() && env.bpf_capable {
+            let all = env.kernel.features.all_scalars_spilled;
+            let worth = all || !is_unbounded(reg) && !register_is_null(reg);
+            if starts_slot && reg.is_scalar() && env.bpf_capable && worth {
                 Written::Scalar(r, reg_width(reg) <= 8 * size as u32)
             } else if is_spillable(reg.ty) {
                 Written::Pointer(r)
@@ -350,7 +380,13 @@ fn classify_store(
             }
         }
         None => match st_imm(env, insn_idx) {
-            Some(imm) if starts_slot && env.bpf_capable => Written::Imm(imm),
+            Some(imm)
+                if starts_slot
+                    && env.bpf_capable
+                    && (imm != 0 || env.kernel.features.all_scalars_spilled) =>
+            {
+                Written::Imm(imm)
+            }
             _ => Written::Data,
         },
     }
@@ -625,8 +661,9 @@ fn fill_part(
     let (spi, _) = locate(off);
     let slot = env.cur.frame(frameno).stack()[spi];
     let links = env.kernel.features.fill_links;
+    let spills_all = env.kernel.features.all_scalars_spilled;
     // Little endian: the low bytes of the value start the slot.
-    if size <= spill_size && off % REG_SIZE == 0 {
+    if (size == spill_size || spills_all && size < spill_size) && off % REG_SIZE == 0 {
         let width = reg_width(&slot.spilled);
         let whole = size == 4 && spill_size == 4 && width <= 32;
         let spilled = if whole { linked_spill(env, frameno, spi) } else { slot.spilled };
@@ -646,18 +683,18 @@ fn fill_part(
     for i in 0..size {
         match slot.kind[locate(off + i).1] {
             SlotType::Spill => spills += 1,
-            SlotType::Zero => zeros += 1,
+            SlotType::Zero if spills_all => zeros += 1,
             SlotType::Misc => {}
             SlotType::Invalid if env.allow_uninit_stack => {}
             kind => return invalid_read(env, kind, off, i, size),
         }
     }
     let is_zero_spill = slot.spilled.var_off.is_const() && slot.spilled.var_off.value == 0;
-    if spills == size && is_zero_spill {
+    if spills_all && spills == size && is_zero_spill {
         mark_reg_const_zero(env, dst);
         return Ok(true);
     }
-    if zeros == size {
+    if spills_all && zeros == size {
         mark_reg_const_zero(env, dst);
     } else if env.kernel.features.zero_spills_read {
         mark_reg_stack_read(env, frameno, off, off + size, dst)?;

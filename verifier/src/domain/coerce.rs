@@ -55,13 +55,11 @@ impl<B: Bits> RegState<B> {
         if self.umin <= top && self.umax <= top {
             self.set_u32(self.umin.low(), self.umax.low());
         }
-        let (least, most) = (U64::<B>::lit(i64::from(i32::MIN) as u64), U64::<B>::lit(i32::MAX as u64));
+        let (least, most) =
+            (U64::<B>::lit(i64::from(i32::MIN) as u64), U64::<B>::lit(i32::MAX as u64));
         let fits = |v: S64<B>| v >= least.signed() && v <= most.signed();
         if fits(self.smin) && fits(self.smax) {
-            self.set_s32(
-                self.smin.unsigned().low().signed(),
-                self.smax.unsigned().low().signed(),
-            );
+            self.set_s32(self.smin.unsigned().low().signed(), self.smax.unsigned().low().signed());
         }
         self.sync(f);
     }

@@ -137,7 +137,12 @@ fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> C
     let features = env.kernel.features;
     let is_throw = exception && (features.throw_checks_regions || !features.references_of_state);
     let leaving = if is_throw { Leaving::Throw } else { Leaving::Exit };
-    refs::check_resource_leak(env, exception, is_throw || outermost || !features.static_calls_under_lock, leaving)?;
+    refs::check_resource_leak(
+        env,
+        exception,
+        is_throw || outermost || !features.static_calls_under_lock,
+        leaving,
+    )?;
     if exception {
         return Ok(Step::PathDone);
     }

@@ -5,9 +5,9 @@
 
 use bpfassay_isa::Reg;
 
+use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use super::era::Precision;
 use super::frame_precision;
-use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use crate::domain::marks::At;
 use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{FuncState, HistoryEntry, StateId, VerifierState};

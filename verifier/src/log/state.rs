@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::{RegBase, TypeFlags};
 
-use super::plain_state;
 use super::buffer::LogLevel;
 use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, RegTypeName, Snum, Unum};
+use super::plain_state;
 use super::Log;
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{BtfObj, RegState, ADD_CONST};
@@ -82,7 +82,10 @@ pub fn print_linfo(env: &mut Env<'_>, insn_idx: u32, prefix: &str) {
     if let Some(prev) = env.prev_linfo {
         let prev = lines[prev as usize];
         let placed = env.kernel.features.source_lines_placed;
-        if placed && prev.file_name_off == li.file_name_off && prev.line_col >> 10 == li.line_col >> 10 {
+        if placed
+            && prev.file_name_off == li.file_name_off
+            && prev.line_col >> 10 == li.line_col >> 10
+        {
             return;
         }
     }
