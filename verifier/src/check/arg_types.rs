@@ -116,7 +116,7 @@ pub fn check_reg_type(
     if reg.base() != RegBase::BtfId {
         return Ok(());
     }
-    if std::ptr::eq(types, MEM) {
+    if std::ptr::eq(types, MEM) || std::ptr::eq(types, MEM_OR_CTX) {
         if !arg.has(TypeFlags::MEM_RDONLY) {
             let name = env.kernel.helper_name(meta.func_id);
             verbose!(

@@ -6,6 +6,7 @@ use bpfassay_spec::{RegBase, RegType};
 
 use super::kfunc_arg::arg_name;
 use super::callinfo::{KfuncMeta, Special};
+use super::locks::leave_rcu;
 use super::refs::{acquire_irq_state, release_irq_state};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
 use crate::domain::reg::RegState;
@@ -103,5 +104,6 @@ fn restore(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
     }
     clear_slot(env, reg.frameno, spi);
     env.mark_slot_scratched(spi);
+    leave_rcu(env);
     Ok(())
 }

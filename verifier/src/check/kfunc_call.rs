@@ -216,10 +216,13 @@ fn check_sections(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
 }
 
 /// Registers, spilled registers and iterators.
-fn untrust_rcu_pointers(env: &mut Env<'_>) {
+pub fn untrust_rcu_pointers(env: &mut Env<'_>) {
+    let mut gone = TypeFlags::MEM_RCU | TypeFlags::PTR_MAYBE_NULL;
+    if env.kernel.features.atomic_sections_are_rcu {
+        gone |= TypeFlags::NON_OWN_REF;
+    }
     let untrust = |r: &mut RegState| {
         if r.ty.has(TypeFlags::MEM_RCU) {
-            let gone = TypeFlags::MEM_RCU | TypeFlags::PTR_MAYBE_NULL;
             r.ty = r.ty.minus(gone).plus(TypeFlags::PTR_UNTRUSTED);
         }
     };

@@ -3,6 +3,8 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
 
+use super::kfunc_call::untrust_rcu_pointers;
+use super::trust::in_rcu_cs;
 use super::btf_record::{BtfRecord, FieldKinds};
 use super::refs;
 use crate::domain::reg::{BtfObj, MapId, RegState};
@@ -142,6 +144,13 @@ fn lock(env: &mut Env<'_>, id: u32, ptr: u64, op: LockOp) -> Check {
     Ok(())
 }
 
+/// What only a section without RCU's name protected is protected no more.
+pub fn leave_rcu(env: &mut Env<'_>) {
+    if env.kernel.features.atomic_sections_are_rcu && !in_rcu_cs(env) {
+        untrust_rcu_pointers(env);
+    }
+}
+
 fn unlock(env: &mut Env<'_>, id: u32, ptr: u64, op: LockOp) -> Check {
     let word = op.word();
     if env.cur.active_locks == 0 {
@@ -161,5 +170,6 @@ fn unlock(env: &mut Env<'_>, id: u32, ptr: u64, op: LockOp) -> Check {
         return Err(e.into());
     }
     refs::invalidate_non_owning_refs(env);
+    leave_rcu(env);
     Ok(())
 }

@@ -148,6 +148,12 @@ pub fn is_async_callback_calling_insn(env: &Env<'_>, idx: u32) -> bool {
     helper || special_kfunc(env, idx).is_some_and(Special::is_async_callback_calling)
 }
 
+/// The kfunc called may be called with a lock held: by its flag, or as one of those the verifier knows.
+pub fn may_call_under_lock(env: &Env<'_>, insn: RawInsn) -> bool {
+    let marked = fetch_kfunc_meta(env, insn).is_ok_and(|m| m.has(KfuncFlags::SPINLOCK_SAFE));
+    marked || (insn.off == 0 && kfunc_spin_allowed(env, insn.imm))
+}
+
 /// Kfuncs that may be called while a spin lock is held.
 pub fn kfunc_spin_allowed(env: &Env<'_>, btf_id: i32) -> bool {
     let counts = env.kernel.features.counting_under_lock;

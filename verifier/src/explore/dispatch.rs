@@ -113,7 +113,7 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
     if env.cur.active_locks > 0 {
         let forbidden = match insn.src {
             0 => insn.imm != func::SPIN_UNLOCK,
-            PSEUDO_KFUNC_CALL => insn.off != 0 || !summary::kfunc_spin_allowed(env, insn.imm),
+            PSEUDO_KFUNC_CALL => !summary::may_call_under_lock(env, insn),
             _ => !env.kernel.features.static_calls_under_lock,
         };
         if forbidden {
