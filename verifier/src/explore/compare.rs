@@ -1,6 +1,6 @@
 //! Whether an explored state covers the current one (`states_equal`, `regsafe`, `stacksafe`, `refsafe`).
 
-use bpfassay_spec::{Limits, RegBase};
+use bpfassay_spec::{Features, Limits, RegBase};
 
 use super::scc::frame_insn_idx;
 use super::states::Candidate;
@@ -122,6 +122,24 @@ impl Difference {
         let read = frame.marks.is_none() || frame.mark(place.at).live.is_read();
         Some(Difference { place, is_turn, old, read })
     }
+}
+
+/// Whether a slot of an explored state covers the current one's, both by themselves; registers are spilled whole.
+///
+/// As in [`states_equal`] outside of loops: no id has been seen yet.
+pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> bool {
+    let mut comparer = Comparer {
+        aux: &[],
+        ids: &mut IdMap::default(),
+        allow_uninit_stack: false,
+        explore_alu_limits: false,
+        one_way_ids: features.scalar_ids_one_way,
+        packet_end_marks: features.packet_end_marks_compared,
+        exact: Exact::Not,
+        all_precise: false,
+        at: None,
+    };
+    comparer.stack_slot(old, Some(cur))
 }
 
 /// What a comparison reads beside the two states.
