@@ -18,7 +18,7 @@ use super::null_check::{
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
-use crate::domain::reg::RegState;
+use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
 use crate::explore::history::push_jmp_history;
@@ -349,6 +349,10 @@ fn settle_both(env: &mut Env<'_>, jump: Jump, mut not_taken: Pair, mut taken: Pa
     Ok(())
 }
 
+/// A register filled with its sign extended counts as equal to what was spilled (`coerce_reg_to_size_sx` keeps the
+/// id), so that a comparison of one teaches falsehoods about the other.
+const QUIRK_SX_FILL: &str = "sign-extending-fill-keeps-link";
+
 /// Hands what was learnt on to linked scalars, the source's first.
 fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
     let f = env.kernel.features;
@@ -356,6 +360,9 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
         let reg = env.reg(r);
         if !reg.is_scalar() || reg.id == 0 {
             continue;
+        }
+        if env.wrong_links.contains(&(reg.id & !ADD_CONST)) {
+            env.quirk = env.quirk.or(Some(QUIRK_SX_FILL));
         }
         sync_linked_regs(&mut env.cur, r, linked, f);
         if let Some(other) = other_branch(env) {
