@@ -10,8 +10,7 @@ use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_verifier::Verdict;
 
-use super::no_trap::FUEL;
-use super::{masked_message, Judged, Oracle};
+use super::{masked_message, Judged, Oracle, FUEL};
 use crate::finding::Finding;
 
 #[derive(Default)]
