@@ -25,7 +25,7 @@ enum Origin {
 
 /// Mappings below 4 GiB that a thread keeps for its next input, and the largest of them.
 const KEPT: usize = 4;
-const MOST_KEPT: usize = 1 << 14;
+const MOST_KEPT: usize = 1 << 16;
 
 thread_local! {
     static SPARE: RefCell<Vec<Pages>> = const { RefCell::new(Vec::new()) };
@@ -81,6 +81,11 @@ impl Buffer {
         };
         b.copy_from_slice(bytes);
         b
+    }
+
+    /// The bytes lie below 4 GiB because somebody asked for that.
+    pub fn is_low(&self) -> bool {
+        matches!(self.origin, Origin::Low(_))
     }
 
     /// Address of the first byte.
