@@ -26,6 +26,14 @@ fn search(fault: Mutation) -> Option<(String, u64)> {
         let case = Source::Seed { seed: 16, number }.case();
         let judged = Judged::new(&case, &config);
         let finding = oracles.iter_mut().find_map(|o| o.check(&judged))?;
+        // What is found without the fault is none of its doing.
+        activate(None);
+        let sound = Judged::new(&case, &config);
+        let is_seen_anyway = oracles.iter_mut().any(|o| o.check(&sound).is_some());
+        activate(Some(fault));
+        if is_seen_anyway {
+            return None;
+        }
         Some((finding.oracle, number + 1))
     });
     activate(None);

@@ -1,5 +1,6 @@
 //! One mistake, of many kinds, put into a program that is otherwise careful.
 
+use bpfassay_isa::encode::encode;
 use bpfassay_isa::{
     AluOp, AtomicOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, SwapKind, SxFrom,
     Width,
@@ -18,8 +19,9 @@ const SPOILS: u32 = 10;
 const R3: Reg = Reg::R3;
 const R4: Reg = Reg::R4;
 
-/// A helper that no kernel has, one that needs another type of program, and two that want other arguments.
-const CALLS: [i32; 6] = [9999, 0, -1, 51, 89, 16];
+/// Helpers that no kernel has, and one for programs of another type.  None that allocates: rejected programs run
+/// in this process.
+const CALLS: [i32; 4] = [9999, 0, -1, 51];
 
 impl Writer<'_> {
     /// Something that the verifier minds, most likely.
@@ -37,7 +39,11 @@ impl Writer<'_> {
             6 => self.pointer_op(FP, AluOp::Add, Width::W64, Operand::Reg(BASE)),
             7 => self.pointer_op(FP, AluOp::Sub, Width::W64, Operand::Reg(number)),
             8 => self.pointer_op(FP, AluOp::Add, Width::W64, imm(0x2000_0000)),
-            9 => self.pointer_op(FP, AluOp::Add, Width::W64, Operand::Reg(number)),
+            9 => {
+                self.mov(R3, FP);
+                self.alu(AluOp::Add, Width::W64, R3, Operand::Reg(number));
+                self.store(Size::B, R3, -80, imm(0));
+            }
             10 => {
                 self.mov(R3, BASE);
                 self.push(Insn::Neg { width: Width::W64, dst: R3 });
@@ -58,7 +64,7 @@ impl Writer<'_> {
             19 => self.load(Size::Dw, false, R3, FP, -520),
             20 => self.store(Size::Dw, FP, 8, imm(0)),
             21 => self.load(Size::Dw, false, R3, FP, -12),
-            22 => self.load(Size::Dw, false, R3, FP, -480),
+            22 => self.load(Size::W, false, R3, FP, -2),
             23 => self.atomic(AtomicOp::Add, BASE, number),
             24 => self.atomic(AtomicOp::Cmpxchg, FP, Reg::R5),
             25 => self.store(Size::W, FP, -8, Operand::Reg(BASE)),
@@ -81,7 +87,7 @@ impl Writer<'_> {
             31 => self.lookup(FP, 0),
             32 => self.map_pointer(|w| w.alu(AluOp::Add, Width::W64, R4, imm(8))),
             33 => self.map_pointer(|w| w.store(Size::Dw, R4, 0, imm(0))),
-            34 => self.map_pointer(|w| w.load(Size::B, false, R3, R4, 2)),
+            34 => self.map_pointer(|w| w.load(Size::B, false, R3, R4, 30_000)),
             35 => {
                 let top = self.label();
                 self.place(top);
@@ -106,6 +112,10 @@ impl Writer<'_> {
             40 => self.value_beyond(number),
             _ => self.push(Insn::Exit),
         }
+        // Where it was none after all, addresses and what nobody wrote must not become results.
+        for r in [Reg::R1, Reg::R2, R3, R4] {
+            self.unmark(r);
+        }
     }
 
     fn pointer_op(&mut self, pointer: Reg, op: AluOp, width: Width, src: Operand) {
@@ -129,6 +139,7 @@ impl Writer<'_> {
             self.push(Insn::LoadImm64 { dst: Reg::R1, value: Imm64::MapFd(0) });
         }
         self.helper(1);
+        self.unmark(Reg::R0);
     }
 
     fn map_pointer(&mut self, then: impl FnOnce(&mut Self)) {
@@ -151,6 +162,7 @@ impl Writer<'_> {
         }
         self.place(end);
         self.set(Reg::R0, 0);
+        self.mark(Reg::R0);
     }
 
     /// Which of the encodings is to be spoilt, and how; None mostly.
@@ -169,14 +181,19 @@ pub fn spoilt(mut slots: Vec<RawInsn>, (how, at): (u32, u32)) -> Vec<RawInsn> {
         1 => slot.code = 0xff,
         2 => slot.dst = 11,
         3 => slot.src = 12,
-        4 => slot.off = 0x55,
+        // The kernel does not look at an exit's; our decoder does.
+        4 if *slot != encode(&Insn::Exit).0 => slot.off = 0x55,
+        4 => slot.imm = 1,
         5 => slot.imm = 0x1234_5678,
-        6 => *slot = RawInsn { code: 0x05, off: 1000, ..RawInsn::default() },
-        7 => *slot = RawInsn { code: 0x18, ..*slot },
+        6 => *slot = encode(&Insn::Jump { off: 1000, long: false }).0,
+        7 => *slot = encode(&Insn::LoadImm64 { dst: R3, value: Imm64::Const(1) }).0,
         8 => {
             slots.pop();
         }
-        _ => *slot = RawInsn { code: 0x85, src: 1, imm: -(at as i32) - 1, ..RawInsn::default() },
+        _ => {
+            let target = CallTarget::Subprog(-(at as i32) - 1);
+            *slot = encode(&Insn::Call { target }).0;
+        }
     }
     slots
 }
