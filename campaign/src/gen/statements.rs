@@ -180,8 +180,8 @@ impl Writer<'_> {
         self.alu(AluOp::Mov, width, dst, Operand::Reg(src));
         self.mark(dst);
         if self.choices.percent(40) {
-            let v = self.choices.below(64) as i32;
-            self.alu(AluOp::Add, Width::W64, dst, Operand::Imm(v));
+            let (v, width) = (self.choices.below(64) as i32, self.width());
+            self.alu(AluOp::Add, width, dst, Operand::Imm(v));
         }
     }
 

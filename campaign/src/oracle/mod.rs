@@ -19,7 +19,7 @@ use crate::finding::Finding;
 pub use agreement::{Agreement, ENGINES};
 pub use containment::Containment;
 pub use no_trap::NoTrap;
-pub use runs::{Runs, Step, Steps, FUEL};
+pub use runs::{Runs, Step, Steps};
 pub use two_sided::TwoSided;
 pub use verdict::{against, masked_message};
 
