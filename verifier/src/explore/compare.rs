@@ -135,7 +135,13 @@ pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> boo
         explore_alu_limits: false,
         one_way_ids: features.scalar_ids_one_way,
         packet_end_marks: features.packet_end_marks_compared,
+        circular: features.circular_ranges,
+        statically: features.static_stack_liveness,
+        halves: features.slot_halves_compared,
+        whole_offsets: features.pointer_offset_whole,
         exact: Exact::Not,
+        refs_by_frame: !features.references_of_state,
+        static_regs: true,
         all_precise: false,
         at: None,
     };
@@ -479,7 +485,8 @@ impl<'c> Comparer<'c> {
             return false;
         }
         if self.one_way_ids {
-            return self.ids.check_scalar_one_way(old.id, cur.id) && values_within(old, cur, self.circular);
+            return self.ids.check_scalar_one_way(old.id, cur.id)
+                && values_within(old, cur, self.circular);
         }
         values_within(old, cur, self.circular) && self.ids.check_scalar(old.id, cur.id)
     }
@@ -522,9 +529,8 @@ impl<'c> Comparer<'c> {
         if s.kind[from] == SlotType::Spill && s.spilled.is_scalar() {
             return Some(s.spilled);
         }
-        let misc = |k: &SlotType| {
-            *k == SlotType::Misc || (k.is_nothing() && self.allow_uninit_stack)
-        };
+        let misc =
+            |k: &SlotType| *k == SlotType::Misc || (k.is_nothing() && self.allow_uninit_stack);
         s.kind[from..].iter().all(misc).then(|| {
             let mut unbound = RegState::ZEROED;
             unbound.mark_unknown_imprecise();

@@ -409,7 +409,8 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
     let zero = match jump.src {
         None => jump.imm == 0,
         Some(src) => {
-            env.kernel.features.null_in_register && crate::check::stack::register_is_null(env.reg(src))
+            env.kernel.features.null_in_register
+                && crate::check::stack::register_is_null(env.reg(src))
         }
     };
     let compares_to_zero =
@@ -431,7 +432,15 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
         let max = env.kernel.limits.max_packet_off;
         let whole = env.kernel.features.pointer_offset_whole;
         if let Some(p) = env.explore.pending.last_mut() {
-            if try_match_pkt_pointers(&mut env.cur, &mut p.state, jump.cond, jump.dst, src, max, whole) {
+            if try_match_pkt_pointers(
+                &mut env.cur,
+                &mut p.state,
+                jump.cond,
+                jump.dst,
+                src,
+                max,
+                whole,
+            ) {
                 return Ok(());
             }
         }
