@@ -189,6 +189,7 @@ impl Shared<'_> {
             let judged = Judged::new(&case, &config);
             tally(&mut batch.tally, &judged);
             let found = look(&judged, &mut oracles, &mut batch.tally);
+            batch.tally.executions += judged.executions();
             if let Some(finding) = found {
                 note(&mut batch.seen, finding, n);
             }

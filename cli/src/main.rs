@@ -21,6 +21,7 @@ mod jited;
 mod kernels;
 mod manual;
 mod profile;
+mod prove;
 mod record;
 mod render;
 mod run;
@@ -66,6 +67,8 @@ enum Command {
     Explain(explain::Args),
     /// Make programs by the million and hold them against oracles.
     Fuzz(fuzz::Args),
+    /// Prove the verifier's arithmetic with a solver (builds with the feature `smt`).
+    Prove(prove::Args),
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
     /// Print completions for a shell.
@@ -101,6 +104,7 @@ fn main() -> ExitCode {
         Command::Selftests(args) => selftests::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Fuzz(args) => fuzz::run(args),
+        Command::Prove(args) => prove::run(args),
         Command::DiffLog(args) => diff_log::run(args),
         Command::Completions(args) => manual::completions(args, Cli::command()),
         Command::Man(args) => manual::man(args, Cli::command()),

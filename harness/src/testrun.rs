@@ -33,6 +33,16 @@ use crate::trust::Trusted;
 pub enum LoadError {
     /// Creating this map gives this error number.
     Map { name: String, errno: i64 },
+    /// The program reads fields of a map, whose layout nobody supplied ([`World::kernel`]).
+    NoMapLayout,
+}
+
+/// Native code follows the map's address, so that the structure must stand there.
+pub(crate) fn check_map_layout(reads_maps: bool, world: &World) -> Result<(), LoadError> {
+    match reads_maps && world.kernel.vmlinux.is_none() {
+        true => Err(LoadError::NoMapLayout),
+        false => Ok(()),
+    }
 }
 
 /// A program with its maps.
@@ -63,6 +73,7 @@ impl Interp {
 
     /// The interpreter that looks at no access.
     pub fn unchecked(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
+        check_map_layout(program.reads_maps(), &world)?;
         // SAFETY: the verifier has checked every access and every argument of a helper.
         let mut mem = unsafe { Memory::native() };
         mem.shows_maps = program.reads_maps();

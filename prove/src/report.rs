@@ -1,12 +1,12 @@
 //! Asking all questions, and the answers as `bpfassay.prove/1`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::operations::{all_operations, Operation};
-use crate::sym::{prove, Model, Outcome};
+use crate::sym::{give_up_at, prove, Full, Model, Narrow, Outcome};
 
 /// How an operation stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -14,9 +14,9 @@ use crate::sym::{prove, Model, Outcome};
 pub enum Standing {
     /// For all words of 64 bits.
     Proved,
-    /// For all words of fewer bits.
+    /// For all words of fewer bits, or for all cases of a finite list.
     Exhaustive,
-    /// Not so, or the solver gave up.
+    /// Not so, or no answer.
     Failed,
 }
 
@@ -24,16 +24,16 @@ pub enum Standing {
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     pub name: String,
+    /// Bits of the registers it was decided for.
     pub width: u32,
     pub result: Standing,
     pub seconds: f64,
     /// Paths through the operation that were asked about.
+    #[serde(skip)]
     pub paths: u32,
     /// Why the width is less than 64 bits, or what failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
     #[serde(skip)]
-    pub model: Option<Model>,
+    pub reason: Option<String>,
 }
 
 /// The contract.
@@ -49,46 +49,87 @@ impl Report {
     }
 }
 
-/// Asks about the operations whose names hold `filter`; `each` is told every line as it comes.
-pub fn run(filter: &str, each: &(dyn Fn(&Line) + Sync)) -> Report {
-    let chosen: Vec<Operation> =
-        all_operations().into_iter().filter(|o| o.name.contains(filter)).collect();
-    let line = |op: &Operation| {
-        let line = ask(op, false);
+/// An operation at full width, and the same over narrow registers.
+pub struct Row {
+    pub full: Operation,
+    narrow: Operation,
+}
+
+/// Every row whose name holds `filter`.
+pub fn rows(filter: &str) -> Vec<Row> {
+    let pairs = all_operations::<Full>().into_iter().zip(all_operations::<Narrow>());
+    pairs
+        .map(|(full, narrow)| Row { full, narrow })
+        .filter(|r| r.full.name.contains(filter))
+        .collect()
+}
+
+/// Asks about the operations whose names hold `filter`, each for so long at full width; `each` is told every line
+/// as it comes.
+pub fn run(filter: &str, limit: Duration, each: &(dyn Fn(&Line) + Sync)) -> Report {
+    let line = |row: &Row| {
+        let line = row.ask(limit);
         each(&line);
         line
     };
-    let operations = chosen.par_iter().with_max_len(1).map(line).collect();
+    let mut operations: Vec<Line> = rows(filter).par_iter().with_max_len(1).map(line).collect();
+    operations.extend(crate::cover::lines(filter));
     Report { schema: "bpfassay.prove/1", operations }
 }
 
-/// Asks about one operation, or about a weakened one.
-pub fn ask(op: &Operation, weak: bool) -> Line {
-    let start = Instant::now();
-    let mut line = Line {
-        name: op.name.clone(),
-        width: op.width,
-        result: if op.reason.is_none() { Standing::Proved } else { Standing::Exhaustive },
-        seconds: 0.0,
-        paths: 0,
-        reason: op.reason.map(str::to_string),
-        model: None,
-    };
-    for question in &op.questions {
-        let (outcome, paths) = prove(&|| question(weak));
-        line.paths += paths;
-        match outcome {
-            Outcome::Proved => continue,
-            Outcome::Unknown => line.reason = Some("the solver gave up".to_string()),
-            Outcome::Refuted(model) => {
-                let values = model.iter().map(|(n, v)| format!("{n}={v:#x}"));
-                line.reason = Some(values.collect::<Vec<_>>().join(" "));
-                line.model = Some(model);
+impl Row {
+    fn ask(&self, limit: Duration) -> Line {
+        let start = Instant::now();
+        let line = |width, result, paths, reason: Option<String>| Line {
+            name: self.full.name.clone(),
+            width,
+            result,
+            seconds: start.elapsed().as_secs_f64(),
+            paths,
+            reason,
+        };
+        let mut reason = self.full.hard.map(str::to_string);
+        if reason.is_none() {
+            let (answer, paths) = ask(&self.full, false, limit);
+            match answer {
+                Outcome::Proved => return line(64, Standing::Proved, paths, None),
+                Outcome::Refuted(model) => {
+                    return line(64, Standing::Failed, paths, Some(words(&model)))
+                }
+                Outcome::Unknown => {
+                    reason = Some(format!("no answer in {} s at 64 bits", limit.as_secs()))
+                }
             }
         }
-        line.result = Standing::Failed;
-        break;
+        if self.narrow.questions.is_empty() {
+            return line(64, Standing::Failed, 0, reason);
+        }
+        // What is decided for narrow words is decided for each of them.
+        let (answer, paths) = ask(&self.narrow, false, limit * 20);
+        let width = self.narrow.width;
+        match answer {
+            Outcome::Proved => line(width, Standing::Exhaustive, paths, reason),
+            Outcome::Refuted(model) => line(width, Standing::Failed, paths, Some(words(&model))),
+            Outcome::Unknown => line(width, Standing::Failed, paths, Some("no answer".to_string())),
+        }
     }
-    line.seconds = start.elapsed().as_secs_f64();
-    line
+}
+
+fn words(model: &Model) -> String {
+    let values = model.iter().map(|(n, v)| format!("{n}={v:#x}"));
+    values.collect::<Vec<_>>().join(" ")
+}
+
+/// Asks all questions of an operation, or of a weakened one; how many paths were seen, too.
+pub fn ask(op: &Operation, weak: bool, limit: Duration) -> (Outcome, u32) {
+    give_up_at(Instant::now() + limit);
+    let mut all = 0;
+    for question in &op.questions {
+        let (outcome, paths) = prove(&|| question(weak));
+        all += paths;
+        if outcome != Outcome::Proved {
+            return (outcome, all);
+        }
+    }
+    (Outcome::Proved, all)
 }

@@ -3,10 +3,11 @@
 //! A comparison answers `bool` as it does for numbers: the side taken is part of the path, and the function is
 //! run again for the other side.  Minimum and maximum do not split the path.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::{BitAnd, BitOr, BitXor, Not, Shl, Shr};
+use std::time::Instant;
 
 use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word};
 use z3::ast::{Ast, Bool, BV};
@@ -40,6 +41,39 @@ impl Bits for Narrow {
     type U32 = Sym<4, false>;
 }
 
+/// A word that a solver knows.
+pub trait Term: Word {
+    /// A fresh variable; the same name in every run.
+    fn variable(name: &str) -> Self;
+    /// `self == o`, as a term.
+    fn is(self, o: Self) -> Bool;
+    /// `self <= o`, as a term.
+    fn up_to(self, o: Self) -> Bool;
+}
+
+impl<const N: u32, const SIGNED: bool> Term for Sym<N, SIGNED> {
+    fn variable(name: &str) -> Self {
+        let v = BV::new_const(name, N);
+        RUN.with_borrow_mut(|run| run.variables.push((name.to_string(), v.clone())));
+        Sym::of(v)
+    }
+    fn is(self, o: Self) -> Bool {
+        self.bv().eq(o.bv())
+    }
+    fn up_to(self, o: Self) -> Bool {
+        o.less(self).not()
+    }
+}
+
+/// A machine whose words a solver knows.
+pub trait Words: Bits<U64: Whole<Signed: Term> + Term, U32: Unsigned<Signed: Term> + Term> {
+    /// Bits of a register.
+    const WIDTH: u32 = <Self::U64 as Word>::BITS;
+}
+
+impl Words for Full {}
+impl Words for Narrow {}
+
 /// One run along one path.
 #[derive(Default)]
 struct Run {
@@ -50,14 +84,31 @@ struct Run {
     sides: Vec<(bool, bool)>,
     taken: usize,
     known: HashMap<Bool, bool>,
+    /// Says which sides are open; has been told so many of what is assumed.
+    open: Option<Solver>,
+    told: usize,
 }
 
 thread_local! {
     static RUN: RefCell<Run> = RefCell::default();
 }
 
-/// How long the solver may think about one question, milliseconds.
-const PATIENCE: u32 = 300_000;
+thread_local! {
+    /// When this thread's solver gives up.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Questions of this thread end at that time.
+pub fn give_up_at(deadline: Instant) {
+    DEADLINE.set(Some(deadline));
+}
+
+/// What is left, in milliseconds; None if there is nothing.
+fn patience() -> Option<u32> {
+    let Some(deadline) = DEADLINE.get() else { return Some(u32::MAX) };
+    let left = deadline.checked_duration_since(Instant::now())?.as_millis();
+    u32::try_from(left).ok().filter(|ms| *ms > 0)
+}
 
 fn solver(patience: u32) -> Solver {
     let solver = Solver::new_for_logic("QF_BV").unwrap_or_default();
@@ -65,13 +116,6 @@ fn solver(patience: u32) -> Solver {
     params.set_u32("timeout", patience);
     solver.set_params(&params);
     solver
-}
-
-/// A fresh variable; the same name in every run.
-pub fn variable<const N: u32, const SIGNED: bool>(name: &str) -> Sym<N, SIGNED> {
-    let v = BV::new_const(name, N);
-    RUN.with_borrow_mut(|run| run.variables.push((name.to_string(), v.clone())));
-    Sym::of(v)
 }
 
 /// Only runs where this holds are of interest.
@@ -93,11 +137,13 @@ fn decide(condition: Bool) -> bool {
         let side = match run.sides.get(run.taken) {
             Some((side, _)) => *side,
             None => {
+                let known = run.assumed.iter().skip(run.told);
+                let s = run.open.get_or_insert_with(|| solver(2_000));
+                known.for_each(|a| s.assert(a));
+                run.told = run.assumed.len();
                 let is_open = |side: &Bool| {
-                    let s = solver(2_000);
-                    run.assumed.iter().for_each(|a| s.assert(a));
-                    s.assert(side);
-                    s.check() != SatResult::Unsat
+                    patience().is_some()
+                        && s.check_assumptions(std::slice::from_ref(side)) != SatResult::Unsat
                 };
                 let (yes, no) = (is_open(&condition), is_open(&contrary));
                 run.sides.push((yes, yes && no));
@@ -125,9 +171,26 @@ pub enum Outcome {
     Unknown,
 }
 
+/// All at once, or one after the other where that is too much.
+fn ask_all(run: &Run, goal: Bool) -> Outcome {
+    let parts = conjuncts(goal.clone());
+    if parts.len() > 1 {
+        let answer = ask(run, goal, TOGETHER);
+        if answer != Outcome::Unknown {
+            return answer;
+        }
+    }
+    let mut answers = parts.into_iter().map(|part| ask(run, part, u32::MAX));
+    answers.find(|a| *a != Outcome::Proved).unwrap_or(Outcome::Proved)
+}
+
+/// How long all parts of a goal may take together, milliseconds.
+const TOGETHER: u32 = 3_000;
+
 /// Whether this holds wherever the path leads.
-fn ask(run: &Run, part: Bool) -> Outcome {
-    let s = solver(PATIENCE);
+fn ask(run: &Run, part: Bool, most: u32) -> Outcome {
+    let Some(patience) = patience().map(|left| left.min(most)) else { return Outcome::Unknown };
+    let s = solver(patience);
     run.assumed.iter().for_each(|a| s.assert(a));
     s.assert(part.not());
     match s.check() {
@@ -159,11 +222,12 @@ pub fn prove(body: &dyn Fn() -> Bool) -> (Outcome, u32) {
         let goal = body();
         let run = RUN.take();
         paths += 1;
-        for part in conjuncts(goal) {
-            match ask(&run, part) {
-                Outcome::Proved => {}
-                other => return (other, paths),
-            }
+        if patience().is_none() {
+            return (Outcome::Unknown, paths);
+        }
+        match ask_all(&run, goal) {
+            Outcome::Proved => {}
+            other => return (other, paths),
         }
         sides = run.sides;
         while sides.last().is_some_and(|(_, more)| !more) {
@@ -207,16 +271,6 @@ impl<const N: u32, const SIGNED: bool> Sym<N, SIGNED> {
         } else {
             self.bv().bvult(o.bv())
         }
-    }
-
-    /// `self == o`, as a term.
-    pub fn is(self, o: Self) -> Bool {
-        self.bv().eq(o.bv())
-    }
-
-    /// `self <= o`, as a term.
-    pub fn up_to(self, o: Self) -> Bool {
-        o.less(self).not()
     }
 
     fn fits(self, o: Self, low: Bool, high: Bool) -> bool {

@@ -165,6 +165,8 @@ pub struct Env<'a> {
     pub explore: Explorer,
     pub calls: CallTables,
     pub id_gen: u32,
+    /// Ids that a sign-extending fill gave to a value which may be another one; empty where the kernel drops them.
+    pub wrong_links: Vec<u32>,
     pub log: Log,
     /// Registers and slots touched since the state was last printed.
     pub scratched_regs: u32,

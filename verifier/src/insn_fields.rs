@@ -39,9 +39,7 @@ pub fn check_fields(env: &mut Env<'_>, insn: RawInsn) -> Check {
             insn.mode() != Mode::Atomic && (insn.mode() != Mode::Mem || insn.imm != 0),
             "BPF_STX uses reserved fields",
         ),
-        Class::St => {
-            bad(insn.mode() != Mode::Mem || insn.src != 0, "BPF_ST uses reserved fields")
-        }
+        Class::St => bad(insn.mode() != Mode::Mem || insn.src != 0, "BPF_ST uses reserved fields"),
         Class::Jmp | Class::Jmp32 => jmp(insn),
         Class::Ld => match insn.mode() {
             mode @ (Mode::Abs | Mode::Ind) => bad(
@@ -77,10 +75,7 @@ fn alu(insn: RawInsn) -> Option<&'static str> {
             "BPF_NEG uses reserved fields",
         ),
         AluCode::End => bad(
-            insn.src != 0
-                || insn.off != 0
-                || !matches!(insn.imm, 16 | 32 | 64)
-                || (wide && by_reg),
+            insn.src != 0 || insn.off != 0 || !matches!(insn.imm, 16 | 32 | 64) || (wide && by_reg),
             "BPF_END uses reserved fields",
         ),
         AluCode::Mov if by_reg && wide && insn.off == OFF_ADDR_SPACE_CAST => bad(

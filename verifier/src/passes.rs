@@ -162,6 +162,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         explore: Explorer { era: Era::of(config.kernel.features), ..Explorer::default() },
         calls: CallTables::default(),
         id_gen: 0,
+        wrong_links: Vec::new(),
         log: Log::new(config.log_level, config.log_limit),
         scratched_regs: 0,
         scratched_slots: 0,

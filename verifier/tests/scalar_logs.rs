@@ -62,3 +62,15 @@ fn the_older_build_answers_differently() {
         all.iter().filter(|(_, p, log)| diff(&our_log(p, "6.18.15"), log).is_some()).count();
     assert!(differ * 2 > all.len(), "{differ} of {}", all.len());
 }
+
+/// 6.18.44 says that R6 is 0xffffffff where a run has 0; the log is recorded beside the others.
+#[test]
+fn a_fill_that_extends_the_sign_is_linked_wrongly_and_that_has_a_name() {
+    let (_, p, _) = recorded().into_iter().find(|(n, ..)| n == "sx_fill").expect("the program");
+    let quirk = |release: &str| {
+        let kernel = bpfassay_builds::kernel(release).expect("a known build");
+        verify(&p, &Config::new(&kernel)).quirk
+    };
+    assert_eq!(quirk("6.18.44"), Some("sign-extending-fill-keeps-link"));
+    assert_eq!(quirk("6.18.15"), Some("sign-extending-fill-keeps-link"));
+}

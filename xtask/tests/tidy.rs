@@ -40,12 +40,12 @@ const EDGES: [(&str, &[&str]); 17] = [
     ),
     ("ci", &["diag", "isa", "judge", "object", "spec", "verifier"]),
     ("campaign", &["diag", "harness", "isa", "judge", "object", "spec", "verifier"]),
-    ("prove", &["harness", "isa", "object", "spec", "verifier"]),
+    ("prove", &["harness", "isa", "judge", "object", "spec", "verifier"]),
     (
         "cli",
         &[
-            "campaign", "ci", "corpus", "diag", "harness", "isa", "judge", "object", "spec",
-            "verifier",
+            "campaign", "ci", "corpus", "diag", "harness", "isa", "judge", "object", "prove",
+            "spec", "verifier",
         ],
     ),
     ("xtask", &[]),

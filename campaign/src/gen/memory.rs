@@ -94,7 +94,7 @@ impl Writer<'_> {
     fn bounded(&mut self, index: Reg, room: i32, end: Label) -> i32 {
         let most = self.choices.below(room as u32 + 1) as i32;
         let width = self.width();
-        match self.choices.below(6) {
+        match self.choices.below(7) {
             0 => {
                 let mask = (1i32 << (31 - (most + 1).leading_zeros())) - 1;
                 self.alu(AluOp::And, width, index, Operand::Imm(mask));
@@ -121,6 +121,10 @@ impl Writer<'_> {
                 self.jump_if(Cond::Gt, Width::W64, index, Operand::Imm(most), end);
                 most
             }
+            5 => {
+                self.limited_by_register(index, most, end);
+                most
+            }
             _ => {
                 let bits = self.choices.below(5) + 1;
                 let narrow = (most + 1).ilog2().min(bits);
@@ -128,6 +132,24 @@ impl Writer<'_> {
                 (1 << narrow.max(1)) - 1
             }
         }
+    }
+
+    /// A limit in a register; now and then another one on the path that is looked at later.
+    fn limited_by_register(&mut self, index: Reg, most: i32, end: Label) {
+        let limit = self.other_than(index);
+        if self.choices.percent(15) {
+            let (chance, skip) = (self.number_reg(), self.label());
+            let v = self.imm();
+            if chance != limit {
+                self.set(limit, i32::MAX);
+                self.jump_if(Cond::Sgt, Width::W64, chance, Operand::Imm(v), skip);
+            }
+            self.set(limit, most);
+            self.place(skip);
+        } else {
+            self.set(limit, most);
+        }
+        self.jump_if(Cond::Gt, Width::W64, index, Operand::Reg(limit), end);
     }
 
     fn touch(&mut self, pointer: Reg, size: Size, off: i32, may_write: bool, is_aligned: bool) {

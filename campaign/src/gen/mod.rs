@@ -5,6 +5,7 @@
 
 mod code;
 mod memory;
+mod mistakes;
 mod statements;
 
 use std::sync::{Arc, OnceLock};
@@ -30,7 +31,11 @@ pub fn case(name: String, mut choices: Choices) -> Case {
     let has_maps = choices.percent(45);
     let mut w = Writer::new(&mut choices, prog_type, has_maps);
     w.program();
-    let insns = w.finish();
+    let spoil = w.spoil(statements::SPOILT);
+    let insns = match spoil {
+        None => w.finish(),
+        Some(how) => mistakes::spoilt(w.finish(), how),
+    };
     let mut program = Program::bare("generated", prog_type, insns);
     program.flags.sleepable = prog_type == ProgType::Syscall;
     if has_maps {

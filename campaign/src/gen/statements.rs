@@ -34,6 +34,9 @@ pub(super) const CONDS: [Cond; 11] = [
     Cond::Set,
 ];
 const RANDOM: i32 = 7;
+/// Programs in a hundred with a mistake put in, and with an encoding spoilt.
+const FLAWED: u32 = 18;
+pub(super) const SPOILT: u32 = 4;
 
 impl Writer<'_> {
     /// The whole program.
@@ -47,7 +50,14 @@ impl Writer<'_> {
         let exit = self.label();
         self.prologue(exit);
         let units = 7 + self.choices.below(14);
-        self.units(units, 0);
+        if self.choices.percent(FLAWED) {
+            let before = self.choices.below(units);
+            self.units(before, 0);
+            self.mistake();
+            self.units(units - before, 0);
+        } else {
+            self.units(units, 0);
+        }
         self.epilogue();
         if self.prog_type != ProgType::Syscall {
             self.place(exit);
@@ -170,8 +180,8 @@ impl Writer<'_> {
         self.alu(AluOp::Mov, width, dst, Operand::Reg(src));
         self.mark(dst);
         if self.choices.percent(40) {
-            let v = self.choices.below(64) as i32;
-            self.alu(AluOp::Add, Width::W64, dst, Operand::Imm(v));
+            let (v, width) = (self.choices.below(64) as i32, self.width());
+            self.alu(AluOp::Add, width, dst, Operand::Imm(v));
         }
     }
 
@@ -181,7 +191,7 @@ impl Writer<'_> {
             0 => self.push(Insn::Neg { width, dst }),
             1 => {
                 let bits = self.choices.pick(&[16, 32, 64]);
-                let kind = self.choices.pick(&[SwapKind::ToBe, SwapKind::ToLe]);
+                let kind = self.choices.pick(&[SwapKind::ToBe, SwapKind::ToLe, SwapKind::Bswap]);
                 self.push(Insn::Swap { kind, bits, dst });
             }
             _ => {

@@ -1,12 +1,13 @@
 //! Every engine gives the same result, data and maps.
 
-use bpfassay_harness::engine::{Input, Instance, Outcome};
+use std::borrow::Cow;
+
+use bpfassay_harness::engine::{Instance, Outcome};
 use bpfassay_harness::engines::native::Native;
 use bpfassay_harness::kernel::Element;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::{elements, Interp};
 use bpfassay_harness::trust::Trusted;
-use bpfassay_object::model::Program;
 
 use super::{Judged, Oracle};
 use crate::finding::Finding;
@@ -20,9 +21,15 @@ pub struct Agreement {
 }
 
 /// What one engine says.
-struct Answer {
-    outcomes: Vec<Outcome>,
-    maps: Vec<Vec<Element>>,
+struct Answer<'a> {
+    outcomes: Cow<'a, [Outcome]>,
+    maps: Cow<'a, [Vec<Element>]>,
+}
+
+impl Answer<'_> {
+    fn of(outcomes: Vec<Outcome>, maps: Vec<Vec<Element>>) -> Answer<'static> {
+        Answer { outcomes: outcomes.into(), maps: maps.into() }
+    }
 }
 
 impl Agreement {
@@ -30,34 +37,36 @@ impl Agreement {
         Agreement { engines: engines.to_vec(), runs: 0 }
     }
 
-    fn ask(&mut self, engine: &str, program: &Trusted<'_>, inputs: &[Input]) -> Option<Answer> {
-        self.runs += inputs.len() as u64;
-        let world = World::seeded(1);
-        let own = program.program();
-        match engine {
-            "interp" => Some(interpreted(Interp::verified(program, world).ok()?, own, inputs)),
-            "interp-unchecked" => {
-                Some(interpreted(Interp::unchecked(program, world).ok()?, own, inputs))
-            }
-            _ => {
-                let mut native = Native::trusted(program, world, None).ok()?;
-                let outcomes = inputs.iter().map(|i| native.run(i)).collect();
-                let maps = (0..own.maps.len()).map(|m| elements(&native.rt, m)).collect();
-                Some(Answer { outcomes, maps })
-            }
+    fn ask<'j>(
+        &mut self,
+        engine: &str,
+        program: &Trusted<'_>,
+        judged: &'j Judged<'_>,
+    ) -> Option<Answer<'j>> {
+        if engine == "interp" {
+            let runs = judged.runs()?;
+            return Some(Answer {
+                outcomes: runs.outcomes.as_slice().into(),
+                maps: runs.maps.as_slice().into(),
+            });
         }
+        let (world, inputs) = (World::seeded(1), &judged.case.inputs);
+        let maps = 0..program.program().maps.len();
+        self.runs += inputs.len() as u64;
+        if engine == "interp-unchecked" {
+            let mut interp = Interp::unchecked(program, world).ok()?;
+            let outcomes = inputs.iter().map(|i| interp.run(i)).collect();
+            return Some(Answer::of(outcomes, maps.map(|m| interp.elements(m)).collect()));
+        }
+        let mut native = Native::trusted(program, world, None).ok()?;
+        let outcomes = inputs.iter().map(|i| native.run(i)).collect();
+        Some(Answer::of(outcomes, maps.map(|m| elements(&native.rt, m)).collect()))
     }
 }
 
-fn interpreted(mut interp: Interp, program: &Program, inputs: &[Input]) -> Answer {
-    let outcomes = inputs.iter().map(|i| interp.run(i)).collect();
-    let maps = (0..program.maps.len()).map(|m| interp.elements(m)).collect();
-    Answer { outcomes, maps }
-}
-
 /// What tells them apart: a kind, and words for people.
-fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, String)> {
-    for (i, (x, y)) in a.outcomes.iter().zip(&b.outcomes).enumerate() {
+fn difference(a: &Answer<'_>, b: &Answer<'_>) -> Option<(&'static str, String)> {
+    for (i, (x, y)) in a.outcomes.iter().zip(b.outcomes.iter()).enumerate() {
         let is_limit = |o: &Outcome| o.trap.as_ref().is_some_and(|t| !t.is_comparable());
         if is_limit(x) || is_limit(y) {
             return None;
@@ -75,7 +84,7 @@ fn difference(a: &Answer, b: &Answer) -> Option<(&'static str, String)> {
             return Some(("context", format!("input {i}")));
         }
     }
-    let map = a.maps.iter().zip(&b.maps).position(|(a, b)| a != b)?;
+    let map = a.maps.iter().zip(b.maps.iter()).position(|(a, b)| a != b)?;
     Some(("map", format!("map {map}")))
 }
 
@@ -95,9 +104,9 @@ impl Oracle for Agreement {
         let trusted = Trusted::of_report(&judged.case.program, &judged.report).ok()?;
         let engines = self.engines.clone();
         let (first, others) = engines.split_first()?;
-        let want = self.ask(first, &trusted, &judged.case.inputs)?;
+        let want = self.ask(first, &trusted, judged)?;
         for engine in others {
-            let got = self.ask(engine, &trusted, &judged.case.inputs)?;
+            let got = self.ask(engine, &trusted, judged)?;
             if let Some((kind, detail)) = difference(&want, &got) {
                 return Some(Finding {
                     oracle: self.name().to_string(),

@@ -6,60 +6,34 @@
 
 use std::sync::Mutex;
 
-use bpfassay_harness::engines::interp::Tracer;
-use bpfassay_harness::runtime::world::World;
-use bpfassay_harness::testrun::Interp;
-use bpfassay_isa::{Insn, Reg};
+use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
 use bpfassay_verifier::domain::reg::RegState;
 use bpfassay_verifier::domain::state::{FuncState, VerifierState};
 use bpfassay_verifier::{verify_observed, Observer, Verdict};
 
-use super::no_trap::FUEL;
-use super::{form, Judged, Oracle};
+use super::{form, Judged, Oracle, Steps};
 use crate::finding::Finding;
-
-/// Steps kept for one instruction.
-const SAMPLE: usize = 12;
 
 #[derive(Default)]
 pub struct Containment {
-    runs: u64,
     too_many: u64,
 }
 
-/// Registers before an instruction.
-struct Step {
-    frame: usize,
-    regs: [u64; 11],
-    is_held: bool,
-}
-
-/// Steps by instruction.
-struct Steps(Vec<Vec<Step>>);
-
-impl Tracer for Steps {
-    const ENABLED: bool = true;
-    fn step(&mut self, frame: usize, idx: usize, _insn: &Insn, regs: &[u64]) {
-        let Some(steps) = self.0.get_mut(idx) else { return };
-        if steps.len() < SAMPLE {
-            let mut all = [0; 11];
-            all.copy_from_slice(&regs[..11]);
-            steps.push(Step { frame, regs: all, is_held: false });
-        }
-    }
-}
-
 /// Crosses off what a state holds.
-struct Crossing(Mutex<Steps>);
+struct Crossing<'s> {
+    steps: &'s Steps,
+    is_held: Mutex<Vec<bool>>,
+}
 
-impl Observer for Crossing {
+impl Observer for Crossing<'_> {
     fn entered(&self, idx: u32, state: &VerifierState, live: u16) {
-        let Ok(mut steps) = self.0.lock() else { return };
-        let Some(steps) = steps.0.get_mut(idx as usize) else { return };
-        for step in steps.iter_mut().filter(|s| !s.is_held) {
-            step.is_held = step.frame == state.curframe() as usize
-                && first_outside(state.cur(), state.curframe(), &step.regs, live).is_none();
+        let Ok(mut is_held) = self.is_held.lock() else { return };
+        for (n, step) in self.steps.before(idx as usize) {
+            if !is_held[n] && step.frame == state.curframe() {
+                let outside = first_outside(state.cur(), state.curframe(), &step.regs, live);
+                is_held[n] = outside.is_none();
+            }
         }
     }
 }
@@ -100,10 +74,6 @@ impl Oracle for Containment {
         "containment"
     }
 
-    fn executions(&self) -> u64 {
-        self.runs
-    }
-
     fn counts(&self) -> std::collections::BTreeMap<String, u64> {
         [("too many states to look on".to_string(), self.too_many)].into()
     }
@@ -112,26 +82,16 @@ impl Oracle for Containment {
         if !judged.is_accepted() || judged.report.quirk.is_some() {
             return None;
         }
-        let program = &judged.case.program;
-        let mut steps = Steps((0..program.insns.len()).map(|_| Vec::new()).collect());
-        let mut interp = Interp::load(program, World::seeded(1)).ok()?;
-        interp.fuel = FUEL;
-        for input in &judged.case.inputs {
-            interp.run_traced(input, &mut steps);
-            self.runs += 1;
-        }
-        let crossing = Crossing(Mutex::new(steps));
-        let report = verify_observed(program, judged.config, &crossing);
+        let steps = &judged.runs()?.steps;
+        let crossing = Crossing { steps, is_held: Mutex::new(vec![false; steps.len()]) };
+        let report = verify_observed(&judged.case.program, judged.config, &crossing);
         if report.verdict != Verdict::Accepted {
             self.too_many += 1;
             return None;
         }
-        let steps = crossing.0.into_inner().ok()?;
-        let (idx, step) = steps
-            .0
-            .iter()
-            .enumerate()
-            .find_map(|(idx, steps)| steps.iter().find(|s| !s.is_held).map(|s| (idx, s)))?;
+        let is_held = crossing.is_held.into_inner().ok()?;
+        let lost = |idx| steps.before(idx).find(|(n, _)| !is_held[*n]).map(|(_, s)| (idx, s));
+        let (idx, step) = (0..steps.insns()).find_map(lost)?;
         // What went wrong was done by the instruction before; in straight code that is the one above.
         let before = idx.saturating_sub(1);
         let regs: Vec<String> =

@@ -3,9 +3,11 @@
 mod agreement;
 mod containment;
 mod no_trap;
+mod runs;
 mod two_sided;
 mod verdict;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bpfassay_judge::Target;
@@ -17,6 +19,7 @@ use crate::finding::Finding;
 pub use agreement::{Agreement, ENGINES};
 pub use containment::Containment;
 pub use no_trap::NoTrap;
+pub use runs::{Runs, Step, Steps};
 pub use two_sided::TwoSided;
 pub use verdict::{against, masked_message};
 
@@ -25,11 +28,26 @@ pub struct Judged<'c> {
     pub case: &'c Case,
     pub config: &'c Config<'c>,
     pub report: Report,
+    runs: OnceCell<Option<Runs>>,
 }
 
 impl<'c> Judged<'c> {
     pub fn new(case: &'c Case, config: &'c Config<'c>) -> Judged<'c> {
-        Judged { case, config, report: verify(&case.program, config) }
+        let report = verify(&case.program, config);
+        Judged { case, config, report, runs: OnceCell::new() }
+    }
+
+    /// The runs of an accepted program.
+    pub fn runs(&self) -> Option<&Runs> {
+        if !self.is_accepted() {
+            return None;
+        }
+        self.runs.get_or_init(|| Runs::of(self.case, &self.report)).as_ref()
+    }
+
+    /// Runs that were made for all oracles.
+    pub fn executions(&self) -> u64 {
+        self.runs.get().and_then(Option::as_ref).map_or(0, |r| r.outcomes.len() as u64)
     }
 
     pub fn is_accepted(&self) -> bool {
@@ -44,7 +62,7 @@ pub trait Oracle: Send {
     /// What is wrong with it, if anything.
     fn check(&mut self, judged: &Judged<'_>) -> Option<Finding>;
 
-    /// Runs of programs made so far.
+    /// Runs of programs made so far, without those that all oracles share.
     fn executions(&self) -> u64 {
         0
     }
@@ -61,7 +79,7 @@ pub const NAMES: [&str; 4] = ["no-trap", "containment", "agreement", "two-sided"
 /// The oracle of a name.
 pub fn named(name: &str, engines: &[String]) -> Option<Box<dyn Oracle>> {
     Some(match name {
-        "no-trap" => Box::new(NoTrap::default()),
+        "no-trap" => Box::new(NoTrap),
         "containment" => Box::new(Containment::default()),
         "agreement" => Box::new(Agreement::new(engines)),
         "two-sided" => Box::new(TwoSided::default()),

@@ -10,9 +10,11 @@ use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_verifier::Verdict;
 
-use super::no_trap::FUEL;
 use super::{masked_message, Judged, Oracle};
 use crate::finding::Finding;
+
+/// Instructions of one run; loops without end are many among rejected programs.
+const WITNESS_FUEL: u64 = 1 << 11;
 
 #[derive(Default)]
 pub struct TwoSided {
@@ -38,7 +40,7 @@ impl Oracle for TwoSided {
             return None;
         }
         let mut interp = Interp::load(&judged.case.program, World::seeded(1)).ok()?;
-        interp.fuel = FUEL;
+        interp.fuel = WITNESS_FUEL;
         let mut is_unsafe = false;
         for input in &judged.case.inputs {
             self.runs += 1;

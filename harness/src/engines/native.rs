@@ -21,7 +21,7 @@ use crate::runtime::helpers::HelperSet;
 use crate::runtime::memory::{Access, Memory, Region, RegionKind};
 use crate::runtime::world::World;
 use crate::runtime::Runtime;
-use crate::testrun::{fill_slots, make_runtime, LoadError};
+use crate::testrun::{check_map_layout, fill_slots, make_runtime, LoadError};
 use crate::trust::Trusted;
 
 /// Bare instructions: r1 is memory, r2 its length.
@@ -117,6 +117,7 @@ impl Native {
         world: World,
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
+        check_map_layout(facts.reads_maps, &world).map_err(NativeLoadError::Load)?;
         let mut facts = facts.clone();
         // SAFETY: the caller's promise.
         let mut mem = unsafe { Memory::native() };

@@ -7,6 +7,8 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{alloc_zeroed, dealloc, handle_alloc_error, Layout};
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -18,9 +20,15 @@ const ALIGN: usize = 16;
 enum Origin {
     Heap,
     /// Whoever owns the bytes here gives them back.
-    Low {
-        _pages: Pages,
-    },
+    Low(ManuallyDrop<Pages>),
+}
+
+/// Mappings below 4 GiB that a thread keeps for its next input, and the largest of them.
+const KEPT: usize = 4;
+const MOST_KEPT: usize = 1 << 16;
+
+thread_local! {
+    static SPARE: RefCell<Vec<Pages>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Owned bytes at a fixed address.
@@ -50,8 +58,21 @@ impl Buffer {
 
     /// `len` zero bytes below 4 GiB; None where this host has none to give.
     pub fn low(len: usize) -> Option<Buffer> {
-        let pages = Pages::low(len.max(ALIGN))?;
-        Some(Buffer { ptr: pages.start(), len, origin: Origin::Low { _pages: pages } })
+        let wanted = len.max(ALIGN);
+        let spare = SPARE.try_with(|all| {
+            let mut all = all.borrow_mut();
+            let fits = all.iter().position(|p| p.len() == wanted)?;
+            Some(all.swap_remove(fits))
+        });
+        let pages = match spare.ok().flatten() {
+            Some(pages) => {
+                // SAFETY: the mapping is ours, writable, and nobody has its address any more.
+                unsafe { pages.start().as_ptr().write_bytes(0, pages.len()) };
+                pages
+            }
+            None => Pages::low(wanted)?,
+        };
+        Some(Buffer { ptr: pages.start(), len, origin: Origin::Low(ManuallyDrop::new(pages)) })
     }
 
     pub fn copied(bytes: &[u8]) -> Buffer {
@@ -62,17 +83,42 @@ impl Buffer {
         b
     }
 
+    /// The bytes lie below 4 GiB because somebody asked for that.
+    pub fn is_low(&self) -> bool {
+        matches!(self.origin, Origin::Low(_))
+    }
+
     /// Address of the first byte.
     pub fn address(&self) -> u64 {
         self.ptr.as_ptr().expose_provenance() as u64
     }
 }
 
+/// Small mappings wait for the next input, the others go back.
+fn keep(pages: Pages) {
+    if pages.len() > MOST_KEPT {
+        return;
+    }
+    let _ = SPARE.try_with(|all| {
+        let mut all = all.borrow_mut();
+        if all.len() < KEPT {
+            all.push(pages);
+        }
+    });
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let (Origin::Heap, Some(layout)) = (&self.origin, layout(self.len)) {
-            // SAFETY: allocated by `zeroed` with this layout, and not given back before.
-            unsafe { dealloc(self.ptr.as_ptr(), layout) };
+        match &mut self.origin {
+            Origin::Heap => {
+                let Some(layout) = layout(self.len) else { return };
+                // SAFETY: allocated by `zeroed` with this layout, and not given back before.
+                unsafe { dealloc(self.ptr.as_ptr(), layout) };
+            }
+            Origin::Low(pages) => {
+                // SAFETY: taken once, since this is the end of the buffer.
+                keep(unsafe { ManuallyDrop::take(pages) });
+            }
         }
     }
 }

@@ -192,9 +192,7 @@ fn prepare_skb(
     if !rt.world.takes_any_frame {
         check_ip_header(&input.data)?;
     }
-    let mut bytes = vec![0; (SKB_ROOM + SKB_LIMIT.max(size)) as usize];
-    put(&mut bytes, SKB_ROOM as usize, &input.data);
-    let region = add(rt, Region::new(RegionKind::Packet, Access::ReadWrite, bytes))?;
+    let region = packet(rt, SKB_ROOM + SKB_LIMIT.max(size), SKB_ROOM, &input.data)?;
     let network = SKB_ROOM + ETH_HLEN;
     let data = if is_l2 { SKB_ROOM } else { network };
     let packet = Packet {
@@ -368,9 +366,7 @@ fn prepare_xdp(rt: &mut Runtime, input: &Input) -> Result<Prepared, Refusal> {
     if frags.len() > XDP_FRAGS_MAX {
         return Err(Refusal::Errno(ENOMEM));
     }
-    let mut bytes = vec![0; (PAGE - SHARED_INFO) as usize];
-    put(&mut bytes, headroom as usize, head);
-    let region = add(rt, Region::new(RegionKind::Packet, Access::ReadWrite, bytes))?;
+    let region = packet(rt, PAGE - SHARED_INFO, headroom, head)?;
     let mut view = vec![0; XDP_SIZE];
     put(&mut view, 12, &LOOPBACK.to_le_bytes());
     let ctx = add(rt, Region::new(RegionKind::Ctx, Access::ReadWrite, view))?;
@@ -427,20 +423,21 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
     if is_call && input.ctx.len() > most {
         return Err(Refusal::Errno(EINVAL));
     }
-    let mut bytes = input.ctx.clone();
-    if bytes.len() > size {
+    if input.ctx.len() > size {
         return Err(Refusal::Errno(E2BIG));
     }
-    bytes.resize(size, 0);
+    let mut room = size;
     if rt.mem.is_native() {
         if holds_pointers(t) && !rt.takes_any_context {
             return Err(Refusal::Unsupported("a context with pointers, outside a child process,"));
         }
         // Nobody looks whether the program stays within what was given.
-        bytes.resize(size.max(NATIVE_ROOM), 0);
+        room = size.max(NATIVE_ROOM);
     }
     let window = u32::try_from(size).unwrap_or(u32::MAX);
-    let region = Region::new(RegionKind::Ctx, Access::ReadWrite, bytes).with_window(0, window);
+    let region = Region::zeroed(RegionKind::Ctx, Access::ReadWrite, room);
+    let mut region = region.ok_or_else(|| no_room(rt, RegionKind::Ctx))?.with_window(0, window);
+    put(region.bytes_mut(), 0, &input.ctx);
     let ctx = add(rt, region)?;
     rt.ctx = Some(ctx);
     let shape = CtxShape::Plain { hands_back: t == ProgType::Syscall };
@@ -460,12 +457,25 @@ pub(super) fn given_ctx(input: &Input, max: usize) -> Result<Option<Vec<u8>>, Re
     Ok(Some(ctx))
 }
 
-pub(super) fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
-    let what = match region.kind {
+/// A packet's room of `len` bytes, with these at `at`.
+fn packet(rt: &mut Runtime, len: u32, at: u32, bytes: &[u8]) -> Result<RegionId, Refusal> {
+    let Some(mut region) = rt.mem.packet(len as usize) else {
+        return Err(no_room(rt, RegionKind::Packet));
+    };
+    put(region.bytes_mut(), at as usize, bytes);
+    add(rt, region)
+}
+
+fn no_room(rt: &Runtime, kind: RegionKind) -> Refusal {
+    Refusal::Unsupported(match kind {
         RegionKind::Packet if rt.mem.is_native() => "packet memory below 4 GiB on this host",
         _ => "this much memory",
-    };
-    rt.add_input(region).ok_or(Refusal::Unsupported(what))
+    })
+}
+
+pub(super) fn add(rt: &mut Runtime, region: Region) -> Result<RegionId, Refusal> {
+    let kind = region.kind;
+    rt.add_input(region).ok_or_else(|| no_room(rt, kind))
 }
 
 pub(super) fn put(to: &mut [u8], at: usize, bytes: &[u8]) {

@@ -189,7 +189,7 @@ impl Region {
 
     /// Makes the region's address what a program sees; false where it cannot be that.
     fn become_native(&mut self) -> bool {
-        if self.kind == RegionKind::Packet {
+        if self.kind == RegionKind::Packet && !self.bytes.is_low() {
             let Some(mut low) = Buffer::low(self.bytes.len()) else { return false };
             low.copy_from_slice(&self.bytes);
             self.bytes = low;
@@ -330,6 +330,15 @@ impl Memory {
 
     pub fn is_native(&self) -> bool {
         self.native.is_some()
+    }
+
+    /// A packet's zero bytes, where [`Memory::add`] need not move them; None where there is no room.
+    pub fn packet(&self, len: usize) -> Option<Region> {
+        let bytes = match self.native {
+            Some(_) => Buffer::low(len)?,
+            None => Buffer::zeroed(len)?,
+        };
+        Some(Region::of(RegionKind::Packet, Access::ReadWrite, bytes))
     }
 
     /// Adds a region; None when there are too many, it is too large, or, in native mode,

@@ -55,7 +55,11 @@ pub struct Ready {
 }
 
 fn wrong_map(e: LoadError) -> Failed {
-    let LoadError::Map { name, errno } = e;
+    let LoadError::Map { name, errno } = e else {
+        return Failed::Unavailable(
+            "the kernel's BTF is needed to read a map's fields".to_string(),
+        );
+    };
     Failed::Wrong(format!("map {name}: creating it gives errno {errno}"))
 }
 

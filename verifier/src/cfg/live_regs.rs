@@ -31,7 +31,8 @@ pub fn compute_live_registers(env: &mut Env<'_>) {
     while changed {
         changed = false;
         for &i in &env.cfg.postorder {
-            let after = env.successors(i)
+            let after = env
+                .successors(i)
                 .as_slice()
                 .iter()
                 .fold(0, |acc, &s| acc | live.get(s as usize).map_or(0, |l| l.before));

@@ -51,7 +51,16 @@ const MEM: &[RegType] =
     &[STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF, BTF_TRUSTED];
 /// The same with the context.
 const MEM_OR_CTX: &[RegType] = &[
-    STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF, BTF_TRUSTED, CTX,
+    STACK,
+    PACKET,
+    PACKET_META,
+    MAP_KEY,
+    MAP_VALUE,
+    PLAIN_MEM,
+    RINGBUF_MEM,
+    BUF,
+    BTF_TRUSTED,
+    CTX,
 ];
 const PERCPU_BTF: &[RegType] =
     &[BTF_PERCPU, BTF_PERCPU.plus(TypeFlags::MEM_RCU), BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED)];
@@ -102,7 +111,8 @@ pub fn check_reg_type(
         verifier_bug!(env, "unsupported arg type {}", arg.word());
         return Err(Errno::EFAULT.into());
     };
-    let types = if types == MEM && env.kernel.features.context_is_memory { MEM_OR_CTX } else { types };
+    let types =
+        if types == MEM && env.kernel.features.context_is_memory { MEM_OR_CTX } else { types };
     let reg = *env.reg(regno);
     let folded = fold_flags(reg.ty, arg, regno, meta);
     if !types.contains(&folded) {

@@ -47,15 +47,13 @@ pub(super) fn check_ptr_to_btf_access(
 
     let (load, field) = if access == Access::Write && !reg.ty.has(TypeFlags::MEM_ALLOC) {
         let may = check_struct_write(env, &reg, off, size);
-        if env.kernel.features.refused_write_named && !matches!(may, Ok(true) | Err(Stop::Unsupported(_))) {
+        if env.kernel.features.refused_write_named
+            && !matches!(may, Ok(true) | Err(Stop::Unsupported(_)))
+        {
             if may.is_ok() {
                 return only_read(env);
             }
-            verbose!(
-                env,
-                "R{} cannot write into ptr_{tname} at off={off} size={size}\n",
-                r.0
-            );
+            verbose!(env, "R{} cannot write into ptr_{tname} at off={off} size={size}\n", r.0);
         }
         match may? {
             true => (BtfLoad::Scalar, String::new()),

@@ -202,7 +202,13 @@ impl Special {
         use Special::*;
         matches!(
             self,
-            DynptrFromFile | DynptrFileDiscard | ListAdd | ListDel | ListIsFirst | ListIsLast | ListEmpty
+            DynptrFromFile
+                | DynptrFileDiscard
+                | ListAdd
+                | ListDel
+                | ListIsFirst
+                | ListIsLast
+                | ListEmpty
         )
     }
 

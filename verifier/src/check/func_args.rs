@@ -411,7 +411,8 @@ fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Che
             other => other?,
         }
         let stricter = env.kernel.features.kfunc_args_trusted;
-        let is_packet = matches!(reg.base(), RegBase::Packet | RegBase::PacketMeta | RegBase::PacketEnd);
+        let is_packet =
+            matches!(reg.base(), RegBase::Packet | RegBase::PacketMeta | RegBase::PacketEnd);
         if stricter && is_packet && env.subprogs[subprog as usize].changes_pkt_data {
             let arg = arg_name(env, i);
             verbose!(env, "{arg} is a packet pointer, but func#{subprog} may change packet data\n");

@@ -134,7 +134,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         }
     }
     if env.kernel.features.rcu_sections_nest {
-        if let Some(region) = super::trust::non_sleepable_region(env).filter(|_| proto.might_sleep) {
+        if let Some(region) = super::trust::non_sleepable_region(env).filter(|_| proto.might_sleep)
+        {
             let func = env.kernel.helper_name(func_id);
             verbose!(env, "sleepable helper {func}#{func_id} in {region}\n");
             return Err(Errno::EINVAL.into());

@@ -4,8 +4,8 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, RegType};
 
-use super::kfunc_arg::arg_name;
 use super::callinfo::{KfuncMeta, Special};
+use super::kfunc_arg::arg_name;
 use super::locks::leave_rcu;
 use super::refs::{acquire_irq_state, release_irq_state};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};

@@ -9,8 +9,8 @@ use bpfassay_object::btf::BtfKind;
 use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
-use super::kfunc_arg::{arg_name, nth_arg};
 use super::callinfo::KfuncMeta;
+use super::kfunc_arg::{arg_name, nth_arg};
 use super::refs::{acquire_reference, release_reference};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
 use super::trust::in_rcu_cs;

@@ -211,7 +211,10 @@ pub fn ptr_arg(
     if !fits {
         let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
         let void = if has_size { "void, " } else { "" };
-        verbose!(env, "{arg} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n");
+        verbose!(
+            env,
+            "{arg} pointer type {kind} {name} must point to {void}scalar, or struct with scalar\n"
+        );
         return Err(Errno::EINVAL.into());
     }
     Ok(if has_size { PtrArg::MemSize } else { PtrArg::Mem })

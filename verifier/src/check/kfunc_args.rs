@@ -12,7 +12,8 @@ use super::callback::in_rbtree_lock_required_cb;
 use super::callinfo::{KfuncMeta, Special};
 use super::const_arg::check_reg_const_str;
 use super::kfunc_arg::{
-    arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam, PtrArg,
+    arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam,
+    PtrArg,
 };
 use super::locks::{process_spin_lock, reg_btf_record, LockOp};
 use super::map_field::check_map_field_pointer;
@@ -618,7 +619,10 @@ fn check_mem_size(
             if matches!(stop, Stop::Reject(_)) {
                 let and = if trusted { " and" } else { "" };
                 let size = arg_name(env, i + 1);
-                verbose!(env, "{arg}{and} {size} memory, len pair leads to invalid memory access\n");
+                verbose!(
+                    env,
+                    "{arg}{and} {size} memory, len pair leads to invalid memory access\n"
+                );
             }
             return Err(stop);
         }

@@ -20,7 +20,7 @@ use super::stack::{
     check_stack_access_within_bounds, check_stack_read, check_stack_write, is_pointer_value,
 };
 use super::Access;
-use crate::domain::reg::RegState;
+use crate::domain::reg::{RegState, ADD_CONST};
 use crate::env::{AuxUse, Env};
 use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
@@ -212,10 +212,13 @@ fn coerce_loaded(env: &mut Env<'_>, a: &MemAccess) -> Check {
     let links = features.fill_links;
     let reg = env.reg_mut(dst);
     if a.is_ldsx {
+        let linked = reg.id & !ADD_CONST;
         let changes = reg.umax >> (8 * a.size.bytes() - 1) != 0;
         reg.sign_extend(a.size.bytes(), features);
         if changes && links {
             reg.clear_scalar_id();
+        } else if changes && linked != 0 {
+            env.wrong_links.push(linked);
         }
     } else {
         reg.truncate(a.size.bytes(), features);

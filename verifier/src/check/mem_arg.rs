@@ -158,7 +158,8 @@ pub fn check_mem_reg(env: &mut Env<'_>, r: Reg, mem_size: u32) -> Check {
         return Ok(());
     }
     as_not_null(env, r, |env| {
-        let signed = env.kernel.features.static_stack_liveness && env.reg(r).base() == RegBase::Stack;
+        let signed =
+            env.kernel.features.static_stack_liveness && env.reg(r).base() == RegBase::Stack;
         let size = if signed { -(mem_size as i32) } else { mem_size as i32 };
         check_helper_mem_access(env, r, size, Access::Read, true, None)?;
         check_helper_mem_access(env, r, size, Access::Write, true, None)

@@ -9,9 +9,7 @@ use super::callinfo::CallMeta;
 use super::func_call::prepare_func_exit;
 use super::mem::{check_reg_arg, RegArg};
 use super::refs::{check_resource_leak, Leaving};
-use super::region::{
-    check_fixed, check_mem_region_access, check_ptr_off_reg, reject_negative_min,
-};
+use super::region::{check_fixed, check_mem_region_access, check_ptr_off_reg, reject_negative_min};
 use super::Access;
 use crate::env::Env;
 use crate::explore::worklist::push_stack;

@@ -254,8 +254,12 @@ impl RegState {
                 self.var_off = self.var_off.mul(o.var_off);
                 let (low, all) =
                     (self.ranges32().mul(o.ranges32()), self.ranges64().mul(o.ranges64()));
-                self.set_arc32(Arc::unsigned(low.umin, low.umax).intersect(Arc::signed(low.smin, low.smax)));
-                self.set_arc64(Arc::unsigned(all.umin, all.umax).intersect(Arc::signed(all.smin, all.smax)));
+                self.set_arc32(
+                    Arc::unsigned(low.umin, low.umax).intersect(Arc::signed(low.smin, low.smax)),
+                );
+                self.set_arc64(
+                    Arc::unsigned(all.umin, all.umax).intersect(Arc::signed(all.smin, all.smax)),
+                );
             }
             AluCode::And | AluCode::Or | AluCode::Xor => self.bitwise_arcs(op, o),
             AluCode::Div | AluCode::Mod => self.divide_arcs(op, signed, narrow, o),
@@ -374,7 +378,13 @@ impl RegState {
                 (AluCode::Mod, false) if self.u32_max < by => None,
                 (AluCode::Mod, false) => Some(Arc::unsigned(0, self.u32_max.min(by - 1))),
                 (AluCode::Div, true) => {
-                    let (a, b) = quotients(self.s32_min.into(), self.s32_max.into(), (by as i32).into(), i32::MIN.into(), i32::MAX.into());
+                    let (a, b) = quotients(
+                        self.s32_min.into(),
+                        self.s32_max.into(),
+                        (by as i32).into(),
+                        i32::MIN.into(),
+                        i32::MAX.into(),
+                    );
                     Some(Arc::signed(a as i32, b as i32))
                 }
                 _ => remainders(self.s32_min.into(), self.s32_max.into(), (by as i32).into())
@@ -560,9 +570,7 @@ fn order(a: &mut RegState, b: &mut RegState, width: Width, cond: Cond) {
     match (width, matches!(cond, Cond::Lt | Cond::Le)) {
         (Width::W32, true) => {
             a.set_arc32(a.arc32().intersect(Arc::unsigned(0, b.u32_max.wrapping_sub(one32))));
-            b.set_arc32(
-                b.arc32().intersect(Arc::unsigned(min32(a).wrapping_add(one32), u32::MAX)),
-            );
+            b.set_arc32(b.arc32().intersect(Arc::unsigned(min32(a).wrapping_add(one32), u32::MAX)));
         }
         (Width::W64, true) => {
             a.set_arc64(a.arc64().intersect(Arc::unsigned(0, b.umax.wrapping_sub(one))));

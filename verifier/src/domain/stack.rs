@@ -31,7 +31,7 @@ impl SlotType {
     }
 }
 
-/// Eight bytes of stack.  `kind[7]` is the byte at the highest address; a full
+/// Eight bytes of stack.  `kind[7]` is the byte at the lowest address; a full
 /// spill marks all eight, a narrow one the upper-index ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StackSlot {

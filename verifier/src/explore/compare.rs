@@ -1,6 +1,6 @@
 //! Whether an explored state covers the current one (`states_equal`, `regsafe`, `stacksafe`, `refsafe`).
 
-use bpfassay_spec::{Limits, RegBase};
+use bpfassay_spec::{Features, Limits, RegBase};
 
 use super::scc::frame_insn_idx;
 use super::states::Candidate;
@@ -122,6 +122,30 @@ impl Difference {
         let read = frame.marks.is_none() || frame.mark(place.at).live.is_read();
         Some(Difference { place, is_turn, old, read })
     }
+}
+
+/// Whether a slot of an explored state covers the current one's, both by themselves; registers are spilled whole.
+///
+/// As in [`states_equal`] outside of loops: no id has been seen yet.
+pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> bool {
+    let mut comparer = Comparer {
+        aux: &[],
+        ids: &mut IdMap::default(),
+        allow_uninit_stack: false,
+        explore_alu_limits: false,
+        one_way_ids: features.scalar_ids_one_way,
+        packet_end_marks: features.packet_end_marks_compared,
+        circular: features.circular_ranges,
+        statically: features.static_stack_liveness,
+        halves: features.slot_halves_compared,
+        whole_offsets: features.pointer_offset_whole,
+        exact: Exact::Not,
+        refs_by_frame: !features.references_of_state,
+        static_regs: true,
+        all_precise: false,
+        at: None,
+    };
+    comparer.stack_slot(old, Some(cur))
 }
 
 /// What a comparison reads beside the two states.
@@ -461,7 +485,8 @@ impl<'c> Comparer<'c> {
             return false;
         }
         if self.one_way_ids {
-            return self.ids.check_scalar_one_way(old.id, cur.id) && values_within(old, cur, self.circular);
+            return self.ids.check_scalar_one_way(old.id, cur.id)
+                && values_within(old, cur, self.circular);
         }
         values_within(old, cur, self.circular) && self.ids.check_scalar(old.id, cur.id)
     }
@@ -504,9 +529,8 @@ impl<'c> Comparer<'c> {
         if s.kind[from] == SlotType::Spill && s.spilled.is_scalar() {
             return Some(s.spilled);
         }
-        let misc = |k: &SlotType| {
-            *k == SlotType::Misc || (k.is_nothing() && self.allow_uninit_stack)
-        };
+        let misc =
+            |k: &SlotType| *k == SlotType::Misc || (k.is_nothing() && self.allow_uninit_stack);
         s.kind[from..].iter().all(misc).then(|| {
             let mut unbound = RegState::ZEROED;
             unbound.mark_unknown_imprecise();

@@ -54,12 +54,7 @@ pub fn widen_imprecise_scalars(env: &mut Env<'_>, prev: StateId, which: Looping)
     Ok(())
 }
 
-fn widen(
-    old: &VerifierState,
-    cur: &mut VerifierState,
-    mut ids: Option<&mut IdMap>,
-    capable: bool,
-) {
+fn widen(old: &VerifierState, cur: &mut VerifierState, mut ids: Option<&mut IdMap>, capable: bool) {
     let is_spilled = |k: &[SlotType; 8]| k[7] == SlotType::Spill;
     for f in (0..=old.curframe().min(cur.curframe())).rev() {
         for (i, o) in old.frame(f).regs.iter().enumerate() {

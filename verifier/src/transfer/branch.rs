@@ -18,7 +18,7 @@ use super::null_check::{
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
-use crate::domain::reg::RegState;
+use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
 use crate::explore::history::push_jmp_history;
@@ -364,6 +364,10 @@ fn settle_both(env: &mut Env<'_>, jump: Jump, mut not_taken: Pair, mut taken: Pa
     Ok(())
 }
 
+/// A register filled with its sign extended counts as equal to what was spilled (`coerce_reg_to_size_sx` keeps the
+/// id), so that a comparison of one teaches falsehoods about the other.
+const QUIRK_SX_FILL: &str = "sign-extending-fill-keeps-link";
+
 /// Hands what was learnt on to linked scalars, the source's first.
 fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
     let f = env.kernel.features;
@@ -371,6 +375,9 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
         let reg = env.reg(r);
         if !reg.is_scalar() || reg.id == 0 {
             continue;
+        }
+        if env.wrong_links.contains(&(reg.id & !ADD_CONST)) {
+            env.quirk = env.quirk.or(Some(QUIRK_SX_FILL));
         }
         sync_linked_regs(&mut env.cur, r, linked, f);
         if let Some(other) = other_branch(env) {
@@ -417,7 +424,8 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
     let zero = match jump.src {
         None => jump.imm == 0,
         Some(src) => {
-            env.kernel.features.null_in_register && crate::check::stack::register_is_null(env.reg(src))
+            env.kernel.features.null_in_register
+                && crate::check::stack::register_is_null(env.reg(src))
         }
     };
     let compares_to_zero =
@@ -439,7 +447,15 @@ fn learn_about_pointers(env: &mut Env<'_>, jump: Jump) -> Check {
         let max = env.kernel.limits.max_packet_off;
         let whole = env.kernel.features.pointer_offset_whole;
         if let Some(p) = env.explore.pending.last_mut() {
-            if try_match_pkt_pointers(&mut env.cur, &mut p.state, jump.cond, jump.dst, src, max, whole) {
+            if try_match_pkt_pointers(
+                &mut env.cur,
+                &mut p.state,
+                jump.cond,
+                jump.dst,
+                src,
+                max,
+                whole,
+            ) {
                 return Ok(());
             }
         }

@@ -13,6 +13,7 @@ use crate::domain::compare::flip;
 use crate::domain::reg::{BtfObj, RegState, AT_PKT_END, BEYOND_PKT_END};
 use crate::domain::state::VerifierState;
 use crate::env::MapInfo;
+use crate::mutation::{self, Mutation};
 
 /// What turning a pointer non-null looks up.
 pub struct Records<'a> {
@@ -57,6 +58,10 @@ pub fn mark_ptr_or_null_regs(st: &mut VerifierState, records: &Records<'_>, r: R
 }
 
 fn mark_ptr_or_null_reg(reg: &mut RegState, records: &Records<'_>, is_null: bool) {
+    if mutation::has(Mutation::Cve2022_23222) {
+        reg.set_known_value(0);
+        reg.off = 0;
+    }
     // Arithmetic on what may be null is refused, so an offset here means a kernel function put it there.
     let f = records.kernel.features;
     if f.pointer_offset_whole {

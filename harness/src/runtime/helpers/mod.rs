@@ -20,7 +20,7 @@ mod time;
 mod trace;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bpfassay_spec::helper::func_id_name;
 
@@ -49,20 +49,24 @@ pub enum HelperSet {
 
 impl HelperSet {
     pub fn linux() -> HelperSet {
-        let tables = [
-            map::TABLE,
-            time::TABLE,
-            trace::TABLE,
-            ring::TABLE,
-            dynptr::TABLE,
-            packet::TABLE,
-            skb::TABLE,
-            text::TABLE,
-            task::TABLE,
-            route::TABLE,
-            socket::TABLE,
-        ];
-        HelperSet::Linux(Arc::new(tables.into_iter().flatten().copied().collect()))
+        static ALL: OnceLock<Arc<HashMap<&'static str, Helper>>> = OnceLock::new();
+        let all = || {
+            let tables = [
+                map::TABLE,
+                time::TABLE,
+                trace::TABLE,
+                ring::TABLE,
+                dynptr::TABLE,
+                packet::TABLE,
+                skb::TABLE,
+                text::TABLE,
+                task::TABLE,
+                route::TABLE,
+                socket::TABLE,
+            ];
+            Arc::new(tables.into_iter().flatten().copied().collect())
+        };
+        HelperSet::Linux(ALL.get_or_init(all).clone())
     }
 
     pub fn is_linux(&self) -> bool {

@@ -163,9 +163,10 @@ fn helper_bytes(env: &Env<'_>, insn: RawInsn, arg: usize, idx: u32) -> Bytes {
             i64::from(proto.arg_size[arg])
         }
         ArgBase::Mem => {
-            let sized = proto.args.get(arg + 1).is_some_and(|a| {
-                matches!(a.base(), ArgBase::ConstSize | ArgBase::ConstSizeOrZero)
-            });
+            let sized = proto
+                .args
+                .get(arg + 1)
+                .is_some_and(|a| matches!(a.base(), ArgBase::ConstSize | ArgBase::ConstSizeOrZero));
             match size_after(env, arg, idx) {
                 _ if !sized => return Bytes::Unknown,
                 Some(size) => size,
@@ -182,9 +183,8 @@ fn helper_bytes(env: &Env<'_>, insn: RawInsn, arg: usize, idx: u32) -> Bytes {
 
 /// Key or value size of a map; the largest of all maps where the map is not known.
 fn map_size(env: &Env<'_>, map: Option<MapId>, is_key: bool) -> Option<i64> {
-    let size = |m: &crate::env::MapInfo| {
-        i64::from(if is_key { m.def.key_size } else { m.def.value_size })
-    };
+    let size =
+        |m: &crate::env::MapInfo| i64::from(if is_key { m.def.key_size } else { m.def.value_size });
     match map {
         Some(map) => Some(size(env.map(map))),
         None => env.maps.iter().map(size).max().filter(|s| *s != 0),
