@@ -353,3 +353,30 @@ fn fingerprints_outlive_line_numbers_kernels_and_baselines() {
     let inputs = &of(&a, K::Rejected)[0].fingerprint_inputs;
     assert_eq!(inputs[..3], ["rejected", "shapes.o", "p_bool"]);
 }
+
+/// The same object under types that the kernel takes it as, and one that it does not: `p_int` returns 0.
+#[test]
+fn a_program_has_the_type_that_its_rule_says() {
+    let of_type = |rule: &str| {
+        let report = shapes(&format!("{EVERY_SHAPE}{rule}"));
+        let types = report.programs.iter().filter(|p| p.program.name == "p_int");
+        let types: BTreeSet<&str> = types.map(|p| p.program.prog_type).collect();
+        types.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let section = of_type("");
+    assert_ne!(section, "cgroup_skb");
+    assert_eq!(
+        of_type("[program.p_int]\ntype = \"cgroup_skb/cgroup_inet_ingress\"\n"),
+        "cgroup_skb"
+    );
+    assert_eq!(of_type("[[program]]\nname = \"p_int\"\ntype = \"cgroup_skb\"\n"), "cgroup_skb");
+    let other = "[[program]]\nname = \"p_int\"\nobject = \"no.o\"\ntype = \"cgroup_skb\"\n";
+    assert_eq!(of_type(other), section);
+    // A rule that names the object outranks one that does not, wherever it stands.
+    let both = "[[program]]\nname = \"p_int\"\nobject = \"shapes.o\"\ntype = \"cgroup_skb\"\n\
+                [[program]]\nname = \"p_int\"\ntype = \"socket_filter\"\n";
+    assert_eq!(of_type(both), "cgroup_skb");
+    let target = shapes("[program.p_int]\nattach-target = \"vfs_read\"\n");
+    let finding = of(&target, K::Unreadable);
+    assert!(finding.iter().any(|f| f.message.contains("takes no attach target")), "{finding:?}");
+}

@@ -1,19 +1,20 @@
 //! Classic filters (`--cbpf`) as programs: what `run`, `check` and `disasm` take them for.
 
-use std::fs;
 use std::path::Path;
 
+use bpfassay_ci::files::MAX_TEXT;
 use bpfassay_isa::{classic, decode, encode, AluOp, Insn, Operand, RawInsn};
 use bpfassay_object::model::Program;
 use bpfassay_spec::ProgType;
 
 use crate::exit::{fail, Outcome};
+use crate::inputs;
 
 /// The eBPF form of a classic filter, as the kernel translates it.
 pub fn translation(file: &Path) -> Result<Vec<RawInsn>, Outcome> {
     let wrong =
         |e: &dyn std::fmt::Display| fail(Outcome::NotJudged, format!("{}: {e}", file.display()));
-    let bytes = fs::read(file).map_err(|e| wrong(&e))?;
+    let bytes = inputs::read(file, MAX_TEXT)?;
     let filter = classic::parse(&String::from_utf8_lossy(&bytes)).map_err(|e| wrong(&e))?;
     let checked = classic::check(&filter)
         .map_err(|e| fail(Outcome::Rejected, format!("{}: {e} (EINVAL)", file.display())))?;

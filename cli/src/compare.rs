@@ -1,6 +1,7 @@
 //! `bpfassay compare`: judge objects beside the running kernel.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -12,11 +13,17 @@ use rayon::prelude::*;
 
 use crate::exit::{fail, Outcome, MAX_JOBS};
 use crate::inputs::{self, Input};
+use crate::out;
+use crate::progress::Progress;
 use crate::setup::{self, Entry, KernelArgs};
 
 /// Loads every program into the running kernel (it never attaches) and compares verdict,
 /// message, counters and level-2 log with ours.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  sudo bpfassay compare build/
+  sudo bpfassay compare --log-dir logs --tsv all.tsv corpus/objects/v3
+  sudo bpfassay compare --time --max-log 0 build/")]
 pub struct Args {
     /// Objects, or folders of objects.
     #[arg(required = true, value_name = "PATH")]
@@ -68,7 +75,7 @@ pub fn run(args: Args) -> Outcome {
 fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
     let target = beside_host(&args.kernel)?;
     let running = release().map_err(|e| fail(Outcome::NotJudged, e))?;
-    let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
+    let inputs = inputs::collect(&args.paths);
     if let Some(dir) = &args.log_dir {
         fs::create_dir_all(dir)
             .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", dir.display())))?;
@@ -77,12 +84,15 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
         .num_threads(if args.time || args.memory { 1 } else { args.jobs.min(MAX_JOBS) })
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
+    let bar = Progress::of("objects", Some(inputs.len() as u64), false);
     let unreadable = Mutex::new(Vec::new());
     let rows: Vec<Row> = pool.install(|| {
         inputs
             .par_iter()
             .flat_map_iter(|input| {
-                compare_object(input, &target, args).unwrap_or_else(|e| {
+                let compared = compare_object(input, &target, args);
+                bar.step();
+                compared.unwrap_or_else(|e| {
                     if let Ok(mut list) = unreadable.lock() {
                         list.push(format!("{}: {e}", input.display()));
                     }
@@ -91,16 +101,14 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
             })
             .collect()
     });
+    drop(bar);
     let unreadable = unreadable.into_inner().unwrap_or_default();
-    println!("running kernel {running}, judged for {}", target.kernel.release);
+    let mut said = format!("running kernel {running}, judged for {}\n", target.kernel.release);
     for u in unreadable.iter().take(args.show) {
-        println!("unreadable: {u}");
+        let _ = writeln!(said, "unreadable: {u}");
     }
-    if let Some(path) = &args.tsv {
-        fs::write(path, tsv(&rows))
-            .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))?;
-    }
-    print_totals(&rows, unreadable.len(), args);
+    totals(&mut said, &rows, unreadable.len(), args);
+    let written = args.tsv.as_ref().map_or(Ok(()), |path| out::file(path, tsv(&rows)));
     let bad = rows.iter().any(|r| {
         r.result
             .as_ref()
@@ -108,13 +116,12 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
     });
     // Without root, say, the kernel answers nothing.
     let answered = rows.iter().any(|r| r.result.is_ok());
-    Ok(if !answered {
-        Outcome::NotJudged
-    } else if bad {
-        Outcome::Rejected
-    } else {
-        Outcome::Ok
-    })
+    let outcome = match (bad, answered && unreadable.is_empty()) {
+        (true, _) => Outcome::Rejected,
+        (false, true) => Outcome::Ok,
+        (false, false) => Outcome::NotJudged,
+    };
+    Ok(out::text(&said, outcome.and(written.err().unwrap_or(Outcome::Ok))))
 }
 
 /// The kernel named, with the running kernel's own types and symbols unless others were named: ids and addresses in
@@ -176,9 +183,8 @@ fn keep_logs(dir: &Path, object: &str, program: &Program, c: &Comparison) {
     let base = dir.join(format!("{stem}.{}", program.name));
     let with = |ext: &str| PathBuf::from(format!("{}.{ext}", base.display()));
     for (ext, text) in [("ours.log", &c.our_log), ("kernel.log", &c.kernel_log)] {
-        if let Err(e) = fs::write(with(ext), text) {
-            eprintln!("bpfassay: warning: {}: {e}", with(ext).display());
-        }
+        // The message is written; what was compared counts all the same.
+        let _ = out::file(&with(ext), text);
     }
 }
 
@@ -219,7 +225,7 @@ fn yes_no(b: bool) -> String {
     if b { "equal" } else { "differ" }.to_string()
 }
 
-fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
+fn totals(out: &mut String, rows: &[Row], unreadable: usize, args: &Args) {
     let compared: Vec<(&Row, &Comparison)> =
         rows.iter().filter_map(|r| r.result.as_ref().ok().map(|c| (r, c))).collect();
     let judged: Vec<_> =
@@ -236,7 +242,7 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
             };
             if differs && shown < args.show {
                 shown += 1;
-                print_difference(r, c);
+                difference(out, r, c);
             }
         }
     }
@@ -249,22 +255,27 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
     let mut reasons: Vec<_> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, n)| std::cmp::Reverse(*n));
     for (reason, n) in reasons.iter().take(args.show) {
-        println!("unsupported {n:5}  {reason}");
+        let _ = writeln!(out, "unsupported {n:5}  {reason}");
     }
     let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
     for e in rows.iter().filter_map(|r| r.result.as_ref().err()) {
         *errors.entry(e).or_default() += 1;
     }
     for (e, n) in errors {
-        println!("not asked {n:7}  {e}");
+        let _ = writeln!(out, "not asked {n:7}  {e}");
     }
-    println!("programs {}  unreadable objects {unreadable}", rows.len());
+    let _ = writeln!(out, "programs {}  unreadable objects {unreadable}", rows.len());
     for a in Agreement::ALL {
-        println!("{:24} {}", a.name(), compared.iter().filter(|(_, c)| c.agreement == a).count());
+        let _ = writeln!(
+            out,
+            "{:24} {}",
+            a.name(),
+            compared.iter().filter(|(_, c)| c.agreement == a).count()
+        );
     }
-    let of = |what: &str, n: usize, all: usize| {
+    let mut of = |what: &str, n: usize, all: usize| {
         let share = 100.0 * n as f64 / all.max(1) as f64;
-        println!("{what:24} {n} of {all} ({share:.1} %)");
+        let _ = writeln!(out, "{what:24} {n} of {all} ({share:.1} %)");
     };
     let all = judged.len();
     of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count(), all);
@@ -275,42 +286,48 @@ fn print_totals(rows: &[Row], unreadable: usize, args: &Args) {
         let compared = logs.count();
         of("logs equal", equal, compared);
         if compared < all {
-            println!("logs not compared        {}, over {} MiB", all - compared, args.max_log);
+            let _ = writeln!(
+                out,
+                "logs not compared        {}, over {} MiB",
+                all - compared,
+                args.max_log
+            );
         }
     }
     if args.memory {
-        print_memory(&compared);
+        memory(out, &compared);
     }
     if args.time {
-        print_times(&compared);
+        times(out, &compared);
     }
 }
 
-fn print_difference(r: &Row, c: &Comparison) {
-    println!("{}: {} {}", c.agreement.name(), r.object, r.program);
+fn difference(out: &mut String, r: &Row, c: &Comparison) {
+    let _ = writeln!(out, "{}: {} {}", c.agreement.name(), r.object, r.program);
     if !c.messages_equal() {
-        println!("    message ours    {:?}", c.our_message.as_deref().unwrap_or(""));
-        println!("    message kernel  {:?}", c.kernel_message.as_deref().unwrap_or(""));
+        let _ = writeln!(out, "    message ours    {:?}", c.our_message.as_deref().unwrap_or(""));
+        let _ =
+            writeln!(out, "    message kernel  {:?}", c.kernel_message.as_deref().unwrap_or(""));
     }
     if let Some(d) = &c.log_difference {
-        println!("    line {}, {:?}", d.line, d.place);
-        println!("    ours    {}", d.ours.as_deref().unwrap_or("<end>"));
-        println!("    kernel  {}", d.kernels.as_deref().unwrap_or("<end>"));
+        let _ = writeln!(out, "    line {}, {:?}", d.line, d.place);
+        let _ = writeln!(out, "    ours    {}", d.ours.as_deref().unwrap_or("<end>"));
+        let _ = writeln!(out, "    kernel  {}", d.kernels.as_deref().unwrap_or("<end>"));
     } else if !c.stats_equal() {
-        println!("    stats ours {:?}\n    kernel {:?}", c.our_stats, c.kernel_stats);
+        let _ = writeln!(out, "    stats ours {:?}\n    kernel {:?}", c.our_stats, c.kernel_stats);
     }
 }
 
-fn print_memory(compared: &[(&Row, &Comparison)]) {
+fn memory(out: &mut String, compared: &[(&Row, &Comparison)]) {
     let mut peaks: Vec<_> =
         compared.iter().filter_map(|(r, c)| c.our_peak.map(|p| (p, r))).collect();
     peaks.sort_by_key(|(p, _)| std::cmp::Reverse(*p));
     for (peak, r) in peaks.iter().take(10) {
-        println!("  {:7} MiB  {} {}", peak >> 20, r.object, r.program);
+        let _ = writeln!(out, "  {:7} MiB  {} {}", peak >> 20, r.object, r.program);
     }
 }
 
-fn print_times(compared: &[(&Row, &Comparison)]) {
+fn times(out: &mut String, compared: &[(&Row, &Comparison)]) {
     let timed: Vec<_> = compared
         .iter()
         .filter(|(_, c)| c.agreement == Agreement::Agree)
@@ -320,7 +337,8 @@ fn print_times(compared: &[(&Row, &Comparison)]) {
         timed.iter().map(f).sum()
     };
     let (ours, kernels) = (sum(|t| t.1.as_micros()), sum(|t| t.2.as_micros()));
-    println!(
+    let _ = writeln!(
+        out,
         "verification time        ours {ours} us, kernel {kernels} us, ratio {:.3} over {} programs",
         ours as f64 / kernels.max(1) as f64,
         timed.len()
@@ -331,7 +349,8 @@ fn print_times(compared: &[(&Row, &Comparison)]) {
         .collect();
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (ratio, r, o, k) in worst.iter().take(10) {
-        println!(
+        let _ = writeln!(
+            out,
             "  {ratio:7.2}  {} {}  ours {} us, kernel {} us",
             r.object,
             r.program,

@@ -1,19 +1,25 @@
 //! `bpfassay diff-log`: where our log leaves the kernel's.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bpfassay_ci::files::MAX_OBJECT;
 use bpfassay_diag::log::diff;
 use bpfassay_judge::{judge, Options};
 use bpfassay_verifier::log::LogLevel;
 
 use crate::exit::{fail, Outcome};
-use crate::inputs::Input;
+use crate::inputs;
+use crate::out;
 use crate::setup::{self, KernelArgs};
 
 /// Names the first line, instruction and register where our log leaves the kernel's.
 ///
 /// LD_IMM64 addresses, BTF ids of kfunc calls and times are masked, nothing else.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay diff-log prog.o kernel.log --prog ingress
+  bpfassay diff-log ours.log kernel.log")]
 pub struct Args {
     /// An object to judge, or a log of ours.
     #[arg(value_name = "OBJECT|LOG")]
@@ -36,10 +42,7 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn diff_log(args: &Args) -> Result<Outcome, Outcome> {
-    let read = |path: &PathBuf| {
-        let input = if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) };
-        input.read().map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))
-    };
+    let read = |path: &PathBuf| inputs::read(path, MAX_OBJECT);
     let bytes = read(&args.ours)?;
     let ours = if bytes.starts_with(b"\x7fELF") {
         our_log(&bytes, args)?
@@ -48,20 +51,20 @@ fn diff_log(args: &Args) -> Result<Outcome, Outcome> {
     };
     let kernels = String::from_utf8_lossy(&read(&args.kernels)?).into_owned();
     let Some(d) = diff(&ours, &kernels) else {
-        println!("the logs are equal, {} lines", kernels.lines().count());
-        return Ok(Outcome::Ok);
+        let said = format!("the logs are equal, {} lines\n", kernels.lines().count());
+        return Ok(out::text(&said, Outcome::Ok));
     };
-    println!("line {}", d.line);
+    let mut said = format!("line {}\n", d.line);
     if let Some(insn) = d.place.insn {
-        println!("instruction {insn}");
+        let _ = writeln!(said, "instruction {insn}");
     }
     if let Some(register) = &d.place.register {
         let field = d.place.field.as_deref().map_or(String::new(), |f| format!(", {f}"));
-        println!("register {register}{field}");
+        let _ = writeln!(said, "register {register}{field}");
     }
-    println!("ours    {}", d.ours.as_deref().unwrap_or("<the log has ended>"));
-    println!("kernel  {}", d.kernels.as_deref().unwrap_or("<the log has ended>"));
-    Ok(Outcome::Rejected)
+    let _ = writeln!(said, "ours    {}", d.ours.as_deref().unwrap_or("<the log has ended>"));
+    let _ = writeln!(said, "kernel  {}", d.kernels.as_deref().unwrap_or("<the log has ended>"));
+    Ok(out::text(&said, Outcome::Rejected))
 }
 
 fn our_log(bytes: &[u8], args: &Args) -> Result<String, Outcome> {

@@ -9,17 +9,22 @@ use bpfassay_judge::{
     VerdictWord, FLEET_SCHEMA,
 };
 use bpfassay_object::{Loader, Opened};
-use bpfassay_spec::{AttachType, ProgType, Release};
+use bpfassay_spec::Release;
 use clap::ValueEnum;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::check::{self, Override};
+use crate::check::{self, Override, Set};
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
+use crate::out;
+use crate::progress::Progress;
 use crate::setup;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay fleet build/
+  bpfassay fleet --kernels 6.12,6.18 --profile fleet.json --minimum prog.o")]
 pub struct Args {
     /// Objects, folders of objects, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
@@ -36,9 +41,12 @@ pub struct Args {
     /// Judge only programs of this name; may be given more than once.
     #[arg(long, value_name = "NAME")]
     prog: Vec<String>,
-    /// Load as this program type where the section says none.
-    #[arg(long = "type", value_name = "PROG_TYPE[/ATTACH_TYPE]", value_parser = check::parse_type)]
-    prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Load as this program type: every program, or the one named before the `=`; may be given more than once.
+    #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = check::parse_type)]
+    prog_type: Vec<Set>,
+    /// Verify against this function or hook in place of the section's, as every program's or one's.
+    #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = check::parse_target)]
+    attach_target: Vec<Set>,
     /// Set an attribute of a map as the application would before loading; may be given more than once.
     #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = check::parse_override)]
     map_override: Vec<Override>,
@@ -68,7 +76,10 @@ pub fn run(args: Args) -> Outcome {
 }
 
 fn fleet(args: &Args) -> Result<Outcome, Outcome> {
-    let inputs = inputs::collect(&args.paths).map_err(|e| fail(Outcome::NotJudged, e))?;
+    if args.format == Format::Json {
+        out::expect_json(FLEET_SCHEMA);
+    }
+    let inputs = inputs::collect(&args.paths);
     if inputs.is_empty() {
         return Err(fail(Outcome::NotJudged, "no BPF object found"));
     }
@@ -78,32 +89,31 @@ fn fleet(args: &Args) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::Internal, e))?;
     let fleet = Fleet::new(pool.install(|| targets(args))?);
     let options = Options {
-        prog_type: args.prog_type,
+        program_overrides: check::program_overrides(&args.prog_type, &args.attach_target),
         loader: args.loader,
         map_overrides: check::overrides(&args.map_override),
         ..Options::default()
     };
-    let bar = check::progress(inputs.len() as u64, args.quiet);
+    let bar = Progress::of("objects", Some(inputs.len() as u64), args.quiet);
     let judged: Vec<_> = pool.install(|| {
         let one = |input: &Input| {
             let done = judge(input, &fleet, &options);
-            bar.inc(1);
+            bar.step();
             (input.display(), done)
         };
         inputs.par_iter().map(one).collect()
     });
-    bar.finish_and_clear();
+    drop(bar);
     let report = report(&fleet, judged, args);
     if let Some(name) = args.prog.iter().find(|n| !report.programs.iter().any(|p| p.name == **n)) {
         return Err(fail(Outcome::NotJudged, format!("no program named `{name}`")));
     }
     let minimum = args.minimum.then(|| Minimum::of(&report));
-    let text = match args.format {
-        Format::Json => json(&report, minimum.as_ref()),
-        Format::Text => text(&report, minimum.as_ref(), args.quiet),
-    };
-    check::emit(&text)?;
-    Ok(outcome(&report))
+    let outcome = outcome(&report);
+    Ok(match args.format {
+        Format::Json => out::machine(json(&report, minimum.as_ref()).as_bytes(), outcome),
+        Format::Text => out::text(&text(&report, minimum.as_ref(), args.quiet), outcome),
+    })
 }
 
 /// The kernels asked for, oldest first.

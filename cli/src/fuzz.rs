@@ -8,11 +8,18 @@ use bpfassay_campaign::kernel::{ByCommand, Kernel};
 use bpfassay_campaign::oracle::{ENGINES, NAMES};
 use bpfassay_campaign::report::Report;
 use bpfassay_campaign::source::Source;
+use bpfassay_ci::files;
 
 use crate::exit::{fail, Outcome};
+use crate::out;
+use crate::progress::Progress;
 
 /// Programs from a seed, or from a fuzzer's inputs, against oracles; exit status 1 when something is found.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay fuzz --time 600 --resume campaign
+  bpfassay fuzz --seed 7 --programs 100000 --shard 2/4 --resume part2
+  bpfassay fuzz --merge part1 part2 --format json")]
 pub struct Args {
     /// Inputs of a coverage-guided fuzzer, a program each; without any, programs come from the seed.
     #[arg(value_name = "CORPUS")]
@@ -53,6 +60,9 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Outcome {
+    if args.format == "json" {
+        out::expect_json("bpfassay.fuzz/1");
+    }
     match campaign(&args) {
         Ok(report) => print(&report, args.format == "json"),
         Err(why) => fail(Outcome::NotJudged, why),
@@ -74,7 +84,8 @@ fn campaign(args: &Args) -> Result<Report, String> {
         Ok::<_, String>(kernel)
     });
     let corpus = args.corpus.iter().map(|file| {
-        let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let bytes =
+            files::read(file, files::MAX_TEXT).map_err(|e| format!("{}: {e}", file.display()))?;
         Ok::<_, String>((file.display().to_string(), Source::Bytes(bytes)))
     });
     let options = Options {
@@ -89,7 +100,10 @@ fn campaign(args: &Args) -> Result<Report, String> {
         folder: args.resume.clone(),
         corpus: corpus.collect::<Result<_, _>>()?,
     };
-    engine::run(&options, kernels.collect::<Result<_, _>>()?, &|_| {})
+    let bar = Progress::of("fuzzing", None, false);
+    engine::run(&options, kernels.collect::<Result<_, _>>()?, &|p| {
+        bar.say(format!("{} programs, {} findings", p.all.programs, p.findings));
+    })
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {
@@ -101,29 +115,27 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 }
 
 fn print(report: &Report, as_json: bool) -> Outcome {
-    if as_json {
-        println!("{}", serde_json::to_string(report).unwrap_or_default());
-    } else {
-        println!(
-            "{} programs, {} accepted, {} runs in {:.1} s",
-            report.programs_total,
-            report.accepted_total,
-            report.executions_total,
-            report.seconds_total
-        );
-        for f in &report.findings {
-            println!(
-                "{} times {}: {} at {}\n  {}\n  {}",
-                f.count, f.oracle, f.kind, f.place, f.detail, f.case
-            );
-        }
-    }
-    for note in &report.notes {
-        eprintln!("bpfassay: {note}");
-    }
-    match (report.findings.is_empty(), report.notes.is_empty()) {
+    let outcome = match (report.findings.is_empty(), report.notes.is_empty()) {
         (false, _) => Outcome::Rejected,
         (true, false) => Outcome::NotJudged,
         (true, true) => Outcome::Ok,
+    };
+    for note in &report.notes {
+        out::note(format!("bpfassay: {note}"));
     }
+    if as_json {
+        let doc = serde_json::to_string(report).unwrap_or_default();
+        return out::machine(format!("{doc}\n").as_bytes(), outcome);
+    }
+    let mut said = format!(
+        "{} programs, {} accepted, {} runs in {:.1} s\n",
+        report.programs_total, report.accepted_total, report.executions_total, report.seconds_total
+    );
+    for f in &report.findings {
+        said.push_str(&format!(
+            "{} times {}: {} at {}\n  {}\n  {}\n",
+            f.count, f.oracle, f.kind, f.place, f.detail, f.case
+        ));
+    }
+    out::text(&said, outcome)
 }

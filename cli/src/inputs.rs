@@ -4,47 +4,65 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// Largest file read; a BPF object is a few hundred KiB.
-const MAX_FILE: u64 = 256 << 20;
+use bpfassay_ci::files::{self, MAX_OBJECT};
+
+use crate::exit::{fail, Outcome};
 
 /// One object to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     Stdin,
     File(PathBuf),
+    /// A path that is not there, or a folder that cannot be read, and why.
+    Unreadable(PathBuf, String),
 }
 
 impl Input {
+    /// The file, or standard input for `-`.
+    pub fn of(path: &Path) -> Input {
+        match path.as_os_str() == "-" {
+            true => Input::Stdin,
+            false => Input::File(path.to_path_buf()),
+        }
+    }
+
     /// What reports call it; bytes that are not UTF-8 are replaced.
     pub fn display(&self) -> String {
         match self {
             Input::Stdin => "<stdin>".to_string(),
-            Input::File(p) => p.to_string_lossy().into_owned(),
+            Input::File(p) | Input::Unreadable(p, _) => p.to_string_lossy().into_owned(),
         }
     }
 
-    /// Its bytes.
+    /// Its bytes, at most [`MAX_OBJECT`].
     pub fn read(&self) -> io::Result<Vec<u8>> {
+        self.read_at_most(MAX_OBJECT)
+    }
+
+    /// Its bytes, at most `max`.
+    pub fn read_at_most(&self, max: u64) -> io::Result<Vec<u8>> {
         match self {
-            Input::Stdin => at_most(MAX_FILE, io::stdin().lock()),
-            Input::File(p) => at_most(MAX_FILE, fs::File::open(p)?),
+            Input::Stdin => files::at_most(max, io::stdin().lock()),
+            Input::File(p) => files::read(p, max),
+            Input::Unreadable(_, why) => Err(io::Error::other(why.clone())),
         }
     }
 }
 
-/// All of `from`, which must be no longer than `max` bytes.
-pub fn at_most(max: u64, from: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if from.take(max + 1).read_to_end(&mut bytes)? as u64 > max {
-        let why = format!("larger than {} MiB", max >> 20);
-        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    }
-    Ok(bytes)
+/// The bytes of a file, or of standard input for `-`.
+///
+/// # Errors
+/// The message was written; *not judged*.
+pub fn read(path: &Path, max: u64) -> Result<Vec<u8>, Outcome> {
+    let input = Input::of(path);
+    input
+        .read_at_most(max)
+        .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))
 }
 
 /// The objects named by `paths`: files as they are, folders walked in name order for ELF
-/// files of machine BPF, `-` for standard input.
-pub fn collect(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
+/// files of machine BPF, `-` for standard input.  What cannot be read is in the list as such.
+pub fn collect(paths: &[PathBuf]) -> Vec<Input> {
     let mut found = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -53,44 +71,52 @@ pub fn collect(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
             }
             continue;
         }
-        let meta = fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        if meta.is_dir() {
-            walk(path, &mut found)?;
-        } else {
-            found.push(Input::File(path.clone()));
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => walk(path, &mut found),
+            Ok(_) => found.push(Input::File(path.clone())),
+            Err(e) => found.push(Input::Unreadable(path.clone(), e.to_string())),
         }
     }
-    Ok(found)
+    found
 }
 
-fn walk(dir: &Path, found: &mut Vec<Input>) -> Result<(), String> {
-    let at = |e: io::Error| format!("{}: {e}", dir.display());
-    let mut entries = fs::read_dir(dir).map_err(at)?.collect::<Result<Vec<_>, _>>().map_err(at)?;
+fn walk(dir: &Path, found: &mut Vec<Input>) {
+    let entries = fs::read_dir(dir).and_then(|all| all.collect::<Result<Vec<_>, _>>());
+    let mut entries = match entries {
+        Ok(entries) => entries,
+        Err(e) => return found.push(Input::Unreadable(dir.to_path_buf(), e.to_string())),
+    };
     entries.sort_by_key(|e| e.file_name());
     for entry in entries {
-        let kind = entry.file_type().map_err(at)?;
         let path = entry.path();
         // Symbolic links to folders are not followed: a loop would never end.
-        if kind.is_dir() {
-            walk(&path, found)?;
-        } else if path.is_file() && is_bpf_elf(&path) {
-            found.push(Input::File(path));
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => walk(&path, found),
+            Ok(_) if path.is_file() => look(path, found),
+            Ok(_) => {}
+            Err(e) => found.push(Input::Unreadable(path, e.to_string())),
         }
     }
-    Ok(())
 }
 
-/// True if the file starts as an ELF file of machine BPF (247), in either byte order.
-fn is_bpf_elf(path: &Path) -> bool {
+/// Takes a file of a folder if it starts as an ELF file of machine BPF (247), in either byte order, or if nobody can
+/// tell.
+fn look(path: PathBuf, found: &mut Vec<Input>) {
     const EM_BPF: u16 = 247;
     let mut head = [0u8; 20];
-    let Ok(mut file) = fs::File::open(path) else { return false };
-    if file.read_exact(&mut head).is_err() || head[..4] != *b"\x7fELF" {
-        return false;
-    }
-    let machine = [head[18], head[19]];
-    match head[5] {
-        2 => u16::from_be_bytes(machine) == EM_BPF,
-        _ => u16::from_le_bytes(machine) == EM_BPF,
+    let read = fs::File::open(&path).and_then(|mut file| file.read_exact(&mut head));
+    match read {
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+        Err(e) => found.push(Input::Unreadable(path, e.to_string())),
+        Ok(()) => {
+            let machine = [head[18], head[19]];
+            let machine = match head[5] {
+                2 => u16::from_be_bytes(machine),
+                _ => u16::from_le_bytes(machine),
+            };
+            if head[..4] == *b"\x7fELF" && machine == EM_BPF {
+                found.push(Input::File(path));
+            }
+        }
     }
 }

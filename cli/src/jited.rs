@@ -10,6 +10,8 @@ use clap::ValueEnum;
 use iced_x86::Formatter as _;
 use yaxpeax_arch::{Decoder as _, U8Reader};
 
+use crate::dump::{quoted, within};
+
 /// Whose code.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ProcessorName {
@@ -71,7 +73,9 @@ fn compiled(program: &Program, processor: ProcessorName) -> Result<Compiled, Str
 
 /// The source line a slot begins, if the object says.
 fn source(program: &Program, slot: u32) -> Option<&str> {
-    let line = program.line_info.iter().find(|l| l.insn_off == slot)?;
+    let lines = &program.line_info;
+    let at = lines.partition_point(|l| l.insn_off < slot);
+    let line = lines.get(at).filter(|l| l.insn_off == slot)?;
     let text = program.btf.as_ref()?.str(line.line_off).trim();
     (!text.is_empty()).then_some(text)
 }
@@ -109,7 +113,8 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
     for (slot, pair) in compiled.offsets.windows(2).enumerate() {
         let [from, to] = *pair else { continue };
         let slot = slot as u32;
-        if let Some(s) = program.subprogs.iter().find(|s| s.insn_off == slot) {
+        let named = program.subprogs.binary_search_by_key(&slot, |s| s.insn_off);
+        if let Some(s) = named.ok().and_then(|i| program.subprogs.get(i)) {
             let _ = writeln!(out, "{}:", s.name);
         }
         if let Some(text) = source(program, slot).filter(|text| shown.replace(*text) != Some(text))
@@ -131,25 +136,25 @@ pub fn listing(program: &Program, processor: ProcessorName) -> Result<String, St
 /// The blocks of the program with their code, in the DOT language.
 pub fn dot(program: &Program, processor: ProcessorName) -> Result<String, String> {
     let compiled = compiled(program, processor)?;
-    let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-    let mut out =
-        format!("digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n", program.name);
+    let mut out = format!(
+        "digraph \"{}\" {{\n  node [shape=box fontname=monospace];\n",
+        quoted(&program.name)
+    );
     let all = blocks(&program.insns);
     for (i, s) in program.subprogs.iter().enumerate() {
-        let _ = writeln!(out, "  subgraph cluster_{i} {{\n    label=\"{}\";", s.name);
-        let range = s.insn_off..s.insn_off + s.insn_cnt;
-        for b in all.iter().filter(|b| range.contains(&b.start)) {
+        let _ = writeln!(out, "  subgraph cluster_{i} {{\n    label=\"{}\";", quoted(&s.name));
+        for b in within(&all, s) {
             let _ = write!(out, "    b{} [label=\"", b.start);
             for slot in b.start..b.end {
                 // \l ends a left-aligned line in DOT.
                 if let Some(text) = text(program, slot) {
-                    let _ = write!(out, "{slot}: {}\\l", escaped(&text));
+                    let _ = write!(out, "{slot}: {}\\l", quoted(&text));
                 }
                 let at = |s: u32| compiled.offsets.get(s as usize).copied().unwrap_or(0);
                 let (from, to) = (at(slot), at(slot + 1));
                 let code = compiled.code.get(from as usize..to as usize).unwrap_or_default();
                 for l in lines(processor, code, from) {
-                    let _ = write!(out, "      {}\\l", escaped(&l.text));
+                    let _ = write!(out, "      {}\\l", quoted(&l.text));
                 }
             }
             out.push_str("\"];\n");

@@ -1,19 +1,23 @@
 //! `bpfassay kernels`: distribution kernels, fetched and asked in virtual machines.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
 use bpfassay_judge::served_packages;
 use clap::Subcommand;
-use serde_json::Value;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
+use crate::out;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay kernels list
+  bpfassay kernels fetch 6.12
+  bpfassay kernels ask 6.12 --out truth prog.o
+  bpfassay kernels run 6.12 -- compare --kernel 6.12 prog.o")]
 pub struct Args {
     #[command(subcommand)]
     command: Action,
@@ -25,8 +29,12 @@ pub struct Args {
 #[derive(Subcommand)]
 enum Action {
     /// Print the served kernels, the packages they come from, and which are fetched.
+    #[command(after_help = "Example:\n  bpfassay kernels list")]
     List,
     /// Fetch packages of served kernels with `curl`, and unpack what a virtual machine needs.
+    #[command(
+        after_help = "Examples:\n  bpfassay kernels fetch 6.12\n  bpfassay kernels fetch 6.12 --deb linux-image.deb"
+    )]
     Fetch {
         /// Releases as `list` prints them.
         #[arg(required = true, value_name = "RELEASE")]
@@ -46,6 +54,7 @@ enum Action {
         deb: Vec<PathBuf>,
     },
     /// Load every program of the objects in a kernel and print what it says, as `record` writes it.
+    #[command(after_help = "Example:\n  bpfassay kernels ask 6.12 --out truth prog.o")]
     Ask {
         #[arg(value_name = "RELEASE")]
         kernel: String,
@@ -60,6 +69,9 @@ enum Action {
     },
     /// Run one bpfassay command in a kernel, as root: files that it names are copied in, and what it writes below
     /// /out is copied out.
+    #[command(
+        after_help = "Example:\n  bpfassay kernels run 6.12 -- compare --kernel 6.12 prog.o"
+    )]
     Run {
         #[arg(value_name = "RELEASE")]
         kernel: String,
@@ -111,12 +123,11 @@ pub fn run(args: Args) -> Outcome {
         Action::Run { kernel, command, out, machine } => {
             let files = named_files(&command);
             run_in(&folder, &kernel, command, &files, out.as_deref(), &machine).map(
-                |(events, o)| {
-                    print(&events, |e| match e {
+                |(events, outcome)| {
+                    print(&events, outcome, |e| match e {
                         Event::Ended { stdout, .. } => Some(stdout),
                         _ => None,
-                    });
-                    o
+                    })
                 },
             )
         }
@@ -141,8 +152,7 @@ fn list(folder: &Path) -> Result<Outcome, String> {
         };
         out.push_str(&format!("{name:<10} {:<6} {state:<12} {origin}\n", also.join(",")));
     }
-    crate::check::emit(&out).map_err(|_| "the list could not be written".to_string())?;
-    Ok(Outcome::Ok)
+    Ok(out::text(&out, Outcome::Ok))
 }
 
 /// The exact release and the packages of a served kernel.
@@ -162,6 +172,7 @@ fn fetch_all(
     security: &str,
     deb: &[PathBuf],
 ) -> Result<Outcome, String> {
+    let mut said = String::new();
     for kernel in kernels {
         let (name, packages) = find(kernel)?;
         let mut files = deb.to_vec();
@@ -180,9 +191,9 @@ fn fetch_all(
             }
         }
         let image = fetch::unpack(&files, &folder.join(name))?;
-        println!("{name}: {} with {} modules", image.uname, image.modules.len());
+        said.push_str(&format!("{name}: {} with {} modules\n", image.uname, image.modules.len()));
     }
-    Ok(Outcome::Ok)
+    Ok(out::text(&said, Outcome::Ok))
 }
 
 fn image(folder: &Path, kernel: &str) -> Result<Image, String> {
@@ -213,7 +224,9 @@ fn run_in(
     for event in &events {
         match event {
             Event::Ended { status, stderr, .. } => {
-                let _ = std::io::stderr().write_all(stderr);
+                if !stderr.is_empty() {
+                    out::note(String::from_utf8_lossy(stderr).trim_end());
+                }
                 outcome = Outcome::of_status(*status);
             }
             Event::File { path, bytes } => {
@@ -221,7 +234,7 @@ fn run_in(
                 let path = out.join(path);
                 let parent = path.parent().unwrap_or(out);
                 fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
-                fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+                out::file(&path, bytes).map_err(|_| "a file could not be written".to_string())?;
             }
             Event::Booted { .. } | Event::Done => {}
         }
@@ -236,12 +249,13 @@ fn ask(
     out: Option<&Path>,
     machine: &Machine,
 ) -> Result<Outcome, String> {
-    let inputs = inputs::collect(paths)?;
+    let inputs = inputs::collect(paths);
     let mut files = Vec::new();
     for input in &inputs {
         match input {
             Input::File(path) => files.push(absolute(path)?),
             Input::Stdin => return Err("an object is a file here, not standard input".to_string()),
+            Input::Unreadable(path, why) => return Err(format!("{}: {why}", path.display())),
         }
     }
     if files.is_empty() {
@@ -251,41 +265,18 @@ fn ask(
     command.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
     let (events, outcome) = run_in(folder, kernel, command, &files, out, machine)?;
     if out.is_none() {
-        let text = serde_json::to_string_pretty(&records(&events)).map_err(|e| e.to_string())?;
-        crate::check::emit(&(text + "\n"))
-            .map_err(|_| "the records could not be written".to_string())?;
+        return Ok(print(&events, outcome, |e| match e {
+            Event::File { bytes, .. } => Some(bytes),
+            _ => None,
+        }));
     }
     Ok(outcome)
 }
 
-/// The record of each object, with the logs of its programs as `log`.
-fn records(events: &[Event]) -> Vec<Value> {
-    let file = |wanted: &str| {
-        events.iter().find_map(|e| match e {
-            Event::File { path, bytes } if path == wanted => Some(bytes),
-            _ => None,
-        })
-    };
-    let record = |e: &Event| {
-        let Event::File { path, bytes } = e else { return None };
-        let stem = path.strip_suffix(".json")?;
-        let mut record: Value = serde_json::from_slice(bytes).ok()?;
-        if let Some(log) = file(&format!("{stem}.txt")) {
-            record["log"] = String::from_utf8_lossy(log).into();
-        }
-        Some(record)
-    };
-    events.iter().filter_map(record).collect()
-}
-
-/// Writes parts of the answer to standard output; a closed pipe ends the output, not the answer.
-fn print(events: &[Event], part: impl Fn(&Event) -> Option<&Vec<u8>>) {
-    let mut stdout = std::io::stdout().lock();
-    for bytes in events.iter().filter_map(part) {
-        if stdout.write_all(bytes).is_err() {
-            return;
-        }
-    }
+/// Writes parts of the answer to standard output.
+fn print(events: &[Event], outcome: Outcome, part: impl Fn(&Event) -> Option<&Vec<u8>>) -> Outcome {
+    let all: Vec<u8> = events.iter().filter_map(part).flatten().copied().collect();
+    out::machine(&all, outcome)
 }
 
 /// Arguments that name files, and the files of folders that they name.
@@ -296,10 +287,10 @@ fn named_files(command: &[String]) -> Vec<PathBuf> {
         if path.is_absolute() && path.is_file() {
             out.push(path.to_path_buf());
         } else if path.is_absolute() && path.is_dir() {
-            let inputs = inputs::collect(&[path.to_path_buf()]).unwrap_or_default();
+            let inputs = inputs::collect(&[path.to_path_buf()]);
             out.extend(inputs.into_iter().filter_map(|i| match i {
                 Input::File(path) => Some(path),
-                Input::Stdin => None,
+                Input::Stdin | Input::Unreadable(..) => None,
             }));
         }
     }

@@ -1,8 +1,11 @@
 //! The command line: one file per subcommand, no logic worth a unit test.
 
+// Everything is written through `out`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 mod asm;
 mod check;
@@ -20,10 +23,11 @@ mod jited;
 #[cfg(unix)]
 mod kernels;
 mod manual;
+mod out;
 mod profile;
+mod progress;
 mod prove;
 mod record;
-mod render;
 mod run;
 mod selftests;
 mod setup;
@@ -31,7 +35,23 @@ mod setup;
 /// Would Linux accept this eBPF program?  Asked without root and without a kernel.
 #[derive(Parser)]
 #[command(name = "bpfassay", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  bpfassay check prog.o          would Linux accept it, and if not, why?
+  bpfassay explain loader.log    what does this log mean, and what should I change?
+  bpfassay run prog.o --data-in packet.bin
+
+Exit status: 0 all is well, 1 a program is rejected or a comparison failed, 2 something could not be
+judged or written, 3 internal error, 64 the command line is wrong.")]
 struct Cli {
+    /// Colours: where the terminal takes them (not with NO_COLOR or TERM=dumb), always, or never.
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    color: ColorChoice,
     #[command(subcommand)]
     command: Command,
 }
@@ -72,23 +92,41 @@ enum Command {
     /// Name the first place where our log leaves the kernel's.
     DiffLog(diff_log::Args),
     /// Print completions for a shell.
-    #[command(hide = true)]
     Completions(manual::CompletionsArgs),
     /// Write the man pages to a folder.
-    #[command(hide = true)]
     Man(manual::ManArgs),
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let command = Cli::command().color(colour());
+    let cli = match command.try_get_matches().and_then(|m| Cli::from_arg_matches(&m)) {
         Ok(cli) => cli,
-        Err(e) => {
-            let _ = e.print();
-            // Help and version are answers, not mistakes.
-            return if e.use_stderr() { exit::Outcome::Usage } else { exit::Outcome::Ok }.into();
-        }
+        Err(e) => return out::clap(&e).into(),
     };
-    let outcome = match cli.command {
+    out::set_colour(cli.color);
+    let outcome = std::panic::catch_unwind(|| run(cli.command));
+    out::finish(outcome.unwrap_or(exit::Outcome::Internal)).into()
+}
+
+/// What `--color` says, for help and mistakes: they are written before the arguments are known.
+fn colour() -> ColorChoice {
+    let mut args = std::env::args_os().skip(1);
+    let mut choice = ColorChoice::Auto;
+    while let Some(arg) = args.next() {
+        let Some(arg) = arg.to_str() else { continue };
+        let value = match arg.strip_prefix("--color") {
+            Some("") => args.next().and_then(|v| v.into_string().ok()),
+            Some(rest) => rest.strip_prefix('=').map(str::to_string),
+            None => None,
+        };
+        choice = value.and_then(|v| v.parse().ok()).unwrap_or(choice);
+    }
+    out::set_colour(choice);
+    choice
+}
+
+fn run(command: Command) -> exit::Outcome {
+    match command {
         Command::Check(args) => check::run(args),
         #[cfg(unix)]
         Command::Kernels(args) => kernels::run(args),
@@ -108,6 +146,5 @@ fn main() -> ExitCode {
         Command::DiffLog(args) => diff_log::run(args),
         Command::Completions(args) => manual::completions(args, Cli::command()),
         Command::Man(args) => manual::man(args, Cli::command()),
-    };
-    outcome.into()
+    }
 }

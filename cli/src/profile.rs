@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bpfassay_ci::files;
 use bpfassay_harness::profile::package::{profile, Package};
 
 use crate::exit::{fail, Outcome};
-use crate::inputs::at_most;
+use crate::out;
 
 /// Makes a profile from what a distribution's kernel package holds, without booting that kernel.
 ///
@@ -69,18 +70,20 @@ fn make(args: &Args) -> Result<Outcome, String> {
     };
     let profile = profile(&package)?;
     let json = profile.to_json();
-    fs::write(&args.out, &json).map_err(|e| at(&args.out, e))?;
-    println!(
-        "{}: profile of {} for {}, {} bytes",
+    if let Err(outcome) = out::file(&args.out, &json) {
+        return Ok(outcome);
+    }
+    let mut said = format!(
+        "{}: profile of {} for {}, {} bytes\n",
         args.out.display(),
         profile.release,
         profile.arch,
         json.len()
     );
     for line in &profile.assumed {
-        println!("assumed: {line}");
+        said.push_str(&format!("assumed: {line}\n"));
     }
-    Ok(Outcome::Ok)
+    Ok(out::text(&said, Outcome::Ok))
 }
 
 fn at(path: &Path, why: impl std::fmt::Display) -> String {
@@ -90,8 +93,7 @@ fn at(path: &Path, why: impl std::fmt::Display) -> String {
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     /// Longest file read; a kernel image is some 15 MiB, an uncompressed one with debugging 500.
     const MAX_FILE: u64 = 1 << 30;
-    let file = fs::File::open(path).map_err(|e| at(path, e))?;
-    at_most(MAX_FILE, file).map_err(|e| at(path, e))
+    files::read(path, MAX_FILE).map_err(|e| at(path, e))
 }
 
 /// Module files below a folder, all or those named.

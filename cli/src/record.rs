@@ -1,6 +1,5 @@
 //! `bpfassay record`: what the running kernel says, written down.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use bpfassay_corpus::truth::Answer;
@@ -10,10 +9,14 @@ use bpfassay_harness::record::Recorder;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs;
+use crate::out;
 
 /// Loads every program of the objects into the running kernel, which never attaches them, and
 /// stores verdict, errno, message, statistics and level-2 log; or writes a profile of the kernel.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  sudo bpfassay record --profile fleet.json
+  sudo bpfassay record --out truth build/")]
 pub struct Args {
     /// Objects, or folders of objects.
     #[arg(value_name = "OBJ", required_unless_present = "profile")]
@@ -38,24 +41,30 @@ fn profile(path: &Path) -> Result<Outcome, Outcome> {
     let host = Host::read().map_err(|e| fail(Outcome::NotJudged, e))?;
     let profile = record_profile(&host).map_err(|e| fail(Outcome::NotJudged, e))?;
     let text = profile.to_json();
-    fs::write(path, &text)
-        .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", path.display())))?;
-    println!("{}: profile of {}, {} bytes", path.display(), host.release, text.len());
-    Ok(Outcome::Ok)
+    out::file(path, &text)?;
+    let said = format!("{}: profile of {}, {} bytes\n", path.display(), host.release, text.len());
+    Ok(out::text(&said, Outcome::Ok))
 }
 
 fn truth(args: &Args) -> Result<Outcome, Outcome> {
-    let inputs = inputs::collect(&args.objects).map_err(|e| fail(Outcome::NotJudged, e))?;
+    let inputs = inputs::collect(&args.objects);
     let mut recorder =
         Recorder::new(LoadOptions::default()).map_err(|e| fail(Outcome::NotJudged, e))?;
     let folder = args.out.join(recorder.release());
+    let mut outcome = if inputs.is_empty() { Outcome::NotJudged } else { Outcome::Ok };
     let (mut accepted, mut rejected, mut not_asked) = (0, 0, 0);
     for input in &inputs {
         let label = label(&input.display(), &args.objects);
-        let bytes = input
-            .read()
-            .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))?;
-        let truth = recorder.object(&bytes, &label).map_err(|e| fail(Outcome::NotJudged, e))?;
+        // What cannot be read costs itself.
+        let read = input.read().map_err(|e| e.to_string());
+        let asked = read.and_then(|b| recorder.object(&b, &label).map_err(|e| e.to_string()));
+        let truth = match asked {
+            Ok(truth) => truth,
+            Err(e) => {
+                outcome = fail(Outcome::NotJudged, format!("{}: {e}", input.display()));
+                continue;
+            }
+        };
         for p in &truth.programs {
             match p.answer {
                 Answer::Accepted => accepted += 1,
@@ -67,12 +76,12 @@ fn truth(args: &Args) -> Result<Outcome, Outcome> {
             .write(&folder)
             .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", folder.display())))?;
     }
-    println!(
-        "{}: {} objects, {accepted} accepted, {rejected} rejected, {not_asked} not asked",
+    let said = format!(
+        "{}: {} objects, {accepted} accepted, {rejected} rejected, {not_asked} not asked\n",
         folder.display(),
         inputs.len()
     );
-    Ok(if inputs.is_empty() { Outcome::NotJudged } else { Outcome::Ok })
+    Ok(out::text(&said, outcome))
 }
 
 /// An object's path below the folder it was found in.

@@ -1,5 +1,6 @@
 //! `bpfassay selftests`: the kernel's own test programs, from a tree the person has.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,12 +17,17 @@ use rayon::prelude::*;
 use serde_json::{json, Value};
 
 use crate::compare::beside_host;
-use crate::exit::{fail, Outcome};
+use crate::exit::{fail, Outcome, MAX_JOBS};
+use crate::out;
+use crate::progress::Progress;
 use crate::setup::{self, KernelArgs};
 
 /// Compiles the test programs of a kernel tree, judges each, and compares with what its annotations say and, as
 /// root, with the running kernel (it loads, and never attaches).
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay selftests linux/tools/testing/selftests/bpf --no-kernel
+  sudo bpfassay selftests linux/tools/testing/selftests/bpf --only dynptr --run")]
 pub struct Args {
     /// `tools/testing/selftests/bpf` of a kernel tree.
     #[arg(value_name = "DIR")]
@@ -65,6 +71,8 @@ pub struct Args {
     jobs: usize,
 }
 
+const SCHEMA: &str = "bpfassay.selftests/1";
+
 pub fn run(args: Args) -> Outcome {
     measure(&args).unwrap_or_else(|o| o)
 }
@@ -73,6 +81,9 @@ pub fn run(args: Args) -> Outcome {
 type Uncompiled = Vec<(String, String)>;
 
 fn measure(args: &Args) -> Result<Outcome, Outcome> {
+    if args.json {
+        out::expect_json(SCHEMA);
+    }
     let target = beside_host(&args.kernel)?;
     let tools = Tools {
         clang: args.clang.clone(),
@@ -85,9 +96,10 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
     let mut sources = tree.sources().map_err(|e| fail(Outcome::NotJudged, e))?;
     sources.retain(|s| args.only.as_ref().is_none_or(|o| name_of(s).contains(o.as_str())));
     let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(args.jobs)
+        .num_threads(args.jobs.min(MAX_JOBS))
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
+    let bar = Progress::of("compiling and judging tests", None, false);
     let (rows, uncompiled) = pool.install(|| {
         let work: Vec<(&PathBuf, &String)> =
             args.cpus.iter().flat_map(|c| sources.iter().map(move |s| (s, c))).collect();
@@ -114,15 +126,14 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
         }
         (rows, uncompiled)
     });
+    drop(bar);
     let tally = Tally::of(&rows);
-    report(args, &target, &tally, &uncompiled);
-    Ok(if tally.programs == 0 {
-        Outcome::NotJudged
-    } else if tally.is_wrong() {
-        Outcome::Rejected
-    } else {
-        Outcome::Ok
-    })
+    let outcome = match (tally.programs, tally.is_wrong()) {
+        (0, _) => Outcome::NotJudged,
+        (_, true) => Outcome::Rejected,
+        (_, false) => Outcome::Ok,
+    };
+    Ok(report(args, &target, &tally, &uncompiled, outcome))
 }
 
 fn name_of(path: &Path) -> String {
@@ -205,17 +216,25 @@ fn one(
     Found::Judged(Box::new(judge(&program, expectation, &config, session, &options)))
 }
 
-fn report(args: &Args, target: &setup::Target, tally: &Tally, uncompiled: &Uncompiled) {
+fn report(
+    args: &Args,
+    target: &setup::Target,
+    tally: &Tally,
+    uncompiled: &Uncompiled,
+    outcome: Outcome,
+) -> Outcome {
     if args.json {
-        println!("{:#}", as_json(target, tally, uncompiled));
-        return;
+        let doc = as_json(target, tally, uncompiled);
+        return out::machine(format!("{doc:#}\n").as_bytes(), outcome);
     }
+    let mut said = String::new();
     for (what, why) in uncompiled.iter().take(args.list) {
-        println!("not compiled: {what}: {why}");
+        let _ = writeln!(said, "not compiled: {what}: {why}");
     }
-    print!("{}", tally.text(args.list));
-    println!("{:26} {}", "sources not compiled", uncompiled.len());
-    println!("judged for {} ({})", target.kernel.release, target.profile);
+    said.push_str(&tally.text(args.list));
+    let _ = writeln!(said, "{:26} {}", "sources not compiled", uncompiled.len());
+    let _ = writeln!(said, "judged for {} ({})", target.kernel.release, target.profile);
+    out::text(&said, outcome)
 }
 
 fn as_json(target: &setup::Target, tally: &Tally, uncompiled: &Uncompiled) -> Value {
@@ -234,7 +253,7 @@ fn as_json(target: &setup::Target, tally: &Tally, uncompiled: &Uncompiled) -> Va
     let uncompiled: Vec<Value> =
         uncompiled.iter().map(|(o, why)| json!({"source": o, "reason": why})).collect();
     json!({
-        "schema": "bpfassay.selftests/1",
+        "schema": SCHEMA,
         "kernel": {"release": target.kernel.release, "profile": target.profile},
         "programs": tally.programs,
         "unsupported": tally.unsupported,

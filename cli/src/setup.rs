@@ -1,16 +1,20 @@
 //! The kernel judged for, from `--kernel`, `--profile` and `--btf`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bpfassay_ci::files::MAX_PROFILE;
+use bpfassay_ci::gate::config::Variant;
 use bpfassay_ci::gate::kernels::read_profile;
+use bpfassay_ci::gate::variant;
 pub use bpfassay_judge::{Entry, Target};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
+use bpfassay_object::Opened;
 use bpfassay_spec::profile::sha256;
 
 use crate::exit::{fail, Outcome};
+use crate::inputs;
 
 #[derive(clap::Args, Clone)]
 pub struct KernelArgs {
@@ -29,6 +33,37 @@ pub struct KernelArgs {
     pub possible_cpus: Option<u32>,
 }
 
+#[derive(clap::Args, Clone)]
+pub struct Assignments {
+    /// Set a global variable before loading, as the application would; `.rodata` unless another section is named.
+    /// Numbers, true and false, text, enumerators, lists and members as in the gate's variants.
+    #[arg(long = "set", value_name = "[SECTION.]NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl Assignments {
+    /// The shape of the global data asked for.
+    pub fn variant(&self) -> Result<Option<Variant>, Outcome> {
+        if self.set.is_empty() {
+            return Ok(None);
+        }
+        let made = variant::of_assignments(&self.set);
+        made.map(Some).map_err(|why| fail(Outcome::Usage, format!("--set: {why}")))
+    }
+}
+
+/// The object with every variable of the shape set.
+pub fn in_shape(opened: Opened, shape: &Variant) -> Result<Opened, String> {
+    let mut used = vec![false; shape.values.len()];
+    let set = variant::apply(&opened, shape, &mut used).map_err(|e| e.message)?;
+    match shape.values.iter().zip(used).find(|(_, used)| !used) {
+        Some(((section, name, _), _)) => {
+            Err(format!("no variable `{}` in .{section}", name.get_ref()))
+        }
+        None => Ok(set.unwrap_or(opened)),
+    }
+}
+
 /// Resolves the arguments: `--profile`, or the served build of `--kernel`; `--btf` replaces its BTF.
 pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     let mut target = match &args.profile {
@@ -36,7 +71,7 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
         None => served(&args.kernel)?,
     };
     for (i, path) in args.btf.iter().enumerate() {
-        let bytes = fs::read(path).map_err(|e| not_read(path, e))?;
+        let bytes = inputs::read(path, MAX_PROFILE)?;
         let btf = Btf::parse(&bytes, if i == 0 { None } else { target.vmlinux.clone() })
             .map_err(|e| not_read(path, e))?;
         let btf = Arc::new(btf);

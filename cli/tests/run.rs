@@ -137,12 +137,15 @@ fn the_json_contract_is_exact() {
     let doc = run_json(&[&object("xdp/pass.o"), "--data-in", &packet, "--repeat", "3"]);
     let keys = |v: &Value| v.as_object().map(|o| o.keys().cloned().collect::<Vec<_>>());
     let names = |n: &str| Some(n.split(' ').map(str::to_string).collect::<Vec<_>>());
-    assert_eq!(keys(&doc), names("agree runs schema"));
+    assert_eq!(keys(&doc), names("agree runs schema verdict"));
     assert_eq!((&doc["schema"], &doc["agree"]), (&json!("bpfassay.run/1"), &json!(true)));
     let run = &doc["runs"][0];
-    let fields = "code_bytes compile_ns data_out duration_ns engine r0 repeat retval trap";
+    let fields =
+        "code_bytes compile_ns data_out duration_ns engine r0 repeat retval retval_name trap";
     assert_eq!(keys(run), names(fields));
     assert_eq!((&run["r0"], &run["retval"], &run["repeat"]), (&json!("0x2"), &json!(2), &json!(3)));
+    assert_eq!(run["retval_name"], "XDP_PASS");
+    assert_eq!(doc["verdict"], json!({"verdict": "accepted"}));
     assert_eq!(run["data_out"].as_str().map(str::len), Some(3000));
 }
 
@@ -176,7 +179,15 @@ fn a_rejected_program_says_so_and_why() {
     let packet = folder.file("packet", tcp());
     let out = bpfassay(&["run", &object("reject/gpl_only_bad.o"), "--data-in", &packet]);
     let words = String::from_utf8_lossy(&out.stderr).into_owned();
-    assert!(words.contains("the verifier rejects it with errno 22: cannot call GPL"), "{words}");
+    assert!(words.contains("the verifier rejects it with EINVAL: cannot call GPL"), "{words}");
+    // It ran all the same, and that is no pass.
+    assert_eq!(out.status.code(), Some(1));
+    let doc = run_json(&[&object("reject/gpl_only_bad.o"), "--data-in", &packet]);
+    assert_eq!(doc["verdict"]["verdict"], "rejected");
+    assert_eq!(
+        (&doc["verdict"]["errno"], &doc["verdict"]["errno_name"]),
+        (&json!(22), &json!("EINVAL"))
+    );
 }
 
 #[test]
@@ -210,4 +221,127 @@ fn a_refused_input_says_what_is_asked() {
         let text = run(bytes);
         assert_eq!(!text.contains("help: a sched_cls program takes"), is_taken, "{bytes}: {text}");
     }
+}
+
+#[test]
+fn what_is_expected_decides_the_exit_status() {
+    let folder = Folder::new("expect");
+    let packet = folder.file("packet", tcp());
+    let object = object("xdp/pass.o");
+    let run = |expect: &str| {
+        let out = bpfassay(&["run", &object, "--data-in", &packet, "--expect", expect]);
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    for met in ["2", "0x2", "XDP_PASS"] {
+        assert_eq!(run(met).0, Some(0), "{met}");
+    }
+    let (status, text) = run("XDP_DROP");
+    assert_eq!(status, Some(1));
+    assert!(text.contains("expected 1 XDP_DROP, got 2 XDP_PASS (interp)"), "{text}");
+    assert_eq!(run("-1").0, Some(1));
+    assert_eq!(run("TC_ACT_OK").0, Some(64));
+    let doc = run_json(&[&object, "--data-in", &packet, "--expect", "1"]);
+    assert_eq!(doc["expected"], json!({"retval": 1, "retval_name": "XDP_DROP", "met": false}));
+}
+
+/// A pcap file of this link type, one packet after another.
+fn pcap(link: u32, packets: &[&[u8]]) -> Vec<u8> {
+    let mut file = [0xa1b2_c3d4u32.to_le_bytes(), [2, 0, 4, 0], [0; 4], [0; 4]].concat();
+    file.extend(65_535u32.to_le_bytes());
+    file.extend(link.to_le_bytes());
+    for p in packets {
+        let len = (p.len() as u32).to_le_bytes();
+        file.extend([[0; 4], [0; 4], len, len].concat());
+        file.extend(*p);
+    }
+    file
+}
+
+/// The same packets as Ethernet frames, raw IP and cooked, where the program sees the same; and a radio's.
+#[test]
+fn a_capture_is_read_by_its_link_type() {
+    let folder = Folder::new("links");
+    let object = object("xdp/parse_ipv4_tcp.o");
+    // A SYN to port 23, which is dropped.
+    let mut frame = tcp();
+    (frame[37], frame[47]) = (23, 2);
+    let cooked = [&[0; 14][..], &frame[12..]].concat();
+    let counts = |name: &str, link: u32, packet: &[u8]| {
+        let file = folder.file(name, pcap(link, &[packet, packet]));
+        let doc = run_json(&[&object, "--pcap", &file]);
+        assert_eq!(doc["packets"], 2, "{name}");
+        doc["retvals"].to_string()
+    };
+    let ethernet = counts("ethernet", 1, &frame);
+    assert_eq!(ethernet, json!({"1": 2}).to_string());
+    assert_eq!(counts("raw", 101, &frame[14..]), ethernet);
+    assert_eq!(counts("cooked", 113, &cooked), ethernet);
+    // As a frame the cooked packet is none of IPv4.
+    assert_ne!(counts("wrong", 1, &cooked), ethernet);
+    let radio = folder.file("radio", pcap(127, &[&frame]));
+    let said = refused(&["run", &object, "--pcap", &radio]);
+    assert!(said.contains("link type 127"), "{said}");
+    let cut = folder.file("cut", &pcap(1, &[&frame])[..100]);
+    assert!(refused(&["run", &object, "--pcap", &cut]).contains("packet 0 is cut off"));
+}
+
+/// By hand as `bpf_prog_test_run_raw_tp` has it: EINVAL below `max_ctx_offset`.
+#[test]
+fn a_raw_tracepoint_program_needs_the_arguments_it_reads() {
+    let folder = Folder::new("raw_tp");
+    let object = object("raw_tp/sys_enter.o");
+    let run = |bytes: usize, engine: &str| {
+        let ctx = folder.file("ctx", vec![0; bytes]);
+        let out = bpfassay(&["run", &object, "--engine", engine, "--ctx-in", &ctx, "--no-filter"]);
+        (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
+    };
+    for engine in engines().into_iter().chain(kernel()) {
+        let none = bpfassay(&["run", &object, "--engine", engine, "--no-filter"]);
+        assert_eq!(none.status.code(), Some(2), "{engine}: {none:?}");
+        assert!(String::from_utf8_lossy(&none.stdout).contains("EINVAL"), "{engine}: {none:?}");
+        let (status, text) = run(96, engine);
+        assert!(!text.contains("EINVAL"), "{engine}: {text}");
+        assert_ne!(status, Some(2), "{engine}: {text}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_time_limit_binds_verified_programs_on_every_engine() {
+    let folder = Folder::new("limit");
+    let packet = folder.file("packet", tcp());
+    let object = object("xdp/pass.o");
+    for engine in engines().into_iter().chain(kernel()) {
+        let start = std::time::Instant::now();
+        let args = ["--engine", engine, "--data-in", &packet, "--repeat", "4000000000"];
+        let doc = run_json(&[&[&*object, "--time-limit", "1"][..], &args].concat());
+        assert_eq!(doc["runs"][0]["trap"]["kind"], "time_limit", "{engine}: {doc}");
+        assert!(start.elapsed().as_secs() < 30, "{engine}");
+    }
+}
+
+#[test]
+fn global_data_is_set_from_the_command_line() {
+    let folder = Folder::new("set");
+    let packet = folder.file("packet", tcp());
+    let shapes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ci/tests/data/shapes.o");
+    let shapes = shapes.display().to_string();
+    let verdict = |set: &[&str]| {
+        let sets: Vec<String> = set.iter().map(|s| format!("--set={s}")).collect();
+        let mut args = vec!["check", &shapes, "--prog", "p_enum", "--format", "json"];
+        args.extend(sets.iter().map(String::as_str));
+        let out = bpfassay(&args);
+        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+    };
+    // `p_enum` is refused exactly when `mode` is FAST (shapes.c).
+    assert_eq!(verdict(&[]).0, Some(0));
+    for fast in ["mode=FAST", "rodata.mode=\"FAST\"", "rodata.mode=FAST"] {
+        assert_eq!(verdict(&[fast]).0, Some(1), "{fast}");
+    }
+    assert_eq!(verdict(&["mode=SWIFT"]).0, Some(2));
+    assert_eq!(verdict(&["no_such=1"]).0, Some(2));
+    assert_eq!(verdict(&["mode"]).0, Some(64));
+    let run =
+        bpfassay(&["run", &shapes, "--prog", "p_enum", "--set", "mode=FAST", "--data-in", &packet]);
+    assert!(String::from_utf8_lossy(&run.stderr).contains("the verifier rejects it"), "{run:?}");
 }

@@ -173,6 +173,7 @@ fn program(
         inputs,
         preload: Vec::new(),
         world: on.world(),
+        keeps_output: true,
         dump_maps: true,
         trace: false,
         limits: args.limits,

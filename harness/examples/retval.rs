@@ -127,6 +127,7 @@ fn runs(
         inputs: vec![Input { data, ..Input::default() }],
         preload: prepared(file, program),
         world: on.world(),
+        keeps_output: true,
         dump_maps: false,
         trace: false,
         limits: args.limits,

@@ -67,7 +67,8 @@ impl Interp {
 
     /// As [`Interp::load`], with the verifier's word on which loads read as zero where there is nothing.
     pub fn verified(program: &Trusted<'_>, world: World) -> Result<Interp, LoadError> {
-        let interp = Interp::load(program.program(), world)?;
+        let mut interp = Interp::load(program.program(), world)?;
+        interp.rt.min_ctx = program.max_ctx_offset();
         Ok(Interp { code: trusted_code(program), ..interp })
     }
 
@@ -77,7 +78,8 @@ impl Interp {
         // SAFETY: the verifier has checked every access and every argument of a helper.
         let mut mem = unsafe { Memory::native() };
         mem.shows_maps = program.reads_maps();
-        let rt = make_runtime(mem, program.program(), world)?;
+        let mut rt = make_runtime(mem, program.program(), world)?;
+        rt.min_ctx = program.max_ctx_offset();
         let prog_type = program.program().prog_type;
         let code = trusted_code(program);
         Ok(Interp { code, prog_type, rt, fuel: UNCHECKED_FUEL, is_unchecked: true })

@@ -10,6 +10,7 @@ use std::fmt;
 use bpfassay_jit::Access;
 use bpfassay_object::model::Program;
 use bpfassay_object::Slot;
+use bpfassay_spec::errno::name as errno_name;
 use bpfassay_verifier::{verify, Config, MemoryUse, Report, Verdict};
 
 use crate::testrun::MapSlots;
@@ -21,6 +22,7 @@ pub struct Trusted<'p> {
     access: Vec<Access>,
     reads_maps: bool,
     private_stacks: Vec<u32>,
+    max_ctx_offset: u32,
 }
 
 /// Why a program is not trusted.
@@ -40,7 +42,7 @@ impl fmt::Display for Distrust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Distrust::Rejected { errno, message } => {
-                write!(f, "the verifier rejects it with errno {errno}: {message}")
+                write!(f, "the verifier rejects it with {}: {message}", errno_name(*errno))
             }
             Distrust::Unsupported(what) => write!(f, "the verifier cannot judge it: {what}"),
             Distrust::NotAsked => f.write_str("the program is not verified"),
@@ -70,7 +72,8 @@ impl<'p> Trusted<'p> {
                 let access = access.collect();
                 let reads_maps = report.memory.contains(&MemoryUse::MapField);
                 let private_stacks = report.private_stacks.clone();
-                Ok(Trusted { program, access, reads_maps, private_stacks })
+                let max_ctx_offset = report.max_ctx_offset;
+                Ok(Trusted { program, access, reads_maps, private_stacks, max_ctx_offset })
             }
             (Verdict::Accepted, Some(quirk)) => Err(Distrust::Quirk(quirk)),
             (Verdict::Rejected(e), _) => Err(Distrust::Rejected {
@@ -86,7 +89,13 @@ impl<'p> Trusted<'p> {
     /// # Safety
     /// This process exists to run it, and holds nothing that a wild access could harm.
     pub unsafe fn assume(program: &'p Program) -> Trusted<'p> {
-        Trusted { program, access: Vec::new(), reads_maps: true, private_stacks: Vec::new() }
+        Trusted {
+            program,
+            access: Vec::new(),
+            reads_maps: true,
+            private_stacks: Vec::new(),
+            max_ctx_offset: 0,
+        }
     }
 
     /// The program as handed in.
@@ -102,6 +111,11 @@ impl<'p> Trusted<'p> {
     /// First slots of the functions with a private stack.
     pub fn private_stacks(&self) -> &[u32] {
         &self.private_stacks
+    }
+
+    /// End of the part of the context that it accesses, bytes.
+    pub fn max_ctx_offset(&self) -> u32 {
+        self.max_ctx_offset
     }
 
     /// How each slot reaches memory.

@@ -120,6 +120,7 @@ fn pointers_of_a_supplied_context_are_followed_in_no_process_of_ours() {
         inputs: vec![input],
         preload: Vec::new(),
         world: on.world(),
+        keeps_output: true,
         dump_maps: false,
         trace: false,
         limits: Limits { may_lack_filter: true, ..Limits::default() },

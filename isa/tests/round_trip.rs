@@ -131,3 +131,16 @@ fn rows_are_sorted_and_distinct() {
         assert_eq!(opcode::row_of(row.form), Some(row));
     }
 }
+
+#[test]
+fn a_slot_that_is_no_instruction_is_written_as_it_is() {
+    let text = "r0 = 0\n1: .8byte 0x00000000000000ff  ; (ff) r0 (null) r0\nexit";
+    let slots = bpfassay_isa::asm::assemble(text, &bpfassay_isa::asm::NoNames).expect("it reads");
+    assert_eq!(slots[1].to_le_bytes(), [0xff, 0, 0, 0, 0, 0, 0, 0]);
+    for wrong in [".8byte", ".8byte 0x1ffffffffffffffff", ".8byte 1 2"] {
+        assert!(
+            bpfassay_isa::asm::assemble(wrong, &bpfassay_isa::asm::NoNames).is_err(),
+            "{wrong}"
+        );
+    }
+}

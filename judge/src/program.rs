@@ -5,7 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use bpfassay_diag::explain;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{ProgFlags, Program};
-use bpfassay_object::{Loader, MapOverride};
+use bpfassay_object::{Loader, MapOverride, ProgramOverride};
 use bpfassay_spec::{AttachType, ProgType};
 use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
@@ -19,8 +19,8 @@ use crate::target::{Entry, Target};
 pub struct Options {
     /// Flags added to the program's own.
     pub flags: ProgFlags,
-    /// Load as this type instead of the section's.
-    pub prog_type: Option<(ProgType, Option<AttachType>)>,
+    /// Types and attach targets that the application sets, in this order: of programs of a name, or of all.
+    pub program_overrides: Vec<(Option<String>, ProgramOverride)>,
     /// Whose rules decide what becomes of the object before a kernel sees it.
     pub loader: Loader,
     /// Attributes of maps that the application sets before loading, by the map's name.
@@ -146,10 +146,6 @@ fn with_options(program: &Program, options: &Options) -> Program {
     f.sleepable |= add.sleepable;
     f.xdp_has_frags |= add.xdp_has_frags;
     f.test_reg_invariants |= add.test_reg_invariants;
-    if let Some((ty, attach)) = options.prog_type {
-        p.prog_type = ty;
-        p.expected_attach_type = attach;
-    }
     p
 }
 
@@ -180,6 +176,7 @@ pub fn refused(name: &str, section: &str, why: &str) -> ProgramReport {
         insn_idx: None,
         source: None,
         stats: ProgramStats::default(),
+        log: None,
         detail: Detail::default(),
     }
 }

@@ -162,6 +162,9 @@ pub struct ProgramReport {
     pub insn_idx: Option<u32>,
     pub source: Option<Source>,
     pub stats: ProgramStats,
+    /// The verifier's log, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Everything below is for the text report and not part of the contract.
     #[serde(skip)]
     pub detail: Detail,

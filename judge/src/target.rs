@@ -185,7 +185,7 @@ impl Target {
     }
 
     /// As [`Target::load`], with the object's maps judged, and as the options say: by the rules of their loader, with
-    /// their maps' attributes; programs whose section says no type get theirs.
+    /// their maps' attributes, with the types and attach targets of their programs.
     ///
     /// # Errors
     /// An object that cannot be read, or an override of a map that it lacks or that does not take it.
@@ -211,7 +211,8 @@ impl Target {
         Linked { maps: judge_maps(&object, self), entries: own_entries(object) }
     }
 
-    fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
+    /// Links an opened object for this kernel, with what it says of its maps' slots.
+    pub fn link_object(&self, opened: &bpfassay_object::Opened) -> bpfassay_object::Object {
         let kconfig = |option: &str| {
             let short = option.strip_prefix("CONFIG_").unwrap_or(option);
             match self.kconfig.get(short) {
@@ -247,8 +248,8 @@ pub fn open(
     options: &Options,
 ) -> Result<bpfassay_object::Opened, ObjectError> {
     let mut opened = bpfassay_object::Opened::parse_for(bytes, name, options.loader)?;
-    if let Some((prog_type, attach_type)) = options.prog_type {
-        opened.set_unknown_types(prog_type, attach_type);
+    for (name, to) in &options.program_overrides {
+        opened.override_programs(name.as_deref(), to);
     }
     for (map, to) in &options.map_overrides {
         opened.override_map(map, to)?;

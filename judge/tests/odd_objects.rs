@@ -4,7 +4,7 @@
 //! its answers are from a report of one that was.
 
 use bpfassay_judge::{Options, ProgramReport, Target, VerdictWord};
-use bpfassay_object::Loader;
+use bpfassay_object::{Loader, ProgramOverride};
 use bpfassay_spec::ProgType;
 use bpfassay_verifier::log::LogLevel;
 
@@ -107,9 +107,18 @@ fn what_is_odd_costs_its_own_program() {
 
 #[test]
 fn a_type_given_is_heeded_for_sections_nobody_knows() {
-    let options = Options { prog_type: Some((ProgType::PerfEvent, None)), ..Options::default() };
-    let r = report(ODD, "unknown_section", &options);
-    assert_eq!((r.verdict, r.prog_type), (VerdictWord::Accepted, "perf_event"));
+    let to = ProgramOverride { prog_type: Some((ProgType::PerfEvent, None)), ..Default::default() };
+    // Of all programs, of this one, and of another one.
+    for (name, is_set) in [(None, true), (Some("unknown_section"), true), (Some("other"), false)] {
+        let program_overrides = vec![(name.map(str::to_string), to.clone())];
+        let options = Options { program_overrides, ..Options::default() };
+        let r = report(ODD, "unknown_section", &options);
+        let expected = match is_set {
+            true => (VerdictWord::Accepted, "perf_event"),
+            false => (VerdictWord::Unsupported, "unspec"),
+        };
+        assert_eq!((r.verdict, r.prog_type), expected, "{name:?}");
+    }
 }
 
 #[test]
@@ -187,5 +196,51 @@ fn precision_does_not_follow_ld_abs_out_of_a_subprogram() {
     assert_eq!(said(LD_ABS, "in_callback"), rejected(14, bug));
     for fine in ["nothing_is_precise", "below_callback"] {
         assert_eq!(said(LD_ABS, fine).0, VerdictWord::Accepted, "{fine}");
+    }
+}
+
+const TEMPLATES: &[u8] = include_bytes!("data/templates.o");
+
+/// `bpf_fentry_test1` has one argument and `bpf_fentry_test2` two, by the kernel's own sources
+/// (`net/bpf/test_run.c`); libbpf refuses a program of a BTF-based type without a target.
+#[test]
+fn an_attach_target_given_is_what_a_program_is_verified_against() {
+    let target = Target::served("6.18.15").unwrap().expect("6.18.15 is served");
+    let with = |program: &str, to: &str| {
+        let to = ProgramOverride { attach_target: Some(to.to_string()), prog_type: None };
+        let program_overrides = vec![(Some(program.to_string()), to)];
+        let options = Options { program_overrides, ..Options::default() };
+        let linked = target.load_with(TEMPLATES, "test.o", &options).expect("a readable object");
+        let judged = linked.entries.iter().map(|e| e.judge(&target, &options).report);
+        let report = judged.into_iter().find(|r| r.name == program).expect("the program");
+        let words = [report.message_lines, report.message.into_iter().collect()].concat();
+        (report.verdict, words.join("\n"))
+    };
+    use VerdictWord::{Accepted, Rejected, Unsupported};
+    const NO_SECOND: &str = "func 'bpf_fentry_test1' doesn't have 2-th argument";
+    let cases = [
+        ("template", "bpf_fentry_test2", Accepted, ""),
+        ("template", "bpf_fentry_test1", Rejected, NO_SECOND),
+        ("template", "no_such_function", Unsupported, "'no_such_function' is not found"),
+        ("bare", "bpf_fentry_test2", Accepted, ""),
+        ("bare", "vmlinux:bpf_fentry_test2", Accepted, ""),
+        // The section's own gives way.
+        ("named", "bpf_fentry_test2", Accepted, ""),
+        ("hook", "file_open", Accepted, ""),
+        ("hook", "bpf_fentry_test2", Unsupported, "is not found"),
+        ("raw", "sched_switch", Accepted, ""),
+        ("plain", "bpf_fentry_test2", Unsupported, "takes no attach target"),
+    ];
+    for (program, to, verdict, words) in cases {
+        let (said, message) = with(program, to);
+        assert_eq!(said, verdict, "{program} on {to}: {message}");
+        assert!(message.contains(words), "{program} on {to}: {message}");
+    }
+    for (program, verdict) in
+        [("template", Unsupported), ("bare", Unsupported), ("named", Rejected)]
+    {
+        let judged = target.load(TEMPLATES, "test.o").expect("a readable object");
+        let entry = judged.iter().find(|e| e.name == program).expect("the program");
+        assert_eq!(entry.judge(&target, &Options::default()).report.verdict, verdict, "{program}");
     }
 }

@@ -18,6 +18,9 @@ const PSEUDO_FUNC: u8 = 4;
 /// Slots of one program; the kernel takes a million.
 const MAX_INSNS: usize = 4 << 20;
 
+/// Slots that a function counts for beyond its own: names and places are kept for each.
+const FUNCTION_COST: usize = 16;
+
 /// A program in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Linked {
@@ -126,7 +129,8 @@ pub(crate) fn link(
         }
         _ => {}
     }
-    *budget = budget.checked_sub(l.out.insns.len()).ok_or_else(|| {
+    let cost = l.out.insns.len() + FUNCTION_COST * l.out.subprogs.len();
+    *budget = budget.checked_sub(cost).ok_or_else(|| {
         LoadError::new(K::TooLarge, "the object's programs are too large together")
     })?;
     Ok(l.out)

@@ -1,7 +1,7 @@
 //! What a program attaches to, by name in its section and by type id in the kernel
 //! (libbpf: `libbpf_find_attach_btf_id`, `find_kernel_btf_id`, `btf_get_kernel_prefix_kind`).
 
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{AttachType, ProgInfo, ProgType};
 
 use crate::btf::{Btf, BtfKind};
 use crate::error::{LoadError, LoadErrorKind as K};
@@ -32,7 +32,8 @@ fn in_btf(btf: &Btf, name: &str, attach: Option<AttachType>) -> Option<u32> {
     btf.find_by_name_kind(&full, kind)
 }
 
-/// The target named after the slash of the section, `function` or `module:function`.
+/// The target that the application named, or that stands after the slash of the section: `function` or
+/// `module:function`.
 pub(crate) fn find(
     f: &Func,
     target: &Target<'_>,
@@ -41,9 +42,14 @@ pub(crate) fn find(
 ) -> Result<AttachTarget, LoadError> {
     let fail =
         |what: String| LoadError::new(K::AttachTarget, what).in_section(f.section, &f.section_name);
-    let Some((_, name)) = f.section_name.split_once('/') else {
+    let in_section = || f.section_name.split_once('/').map(|(_, name)| name);
+    let Some(name) = f.attach_target.as_deref().or_else(in_section) else {
         return Err(fail("no BTF-based attach target is specified".to_string()));
     };
+    let by_btf = |ty: &ProgType| ProgInfo::of(*ty).is_some_and(|row| row.attaches_by_btf);
+    if let Some(ty) = f.prog_type.filter(|ty| !by_btf(ty)) {
+        return Err(fail(format!("a program of type {ty} takes no attach target")));
+    }
     if f.prog_type == Some(ProgType::Ext) {
         return Err(fail("the program to replace a function of is not given".to_string()));
     }

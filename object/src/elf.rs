@@ -117,6 +117,8 @@ pub struct Elf<'a> {
     pub symbols: Vec<Symbol<'a>>,
     /// Index of the symbol table's section.
     pub symtab: usize,
+    /// Bytes of the file.
+    pub size: usize,
 }
 
 fn bytes<const N: usize>(data: &[u8], off: usize) -> Option<[u8; N]> {
@@ -138,10 +140,37 @@ fn span(data: &[u8], off: u64, len: u64) -> Option<&[u8]> {
     data.get(start..end)
 }
 
-fn string(table: &[u8], off: usize) -> Option<Cow<'_, str>> {
-    let rest = table.get(off..)?;
-    let len = rest.iter().position(|b| *b == 0)?;
-    Some(String::from_utf8_lossy(&rest[..len]))
+/// A table of names.  Sections and symbols may share one, but all that are read may not be longer together than
+/// compilers ever make them: a file of a few MiB would otherwise stand for gigabytes.
+struct Names<'a> {
+    table: &'a [u8],
+    /// Bytes that may still be read.
+    left: usize,
+}
+
+impl<'a> Names<'a> {
+    /// Bytes of names beyond the size of the file.
+    const SLACK: usize = 1 << 20;
+
+    fn new(table: &'a [u8], file: usize) -> Names<'a> {
+        Names { table, left: file.saturating_add(Names::SLACK) }
+    }
+
+    /// The name at an offset; None outside the table, or without an end.
+    fn at(&mut self, off: usize) -> Result<Option<Cow<'a, str>>, LoadError> {
+        let Some(rest) = self.table.get(off..) else { return Ok(None) };
+        let window = &rest[..rest.len().min(self.left)];
+        let Some(len) = window.iter().position(|b| *b == 0) else {
+            if window.len() == rest.len() {
+                self.left -= rest.len();
+                return Ok(None);
+            }
+            let what = "the names of sections and symbols are longer together than the file";
+            return Err(LoadError::new(K::TooLarge, what));
+        };
+        self.left -= len;
+        Ok(Some(String::from_utf8_lossy(&window[..len])))
+    }
 }
 
 fn bad(what: &str) -> LoadError {
@@ -211,12 +240,13 @@ impl<'a> Elf<'a> {
             .get(shstrndx)
             .and_then(|h| span(data, u64_at(h, 24)?, u64_at(h, 32)?))
             .ok_or_else(|| bad("section names missing or outside the file"))?;
+        let mut names = Names::new(names, data.len());
         let mut sections = Vec::with_capacity(headers.len());
         for (index, h) in headers.iter().enumerate() {
-            sections.push(parse_section(data, names, index, h)?);
+            sections.push(parse_section(data, &mut names, index, h)?);
         }
-        let (symtab, symbols) = parse_symbols(&sections)?;
-        Ok(Elf { sections, symbols, symtab })
+        let (symtab, symbols) = parse_symbols(&sections, data.len())?;
+        Ok(Elf { sections, symbols, symtab, size: data.len() })
     }
 
     pub fn section(&self, index: usize) -> Option<&Section<'a>> {
@@ -259,14 +289,14 @@ impl<'a> Elf<'a> {
 
 fn parse_section<'a>(
     data: &'a [u8],
-    names: &'a [u8],
+    names: &mut Names<'a>,
     index: usize,
     h: &'a [u8],
 ) -> Result<Section<'a>, LoadError> {
     let truncated = || bad("truncated section header");
     let word = |off| u32_at(h, off).ok_or_else(truncated);
     let long = |off| u64_at(h, off).ok_or_else(truncated);
-    let name = string(names, word(0)? as usize);
+    let name = names.at(word(0)? as usize)?;
     // Only the name of section 0 may be anything.
     let name = match name {
         Some(n) => n,
@@ -288,7 +318,10 @@ fn parse_section<'a>(
     })
 }
 
-fn parse_symbols<'a>(sections: &[Section<'a>]) -> Result<(usize, Vec<Symbol<'a>>), LoadError> {
+fn parse_symbols<'a>(
+    sections: &[Section<'a>],
+    file: usize,
+) -> Result<(usize, Vec<Symbol<'a>>), LoadError> {
     let mut tables = sections.iter().skip(1).filter(|s| s.kind == sht::SYMTAB);
     let Some(table) = tables.next() else {
         return Err(LoadError::new(K::Symbols, "no symbol table, stripped object?"));
@@ -309,11 +342,12 @@ fn parse_symbols<'a>(sections: &[Section<'a>]) -> Result<(usize, Vec<Symbol<'a>>
         .filter(|s| table.link != 0 && s.kind == sht::STRTAB)
         .and_then(|s| s.data)
         .ok_or_else(|| at(LoadError::new(K::Symbols, "symbol names missing or invalid")))?;
+    let mut names = Names::new(strings, file);
     let symbol = |(index, s): (usize, &'a [u8])| {
         let name_off = u32_at(s, 0).unwrap_or(0) as usize;
-        Symbol {
+        Ok(Symbol {
             index,
-            name: string(strings, name_off),
+            name: names.at(name_off)?,
             value: u64_at(s, 8).unwrap_or(0),
             size: u64_at(s, 16).unwrap_or(0),
             bind: s[4] >> 4,
@@ -321,7 +355,9 @@ fn parse_symbols<'a>(sections: &[Section<'a>]) -> Result<(usize, Vec<Symbol<'a>>
             visibility: s[5] & 3,
             shndx: u16_at(s, 6).unwrap_or(0) as usize,
             unnamed: name_off == 0,
-        }
+        })
     };
-    Ok((table.index, data.chunks_exact(SYM_LEN).enumerate().map(symbol).collect()))
+    let symbols: Result<Vec<_>, LoadError> =
+        data.chunks_exact(SYM_LEN).enumerate().map(symbol).collect();
+    Ok((table.index, symbols.map_err(at)?))
 }

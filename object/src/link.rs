@@ -329,7 +329,7 @@ impl<'a> Shared<'a> {
         missing.extend(linked.missing);
         let attach_target = if prog_type == ProgType::StructOps {
             self.struct_ops_target(index, &mut btfs)?
-        } else if def.is_some_and(|d| d.attaches_by_btf()) {
+        } else if f.attach_target.is_some() || def.is_some_and(|d| d.attaches_by_btf()) {
             Some(attach::find(f, self.target, &mut btfs, &mut missing)?)
         } else {
             None

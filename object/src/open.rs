@@ -46,6 +46,8 @@ pub(crate) struct Func {
     pub is_hidden: bool,
     pub prog_type: Option<ProgType>,
     pub attach_type: Option<AttachType>,
+    /// Set by the application in place of the section's.
+    pub attach_target: Option<String>,
     pub def: Option<&'static SectionDef>,
 }
 
@@ -137,6 +139,8 @@ struct Found<'a> {
     btf: Option<&'a [u8]>,
     btf_ext: Option<&'a [u8]>,
     funcs: Vec<Func>,
+    /// Bytes of section names that functions may still repeat.
+    names_left: usize,
 }
 
 fn survey<'a>(elf: &Elf<'a>, loader: Loader) -> Result<Found<'a>, LoadError> {
@@ -153,6 +157,7 @@ fn survey<'a>(elf: &Elf<'a>, loader: Loader) -> Result<Found<'a>, LoadError> {
         btf: None,
         btf_ext: None,
         funcs: Vec::new(),
+        names_left: elf.size.saturating_add(1 << 16),
     };
     let by_section = programs::function_symbols(elf);
     for s in elf.sections.iter().skip(1).filter(|s| !is_ignored(s)) {
@@ -210,7 +215,8 @@ fn survey_other<'a>(
                     f.layout.text = s.index;
                 }
                 let symbols = by_section.get(&s.index).map_or(&[][..], |v| v);
-                programs::add(elf, s, data, f.layout.text, symbols, loader, &mut f.funcs)?;
+                let (names, funcs) = (&mut f.names_left, &mut f.funcs);
+                programs::add(elf, s, data, f.layout.text, symbols, loader, names, funcs)?;
             } else if is_or_dotted(name, ".data") {
                 mark(SectionUse::Data);
             } else if is_or_dotted(name, ".rodata") {
@@ -357,15 +363,6 @@ impl Opened {
             any = true;
         }
         any
-    }
-
-    /// Gives a type to every program whose section says none.
-    pub fn set_unknown_types(&mut self, prog_type: ProgType, attach_type: Option<AttachType>) {
-        let text = self.text;
-        let unknown = |f: &&mut Func| f.prog_type.is_none() && (text == 0 || f.section != text);
-        for f in self.funcs.iter_mut().filter(unknown) {
-            (f.prog_type, f.attach_type) = (Some(prog_type), attach_type);
-        }
     }
 
     /// The function at a slot of a section (libbpf: `find_prog_by_sec_insn`).

@@ -19,7 +19,8 @@ pub(crate) fn function_symbols(elf: &Elf<'_>) -> HashMap<usize, Vec<usize>> {
     map
 }
 
-/// Adds the functions of one executable section.
+/// Adds the functions of one executable section.  `names` is how long section names may still be together, each
+/// counted for every function that repeats it.
 pub(crate) fn add(
     elf: &Elf<'_>,
     section: &Section<'_>,
@@ -27,6 +28,7 @@ pub(crate) fn add(
     text: usize,
     symbols: &[usize],
     loader: Loader,
+    names: &mut usize,
     funcs: &mut Vec<Func>,
 ) -> Result<(), LoadError> {
     // Functions may overlap in a damaged file; together they may not take more than a few times the section.
@@ -49,6 +51,10 @@ pub(crate) fn add(
             return Err(fail(&format!("corrupted program, offset {off}, size {len}")));
         }
         budget = budget.checked_sub(len).ok_or_else(|| fail("functions overlap too much"))?;
+        *names = names.checked_sub(section.name.len()).ok_or_else(|| {
+            let what = "the section names of its functions are longer together than the object";
+            LoadError::new(K::TooLarge, what)
+        })?;
         let (section_name, autoload) = match section.name.strip_prefix('?') {
             Some(rest) => (rest, false),
             None => (&*section.name, true),
@@ -69,6 +75,7 @@ pub(crate) fn add(
             is_hidden: is_global && s.is_hidden(),
             prog_type: None,
             attach_type: None,
+            attach_target: None,
             def: None,
         });
     }

@@ -21,6 +21,7 @@ pub mod message;
 pub mod profile;
 pub mod prog;
 pub mod release;
+pub mod retval;
 pub mod section;
 mod sets;
 mod tables;

@@ -179,6 +179,8 @@ pub struct Env<'a> {
     pub jmps_processed: u32,
     /// Deepest stack along a chain of calls, private stacks left out, as far as the walk came.
     pub max_stack: u32,
+    /// End of the part of the context that is accessed, bytes (`prog->aux->max_ctx_offset`).
+    pub max_ctx_offset: u32,
     pub prev_insn_processed: u32,
     pub prev_jmps_processed: u32,
     /// Number of times the main loop was started (`pass_cnt`).

@@ -172,6 +172,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         stats: Stats::default(),
         jmps_processed: 0,
         max_stack: 0,
+        max_ctx_offset: 0,
         prev_insn_processed: 0,
         prev_jmps_processed: 0,
         pass_cnt: 0,
@@ -239,6 +240,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
         stats: env.stats,
         stack_depths: env.subprogs.iter().map(|s| u32::from(s.stack_depth)).collect(),
         max_stack: env.max_stack,
+        max_ctx_offset: env.max_ctx_offset,
         insn_visits: env.aux.iter().map(|a| a.visits).collect(),
         memory: env.aux.iter().map(|a| memory_use(a.used)).collect(),
         private_stacks: env
@@ -278,6 +280,7 @@ fn bare_report(stop: Stop) -> Report {
         stats: Stats::default(),
         stack_depths: Vec::new(),
         max_stack: 0,
+        max_ctx_offset: 0,
         insn_visits: Vec::new(),
         private_stacks: Vec::new(),
         memory: Vec::new(),

@@ -50,6 +50,8 @@ pub struct Report {
     /// Deepest stack in bytes along a chain of calls, rounded as the kernel does: what is held against
     /// `MAX_BPF_STACK`.  0 if the program was rejected before the calls were walked.
     pub max_stack: u32,
+    /// End of the part of the context that is accessed, bytes: test runs of some types refuse a shorter one.
+    pub max_ctx_offset: u32,
     /// Times each instruction slot was processed; the sum is `insns_processed`.  Empty if the verifier did not start.
     pub insn_visits: Vec<u32>,
     /// How each slot reaches memory, for engines that run the program.

@@ -13,10 +13,11 @@ use crate::gate::date::Date;
 use crate::gate::error::{place_of, ConfigError};
 use crate::gate::maps::{MapRule, MapTable};
 use crate::gate::outcome::{ConfigPlace, FindingKind};
+use crate::gate::programs::{ProgramRule, RawPrograms};
 use crate::gate::values::{Limit, Pattern, Threshold, Tree};
 
 /// A configuration whose text is in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Config {
     /// As read, for places.
     pub text: String,
@@ -81,17 +82,6 @@ pub struct Allow {
     pub licences: Option<Vec<Spanned<String>>>,
 }
 
-/// What holds for one program.
-#[derive(Clone, Debug)]
-pub struct ProgramRule {
-    pub span: Range<usize>,
-    pub name: String,
-    pub object: Option<Pattern>,
-    pub budget: Budget,
-    /// Not being judged is no failure.
-    pub allow_unsupported: bool,
-}
-
 /// A finding that is known and accepted until a day.
 #[derive(Clone, Debug)]
 pub struct Exception {
@@ -136,7 +126,7 @@ struct Raw {
     #[serde(default)]
     allow: Allow,
     #[serde(default)]
-    program: Vec<Spanned<RawProgram>>,
+    program: RawPrograms,
     #[serde(default)]
     map: BTreeMap<Spanned<String>, MapTable>,
     #[serde(default)]
@@ -152,16 +142,6 @@ struct RawVariant {
     rodata: Option<Spanned<Tree>>,
     data: Option<Spanned<Tree>>,
     bss: Option<Spanned<Tree>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawProgram {
-    name: Spanned<String>,
-    object: Option<Pattern>,
-    #[serde(default)]
-    budget: Budget,
-    unsupported: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -219,7 +199,8 @@ impl Config {
     }
 }
 
-struct Reader<'a> {
+/// Turns what TOML's reader gave into a configuration, with the text for places.
+pub(crate) struct Reader<'a> {
     text: &'a str,
 }
 
@@ -228,13 +209,13 @@ impl Reader<'_> {
         let span = raw.objects.span();
         let objects = raw.objects.into_inner();
         if objects.is_empty() {
-            return Err(self.at(span, "`objects` is empty: there is nothing to judge"));
+            return Err(self.error(span, "`objects` is empty: there is nothing to judge"));
         }
         if let Some(p) = &raw.privileges {
             if p.get_ref() != "root" {
                 let message = format!("privileges `{}` are not served", p.get_ref());
                 return Err(self
-                    .at(p.span(), message)
+                    .error(p.span(), message)
                     .help("only \"root\" is, which is the default"));
             }
         }
@@ -245,13 +226,11 @@ impl Reader<'_> {
         variants.sort_by_key(|v| v.span.start);
         let as_built = raw.as_built.as_ref().is_none_or(|b| *b.get_ref());
         if let (false, true, Some(b)) = (as_built, variants.is_empty(), &raw.as_built) {
-            return Err(self.at(b.span(), "`as-built = false` without a variant judges nothing"));
+            return Err(self.error(b.span(), "`as-built = false` without a variant judges nothing"));
         }
         self.budget(&raw.budget)?;
         self.allow(&raw.allow)?;
-        let programs =
-            raw.program.into_iter().map(|p| self.program(p)).collect::<Result<Vec<_>, _>>()?;
-        self.unique_programs(&programs)?;
+        let programs = raw.program.rules(self)?;
         Ok(Config {
             text: self.text.to_string(),
             objects,
@@ -272,7 +251,7 @@ impl Reader<'_> {
         })
     }
 
-    fn at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+    pub(crate) fn error(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError::at(self.text, span, message)
     }
 
@@ -284,12 +263,12 @@ impl Reader<'_> {
         let span = raw.span();
         let kernels = raw.into_inner();
         if kernels.is_empty() {
-            return Err(self.at(span, "`kernels` is empty: there is no kernel to judge for"));
+            return Err(self.error(span, "`kernels` is empty: there is no kernel to judge for"));
         }
         for (i, k) in kernels.iter().enumerate() {
             if kernels[..i].iter().any(|o| o.get_ref() == k.get_ref()) {
                 return Err(
-                    self.at(k.span(), format!("kernel `{}` stands here twice", k.get_ref()))
+                    self.error(k.span(), format!("kernel `{}` stands here twice", k.get_ref()))
                 );
             }
         }
@@ -303,7 +282,7 @@ impl Reader<'_> {
         if name.is_empty() || !name.chars().all(plain) {
             let message = format!("`{name}` is no name for a variant");
             return Err(self
-                .at(span, message)
+                .error(span, message)
                 .help("letters, digits, `-`, `_` and `.` make a name"));
         }
         let mut values = Vec::new();
@@ -315,21 +294,21 @@ impl Reader<'_> {
                 other => {
                     let message = format!("`{stem}` is {}, not variables and values", other.kind());
                     return Err(self
-                        .at(span, message)
+                        .error(span, message)
                         .help(format!("write `{stem}.NAME = value`")));
                 }
             }
         }
         if values.is_empty() {
-            return Err(self.at(span, format!("variant `{name}` sets no variable")));
+            return Err(self.error(span, format!("variant `{name}` sets no variable")));
         }
         Ok(Variant { name, span, objects: raw.objects, values })
     }
 
-    fn budget(&self, budget: &Budget) -> Result<(), ConfigError> {
+    pub(crate) fn budget(&self, budget: &Budget) -> Result<(), ConfigError> {
         match &budget.states {
             Some(s) if matches!(s.get_ref(), Limit::Percent(_)) => Err(self
-                .at(s.span(), "the kernel has no limit on states, so there is no share of it")
+                .error(s.span(), "the kernel has no limit on states, so there is no share of it")
                 .help("write a number")),
             _ => Ok(()),
         }
@@ -342,55 +321,14 @@ impl Reader<'_> {
             )
             .is_none()
             {
-                return Err(self.at(h.span(), format!("no helper is called `{}`", h.get_ref())));
+                return Err(self.error(h.span(), format!("no helper is called `{}`", h.get_ref())));
             }
         }
         for t in allow.program_types.iter().flatten() {
             if bpfassay_spec::ProgType::from_name(t.get_ref()).is_none() {
                 return Err(
-                    self.at(t.span(), format!("no program type is called `{}`", t.get_ref()))
+                    self.error(t.span(), format!("no program type is called `{}`", t.get_ref()))
                 );
-            }
-        }
-        Ok(())
-    }
-
-    fn program(&self, raw: Spanned<RawProgram>) -> Result<ProgramRule, ConfigError> {
-        let whole = raw.span();
-        let raw = raw.into_inner();
-        let span = raw.name.span();
-        let name = raw.name.into_inner();
-        if name.is_empty() {
-            return Err(self.at(span, "a program rule needs a name"));
-        }
-        self.budget(&raw.budget)?;
-        if let Some(u) = &raw.unsupported {
-            if u.get_ref() != "allow" {
-                let message =
-                    format!("`unsupported` is \"allow\" or left out, not `{}`", u.get_ref());
-                return Err(self.at(u.span(), message));
-            }
-        }
-        let b = &raw.budget;
-        let sets = b.insns_processed.is_some() || b.states.is_some() || b.stack_depth.is_some();
-        if !sets && raw.unsupported.is_none() {
-            return Err(self.at(whole, format!("the rule for program `{name}` says nothing")));
-        }
-        Ok(ProgramRule {
-            span,
-            name,
-            object: raw.object,
-            budget: raw.budget,
-            allow_unsupported: raw.unsupported.is_some(),
-        })
-    }
-
-    fn unique_programs(&self, rules: &[ProgramRule]) -> Result<(), ConfigError> {
-        let object = |r: &ProgramRule| r.object.as_ref().map(|o| o.text.clone());
-        for (i, r) in rules.iter().enumerate() {
-            if rules[..i].iter().any(|o| o.name == r.name && object(o) == object(r)) {
-                let message = format!("program `{}` has two rules", r.name);
-                return Err(self.at(r.span.clone(), message));
             }
         }
         Ok(())
@@ -402,26 +340,26 @@ impl Reader<'_> {
         for text in [&raw.code, &raw.message, &raw.kind].into_iter().flatten().chain([&raw.reason])
         {
             if text.get_ref().trim().is_empty() {
-                return Err(self.at(text.span(), "an exception needs words here"));
+                return Err(self.error(text.span(), "an exception needs words here"));
             }
         }
         if let Some(code) = &raw.code {
             if bpfassay_diag::explain::by_name(code.get_ref()).is_none() {
                 let message = format!("no message has the code `{}`", code.get_ref());
                 return Err(self
-                    .at(code.span(), message)
+                    .error(code.span(), message)
                     .help("`bpfassay explain --list` names them"));
             }
         }
         let kind = raw.kind.as_ref().map(|k| self.kind(k)).transpose()?;
         if raw.code.is_none() && raw.message.is_none() && kind.is_none() {
             return Err(self
-                .at(whole, "the exception does not say what it is about")
+                .error(whole, "the exception does not say what it is about")
                 .help("give `code`, part of the `message`, or the `kind` of finding"));
         }
         let about_object = kind.is_some_and(FindingKind::is_about_object);
         if raw.program.is_none() && !(about_object && raw.object.is_some()) {
-            return Err(self.at(whole, "the exception names no program").help(
+            return Err(self.error(whole, "the exception names no program").help(
                 "only those of kind \"unreadable\", \"no-program\", \"map-rejected\" or \"map-unset\" may name just an object",
             ));
         }
@@ -443,14 +381,14 @@ impl Reader<'_> {
         found.ok_or_else(|| {
             let known: Vec<_> =
                 FindingKind::ALL.into_iter().filter(may).map(FindingKind::as_str).collect();
-            self.at(word.span(), format!("no exception can be of kind `{}`", word.get_ref()))
+            self.error(word.span(), format!("no exception can be of kind `{}`", word.get_ref()))
                 .help(format!("kinds are {}", known.join(", ")))
         })
     }
 
     fn baseline(&self, raw: RawBaseline) -> Result<Baseline, ConfigError> {
         if raw.file.get_ref().is_empty() {
-            return Err(self.at(raw.file.span(), "the baseline needs a file name"));
+            return Err(self.error(raw.file.span(), "the baseline needs a file name"));
         }
         Ok(Baseline {
             file: raw.file,

@@ -1,8 +1,6 @@
 //! From found objects to judgements: each object read once, linked per kernel and variant, programs in parallel.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -10,13 +8,15 @@ use std::path::Path;
 use bpfassay_object::Opened;
 use rayon::prelude::*;
 
+use crate::files;
 use crate::gate::calls::{calls, Callee};
 use crate::gate::config::{Config, Variant};
 use crate::gate::error::ConfigError;
 use crate::gate::headroom::headroom;
 use crate::gate::maps::{self, MapJudged};
-use crate::gate::objects::{Found, MAX_FILE};
+use crate::gate::objects::Found;
 use crate::gate::outcome::{Headroom, ObjectRead};
+use crate::gate::programs;
 use crate::gate::variant::{self, BadValue};
 use bpfassay_judge::{
     source_of, Entry, Linked, MapVerdict, ObjectError, Options, ProgramReport, Source, Target,
@@ -130,10 +130,14 @@ fn object(
     found: &Found,
     targets: &[(String, Target)],
 ) -> Result<Done, BadValue> {
+    if let Some(why) = &found.error {
+        return Ok(Done::failed(ObjectError::io(why)));
+    }
     let mut opened = match open(&found.file, &found.path) {
         Ok(opened) => opened,
         Err(error) => return Ok(Done::failed(error)),
     };
+    programs::apply(&config.programs, &found.path, &mut opened);
     let maps_set = maps::apply(&config.maps, &mut opened)?;
     let mut done = Done { maps_set, ..Done::default() };
     let mut shapes: Vec<(Option<usize>, Opened)> = Vec::new();
@@ -177,11 +181,7 @@ fn object(
 }
 
 fn open(file: &Path, name: &str) -> Result<Opened, ObjectError> {
-    let mut bytes = Vec::new();
-    let read = File::open(file).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes));
-    if read.map_err(ObjectError::io)? as u64 > MAX_FILE {
-        return Err(ObjectError::io(format!("larger than {} MiB", MAX_FILE >> 20)));
-    }
+    let bytes = files::read(file, files::MAX_OBJECT).map_err(ObjectError::io)?;
     Opened::parse(&bytes, name).map_err(ObjectError::from)
 }
 
@@ -213,7 +213,7 @@ fn span_of(name: &toml::Spanned<String>) -> Range<usize> {
 }
 
 /// `object:program`, with `#n` for the n-th program of one name.
-fn id(path: &str, names: &[String], nth: usize) -> String {
+pub(crate) fn id(path: &str, names: &[String], nth: usize) -> String {
     let name = names.get(nth).map_or("", String::as_str);
     let before = names.iter().take(nth).filter(|n| *n == name).count();
     match before {

@@ -1,10 +1,10 @@
 //! The kernels a configuration names: served builds and profile files.
 
-use std::fs;
 use std::path::Path;
 
 use bpfassay_spec::profile::Profile;
 
+use crate::files::{self, MAX_PROFILE};
 use crate::gate::config::Config;
 use crate::gate::error::ConfigError;
 use bpfassay_judge::Target;
@@ -12,7 +12,7 @@ use bpfassay_judge::Target;
 /// The kernel of a profile file; BTF files it names lie beside it.
 pub fn read_profile(path: &Path) -> Result<Target, String> {
     let at = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let text = fs::read_to_string(path).map_err(|e| match e.kind() {
+    let text = files::read_text(path, MAX_PROFILE).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => at(&"no such file"),
         _ => at(&e),
     })?;
@@ -20,7 +20,7 @@ pub fn read_profile(path: &Path) -> Result<Target, String> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let read = |name: &str| {
         let path = folder.join(name);
-        fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))
+        files::read(&path, MAX_PROFILE).map_err(|e| format!("{}: {e}", path.display()))
     };
     Target::of_profile(&profile, read).map_err(|e| at(&e))
 }

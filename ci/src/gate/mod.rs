@@ -13,14 +13,15 @@ pub mod judging;
 pub mod kernels;
 pub mod maps;
 pub mod objects;
+pub mod of_check;
 pub mod outcome;
 pub mod policy;
+pub mod programs;
 mod settle;
 pub mod values;
 pub mod variant;
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use self::baseline::Baseline;
@@ -34,6 +35,7 @@ use self::outcome::{
     KernelJudged, MapRun, ProgramRun, Severity, SCHEMA,
 };
 use self::policy::{finding, Rules};
+use crate::files;
 use bpfassay_judge::Target;
 
 /// A gate run.
@@ -75,7 +77,7 @@ pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
         // Nothing new, nothing written: the day it was taken stays.
         if old.as_ref().is_none_or(|o| o.rows != new.rows) {
             let path = request.folder.join(b.file.get_ref());
-            replace(&path, &new.to_text(&request.tool)).map_err(|e| {
+            files::replace(&path, new.to_text(&request.tool).as_bytes()).map_err(|e| {
                 config.error(b.file.span(), format!("baseline `{}`: {e}", b.file.get_ref()))
             })?;
         }
@@ -181,17 +183,6 @@ fn kernel_judged(label: &str, target: &Target) -> KernelJudged {
     }
 }
 
-/// Writes beside the file and renames, so that a full disk leaves the old one whole.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.new", std::process::id()));
-    let written = fs::write(&beside, text).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
-}
-
 /// The baseline the configuration names; None if it names none, or the file is to be made.
 fn read_baseline(request: &Request<'_>) -> Result<Option<Baseline>, ConfigError> {
     let config = request.config;
@@ -206,7 +197,7 @@ fn read_baseline(request: &Request<'_>) -> Result<Option<Baseline>, ConfigError>
     };
     let (name, span) = (b.file.get_ref(), b.file.span());
     let wrong = |e: String| config.error(span.clone(), format!("baseline `{name}`: {e}"));
-    match fs::read_to_string(request.folder.join(name)) {
+    match files::read_text(&request.folder.join(name), files::MAX_TEXT) {
         Ok(text) => Baseline::parse(&text).map(Some).map_err(wrong),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => match request.update_baseline {
             true => Ok(None),

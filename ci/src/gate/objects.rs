@@ -9,15 +9,14 @@ use crate::gate::config::Config;
 use crate::gate::error::ConfigError;
 use crate::gate::values::Pattern;
 
-/// Largest file read; a BPF object is a few hundred KiB.
-pub const MAX_FILE: u64 = 256 << 20;
-
 /// A file that a glob matched.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
     /// As the pattern spells it, `/` separated: relative to the configuration's folder, or absolute.
     pub path: String,
     pub file: PathBuf,
+    /// Why it, or the folder it is, cannot be looked at.
+    pub error: Option<String>,
 }
 
 /// Every file that `objects` matches and `exclude` does not, ascending by path.
@@ -28,7 +27,7 @@ pub fn find(config: &Config, folder: &Path) -> Result<Vec<Found>, ConfigError> {
     for pattern in &config.objects {
         let span = pattern.span();
         let pattern = pattern.get_ref();
-        let matched = files(pattern, folder).map_err(|e| config.error(span.clone(), e))?;
+        let matched = files(pattern, folder);
         let none = matched.is_empty();
         let kept: Vec<_> = matched
             .into_iter()
@@ -46,7 +45,7 @@ pub fn find(config: &Config, folder: &Path) -> Result<Vec<Found>, ConfigError> {
 }
 
 /// Files that match one pattern.
-fn files(pattern: &Pattern, folder: &Path) -> Result<Vec<Found>, String> {
+fn files(pattern: &Pattern, folder: &Path) -> Vec<Found> {
     let text = &pattern.text;
     let is_meta = |part: &str| part.contains(['*', '?', '[', ']', '{', '}', '!']);
     let parts: Vec<&str> = text.split('/').collect();
@@ -54,7 +53,8 @@ fn files(pattern: &Pattern, folder: &Path) -> Result<Vec<Found>, String> {
     if literal == parts.len() {
         let file = folder.join(text);
         let is_file = file.is_file();
-        return Ok(is_file.then(|| Found { path: text.clone(), file }).into_iter().collect());
+        let found = Found { path: text.clone(), file, error: None };
+        return is_file.then_some(found).into_iter().collect();
     }
     // Walk below the part that is no pattern.
     let base = parts[..literal].join("/");
@@ -64,7 +64,7 @@ fn files(pattern: &Pattern, folder: &Path) -> Result<Vec<Found>, String> {
         base => folder.join(base),
     };
     if !root.is_dir() {
-        return Ok(Vec::new());
+        return Vec::new();
     }
     let deep = parts[literal..].contains(&"**");
     let depth = if deep { usize::MAX } else { parts.len() - literal };
@@ -72,7 +72,16 @@ fn files(pattern: &Pattern, folder: &Path) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
     // Links to folders are not followed: a loop would never end.
     for entry in WalkDir::new(&root).min_depth(1).max_depth(depth) {
-        let entry = entry.map_err(|e| format!("`{text}`: {e}"))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(e) => {
+                // A folder that cannot be read may hold objects: that is no pass, and no reason to judge nothing.
+                let file = e.path().unwrap_or(&root).to_path_buf();
+                let path = file.display().to_string();
+                found.push(Found { path, file, error: Some(e.to_string()) });
+                continue;
+            }
+        };
         if entry.file_type().is_dir() {
             continue;
         }
@@ -80,8 +89,8 @@ fn files(pattern: &Pattern, folder: &Path) -> Result<Vec<Found>, String> {
         let below: Vec<_> = below.components().map(|c| c.as_os_str().to_string_lossy()).collect();
         let path = format!("{prefix}{}", below.join("/"));
         if pattern.matches(&path) && entry.path().is_file() {
-            found.push(Found { path, file: entry.into_path() });
+            found.push(Found { path, file: entry.into_path(), error: None });
         }
     }
-    Ok(found)
+    found
 }

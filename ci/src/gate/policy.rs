@@ -5,11 +5,12 @@
 
 use crate::gate::baseline::{drift, Baseline};
 use crate::gate::calls::Callee;
-use crate::gate::config::{Allow, Budget, Config, ProgramRule};
+use crate::gate::config::{Allow, Budget, Config};
 use crate::gate::judging::Judged;
 use crate::gate::outcome::{
     ConfigPlace, Finding, FindingKind as K, Headroom, JudgedFor, ObjectRead, Severity, Used,
 };
+use crate::gate::programs::ProgramRule;
 use crate::gate::values::Limit;
 use bpfassay_judge::{ProgramReport, Source, VerdictWord};
 
@@ -183,9 +184,7 @@ impl Rules<'_> {
     /// Rules for a program, those that name its object first.
     fn rules<'b>(&'b self, j: &'b Judged) -> impl Iterator<Item = &'b ProgramRule> {
         let path = self.objects.get(j.object).map_or("", |o| o.path.as_str());
-        let matches = move |p: &&ProgramRule| {
-            p.name == j.report.name && p.object.as_ref().is_none_or(|o| o.matches_object(path))
-        };
+        let matches = move |p: &&ProgramRule| p.name == j.report.name && p.is_for(path);
         let rules = &self.config.programs;
         let named = rules.iter().filter(|p| p.object.is_some());
         named.chain(rules.iter().filter(|p| p.object.is_none())).filter(matches)

@@ -99,10 +99,7 @@ pub fn except(
 /// Program rules that name nothing.
 pub fn unknown_rules(config: &Config, objects: &[ObjectRead]) -> Vec<Finding> {
     let unknown = config.programs.iter().filter(|rule| {
-        !objects.iter().any(|o| {
-            let named = rule.object.as_ref().is_none_or(|p| p.matches_object(&o.path));
-            named && o.programs.contains(&rule.name)
-        })
+        !objects.iter().any(|o| rule.is_for(&o.path) && o.programs.contains(&rule.name))
     });
     unknown
         .map(|rule| {

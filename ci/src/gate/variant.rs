@@ -6,7 +6,8 @@ use bpfassay_object::btf::{int_encoding, Btf, BtfKind, Type};
 use bpfassay_object::{Global, Opened};
 use toml::Spanned;
 
-use crate::gate::config::Variant;
+use crate::gate::config::{Config, Variant};
+use crate::gate::error::ConfigError;
 use crate::gate::values::Tree;
 
 /// A value that a variable cannot take, with its place in the configuration.
@@ -14,6 +15,34 @@ use crate::gate::values::Tree;
 pub struct BadValue {
     pub span: Range<usize>,
     pub message: String,
+}
+
+/// A variant that sets what a command line says: `[SECTION.]NAME=VALUE` each, values as in a configuration, where
+/// text needs no quotes and `.rodata` no name.
+///
+/// # Errors
+/// One that is none of these, with what is wrong.
+pub fn of_assignments(all: &[String]) -> Result<Variant, String> {
+    let mut lines = Vec::new();
+    for one in all {
+        let (name, value) = one.split_once('=').ok_or(format!("`{one}` is not NAME=VALUE"))?;
+        let has_section =
+            ["rodata.", "data.", "bss."].iter().any(|s| name.trim_start().starts_with(s));
+        let section = if has_section { "" } else { "rodata." };
+        let line = |value: &str| format!("{section}{} = {value}\n", name.trim());
+        let is_value = config_of(&line(value)).is_ok();
+        lines.push(if is_value {
+            line(value)
+        } else {
+            line(&toml::Value::from(value).to_string())
+        });
+    }
+    let config = config_of(&lines.concat()).map_err(|e| e.message)?;
+    config.variants.into_iter().next().ok_or_else(|| "nothing is set".to_string())
+}
+
+fn config_of(lines: &str) -> Result<Config, ConfigError> {
+    Config::parse(&format!("objects = [\"-\"]\n[variant.command-line]\n{lines}"))
 }
 
 /// The object with the variant's values written, or None if it has none of its variables.

@@ -7,6 +7,7 @@ mod github;
 mod gitlab;
 mod junit;
 mod markdown;
+mod paper;
 mod place;
 mod sarif;
 #[cfg(test)]
@@ -20,8 +21,8 @@ use bpfassay_diag::explain::{by_name, load_error, Code};
 
 use crate::gate::outcome::{Finding, GateReport, JudgedFor, ProgramRun};
 
+pub use paper::Paper;
 pub use place::{Place, Places};
-pub use text::wrapped;
 
 /// A format that `gate --output` knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,15 +83,15 @@ impl FromStr for Format {
     }
 }
 
-/// The report in a format; `colour` is for text only.
+/// The report in a format; the paper is for text only.
 pub fn render(
     report: &GateReport,
     format: Format,
     places: &Places,
-    colour: bool,
+    paper: Paper,
 ) -> Result<String, String> {
     Ok(match format {
-        Format::Text => text::render(report, places, colour),
+        Format::Text => text::render(report, places, paper),
         Format::Json => pretty(report)?,
         Format::Sarif => pretty(&sarif::render(report, places))?,
         Format::Junit => junit::render(report, places),

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{render, Format, Places};
+use super::{render, Format, Paper, Places};
 use crate::gate::outcome::*;
 use bpfassay_judge::{refused, Source, VerdictWord};
 
@@ -120,7 +120,8 @@ fn report() -> GateReport {
 }
 
 fn in_format(format: Format) -> String {
-    render(&report(), format, &Places::default(), false).expect("a report can be rendered")
+    render(&report(), format, &Places::default(), Paper::default())
+        .expect("a report can be rendered")
 }
 
 #[test]

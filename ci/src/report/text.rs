@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Element, Level, Snippet};
 
-use super::{help, on, rule, subject, verdict_line, Places};
+use super::{help, on, rule, subject, verdict_line, Paper, Places};
 use crate::gate::outcome::{Finding, GateReport, Severity};
 
 /// Programs shown by headroom.
@@ -12,11 +12,10 @@ const NEAREST: usize = 5;
 /// Lines shown of the most expensive one.
 const LINES: usize = 3;
 
-pub(super) fn render(report: &GateReport, places: &Places, colour: bool) -> String {
-    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+pub(super) fn render(report: &GateReport, places: &Places, paper: Paper) -> String {
     let mut out = String::new();
     for f in report.findings.iter().filter(|f| f.excepted_by.is_none()) {
-        finding(&mut out, &renderer, f, report, places);
+        finding(&mut out, paper, f, report, places);
     }
     excepted(&mut out, report);
     headroom(&mut out, report, places);
@@ -25,13 +24,7 @@ pub(super) fn render(report: &GateReport, places: &Places, colour: bool) -> Stri
     out
 }
 
-fn finding(
-    out: &mut String,
-    renderer: &Renderer,
-    f: &Finding,
-    report: &GateReport,
-    places: &Places,
-) {
+fn finding(out: &mut String, paper: Paper, f: &Finding, report: &GateReport, places: &Places) {
     let level = match f.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -66,14 +59,15 @@ fn finding(
     if f.kernel_words.len() > 1 {
         notes.push(format!("the kernel says:\n{}", f.kernel_words.join("\n")));
     }
+    let notes: Vec<String> = notes.iter().map(|n| paper.fitted(n)).collect();
     for n in &notes {
         group = group.element(Level::NOTE.message(n.as_str()));
     }
-    let help = help(f).map(wrapped);
+    let help = help(f).map(|h| paper.wrapped(h));
     if let Some(h) = &help {
         group = group.element(Level::HELP.message(h.as_str()));
     }
-    let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+    let _ = writeln!(out, "{}\n", paper.renderer().render(&[group]));
 }
 
 /// Byte at which the mark begins: the column, if it lies in the text, else the first word.
@@ -82,29 +76,6 @@ fn start(text: &str, column: Option<u32>) -> usize {
     let at = column.map_or(0, |c| c as usize - 1);
     let at = text.char_indices().nth(at).map_or(first, |(i, _)| i);
     at.max(first)
-}
-
-/// Text broken into lines that fit beside the frame; code in backticks stays on one line.
-pub fn wrapped(text: &str) -> String {
-    let mut in_code = false;
-    let at_break = |c: char| {
-        in_code ^= c == '`';
-        c == ' ' && !in_code
-    };
-    let (mut out, mut width) = (String::new(), 0);
-    for word in text.split(at_break) {
-        let len = word.chars().count();
-        if width > 0 && width + 1 + len > 88 {
-            out.push('\n');
-            width = 0;
-        } else if width > 0 {
-            out.push(' ');
-            width += 1;
-        }
-        out.push_str(word);
-        width += len;
-    }
-    out
 }
 
 fn excepted(out: &mut String, report: &GateReport) {

@@ -7,6 +7,8 @@ use bpfassay_diag::story::{Source, Step, Story};
 
 use super::Told;
 
+pub const SCHEMA: &str = "bpfassay.explain/1";
+
 #[derive(Serialize)]
 struct Report<'a> {
     schema: &'static str,
@@ -64,7 +66,17 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String
             Told::Loader { name, code, text } => loader(*name, *code, text),
         })
         .collect();
-    let report = Report { schema: "bpfassay.explain/1", programs, notes, unrecognised: unknown };
+    let report = Report { schema: SCHEMA, programs, notes, unrecognised: unknown };
+    let mut out = serde_json::to_string_pretty(&report).unwrap_or_default();
+    out.push('\n');
+    out
+}
+
+/// What a code means, as a report with one program that has only the code.
+pub fn code(code: &'static Code) -> String {
+    let program =
+        Program { message: None, class: None, why_class: None, ..loader(None, Some(code), "") };
+    let report = Report { schema: SCHEMA, programs: vec![program], notes: &[], unrecognised: &[] };
     let mut out = serde_json::to_string_pretty(&report).unwrap_or_default();
     out.push('\n');
     out

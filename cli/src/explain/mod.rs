@@ -5,7 +5,7 @@ mod text;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bpfassay_diag::explain::{all, by_name, line, Category, Code};
@@ -13,8 +13,14 @@ use bpfassay_diag::read::{read_tail, Program, Reading, MOST_BYTES};
 use bpfassay_diag::story::{Outcome as End, Story};
 
 use crate::exit::{fail, Outcome};
+use crate::out;
 
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpftool prog load prog.o /sys/fs/bpf/x 2>&1 | bpfassay explain
+  bpfassay explain loader.log --format json
+  bpfassay explain \"R0 invalid mem access 'map_value_or_null'\"
+  bpfassay explain register-maybe-null")]
 pub struct Args {
     /// A file with a verifier log (what libbpf, bpftool or a loader printed), a code of a report
     /// such as `register-maybe-null`, or one message in quotes; standard input without one.
@@ -35,17 +41,16 @@ enum Format {
 }
 
 pub fn run(args: Args) -> Outcome {
-    let told = if args.list { Ok(list()) } else { explain(args.what.as_deref(), args.format) };
-    match told {
-        Ok((text, outcome)) => match io::stdout().lock().write_all(text.as_bytes()) {
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => fail(Outcome::NotJudged, e),
-            _ => outcome,
-        },
-        Err(outcome) => outcome,
+    if args.list {
+        return out::text(&list(), Outcome::Ok);
     }
+    if args.format == Format::Json {
+        out::expect_json(json::SCHEMA);
+    }
+    explain(args.what.as_deref(), args.format).unwrap_or_else(|outcome| outcome)
 }
 
-fn list() -> (String, Outcome) {
+fn list() -> String {
     let mut out = String::new();
     for category in Category::ALL {
         let _ = writeln!(out, "{}", category.title());
@@ -53,15 +58,15 @@ fn list() -> (String, Outcome) {
             let _ = writeln!(out, "  {:<30} {}", code.name, code.title);
         }
     }
-    (out, Outcome::Ok)
+    out
 }
 
-fn explain(what: Option<&str>, format: Format) -> Result<(String, Outcome), Outcome> {
+fn explain(what: Option<&str>, format: Format) -> Result<Outcome, Outcome> {
     let (bytes, whole) = match what {
         None | Some("-") => {
             if io::stdin().is_terminal() {
-                eprintln!(
-                    "bpfassay: reading a verifier log from standard input; end it with Ctrl-D"
+                out::note(
+                    "bpfassay: reading a verifier log from standard input; end it with Ctrl-D",
                 );
             }
             tail_of(&mut io::stdin().lock())
@@ -137,7 +142,7 @@ impl Told<'_> {
     }
 }
 
-fn report(reading: Reading, format: Format) -> (String, Outcome) {
+fn report(reading: Reading, format: Format) -> Outcome {
     let mut notes = reading.notes.clone();
     let mut told = Vec::new();
     for program in &reading.programs {
@@ -159,11 +164,15 @@ fn report(reading: Reading, format: Format) -> (String, Outcome) {
     let unknown = told.iter().any(|t| t.code().is_none())
         || nothing
         || told.is_empty() && reading.programs.iter().any(Program::is_cut);
-    let text = match format {
-        Format::Text => text::render(&told, &notes, &reading.unknown),
-        Format::Json => json::render(&told, &notes, &reading.unknown),
-    };
-    (text, if unknown { Outcome::NotJudged } else { Outcome::Ok })
+    let outcome = if unknown { Outcome::NotJudged } else { Outcome::Ok };
+    match format {
+        Format::Text => {
+            out::people(|paper| text::render(&told, &notes, &reading.unknown, paper), outcome)
+        }
+        Format::Json => {
+            out::machine(json::render(&told, &notes, &reading.unknown).as_bytes(), outcome)
+        }
+    }
 }
 
 fn named(program: &Program) -> String {
@@ -196,9 +205,12 @@ fn loaders(reading: &Reading) -> Vec<Told<'_>> {
 }
 
 /// A code, or one message.
-fn meaning(word: &str, format: Format) -> Result<(String, Outcome), Outcome> {
+fn meaning(word: &str, format: Format) -> Result<Outcome, Outcome> {
     if let Some(code) = by_name(word) {
-        return Ok((text::code(code), Outcome::Ok));
+        return Ok(match format {
+            Format::Text => out::people(|paper| text::code(code, paper), Outcome::Ok),
+            Format::Json => out::machine(json::code(code).as_bytes(), Outcome::Ok),
+        });
     }
     let reading = read_tail(word.as_bytes().to_vec(), word.len() as u64);
     let known = line(word).is_some()

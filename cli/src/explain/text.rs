@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use bpfassay_ci::report::wrapped;
+use bpfassay_ci::report::Paper;
 use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{Step, Story};
 
@@ -13,15 +13,15 @@ const STEPS: usize = 7;
 /// Longest source line or value shown.
 const WIDE: usize = 88;
 
-pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String {
+pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String], paper: Paper) -> String {
     let mut out = String::new();
     for (i, t) in told.iter().enumerate() {
         if i > 0 {
             out.push('\n');
         }
         match t {
-            Told::Story(story) => self::story(&mut out, story),
-            Told::Loader { name, code, text } => loader(&mut out, *name, *code, text),
+            Told::Story(story) => self::story(&mut out, story, paper),
+            Told::Loader { name, code, text } => loader(&mut out, *name, *code, text, paper),
         }
     }
     if !told.is_empty() && !notes.is_empty() {
@@ -36,15 +36,15 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String
             let _ = writeln!(out, "      {}", short(l, 120));
         }
     }
-    out
+    folded(&out, paper)
 }
 
 /// What a code means.
-pub fn code(code: &Code) -> String {
+pub fn code(code: &Code, paper: Paper) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "{}: {} ({})", code.name, code.title, code.category().title());
-    block(&mut out, "Why:", code.why);
-    block(&mut out, "What to change:", code.change);
+    block(&mut out, "Why:", code.why, paper);
+    block(&mut out, "What to change:", code.change, paper);
     let messages: Vec<&&str> = code.messages.iter().chain(code.closing).collect();
     if !messages.is_empty() {
         let _ = writeln!(out, "\nThe words for it:");
@@ -52,17 +52,17 @@ pub fn code(code: &Code) -> String {
     for m in messages {
         let _ = writeln!(out, "  {}", m.replace("{}", "…"));
     }
-    out
+    folded(&out, paper)
 }
 
-fn block(out: &mut String, title: &str, text: &str) {
+fn block(out: &mut String, title: &str, text: &str, paper: Paper) {
     let _ = writeln!(out, "\n{title}");
-    for l in wrapped(text).lines() {
+    for l in paper.wrapped(text).lines() {
         let _ = writeln!(out, "  {l}");
     }
 }
 
-fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str) {
+fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str, paper: Paper) {
     match code {
         Some(c) => {
             let _ = writeln!(out, "error[{}]: {}", c.name, c.title);
@@ -77,10 +77,10 @@ fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str)
         "   = these are the loader's words, not the verifier's: {}",
         short(text, 160)
     );
-    lesson(out, code, None);
+    lesson(out, code, None, paper);
 }
 
-fn story(out: &mut String, s: &Story) {
+fn story(out: &mut String, s: &Story, paper: Paper) {
     let title = s.code.map_or("a message that is not known here", |c| c.title);
     match s.code {
         Some(c) => {
@@ -115,7 +115,7 @@ fn story(out: &mut String, s: &Story) {
     if let (Some(class), Some(why)) = (s.class, &s.why_class) {
         let _ = writeln!(out, "   = at fault: {} ({why})", class.title());
     }
-    lesson(out, s.code, s.fix.as_deref());
+    lesson(out, s.code, s.fix.as_deref(), paper);
 }
 
 fn place(out: &mut String, s: &Story) {
@@ -167,21 +167,21 @@ fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
     }
 }
 
-fn lesson(out: &mut String, code: Option<&Code>, fix: Option<&str>) {
+fn lesson(out: &mut String, code: Option<&Code>, fix: Option<&str>, paper: Paper) {
     let Some(code) = code else {
         out.push_str("help: the message is not in this program's table; look for it in kernel/bpf/verifier.c\n");
         return;
     };
-    said(out, "help", fix.unwrap_or(code.change));
-    said(out, "why", code.why);
+    said(out, "help", fix.unwrap_or(code.change), paper);
+    said(out, "why", code.why, paper);
     if fix.is_some() {
-        said(out, "in general", code.change);
+        said(out, "in general", code.change, paper);
     }
 }
 
-fn said(out: &mut String, head: &str, text: &str) {
+fn said(out: &mut String, head: &str, text: &str, paper: Paper) {
     let indent = " ".repeat(head.len() + 2);
-    for (i, l) in wrapped(text).lines().enumerate() {
+    for (i, l) in paper.wrapped(text).lines().enumerate() {
         let _ = writeln!(out, "{}{l}", if i == 0 { format!("{head}: ") } else { indent.clone() });
     }
 }
@@ -191,4 +191,19 @@ fn short(text: &str, most: usize) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_string(),
     }
+}
+
+/// Lines that a terminal is too narrow for, broken at words and indented as they were.
+fn folded(text: &str, paper: Paper) -> String {
+    let Some(width) = paper.width else { return text.to_string() };
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let hang = " ".repeat((indent + 4).min(width / 3));
+        let options =
+            textwrap::Options::new(width.max(24)).subsequent_indent(&hang).break_words(false);
+        out.push_str(&textwrap::fill(line, options));
+        out.push('\n');
+    }
+    out
 }

@@ -1,13 +1,15 @@
 //! `bpfassay run`: what a program returns for an input.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bpfassay_ci::files::MAX_OBJECT;
 use bpfassay_harness::conformance;
 use bpfassay_harness::contain::Limits;
 use bpfassay_harness::engine::{Input as RunInput, Outcome as RunOutcome};
-use bpfassay_harness::pcap;
+use bpfassay_harness::pcap::{self, Packet};
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::session::{self, maps, values, Answer, EngineKind, Failed, Job, Subject};
 use bpfassay_harness::testrun::MapSlots;
@@ -15,13 +17,16 @@ use bpfassay_harness::trust::{self, Distrust, Trusted};
 use bpfassay_isa::RawInsn;
 use bpfassay_judge::Target;
 use bpfassay_object::model::Program;
+use bpfassay_object::Opened;
+use bpfassay_spec::{errno, retval, ProgInfo, ProgType, RunInput as Takes};
 use clap::ValueEnum;
 
 use crate::asm::raw_insns;
 use crate::classic;
 use crate::exit::{fail, Outcome};
-use crate::inputs::Input;
-use crate::setup::{self, KernelArgs};
+use crate::inputs;
+use crate::out;
+use crate::setup::{self, Assignments, KernelArgs};
 
 mod asks;
 mod emulated;
@@ -32,6 +37,12 @@ mod report;
 /// The program is verified first.  What the verifier does not accept runs in a child
 /// process without rights, where a crash is a result.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay run prog.o --prog ingress --data-in packet.bin --expect XDP_PASS
+  bpfassay run prog.o --pcap trace.pcapng --set debug=true
+  bpfassay run prog.o --engine all --hex \"0200 …\" --repeat 1000
+  bpfassay run prog.o --map hosts=hosts.json --dump-maps --data-in packet.bin
+  bpfassay run --cbpf filter.txt --pcap trace.pcap")]
 pub struct Args {
     /// Object whose program is run; `-` for standard input.
     #[arg(value_name = "OBJ", required_unless_present_any = ["raw", "cbpf", "conformance"])]
@@ -47,7 +58,8 @@ pub struct Args {
     /// Packet in hexadecimal.
     #[arg(long, value_name = "BYTES", conflicts_with = "pcap")]
     hex: Option<String>,
-    /// Runs every packet of a capture and counts the return values.
+    /// Runs every packet of a capture (pcap or pcapng) and counts the return values.  Cooked and raw captures get an
+    /// Ethernet header where the program takes frames.
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
     /// Context structure (`__sk_buff`, `xdp_md`, registers).
@@ -76,7 +88,12 @@ pub struct Args {
     /// Do not ask the verifier: the program runs in a child process.
     #[arg(long)]
     unverified: bool,
-    /// Seconds a child process may take.
+    /// Exit with status 1 unless every run returns this: a number, or a name such as XDP_PASS.
+    #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
+    expect: Option<String>,
+    #[command(flatten)]
+    set: Assignments,
+    /// Seconds an engine may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..86_400))]
     time_limit: u64,
     /// Where the system has no filter of system calls for that child (qemu-user), let it run without: it
@@ -150,6 +167,9 @@ fn parse_map(s: &str) -> Result<(String, PathBuf), String> {
 const IS_FOREIGN: bool = !cfg!(target_arch = "aarch64");
 
 pub fn run(args: Args) -> Outcome {
+    if args.format == Format::Json {
+        out::expect_json(report::SCHEMA);
+    }
     if IS_FOREIGN && args.engine == EngineName::Arm64 {
         return emulated::run_again();
     }
@@ -166,9 +186,7 @@ fn not_read(path: &Path, e: impl std::fmt::Display) -> Outcome {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Outcome> {
-    let input =
-        if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.to_path_buf()) };
-    input.read().map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", input.display())))
+    inputs::read(path, MAX_OBJECT)
 }
 
 fn read_if(path: &Option<PathBuf>) -> Result<Vec<u8>, Outcome> {
@@ -192,6 +210,7 @@ fn job<'a>(args: &Args, subject: Subject<'a>, inputs: Vec<RunInput>, world: Worl
         preload: Vec::new(),
         world,
         dump_maps: args.dump_maps,
+        keeps_output: args.pcap.is_none() || args.engine.kinds().len() > 1,
         trace: args.trace,
         limits: Limits {
             time: Duration::from_secs(args.time_limit),
@@ -222,17 +241,19 @@ fn answers(
             Ok(answer) => answers.push(answer),
             Err(Failed::Wrong(why)) => return Err(fail(Outcome::NotJudged, why)),
             Err(Failed::Rejected(errno)) => {
-                let why = format!("the kernel rejects the program with errno {errno}");
+                let why = format!("the kernel rejects the program with {}", errno::name(errno));
                 if kinds.len() == 1 {
                     return Err(fail(Outcome::Rejected, why));
                 }
-                eprintln!("bpfassay: {why}");
+                out::note(format!("bpfassay: {why}"));
                 is_split |= trusted.is_ok();
             }
             Err(Failed::Unavailable(why)) if kinds.len() == 1 => {
                 return Err(fail(Outcome::NotJudged, why));
             }
-            Err(Failed::Unavailable(why)) => eprintln!("bpfassay: {}: {why}", kind.name()),
+            Err(Failed::Unavailable(why)) => {
+                out::note(format!("bpfassay: {}: {why}", kind.name()));
+            }
         }
     }
     if answers.is_empty() {
@@ -247,7 +268,10 @@ fn run_raw(file: &Path, args: &Args) -> Result<Outcome, Outcome> {
     let input = RunInput { data: data(args, memory)?, ctx: Vec::new(), repeat: args.repeat };
     let job = job(args, Subject::Raw(&insns), vec![input], World::seeded(args.seed));
     let (answers, is_split) = answers(&job, Err(&Distrust::NotAsked), args)?;
-    report::print(&answers, is_split, None, args)
+    let expected = args.expect.as_deref().map(|e| expected(e, None)).transpose()?;
+    let said =
+        Said { answers, is_split, program: None, distrust: Some(&Distrust::NotAsked), expected };
+    report::print(&said, args)
 }
 
 fn run_conformance(dir: &Path, args: &Args) -> Result<Outcome, Outcome> {
@@ -258,6 +282,7 @@ fn run_conformance(dir: &Path, args: &Args) -> Result<Outcome, Outcome> {
     let kinds: Vec<EngineKind> =
         args.engine.kinds().into_iter().filter(|k| *k != EngineKind::Kernel).collect();
     let mut total = (0, 0);
+    let mut said = String::new();
     for kind in kinds {
         let (mut passed, mut failed) = (0, 0);
         for file in &files {
@@ -276,19 +301,20 @@ fn run_conformance(dir: &Path, args: &Args) -> Result<Outcome, Outcome> {
             match result {
                 Ok(()) => passed += 1,
                 Err(why) => {
-                    println!("{}: {}: {why}", kind.name(), file.display());
+                    let _ = writeln!(said, "{}: {}: {why}", kind.name(), file.display());
                     failed += 1;
                 }
             }
         }
-        println!("{}: {passed} passed, {failed} failed", kind.name());
+        let _ = writeln!(said, "{}: {passed} passed, {failed} failed", kind.name());
         total = (total.0 + passed, total.1 + failed);
     }
-    Ok(match total {
+    let outcome = match total {
         (0, 0) => Outcome::NotJudged,
         (_, 0) => Outcome::Ok,
         _ => Outcome::Rejected,
-    })
+    };
+    Ok(out::text(&said, outcome))
 }
 
 /// A program with those of its object.
@@ -305,7 +331,11 @@ fn load(args: &Args, target: &Target) -> Result<Loaded, Outcome> {
     }
     let path = args.object.as_deref().unwrap_or(Path::new("-"));
     let at = path.display().to_string();
-    let object = target.load_object(&read(path)?, &at).map_err(|e| not_read(path, e.message))?;
+    let mut opened = Opened::parse(&read(path)?, &at).map_err(|e| not_read(path, e))?;
+    if let Some(shape) = args.set.variant()? {
+        opened = setup::in_shape(opened, &shape).map_err(|why| not_read(path, why))?;
+    }
+    let object = target.link_object(&opened);
     let chosen = setup::choose_entry(&object.programs, args.prog.as_deref())
         .map_err(|why| not_read(path, why))?;
     let name = chosen.name.clone();
@@ -349,7 +379,8 @@ fn run_program(args: &Args) -> Result<Outcome, Outcome> {
         Some(file) => {
             let bytes = read(file)?;
             let packets = pcap::packets(&bytes).map_err(|e| not_read(file, e))?;
-            packets.iter().map(|p| input(p.to_vec())).collect()
+            let frames = frames(&packets, program, args).map_err(|e| not_read(file, e))?;
+            frames.into_iter().map(input).collect()
         }
         None => vec![input(data(args, &args.data_in)?)],
     };
@@ -360,9 +391,77 @@ fn run_program(args: &Args) -> Result<Outcome, Outcome> {
     let subject = Subject::Program { program, others, slots: &loaded.slots };
     let mut job = job(args, subject, inputs, world);
     job.preload = preload;
+    let expected = args.expect.as_deref();
+    let expected = expected.map(|e| self::expected(e, Some(program.prog_type))).transpose()?;
     let (answers, is_split) = answers(&job, trusted.as_deref(), args)?;
+    let distrust = trusted.as_ref().err();
+    let said = Said { answers, is_split, program: Some(program), distrust, expected };
     match args.pcap.is_some() {
-        true => report::histogram(&answers, job.inputs.len(), is_split, args),
-        false => report::print(&answers, is_split, Some(program), args),
+        true => report::histogram(&said, job.inputs.len(), args),
+        false => report::print(&said, args),
     }
+}
+
+/// Everything that a run has to tell.
+struct Said<'a> {
+    /// One per engine that gave one.
+    answers: Vec<Answer>,
+    /// An engine's refusal is a difference.
+    is_split: bool,
+    program: Option<&'a Program>,
+    /// Why the verifier's word was not had; None for an accepted program.
+    distrust: Option<&'a Distrust>,
+    expected: Option<u32>,
+}
+
+/// What `--expect` means for programs of this type.
+fn expected(text: &str, prog_type: Option<ProgType>) -> Result<u32, Outcome> {
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => i64::from_str_radix(hex, 16).ok(),
+        None => text.parse::<i64>().ok(),
+    };
+    let fits = |n: &i64| (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(n);
+    let named = || prog_type.and_then(|ty| retval::value(ty, text));
+    let value = number.filter(fits).map(|n| n as u32).or_else(named);
+    value.ok_or_else(|| {
+        let names = prog_type.map_or_else(Vec::new, retval::names);
+        let known = match names.is_empty() {
+            true => "a number of 32 bits".to_string(),
+            false => format!("a number of 32 bits, or one of {}", names.join(", ")),
+        };
+        fail(Outcome::Usage, format!("--expect: `{text}` is not {known}"))
+    })
+}
+
+/// The packets as the program's test run takes them.
+fn frames(packets: &[Packet<'_>], program: &Program, args: &Args) -> Result<Vec<Vec<u8>>, String> {
+    let input = ProgInfo::of(program.prog_type).map(|row| row.input);
+    let takes_frames = match input {
+        // A filter is compiled for the capture's link type, whatever that is.
+        _ if args.cbpf.is_some() => false,
+        // The hook of the context says whether there is a link header.
+        Some(Takes::Netfilter) => args.ctx_in.is_none(),
+        Some(Takes::Skb { .. } | Takes::Xdp | Takes::Flow) => true,
+        _ => false,
+    };
+    let other = packets.iter().find(|p| p.link != pcap::ETHERNET);
+    if let (true, Some(other)) = (takes_frames, other) {
+        let link = pcap::link_name(other.link);
+        let no_frame = |p: &&Packet<'_>| p.ethernet().is_err();
+        if let Some(p) = packets.iter().find(no_frame) {
+            let link = pcap::link_name(p.link);
+            let ty = program.prog_type;
+            return Err(format!(
+                "a {ty} program takes Ethernet frames, and packets of link type {link} are none"
+            ));
+        }
+        out::note(format!(
+            "bpfassay: packets of link type {link} get an Ethernet header without addresses"
+        ));
+    }
+    let frame = |p: &Packet<'_>| match takes_frames {
+        true => p.ethernet().map_or_else(|_| p.data.to_vec(), |frame| frame.into_owned()),
+        false => p.data.to_vec(),
+    };
+    Ok(packets.iter().map(frame).collect())
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Failure, Limits};
 use crate::native::fault;
@@ -21,8 +21,22 @@ pub fn contain<T>(
     prepare: impl FnOnce() -> T,
     run: impl FnOnce(T) -> Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
-    let (reader, writer) = pipe()?;
     let memory = limits.memory.saturating_add(address_space());
+    fork(limits.time, |writer| {
+        limit(limits, memory);
+        let ready = prepare();
+        lock(writer.as_raw_fd(), limits.may_lack_filter);
+        run(ready)
+    })
+}
+
+pub fn within(time: Duration, run: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
+    fork(time, |_| run())
+}
+
+/// A child that answers with what `work` gives.
+fn fork(time: Duration, work: impl FnOnce(&File) -> Vec<u8>) -> Result<Vec<u8>, Failure> {
+    let (reader, writer) = pipe()?;
     let parent = std::process::id();
     // SAFETY: the child runs Rust code after the fork, which is sound as long as nobody else
     // held a lock it takes; it leaves through `_exit` and never returns from this function.
@@ -35,10 +49,7 @@ pub fn contain<T>(
             let answered = catch_unwind(AssertUnwindSafe(|| {
                 std::panic::set_hook(Box::new(|_| {}));
                 die_with(parent);
-                limit(limits, memory);
-                let ready = prepare();
-                lock(writer.as_raw_fd(), limits.may_lack_filter);
-                let answer = run(ready);
+                let answer = work(&writer);
                 (&*writer).write_all(&answer).is_ok()
             }));
             // SAFETY: ends the child without the parent's destructors and buffers.
@@ -47,7 +58,7 @@ pub fn contain<T>(
         pid => {
             drop(writer);
             let mut child = Child { pid, end: None };
-            let answer = read(&reader, limits, &mut child);
+            let answer = read(&reader, time, &mut child);
             if answer.is_err() {
                 child.kill();
             }
@@ -135,17 +146,17 @@ fn die_with(parent: u32) {
 fn die_with(_parent: u32) {}
 
 /// Reads until the child closes the pipe or ends, or its time is up.
-fn read(from: &OwnedFd, limits: &Limits, child: &mut Child) -> Result<Vec<u8>, Failure> {
+fn read(from: &OwnedFd, time: Duration, child: &mut Child) -> Result<Vec<u8>, Failure> {
     /// How often is looked whether the child has ended: another child, forked meanwhile by
     /// another thread, may hold its end of the pipe open.
     const LOOK_MS: i32 = 20;
-    let deadline = Instant::now() + limits.time;
+    let deadline = Instant::now() + time;
     let mut answer = Vec::new();
     let mut buffer = vec![0u8; 1 << 16];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Failure::TimeLimit(limits.time));
+            return Err(Failure::TimeLimit(time));
         }
         let ms = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).clamp(1, LOOK_MS);
         let has_ended = child.has_ended();
@@ -220,8 +231,6 @@ impl Child {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn limits() -> Limits {
@@ -230,6 +239,19 @@ mod tests {
 
     fn outcome(run: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
         contain(&limits(), || (), |()| run())
+    }
+
+    #[test]
+    fn time_is_all_that_a_child_within_is_denied() {
+        let read = || std::fs::read("/proc/self/comm").unwrap_or_default();
+        assert!(!within(Duration::from_secs(5), read).expect("an answer").is_empty());
+        let time = Duration::from_millis(200);
+        let forever = || loop {
+            std::hint::spin_loop();
+        };
+        let start = Instant::now();
+        assert_eq!(within(time, forever), Err(Failure::TimeLimit(time)));
+        assert!(start.elapsed() < Duration::from_secs(3));
     }
 
     #[test]

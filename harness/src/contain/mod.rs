@@ -105,6 +105,26 @@ pub fn contain<T>(
     child::contain(limits, prepare, run)
 }
 
+/// Runs `run` in a child that has every right of this process and no more time than this.
+///
+/// As [`contain`] it should be called while this process has one thread.
+///
+/// # Errors
+/// The time is over, or the child ended without an answer.
+#[cfg(unix)]
+pub fn within(time: Duration, run: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
+    child::within(time, run)
+}
+
+/// Elsewhere there is no such child.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn within(_: Duration, _: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, Failure> {
+    Err(Failure::Unavailable)
+}
+
 /// Elsewhere there is no such child.
 #[cfg(not(unix))]
 pub fn contain<T>(

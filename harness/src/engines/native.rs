@@ -88,10 +88,12 @@ impl Native {
         blind: Option<u64>,
     ) -> Result<Native, NativeLoadError> {
         // SAFETY: trusted programs are accepted without a quirk.
-        unsafe {
+        let mut native = unsafe {
             let (own, stacks) = (program.program(), program.private_stacks());
-            Native::with_stacks(own, &Facts::of(program), stacks, world, blind)
-        }
+            Native::with_stacks(own, &Facts::of(program), stacks, world, blind)?
+        };
+        native.rt.min_ctx = program.max_ctx_offset();
+        Ok(native)
     }
 
     /// # Safety

@@ -420,7 +420,9 @@ fn prepare_plain(rt: &mut Runtime, t: ProgType, input: &Input) -> Result<Prepare
         return Err(Refusal::Errno(EINVAL));
     }
     let most = if t == ProgType::Syscall { SYSCALL_MAX } else { size };
-    if is_call && input.ctx.len() > most {
+    // `prog->aux->max_ctx_offset`
+    let is_short = input.ctx.len() < rt.min_ctx as usize;
+    if is_call && (is_short || input.ctx.len() > most) {
         return Err(Refusal::Errno(EINVAL));
     }
     if input.ctx.len() > size {

@@ -85,6 +85,8 @@ pub struct Runtime {
     pub may_write_packet: bool,
     /// Why the kernel test-runs no program attached as this one is.
     pub refusal: Option<ctx::Refusal>,
+    /// A context that is called with (`raw_tp`, `syscall`) and is shorter than this is refused.
+    pub min_ctx: u32,
     /// In native memory, contexts are taken that hold pointers which a program may follow.
     takes_any_context: bool,
     /// Address of the current task's structure, once somebody asked.
@@ -127,6 +129,7 @@ impl Runtime {
             asyncs: Asyncs::default(),
             may_write_packet: false,
             refusal: None,
+            min_ctx: 0,
             takes_any_context: false,
             task: None,
             hook_retval: 0,

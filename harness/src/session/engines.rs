@@ -1,12 +1,14 @@
 //! Engines made ready for a job.
 #![allow(unsafe_code)]
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bpfassay_isa::disasm::{Lossless, Text};
 use bpfassay_isa::{encode, Insn};
 use bpfassay_object::model::Program;
+use bpfassay_spec::errno::name as errno_name;
 use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::{ProgInfo, TestRun};
 
@@ -36,7 +38,9 @@ impl Tracer for Trace {
         let (raw, next) = encode(insn);
         let text = Text { insn: raw, next, names: &Lossless(name) };
         let regs: Vec<String> = regs.iter().map(|r| format!("{r:x}")).collect();
-        eprintln!("{frame}:{insn_idx}: {text}  ; {}", regs.join(" "));
+        let line = format!("{frame}:{insn_idx}: {text}  ; {}\n", regs.join(" "));
+        // Nobody may be reading.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
@@ -60,7 +64,7 @@ fn wrong_map(e: LoadError) -> Failed {
             "the kernel's BTF is needed to read a map's fields".to_string(),
         );
     };
-    Failed::Wrong(format!("map {name}: creating it gives errno {errno}"))
+    Failed::Wrong(format!("map {name}: creating it gives {}", errno_name(errno.abs() as i32)))
 }
 
 fn native_error(e: NativeLoadError) -> Failed {
@@ -97,9 +101,9 @@ impl Ready {
                 all.into_iter().find(|(k, _)| k == key).map(|(_, v)| v)
             };
             let (key, value) = maps::element(program, p, held).map_err(Failed::Wrong)?;
-            kernel
-                .update(p.map, def, key.as_deref().unwrap_or_default(), &value)
-                .map_err(|errno| Failed::Wrong(format!("filling a map gives errno {errno}")))?;
+            kernel.update(p.map, def, key.as_deref().unwrap_or_default(), &value).map_err(
+                |errno| Failed::Wrong(format!("filling a map gives {}", errno_name(errno))),
+            )?;
         }
         Ok(Ready { engine: Engine::Kernel(kernel), compile_ns: None })
     }
@@ -261,6 +265,9 @@ impl Ready {
             let mut run = Run::of(engine, input.repeat, &out);
             run.compile_ns = self.compile_ns;
             run.code_bytes = self.code_bytes();
+            if !job.keeps_output {
+                (run.data_out, run.ctx_out) = (None, None);
+            }
             answer.runs.push(run);
         }
         if let (true, Subject::Program { program, .. }) = (job.dump_maps, &job.subject) {

@@ -3,6 +3,7 @@
 use bpfassay_object::btf::Type;
 use bpfassay_object::model::{MapDef, Program};
 use bpfassay_object::Slot;
+use bpfassay_spec::errno::name as errno_name;
 use bpfassay_spec::MapType;
 use serde_json::{json, Value};
 
@@ -146,7 +147,9 @@ pub fn fill(rt: &mut Runtime, program: &Program, preload: &[Preload]) -> Result<
         };
         match done {
             Ok(0) => {}
-            Ok(errno) => return Err(format!("map {name}: refused with errno {}", -errno)),
+            Ok(errno) => {
+                return Err(format!("map {name}: refused with {}", errno_name(-errno as i32)))
+            }
             Err(_) => return Err(format!("map {name}: this kind cannot be filled")),
         }
     }

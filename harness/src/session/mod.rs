@@ -12,8 +12,9 @@ pub mod values;
 
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::Program;
+use serde::{Deserialize, Serialize};
 
-use crate::contain::{self, contain, Limits};
+use crate::contain::{self, contain, Failure, Limits};
 use crate::engine::Input;
 use crate::native;
 use crate::runtime::ctx;
@@ -89,13 +90,15 @@ pub struct Job<'a> {
     pub preload: Vec<Preload>,
     pub world: World,
     pub dump_maps: bool,
+    /// Packets and contexts afterwards are part of the answer.
+    pub keeps_output: bool,
     /// Print every instruction to standard error as it runs.
     pub trace: bool,
     pub limits: Limits,
 }
 
 /// Why an engine gave no answer.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Failed {
     /// The kernel's own verifier rejects the program, with this errno.
     Rejected(i32),
@@ -115,7 +118,7 @@ pub fn run(
         return Err(Failed::Unavailable(format!("engine {} is not this host's", kind.name())));
     }
     if kind == EngineKind::Kernel {
-        return Ready::kernel(job)?.run(job);
+        return in_time(job, kind, || Ready::kernel(job)?.run(job));
     }
     let takes_pointers = match &job.subject {
         Subject::Program { program, .. } => ctx::holds_pointers(program.prog_type),
@@ -123,7 +126,7 @@ pub fn run(
     };
     let (trusted, why) = match trusted {
         Ok(trusted) if kind == EngineKind::Interp || !takes_pointers => {
-            return Ready::trusted(job, kind, trusted)?.run(job);
+            return in_time(job, kind, || Ready::trusted(job, kind, trusted)?.run(job));
         }
         Ok(trusted) => (Some(trusted), "its context holds pointers from the input".to_string()),
         Err(why) => (None, why.to_string()),
@@ -146,29 +149,43 @@ fn in_child(
     trusted: Option<&[Trusted<'_>]>,
 ) -> Result<Answer, Failed> {
     let ready = || Ready::contained(job, kind, trusted);
-    let finish = |ready: Result<Ready, Failed>| {
-        // Errors cross as text, with the kind they had.
-        let answer = ready.and_then(|r| r.run(job)).map_err(|e| match e {
-            Failed::Wrong(why) => (true, why),
-            Failed::Unavailable(why) => (false, why),
-            Failed::Rejected(e) => (false, format!("errno {e}")),
-        });
-        serde_json::to_vec(&answer).unwrap_or_default()
-    };
-    let bytes = match contain(&job.limits, ready, finish) {
-        Ok(bytes) => bytes,
+    let finish = |ready: Result<Ready, Failed>| crossing(ready.and_then(|r| r.run(job)));
+    arrived(job, kind, contain(&job.limits, ready, finish))
+}
+
+/// What may run in this process, in a child that ends when its time is over; where there are no such children, in
+/// this process, for as long as it takes.
+fn in_time(
+    job: &Job<'_>,
+    kind: EngineKind,
+    run: impl FnOnce() -> Result<Answer, Failed>,
+) -> Result<Answer, Failed> {
+    match contain::IS_AVAILABLE {
+        false => run(),
+        true => arrived(job, kind, contain::within(job.limits.time, || crossing(run()))),
+    }
+}
+
+/// An answer, or why there is none, on its way from a child.
+fn crossing(answer: Result<Answer, Failed>) -> Vec<u8> {
+    serde_json::to_vec(&answer).unwrap_or_default()
+}
+
+fn arrived(
+    job: &Job<'_>,
+    kind: EngineKind,
+    bytes: Result<Vec<u8>, Failure>,
+) -> Result<Answer, Failed> {
+    match bytes {
+        Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            Err(Failed::Unavailable("the child's answer cannot be read".to_string()))
+        }),
         Err(failure) => {
             let repeat = job.inputs.first().map_or(1, |i| i.repeat);
             let run = Run::failed(kind.name(), repeat, &failure);
-            return Ok(Answer { runs: vec![run], ..Answer::default() });
+            Ok(Answer { runs: vec![run], ..Answer::default() })
         }
-    };
-    let answer: Result<Answer, (bool, String)> = serde_json::from_slice(&bytes)
-        .map_err(|_| Failed::Unavailable("the child's answer cannot be read".to_string()))?;
-    answer.map_err(|(is_wrong, why)| match is_wrong {
-        true => Failed::Wrong(why),
-        false => Failed::Unavailable(why),
-    })
+    }
 }
 
 /// Whether all answers to the same inputs are the same; what cannot be compared does not count.

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
+use bpfassay_spec::errno;
+
 use super::values::hex;
 use crate::contain::Failure;
 use crate::engine::Outcome;
@@ -15,7 +17,9 @@ pub struct Run {
     pub r0: u64,
     /// True where the engine knows the low half of r0 only.
     pub is_half: bool,
+    #[serde(with = "as_hex")]
     pub data_out: Option<Vec<u8>>,
+    #[serde(with = "as_hex")]
     pub ctx_out: Option<Vec<u8>>,
     pub repeat: u32,
     pub duration_ns: u64,
@@ -24,6 +28,22 @@ pub struct Run {
     pub trap: Option<TrapReport>,
     /// True when the answer may hang on time, chance, CPU or task.
     pub depends_on_world: bool,
+}
+
+/// Bytes as text that is twice as long, where a list of numbers would be four times.
+mod as_hex {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::super::values::{from_hex, hex};
+
+    pub fn serialize<S: Serializer>(bytes: &Option<Vec<u8>>, s: S) -> Result<S::Ok, S::Error> {
+        bytes.as_deref().map(hex).serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Vec<u8>>, D::Error> {
+        let text = Option::<String>::deserialize(d)?;
+        text.map(|t| from_hex(&t).map_err(serde::de::Error::custom)).transpose()
+    }
 }
 
 /// Why there is no return value.
@@ -143,7 +163,10 @@ fn trap(out: &Outcome) -> Option<TrapReport> {
         (Some(Refusal::Errno(ENOTSUPP)), _) => {
             Some(input("the kernel has no test run of this program type".to_string(), false))
         }
-        (Some(Refusal::Errno(e)), _) => Some(input(format!("input refused with errno {e}"), true)),
+        (Some(Refusal::Errno(e)), _) => {
+            let name = errno::name(i32::try_from(*e).unwrap_or(0));
+            Some(input(format!("input refused with {name}"), true))
+        }
         (Some(Refusal::Unsupported(what)), _) => {
             Some(input(format!("{what} is not modelled"), false))
         }

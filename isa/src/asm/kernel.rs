@@ -4,7 +4,8 @@
 //! [`crate::disasm`] writes it, with or without its index (`12:`) and its
 //! opcode in parentheses.  As in the kernel's text a hexadecimal constant is the
 //! 16-byte load (`r1 = 0x10`) and a decimal one the move (`r1 = 16`); an opcode
-//! in parentheses or a final ` ll` decides otherwise.
+//! in parentheses or a final ` ll` decides otherwise.  `.8byte 0xff` is a slot as
+//! it is, whatever it says.
 
 use super::cursor::Cursor;
 use super::{AsmError, AsmErrorKind, Builder, Resolve, Target};
@@ -25,6 +26,14 @@ pub fn assemble(text: &str, names: &dyn Resolve) -> Result<Vec<RawInsn>, AsmErro
             }
         }
         if c.is_end() {
+            continue;
+        }
+        if c.eat_word(".8byte") {
+            let slot: u64 = c.int()?;
+            if !c.is_end() {
+                return Err(c.error(AsmErrorKind::TrailingText));
+            }
+            b.push_slot(RawInsn::from_le_bytes(slot.to_le_bytes()));
             continue;
         }
         let at = c.at();

@@ -148,6 +148,11 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Appends a slot that need not be an instruction.
+    fn push_slot(&mut self, slot: RawInsn) {
+        self.slots.push(slot);
+    }
+
     /// Appends `insn`; a label in `target` is filled in by [`Builder::finish`].
     fn push(
         &mut self,

@@ -14,6 +14,9 @@ pub(super) struct NameIndex {
     next: Vec<u32>,
 }
 
+/// Longest name that is found, in bytes; a kernel's are shorter than 512 (`KSYM_NAME_LEN`).
+const NAME_MAX: usize = 4096;
+
 /// Length of a name without its `___flavour` suffix (libbpf: `bpf_core_essential_name_len`).
 pub fn essential_len(name: &[u8]) -> usize {
     let is_sep = |w: &[u8]| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_';
@@ -45,7 +48,8 @@ impl NameIndex {
             if name_off == 0 {
                 continue;
             }
-            let name = btf.str_bytes(name_off);
+            // Longer names than any kernel takes are found by nobody: many types may share one.
+            let name = btf.str_bytes_within(name_off, NAME_MAX);
             if name.is_empty() {
                 continue;
             }

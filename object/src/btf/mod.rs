@@ -146,6 +146,16 @@ impl Btf {
         &rest[..len]
     }
 
+    /// As [`Btf::str_bytes`]; empty for a string of more than `most` bytes, which is not read to its end.
+    pub(super) fn str_bytes_within(&self, off: u32, most: usize) -> &[u8] {
+        if off < self.start_str {
+            return self.base.as_ref().map_or(&[], |b| b.str_bytes_within(off, most));
+        }
+        let rest = self.strs.get((off - self.start_str) as usize..).unwrap_or(&[]);
+        let window = &rest[..rest.len().min(most + 1)];
+        window.iter().position(|b| *b == 0).map_or(&[], |len| &window[..len])
+    }
+
     /// The string at an offset; its valid front if it is not UTF-8.
     pub fn str(&self, off: u32) -> &str {
         let bytes = self.str_bytes(off);

@@ -15,6 +15,8 @@ pub mod ctx;
 #[rustfmt::skip]
 pub mod progs;
 #[rustfmt::skip]
+pub mod retvals;
+#[rustfmt::skip]
 pub mod kfuncs;
 #[rustfmt::skip]
 pub mod sets;

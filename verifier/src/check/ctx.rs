@@ -113,6 +113,7 @@ fn check_ctx_access(
     } else {
         env.aux_mut(insn_idx).ctx_field_size = info.field_size;
     }
+    env.max_ctx_offset = env.max_ctx_offset.max(off.saturating_add(size).unsigned_abs());
     Ok(info)
 }
 

@@ -3,10 +3,10 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
 
-use super::kfunc_call::untrust_rcu_pointers;
-use super::trust::in_rcu_cs;
 use super::btf_record::{BtfRecord, FieldKinds};
+use super::kfunc_call::untrust_rcu_pointers;
 use super::refs;
+use super::trust::in_rcu_cs;
 use crate::domain::reg::{BtfObj, MapId, RegState};
 use crate::domain::state::RefKind;
 use crate::env::Env;

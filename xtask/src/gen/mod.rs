@@ -11,6 +11,7 @@ mod maps;
 mod messages;
 mod names;
 mod progs;
+mod retvals;
 mod rows;
 mod spans;
 mod tracing;
@@ -47,6 +48,7 @@ fn generate(root: &Path) -> Result<Vec<(&'static str, String)>> {
         ("spec/src/generated/map_uses.rs", map_uses::map_uses(root, &names)?),
         ("spec/src/generated/kernels.rs", kernels::kernels(root, &names)?),
         ("spec/src/generated/jit.rs", jit::jit(root, &names)?),
+        ("spec/src/generated/retvals.rs", retvals::retvals(root, &names)?),
         ("spec/src/generated/lines.rs", names.lines.table()),
     ])
 }

@@ -1,48 +1,56 @@
 //! The text report: a compact table, and a rustc-style diagnostic per rejection.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
-use bpfassay_ci::report::wrapped;
+use annotate_snippets::{AnnotationKind, Element, Level, Snippet};
+use bpfassay_ci::report::Paper;
 use bpfassay_diag::explain::{by_name, load_error};
 use bpfassay_judge::{
     CheckReport, MapReport, MapVerdict, ObjectReport, ProgramReport, Source, VerdictWord,
 };
+use bpfassay_spec::errno;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How much is said.
+/// How much is said, and on what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Style {
-    pub colour: bool,
+    pub paper: Paper,
     /// -1: only what is not accepted; 0: table and diagnostics; 1 and up: message blocks, notes and timing too.
     pub verbosity: i8,
+    /// False where programs were filtered out: then nothing is said of objects and maps.
+    pub is_all: bool,
 }
 
-/// The whole report as text.
-pub fn text(report: &CheckReport, style: Style) -> String {
+/// The whole report as text; of the programs, those `shown`, in that order.
+pub fn text(
+    report: &CheckReport,
+    shown: &[(&ObjectReport, &ProgramReport)],
+    style: Style,
+) -> String {
     let mut out = String::new();
-    let renderer = if style.colour { Renderer::styled() } else { Renderer::plain() };
-    for object in &report.objects {
+    for object in report.objects.iter().filter(|_| style.is_all) {
         if let Some(e) = &object.error {
             let title = format!("{}: {}", object.path, e.message);
             let title = Level::ERROR.primary_title(&title).id(e.kind.as_str());
-            let help = load_error(&e.kind).map(|c| wrapped(c.change));
+            let help = load_error(&e.kind).map(|c| style.paper.wrapped(c.change));
             let mut group = title.elements(Vec::<Element<'_>>::new());
             if let Some(help) = &help {
                 group = group.element(Level::HELP.message(help.as_str()));
             }
-            let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+            let _ = writeln!(out, "{}\n", style.paper.renderer().render(&[group]));
         }
         for map in &object.maps {
-            map_diagnostic(&mut out, &renderer, object, map, style);
+            map_diagnostic(&mut out, object, map, style);
         }
-        for program in object.programs.iter().filter(|p| !refused_for_map(p)) {
-            diagnostic(&mut out, &renderer, object, program, style);
-        }
+    }
+    for (object, program) in shown.iter().filter(|(_, p)| !refused_for_map(p)) {
+        diagnostic(&mut out, object, program, style);
     }
     if style.verbosity >= 0 {
-        table(&mut out, report, style);
+        table(&mut out, shown, style);
     }
-    summary(&mut out, report);
+    summary(&mut out, report, shown.len());
     out
 }
 
@@ -51,13 +59,7 @@ fn refused_for_map(program: &ProgramReport) -> bool {
     program.message_lines.is_empty() && program.code.is_some_and(|c| c.starts_with("map-"))
 }
 
-fn map_diagnostic(
-    out: &mut String,
-    renderer: &Renderer,
-    object: &ObjectReport,
-    map: &MapReport,
-    style: Style,
-) {
+fn map_diagnostic(out: &mut String, object: &ObjectReport, map: &MapReport, style: Style) {
     let Some(message) = &map.message else { return };
     let (level, title) = match map.verdict {
         MapVerdict::Rejected => {
@@ -76,7 +78,7 @@ fn map_diagnostic(
     if let Some(code) = map.code {
         title = title.id(code);
     }
-    let errno = map.errno.map_or(String::new(), |e| format!(", errno {e}"));
+    let errno = map.errno.map_or(String::new(), |e| format!(", {}", errno::name(e)));
     let mut notes = vec![format!(
         "{} map in {}{errno}: key_size {}, value_size {}, max_entries {}, map_flags {:#x}",
         map.map_type, object.path, map.key_size, map.value_size, map.max_entries, map.flags
@@ -84,7 +86,8 @@ fn map_diagnostic(
     if map.verdict == MapVerdict::Rejected {
         notes.push("loaders make every map first, so no program of this object loads".to_string());
     }
-    let help = map.code.and_then(by_name).map(|c| wrapped(c.change));
+    let notes: Vec<String> = notes.iter().map(|n| style.paper.fitted(n)).collect();
+    let help = map.code.and_then(by_name).map(|c| style.paper.wrapped(c.change));
     let mut group = title.elements(Vec::<Element<'_>>::new());
     for note in &notes {
         group = group.element(Level::NOTE.message(note.as_str()));
@@ -92,16 +95,10 @@ fn map_diagnostic(
     if let Some(help) = &help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+    let _ = writeln!(out, "{}\n", style.paper.renderer().render(&[group]));
 }
 
-fn diagnostic(
-    out: &mut String,
-    renderer: &Renderer,
-    object: &ObjectReport,
-    program: &ProgramReport,
-    style: Style,
-) {
+fn diagnostic(out: &mut String, object: &ObjectReport, program: &ProgramReport, style: Style) {
     let level = match program.verdict {
         VerdictWord::Accepted => return,
         VerdictWord::Rejected => Level::ERROR,
@@ -145,18 +142,19 @@ fn diagnostic(
     if style.verbosity > 0 {
         notes.extend(program.detail.notes.iter().cloned());
     }
+    let notes: Vec<String> = notes.iter().map(|n| style.paper.fitted(n)).collect();
     for note in &notes {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
-    let help = program.code.and_then(by_name).map(|c| wrapped(c.change));
+    let help = program.code.and_then(by_name).map(|c| style.paper.wrapped(c.change));
     if let Some(help) = &help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    let _ = writeln!(out, "{}\n", renderer.render(&[group]));
+    let _ = writeln!(out, "{}\n", style.paper.renderer().render(&[group]));
 }
 
 fn about(object: &ObjectReport, program: &ProgramReport) -> String {
-    let errno = program.errno.map_or(String::new(), |e| format!(", errno {e}"));
+    let errno = program.errno.map_or(String::new(), |e| format!(", {}", errno::name(e)));
     format!(
         "program `{}` (section {}, {}) in {}{errno}",
         program.name, program.section, program.prog_type, object.path
@@ -190,31 +188,69 @@ fn place(program: &ProgramReport) -> Option<Place> {
     })
 }
 
-fn table(out: &mut String, report: &CheckReport, style: Style) {
+fn table(out: &mut String, shown: &[(&ObjectReport, &ProgramReport)], style: Style) {
+    /// Columns of text, to the left; figures stand to the right.
+    const TEXTS: usize = 4;
     let timed = style.verbosity > 0;
     let mut rows = vec![Row::head(timed)];
-    for object in &report.objects {
-        rows.extend(object.programs.iter().map(|p| Row::of(object, p, timed)));
-    }
+    rows.extend(shown.iter().map(|(object, p)| Row::of(object, p, timed)));
     if rows.len() == 1 {
         return;
     }
-    let widths: Vec<usize> = (0..rows[0].0.len())
-        .map(|c| rows.iter().map(|r| r.0[c].chars().count()).max().unwrap_or(0))
+    let mut widths: Vec<usize> = (0..rows[0].0.len())
+        .map(|c| rows.iter().map(|r| r.0[c].width()).max().unwrap_or(0))
         .collect();
+    if let Some(most) = style.paper.width {
+        fit(&mut widths, most);
+    }
     for row in &rows {
         let mut line = String::new();
         for (i, (cell, width)) in row.0.iter().zip(&widths).enumerate() {
-            // Names to the left, figures to the right.
-            if i < 4 {
-                let _ = write!(line, "{cell:<width$}  ");
-            } else {
-                let _ = write!(line, "{cell:>width$}  ");
+            let cell = cut(cell, *width);
+            let room = " ".repeat(width.saturating_sub(cell.width()));
+            match i < TEXTS {
+                true => line.extend([&*cell, &room, "  "]),
+                false => line.extend([&*room, &cell, "  "]),
             }
         }
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out.push('\n');
+}
+
+/// Takes room from the names of objects and programs, from the wider first, until a row fits.
+fn fit(widths: &mut [usize], most: usize) {
+    /// Narrowest column of names.
+    const NARROW: usize = 8;
+    const NAMES: [usize; 2] = [1, 2];
+    let whole = |widths: &[usize]| widths.iter().map(|w| w + 2).sum::<usize>().saturating_sub(2);
+    while whole(widths) > most {
+        let Some(widest) = NAMES.into_iter().max_by_key(|c| widths[*c]) else { return };
+        if widths[widest] <= NARROW {
+            return;
+        }
+        widths[widest] -= 1;
+    }
+}
+
+/// The cell with its middle left out where it is wider than its column.
+fn cut(cell: &str, width: usize) -> Cow<'_, str> {
+    if cell.width() <= width {
+        return Cow::Borrowed(cell);
+    }
+    let left = width.saturating_sub(1) / 2;
+    let right = width.saturating_sub(1) - left;
+    let take = |chars: &mut dyn Iterator<Item = char>, most: usize| {
+        let mut used = 0;
+        let fits = |c: &char| {
+            used += c.width().unwrap_or(0);
+            used <= most
+        };
+        chars.take_while(fits).collect::<String>()
+    };
+    let head = take(&mut cell.chars(), left);
+    let tail: String = take(&mut cell.chars().rev(), right).chars().rev().collect();
+    Cow::Owned(format!("{head}…{tail}"))
 }
 
 struct Row(Vec<String>);
@@ -248,8 +284,12 @@ impl Row {
     }
 }
 
-fn summary(out: &mut String, report: &CheckReport) {
+fn summary(out: &mut String, report: &CheckReport, shown: usize) {
     let s = report.summary;
+    let all = s.accepted + s.rejected + s.unsupported;
+    if shown < all {
+        let _ = writeln!(out, "{shown} of {all} programs shown");
+    }
     let _ = writeln!(
         out,
         "{} accepted, {} rejected, {} unsupported, {} unreadable; judged for Linux {}{}",

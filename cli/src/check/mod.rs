@@ -1,0 +1,407 @@
+//! `bpfassay check`: judge every program of the given objects.
+
+use std::collections::HashSet;
+use std::fs;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use bpfassay_ci::gate::config::Variant;
+use bpfassay_ci::gate::of_check::of_check;
+use bpfassay_ci::report::{self, Places};
+use bpfassay_judge::{
+    judge_linked, open, CheckReport, Judged, Linked, ObjectError, ObjectReport, Options,
+    ProgramReport, Summary, Target,
+};
+use bpfassay_object::model::ProgFlags;
+use bpfassay_object::{Loader, MapOverride, ProgramOverride};
+use bpfassay_verifier::log::LogLevel;
+use clap::{ArgAction, ValueEnum};
+use rayon::prelude::*;
+
+use crate::classic;
+use crate::exit::{fail, Outcome};
+use crate::inputs::{self, Input};
+use crate::out;
+use crate::progress::Progress;
+use crate::setup::{self, Assignments, KernelArgs};
+
+mod render;
+mod select;
+
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay check prog.o
+  bpfassay check --profile fleet.json --format json build/
+  bpfassay check --type parse=xdp --attach-target trace=do_unlinkat prog.o
+  bpfassay check --filter 'verdict!=accepted' --sort=-processed build/
+  bpfassay check --format sarif build/ > bpf.sarif")]
+pub struct Args {
+    /// Objects, folders of objects, or `-` for standard input.
+    #[arg(required_unless_present = "cbpf", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Classic filter, as `tcpdump -dd` or `-ddd` prints it: the classic rules, then its eBPF form.
+    #[arg(long, value_name = "FILE")]
+    cbpf: Option<PathBuf>,
+    #[command(flatten)]
+    kernel: KernelArgs,
+    /// Judge only programs of this name; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    prog: Vec<String>,
+    /// Flags to load every program with, separated by commas.
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
+    prog_flags: Vec<Flag>,
+    /// Load as this program type, e.g. `xdp` or `cgroup_sock_addr/cgroup_inet4_bind`: every program, or the one
+    /// named before the `=`; may be given more than once.
+    #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
+    prog_type: Vec<Set>,
+    /// Verify against this function or hook in place of the section's (`fentry/XXX`, `fentry`), as every program's or
+    /// one's; `module:function` names a module's.
+    #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = parse_target)]
+    attach_target: Vec<Set>,
+    /// Set an attribute of a map as the application would before loading; may be given more than once.  Attributes are
+    /// max_entries, key_size, value_size, map_flags, map_extra, numa_node, autocreate, and inner (a map of the object).
+    #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = parse_override)]
+    map_override: Vec<Override>,
+    #[command(flatten)]
+    set: Assignments,
+    /// Whose rules decide what is loaded: any (what no loader takes costs its own program), libbpf, cilium, aya or tc.
+    #[arg(long, value_name = "LOADER", default_value = "any", value_parser = parse_loader)]
+    loader: Loader,
+    /// Verifier log to print: 1 the failing path, 2 every path, 4 statistics; may be added up.  In JSON it is `log`.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..8))]
+    log_level: u32,
+    /// Write each program's log to a file in this folder instead.
+    #[arg(long, value_name = "DIR")]
+    log_dir: Option<PathBuf>,
+    /// Programs judged at once; 0 means one per processor.
+    #[arg(long, short, value_name = "N", default_value_t = 0)]
+    jobs: usize,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Show only programs for which this holds, e.g. `verdict=rejected`, `program!=test_*`, `processed>10000`; may be
+    /// given more than once.  Text only: other formats and the exit status cover everything.
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = select::Filter::parse)]
+    filter: Vec<select::Filter>,
+    /// Order the table by this column, with a `-` before it from the greatest down: verdict, object, program, type,
+    /// insns, processed, states, stack or time.
+    #[arg(long, value_name = "[-]COLUMN", value_parser = select::Sort::parse, allow_hyphen_values = true)]
+    sort: Option<select::Sort>,
+    /// Print no table, only what was not accepted.
+    #[arg(long, short, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print notes and times as well.
+    #[arg(long, short, action = ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    /// SARIF 2.1.0, for code scanning and editors.
+    Sarif,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Flag {
+    StrictAlignment,
+    AnyAlignment,
+    TestStateFreq,
+    TestRegInvariants,
+    Sleepable,
+    XdpHasFrags,
+}
+
+/// Something set of the program named, or of all.
+pub(crate) type Set = (Option<String>, ProgramOverride);
+
+/// `[PROG=]REST`; a program's name holds no `=`.
+fn of_program(s: &str) -> (Option<String>, &str) {
+    match s.split_once('=') {
+        Some((name, rest)) => (Some(name.to_string()), rest),
+        None => (None, s),
+    }
+}
+
+pub(crate) fn parse_type(s: &str) -> Result<Set, String> {
+    let (name, ty) = of_program(s);
+    let prog_type = Some(ProgramOverride::parse_type(ty)?);
+    Ok((name, ProgramOverride { prog_type, attach_target: None }))
+}
+
+pub(crate) fn parse_target(s: &str) -> Result<Set, String> {
+    let (name, target) = of_program(s);
+    match target {
+        "" => Err("lacks a function".to_string()),
+        target => {
+            let attach_target = Some(target.to_string());
+            Ok((name, ProgramOverride { prog_type: None, attach_target }))
+        }
+    }
+}
+
+/// What is set of programs: of all first, then of those named.
+pub(crate) fn program_overrides(types: &[Set], targets: &[Set]) -> Vec<Set> {
+    let mut all: Vec<Set> = types.iter().chain(targets).cloned().collect();
+    all.sort_by_key(|(name, _)| name.is_some());
+    all
+}
+
+/// A map's name, an attribute, and its value as text.
+pub(crate) type Override = (String, String, String);
+
+pub(crate) fn parse_override(s: &str) -> Result<Override, String> {
+    let (left, value) = s.split_once('=').ok_or("lacks `=`: MAP.ATTRIBUTE=VALUE")?;
+    let (map, name) = left.rsplit_once('.').ok_or("lacks `.`: MAP.ATTRIBUTE=VALUE")?;
+    MapOverride::default().set(name, value)?;
+    Ok((map.to_string(), name.to_string(), value.to_string()))
+}
+
+/// Overrides by map, in the order given.
+pub(crate) fn overrides(given: &[Override]) -> Vec<(String, MapOverride)> {
+    let mut out: Vec<(String, MapOverride)> = Vec::new();
+    for (map, name, value) in given {
+        let at = out.iter().position(|(m, _)| m == map).unwrap_or_else(|| {
+            out.push((map.clone(), MapOverride::default()));
+            out.len() - 1
+        });
+        // The parser has seen that it fits.
+        let _ = out[at].1.set(name, value);
+    }
+    out
+}
+
+pub(crate) fn parse_loader(s: &str) -> Result<Loader, String> {
+    let known = || Loader::ALL.map(|(name, _)| name).join(", ");
+    Loader::from_name(s).ok_or_else(|| format!("no loader `{s}`; known are {}", known()))
+}
+
+pub fn run(args: Args) -> Outcome {
+    match check(&args) {
+        Ok(outcome) | Err(outcome) => outcome,
+    }
+}
+
+fn check(args: &Args) -> Result<Outcome, Outcome> {
+    if args.format == Format::Json {
+        out::expect_json(bpfassay_judge::SCHEMA);
+    }
+    let target = setup::target(&args.kernel)?;
+    let inputs = inputs::collect(&args.paths);
+    if inputs.is_empty() && args.cbpf.is_none() {
+        return Err(fail(Outcome::NotJudged, "no BPF object found"));
+    }
+    let job = Job { args, target: &target, options: options(args), shape: args.set.variant()? };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(args.jobs.min(crate::exit::MAX_JOBS))
+        .build()
+        .map_err(|e| fail(Outcome::Internal, e))?;
+    let bar = Progress::of("objects", Some(inputs.len() as u64), args.quiet);
+    let (mut objects, mut panicked) = pool.install(|| judge_all(&inputs, &job, &bar));
+    drop(bar);
+    if let Some(file) = &args.cbpf {
+        let judged = judge_linked(&of_type(classic::program(file)?, args), &target, &job.options);
+        panicked |= judged.error.is_some();
+        objects.push(ObjectReport::of(&file.display().to_string(), Vec::new(), vec![judged]));
+    }
+    for program in objects.iter_mut().flat_map(|o| &mut o.programs) {
+        program.log = (args.log_level != 0).then(|| program.detail.log.clone());
+    }
+
+    let report = CheckReport::new(&target, objects);
+    let outcome = match report.summary.exit_code() {
+        0 => Outcome::Ok,
+        1 => Outcome::Rejected,
+        _ => Outcome::NotJudged,
+    };
+    // The report is written whatever becomes of the logs.
+    let logged = args.log_dir.as_ref().map_or(Ok(()), |dir| write_logs(dir, &report));
+    let outcome = print_report(&report, args, outcome);
+    let outcome = outcome.and(logged.err().unwrap_or(Outcome::Ok));
+    if panicked {
+        return Ok(Outcome::Internal);
+    }
+    if let Some(what) = unmatched(args, &report) {
+        return Ok(fail(Outcome::NotJudged, what));
+    }
+    if report.summary == Summary::default() {
+        fail(Outcome::NotJudged, "no program found");
+    }
+    Ok(outcome)
+}
+
+/// Everything that judging an object needs.
+struct Job<'a> {
+    args: &'a Args,
+    target: &'a Target,
+    options: Options,
+    shape: Option<Variant>,
+}
+
+/// A filter has no section: its type is what `--type` says of all programs.
+fn of_type(
+    mut program: bpfassay_object::model::Program,
+    args: &Args,
+) -> bpfassay_object::model::Program {
+    let all = args.prog_type.iter().filter(|(name, _)| name.is_none());
+    if let Some((prog_type, attach)) = all.filter_map(|(_, to)| to.prog_type).next_back() {
+        (program.prog_type, program.expected_attach_type) = (prog_type, attach);
+    }
+    program
+}
+
+fn options(args: &Args) -> Options {
+    let has = |f| args.prog_flags.contains(&f);
+    Options {
+        flags: ProgFlags {
+            strict_alignment: has(Flag::StrictAlignment),
+            any_alignment: has(Flag::AnyAlignment),
+            test_state_freq: has(Flag::TestStateFreq),
+            test_reg_invariants: has(Flag::TestRegInvariants),
+            sleepable: has(Flag::Sleepable),
+            xdp_has_frags: has(Flag::XdpHasFrags),
+            ..ProgFlags::default()
+        },
+        program_overrides: program_overrides(&args.prog_type, &args.attach_target),
+        loader: args.loader,
+        map_overrides: overrides(&args.map_override),
+        log_level: match (&args.log_dir, args.log_level) {
+            (Some(_), 0) => LogLevel::LEVEL2,
+            (_, n) => LogLevel(n),
+        },
+        clock: Some(clock),
+    }
+}
+
+/// A name on the command line that no program or map has; a map that is not to be created is not in the report.
+fn unmatched(args: &Args, report: &CheckReport) -> Option<String> {
+    let programs = || report.objects.iter().flat_map(|o| &o.programs);
+    let sets = args.prog_type.iter().chain(&args.attach_target);
+    let sets = sets.filter(|_| args.prog.is_empty()).filter_map(|(name, _)| name.as_deref());
+    let mut named = args.prog.iter().map(String::as_str).chain(sets);
+    if let Some(name) = named.find(|n| !programs().any(|p| p.name == *n)) {
+        return Some(format!("no program named `{name}`"));
+    }
+    let has = |name: &str| report.objects.iter().flat_map(|o| &o.maps).any(|m| m.name == name);
+    let created = args.map_override.iter().filter(|(_, attribute, _)| attribute != "autocreate");
+    let name = created.map(|(map, _, _)| map.as_str()).find(|n| !has(n))?;
+    Some(format!("no map named `{name}`"))
+}
+
+fn judge_all(inputs: &[Input], job: &Job<'_>, bar: &Progress) -> (Vec<ObjectReport>, bool) {
+    let judged: Vec<(ObjectReport, bool)> = inputs
+        .par_iter()
+        .map(|input| {
+            let guarded = catch_unwind(AssertUnwindSafe(|| judge_object(input, job)));
+            bar.step();
+            match guarded {
+                Ok(done) => done,
+                Err(cause) => (broken(input, ObjectError::internal(&*cause)), true),
+            }
+        })
+        .collect();
+    let panicked = judged.iter().any(|(_, p)| *p);
+    (judged.into_iter().map(|(o, _)| o).collect(), panicked)
+}
+
+fn judge_object(input: &Input, job: &Job<'_>) -> (ObjectReport, bool) {
+    let Linked { entries, maps } = match linked(input, job) {
+        Ok(linked) => linked,
+        Err(error) => return (broken(input, error), false),
+    };
+    let wanted = |name: &str| job.args.prog.is_empty() || job.args.prog.iter().any(|p| p == name);
+    let judged: Vec<Judged> = entries
+        .par_iter()
+        .filter(|e| wanted(&e.name))
+        .map(|e| e.judge(job.target, &job.options))
+        .collect();
+    let panicked = judged.iter().any(|j| j.error.as_ref().is_some_and(ObjectError::is_internal));
+    (ObjectReport::of(&input.display(), maps, judged), panicked)
+}
+
+fn linked(input: &Input, job: &Job<'_>) -> Result<Linked, ObjectError> {
+    let bytes = input.read().map_err(ObjectError::io)?;
+    let mut opened = open(&bytes, &input.display(), &job.options)?;
+    if let Some(shape) = &job.shape {
+        opened = setup::in_shape(opened, shape)
+            .map_err(|why| ObjectError { kind: "variable".to_string(), message: why })?;
+    }
+    Ok(job.target.link_with_maps(&opened))
+}
+
+fn broken(input: &Input, error: ObjectError) -> ObjectReport {
+    ObjectReport::unread(&input.display(), error)
+}
+
+/// Microseconds since the first call.
+fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
+}
+
+fn write_logs(dir: &Path, report: &CheckReport) -> Result<(), Outcome> {
+    fs::create_dir_all(dir)
+        .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", dir.display())))?;
+    let mut taken = HashSet::new();
+    for object in &report.objects {
+        for program in &object.programs {
+            write_log(dir, object, program, &mut taken)?;
+        }
+    }
+    Ok(())
+}
+
+/// `OBJECT.PROGRAM.log`, the next one of that name `OBJECT.PROGRAM.2.log`.
+fn write_log(
+    dir: &Path,
+    object: &ObjectReport,
+    program: &ProgramReport,
+    taken: &mut HashSet<String>,
+) -> Result<(), Outcome> {
+    let stem = object.path.rsplit(['/', '\\']).next().unwrap_or(&object.path);
+    let base = format!("{stem}.{}", program.name).replace(['/', '\\'], "_");
+    let mut name = format!("{base}.log");
+    let mut number = 2;
+    while !taken.insert(name.clone()) {
+        name = format!("{base}.{number}.log");
+        number += 1;
+    }
+    out::file(&dir.join(name), &program.detail.log)
+}
+
+fn print_report(report: &CheckReport, args: &Args, outcome: Outcome) -> Outcome {
+    match args.format {
+        Format::Json => out::machine(report.to_json().as_bytes(), outcome),
+        Format::Sarif => {
+            let here = std::env::current_dir();
+            let places = here.map_or_else(|_| Places::default(), |d| Places::below(&d));
+            let gate = of_check(report);
+            match report::render(&gate, report::Format::Sarif, &places, report::Paper::default()) {
+                Ok(text) => out::machine(text.as_bytes(), outcome),
+                Err(e) => fail(Outcome::Internal, e),
+            }
+        }
+        Format::Text => {
+            let verbosity = if args.quiet { -1 } else { args.verbose.min(9) as i8 };
+            let shown = select::select(&report.objects, &args.filter, args.sort);
+            let outcome = match args.log_level != 0 && args.log_dir.is_none() {
+                true => out::text(&logs(&shown), outcome),
+                false => outcome,
+            };
+            let is_all = args.filter.is_empty();
+            let text =
+                |paper| render::text(report, &shown, render::Style { paper, verbosity, is_all });
+            out::people(text, outcome)
+        }
+    }
+}
+
+fn logs(shown: &[(&ObjectReport, &ProgramReport)]) -> String {
+    let one = |(o, p): &(&ObjectReport, &ProgramReport)| {
+        format!("== {} {}\n{}", o.path, p.name, p.detail.log)
+    };
+    shown.iter().map(one).collect()
+}
