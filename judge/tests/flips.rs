@@ -12,10 +12,8 @@ use bpfassay_judge::{Fleet, FleetProgram, Options, Target, VerdictWord};
 type Row =
     (&'static str, &'static str, &'static str, &'static str, bool, &'static str, &'static str);
 
-const FLIPS: [Row; 25] = [
+const FLIPS: [Row; 23] = [
     ("later/dynptr", "slice", "5.10", "6.1", true, "bpf_dynptr_read", "fact"),
-    ("loop/for_each_array", "snapshot", "5.10", "6.1", true, "bpf_for_each_map_elem", "fact"),
-    ("loop/bpf_loop", "looped", "5.10", "6.1", true, "bpf_loop", "fact"),
     ("map/other_cpu", "compare_cpus", "5.10", "6.1", true, "bpf_map_lookup_percpu_elem", "fact"),
     ("string/snprintf", "format", "5.10", "6.1", true, "bpf_snprintf", "fact"),
     ("string/strncmp", "is_systemd", "5.10", "6.1", true, "bpf_strncmp", "fact"),

@@ -344,6 +344,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c __mark_chain_precision (6.1, 6.12).
     pub precision_crosses_calls: bool,
+    /// A callback is explored as if it were called any number of times; before, straight after the call and once, which accepts loops that are not safe.
+    ///
+    /// kernel/bpf/verifier.c push_callback_call (6.12), __check_func_call (6.1).
+    pub callbacks_repeat: bool,
     /// A long history of jumps forces a checkpoint.
     ///
     /// kernel/bpf/verifier.c is_state_visited (6.12).
@@ -482,18 +486,19 @@ impl Features {
             concise_states: FEATURES[81].span.holds(at),
             source_lines_placed: FEATURES[82].span.holds(at),
             precision_crosses_calls: FEATURES[83].span.holds(at),
-            long_history_checkpoints: FEATURES[84].span.holds(at),
-            trust_tracked: FEATURES[85].span.holds(at),
-            struct_access_wants_gpl: FEATURES[86].span.holds(at),
-            globals_on_demand: FEATURES[87].span.holds(at),
-            unequal_trims: FEATURES[88].span.holds(at),
-            isa_v4: FEATURES[89].span.holds(at),
-            may_goto: FEATURES[90].span.holds(at),
-            ranges_decide_branches: FEATURES[91].span.holds(at),
-            static_calls_under_lock: FEATURES[92].span.holds(at),
-            bounds_exchanged: FEATURES[93].span.holds(at),
-            argument_tags: FEATURES[94].span.holds(at),
-            all_scalars_spilled: FEATURES[95].span.holds(at),
+            callbacks_repeat: FEATURES[84].span.holds(at),
+            long_history_checkpoints: FEATURES[85].span.holds(at),
+            trust_tracked: FEATURES[86].span.holds(at),
+            struct_access_wants_gpl: FEATURES[87].span.holds(at),
+            globals_on_demand: FEATURES[88].span.holds(at),
+            unequal_trims: FEATURES[89].span.holds(at),
+            isa_v4: FEATURES[90].span.holds(at),
+            may_goto: FEATURES[91].span.holds(at),
+            ranges_decide_branches: FEATURES[92].span.holds(at),
+            static_calls_under_lock: FEATURES[93].span.holds(at),
+            bounds_exchanged: FEATURES[94].span.holds(at),
+            argument_tags: FEATURES[95].span.holds(at),
+            all_scalars_spilled: FEATURES[96].span.holds(at),
         }
     }
 
@@ -584,6 +589,7 @@ impl Features {
             ("concise_states", self.concise_states),
             ("source_lines_placed", self.source_lines_placed),
             ("precision_crosses_calls", self.precision_crosses_calls),
+            ("callbacks_repeat", self.callbacks_repeat),
             ("long_history_checkpoints", self.long_history_checkpoints),
             ("trust_tracked", self.trust_tracked),
             ("struct_access_wants_gpl", self.struct_access_wants_gpl),
@@ -686,6 +692,7 @@ impl Features {
             "concise_states" => Some(&mut self.concise_states),
             "source_lines_placed" => Some(&mut self.source_lines_placed),
             "precision_crosses_calls" => Some(&mut self.precision_crosses_calls),
+            "callbacks_repeat" => Some(&mut self.callbacks_repeat),
             "long_history_checkpoints" => Some(&mut self.long_history_checkpoints),
             "trust_tracked" => Some(&mut self.trust_tracked),
             "struct_access_wants_gpl" => Some(&mut self.struct_access_wants_gpl),
@@ -704,7 +711,7 @@ impl Features {
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 96] = [
+pub static FEATURES: [Feature; 97] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -722,8 +729,8 @@ pub static FEATURES: [Feature; 96] = [
     Feature { name: "ld_abs_may_leave_subprog", about: "LD_ABS and LD_IND in a subprogram also explore its return with R0 = 0.", source: "kernel/bpf/verifier.c check_ld_abs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "ld_abs_exit_is_tracked", about: "Tracking precision back over such a return enters the subprogram, and callbacks may hold neither instruction; before, the walk stays in the caller's frame and ends in a verifier bug (EFAULT).", source: "kernel/bpf/verifier.c backtrack_insn, check_ld_abs (6.12.118)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "arena_second_operand", about: "Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "buf_null_checked", about: "A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_BUF (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "inner_array_may_be_shorter", about: "A lookup with a constant key in an inner array made with BPF_F_INNER_MAP may give NULL; before, the template's size was taken for that of every inner array.", source: "kernel/bpf/verifier.c can_elide_value_nullness (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
+    Feature { name: "buf_null_checked", about: "A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_BUF (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "inner_array_may_be_shorter", about: "A lookup with a constant key in an inner array made with BPF_F_INNER_MAP may give NULL; before, the template's size was taken for that of every inner array.", source: "kernel/bpf/verifier.c can_elide_value_nullness (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "untrusted_is_read_only", about: "Nothing is written through an untrusted pointer to a kernel struct (bpf_rdonly_cast), whatever fields the program's kind may write; before, the kind's rule alone decided.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "tail_callee_wants_storage", about: "A program without cgroup storage that can reach a tail call does not fit a program array that belongs to programs with one; before, any program without fitted.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, tail_call_reachable (7.1); asked with corpus/maps/c/slot_prog_storage_first.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "prog_array_keeps_sleepable", about: "Programs that may sleep and programs that may not do not share a program array.", source: "kernel/bpf/core.c __bpf_prog_map_compatible, sleepable (7.0); asked with corpus/maps/c/slot_prog_sleepable.c", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
@@ -757,13 +764,13 @@ pub static FEATURES: [Feature; 96] = [
     Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored; a register compared with itself decides.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "null_in_register", about: "A comparison with a register known to be zero is a null check, as one with the constant is.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "id_survives_null_check", about: "A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.", source: "kernel/bpf/verifier.c mark_ptr_or_null_reg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "refused_write_named", about: "A refused write to a kernel struct is followed by a line with register, struct, offset and size.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "insn_fields_first", about: "Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.", source: "kernel/bpf/verifier.c check_and_resolve_insns (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "insn_fields_first", about: "Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.", source: "kernel/bpf/verifier.c check_and_resolve_insns (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "dead_branches_pruned", about: "Branches on registers that data flow shows to be constant become jumps before exploration.", source: "kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "static_stack_liveness", about: "Which stack slots may be read is computed before exploration, in halves, from where frame pointers may go; before, it was collected on the way.", source: "kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "callback_is_component", about: "A call that runs callbacks is a strongly connected component of its own.", source: "kernel/bpf/cfg.c bpf_compute_scc (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "single_ids_cleared", about: "Scalars whose id no other register has lose it when a state is remembered.", source: "kernel/bpf/verifier.c bpf_clear_singular_ids (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "static_stack_liveness", about: "Which stack slots may be read is computed before exploration, in halves, from where frame pointers may go; before, it was collected on the way.", source: "kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "callback_is_component", about: "A call that runs callbacks is a strongly connected component of its own.", source: "kernel/bpf/cfg.c bpf_compute_scc (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
+    Feature { name: "single_ids_cleared", about: "Scalars whose id no other register has lose it when a state is remembered.", source: "kernel/bpf/verifier.c bpf_clear_singular_ids (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "slot_halves_compared", about: "Scalars spilled into half a slot are compared as scalars.", source: "kernel/bpf/states.c stacksafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
@@ -784,11 +791,12 @@ pub static FEATURES: [Feature; 96] = [
     Feature { name: "raw_tp_tracing_kfuncs", about: "Raw tracepoints may call the kfuncs of tracing programs.", source: "kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "tail_call_not_in_callback", about: "Callbacks may not call what tail-calls.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "tracing_may_defer", about: "Tracing programs may use timers and work queues.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "context_is_memory", about: "Helpers take the context as memory.", source: "kernel/bpf/verifier.c mem_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "context_is_memory", about: "Helpers take the context as memory.", source: "kernel/bpf/verifier.c mem_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "pointers_without_struct_are_scalars", about: "Arguments of traced functions that point to anything but a struct are scalars.", source: "kernel/bpf/btf.c btf_ctx_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "concise_states", about: "The log shows registers with equal bounds joined, names maps and shows spilled registers whole; before, every bound by its own rule and spilled registers by type.", source: "kernel/bpf/log.c print_reg_state (6.12); kernel/bpf/verifier.c print_verifier_state (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "source_lines_placed", about: "Source lines in the log say file and line, and are not repeated for the same line.", source: "kernel/bpf/log.c verbose_linfo (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "precision_crosses_calls", about: "Precision is tracked back through calls, everything wanted at once; before, within one frame, one register or slot at a time, and a call makes all scalars before it precise.", source: "kernel/bpf/verifier.c __mark_chain_precision (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
+    Feature { name: "callbacks_repeat", about: "A callback is explored as if it were called any number of times; before, straight after the call and once, which accepts loops that are not safe.", source: "kernel/bpf/verifier.c push_callback_call (6.12), __check_func_call (6.1)", commit: Some("bpf: verify callbacks as if they are called unknown number of times"), span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
     Feature { name: "long_history_checkpoints", about: "A long history of jumps forces a checkpoint.", source: "kernel/bpf/verifier.c is_state_visited (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "trust_tracked", about: "Pointers to kernel structs are trusted or not; before, all are taken for valid, but those that are marked untrusted.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
     Feature { name: "struct_access_wants_gpl", about: "Only programs with a GPL compatible licence read kernel structs.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },

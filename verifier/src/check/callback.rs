@@ -246,6 +246,11 @@ pub fn push_callback_call(
     if summary::is_async_callback_calling_insn(env, insn_idx) {
         return push_async_callback(env, insn_idx, subprog, kind);
     }
+    if !env.kernel.features.callbacks_repeat {
+        return Err(Stop::unsupported(
+            "callbacks as this kernel explores them: once, in its caller's path",
+        ));
+    }
     let start = env.subprogs[subprog as usize].start;
     push_stack(env, start, insn_idx, false)?;
     check_call_depth(env)?;
