@@ -4,6 +4,10 @@ use crate::exit::{fail, Outcome};
 
 /// Proves that what the verifier claims of a register holds for every value it can have.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  bpfassay prove                       every operation, with the time that it took
+  bpfassay prove add --format json     those whose names hold `add`
+  bpfassay prove --break and64         a weakened one, and a program that shows it")]
 pub struct Args {
     /// Only operations whose names hold this text.
     #[arg(value_name = "NAME", default_value = "")]

@@ -184,6 +184,7 @@ pub(super) const CODES: &[Code] = &[
             "The function {} has malformed void argument.",
             "Function {} has {} > {} args",
             "kernel function {} args#{} pointer type {} {} is not supported",
+            "kernel function {} R{} pointer type {} {} is not supported",
             "arg#{} pointer type {} {} must point to {}scalar, or struct with scalar",
             "max struct nesting depth exceeded",
             "2 or more rdonly/rdwr_buf_size parameters for kfunc",

@@ -742,12 +742,9 @@ fn invalid_read<T>(env: &mut Env<'_>, kind: SlotType, off: i32, i: i32, size: i3
 }
 
 fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: StackAccess) -> bool {
-    let lowest = if access != StackAccess::Read || env.allow_uninit_stack {
-        -(env.kernel.limits.max_stack as i32)
-    } else {
-        -frame.allocated_stack()
-    };
-    off >= lowest as i64 && off <= -1
+    let anywhere = access != StackAccess::Read || env.allow_uninit_stack;
+    let depth = if anywhere { env.kernel.limits.max_stack as i32 } else { frame.allocated_stack() };
+    (-i64::from(depth)..0).contains(&off)
 }
 
 /// The access lies in the stack; makes room for it (`check_stack_access_within_bounds`).
