@@ -307,7 +307,9 @@ fn table(report: &FleetReport, out: &mut String) {
 /// Every cause once, with the programs it turns.
 fn flips(report: &FleetReport, out: &mut String) {
     type Key<'a> = (&'a str, &'a str, &'a str, bool);
-    let mut causes: BTreeMap<usize, (Key<'_>, Vec<(&FleetProgram, &Cell)>)> = BTreeMap::new();
+    /// A cause and the cells that it turns, in the order in which they are met.
+    type Cause<'a> = (Key<'a>, Vec<(&'a FleetProgram, &'a Cell)>);
+    let mut causes: BTreeMap<usize, Cause<'_>> = BTreeMap::new();
     for p in &report.programs {
         for c in &p.cells {
             let Some(flip) = &c.flip else { continue };

@@ -83,7 +83,7 @@ impl Oracle for Containment {
             return None;
         }
         let steps = &judged.runs()?.steps;
-        let crossing = Crossing { steps, is_held: Mutex::new(vec![false; steps.len()]) };
+        let crossing = Crossing { steps, is_held: Mutex::new(vec![false; steps.count()]) };
         let report = verify_observed(&judged.case.program, judged.config, &crossing);
         if report.verdict != Verdict::Accepted {
             self.too_many += 1;

@@ -85,11 +85,11 @@ impl Steps {
         self.all.push(Step { frame: frame as u32, regs: all });
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// Those before an instruction, with their numbers below [`Steps::len`].
+    /// Those before an instruction, with their numbers below [`Steps::count`].
     pub fn before(&self, idx: usize) -> impl Iterator<Item = (usize, &Step)> {
         let places = self.at.get(idx).map_or(&[][..], |(n, p)| &p[..usize::from(*n)]);
         places.iter().map(|p| (usize::from(*p), &self.all[usize::from(*p)]))

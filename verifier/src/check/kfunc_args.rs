@@ -138,15 +138,14 @@ fn check_arg(
     if kind == PtrArg::Null {
         return Ok(1);
     }
-    if env.kernel.features.kfunc_args_by_prototype && kind == PtrArg::BtfId {
-        if !is_btf_reg(&reg) {
-            if !is_scalar_struct(env, param.btf, pointee, 0) {
-                return refuse_for_struct(env, i, &reg, pointee);
-            }
-            check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
-            check_pointer(env, meta, params, i, PtrArg::Mem, pointee, insn_idx)?;
-            return Ok(1);
+    let by_prototype = env.kernel.features.kfunc_args_by_prototype && kind == PtrArg::BtfId;
+    if by_prototype && !is_btf_reg(&reg) {
+        if !is_scalar_struct(env, param.btf, pointee, 0) {
+            return refuse_for_struct(env, i, &reg, pointee);
         }
+        check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
+        check_pointer(env, meta, params, i, PtrArg::Mem, pointee, insn_idx)?;
+        return Ok(1);
     }
     check_trust(env, meta, kind, regno, &reg)?;
     let release = is_release && reg.ref_obj_id != 0;

@@ -12,6 +12,7 @@ pub struct Arc<U: Unsigned> {
     pub len: U,
 }
 
+#[allow(clippy::should_implement_trait, reason = "the names are the kernel's operations")]
 impl<U: Unsigned> Arc<U> {
     pub const FULL: Arc<U> = Arc { base: U::ZERO, len: U::MAX };
     /// No value; the one arc of full length that does not start at zero or the signed maximum.

@@ -495,10 +495,9 @@ impl<'c> Comparer<'c> {
     fn stacks(&mut self, frame: u32, old: &FuncState, cur: &FuncState) -> bool {
         let cur_slots = cur.stack();
         for (spi, o) in old.stack().iter().enumerate() {
-            if self.exact == Exact::Not && old.marks.is_some() {
-                if !old.mark(At::Slot(spi as u8)).live.is_read() {
-                    continue;
-                }
+            let has_marks = self.exact == Exact::Not && old.marks.is_some();
+            if has_marks && !old.mark(At::Slot(spi as u8)).live.is_read() {
+                continue;
             }
             if !self.stack_slot(o, cur_slots.get(spi)) {
                 self.at = Some(Place { frame, at: At::Slot(spi as u8) });

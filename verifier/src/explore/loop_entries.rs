@@ -13,8 +13,7 @@ pub fn loop_entry(env: &mut Env<'_>, of: Option<StateId>) -> Option<StateId> {
         topmost = Some(next);
     }
     let mut at = of;
-    loop {
-        let Some(st) = state_mut(env, at) else { break };
+    while let Some(st) = state_mut(env, at) {
         if st.loop_entry == topmost {
             break;
         }
