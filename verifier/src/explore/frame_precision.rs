@@ -13,11 +13,14 @@ use crate::domain::state::StateId;
 use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::log::state::print_explored_state;
-use crate::stop::Check;
+use crate::stop::{Check, Stop};
 use crate::trace;
 
 const FP: u8 = 10;
 const SCRATCHED: u16 = 0x3f;
+/// The kernel goes on for minutes where marks are wanted again and again over a long history; we stop here, after a
+/// few seconds.
+const MOST_WALKED: u64 = 200_000_000;
 
 /// What is wanted: registers and slots of one frame.
 #[derive(Clone, Copy)]
@@ -161,6 +164,12 @@ fn walk(
     let (first, mut left) = (st.first_insn_idx, st.history.len());
     let mut idx = last;
     loop {
+        env.explore.walked += 1;
+        if env.explore.walked > MOST_WALKED {
+            return Err(Stop::unsupported(
+                "precision tracking as this kernel does it: it takes too long",
+            ));
+        }
         if !std::mem::take(skip_first) {
             if let Step::Lost = backtrack(env, idx, wanted)? {
                 return Ok(Step::Lost);

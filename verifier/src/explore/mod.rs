@@ -34,6 +34,8 @@ pub struct Explorer {
     pub idmap: compare::IdMap,
     pub liveness: liveness::Liveness,
     pub stack_use: stack_use::StackUse,
+    /// Instructions that precision was tracked back over within frames.
+    pub walked: u64,
     /// [`backtrack::concerned_regs`] of every instruction.
     pub concerned: Vec<u16>,
 }
