@@ -29,6 +29,8 @@ struct Row {
     origin: String,
     #[serde(default)]
     packages: Vec<String>,
+    #[serde(default)]
+    note: String,
 }
 
 fn main() {
@@ -133,13 +135,13 @@ fn compress(stem: &Path, (suffix, program, arguments): Compressor, bytes: &[u8])
 }
 
 fn stored_row(row: &Row, out: &mut String) {
-    let Row { name, also, base, packages, .. } = row;
+    let Row { name, also, base, packages, note, .. } = row;
     let suffix = if base.is_empty() { LZ4.0 } else { ZSTD.0 };
     let _ = write!(
         out,
         "    Stored {{\n        name: {name:?},\n        also: &{also:?},\n        \
          profile: include_str!(\"../data/{name}/profile.json\"),\n        \
          btf: include_bytes!(\"../data/{name}/vmlinux.{suffix}\"),\n        base: {base:?},\n        \
-         modules: include_bytes!(\"../data/{name}/modules.zst\"),\n        packages: &{packages:?},\n    }},\n"
+         modules: include_bytes!(\"../data/{name}/modules.zst\"),\n        packages: &{packages:?},\n        note: {note:?},\n    }},\n"
     );
 }

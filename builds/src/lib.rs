@@ -37,6 +37,8 @@ struct Stored {
     modules: &'static [u8],
     /// Paths of its packages below a Debian mirror.
     packages: &'static [&'static str],
+    /// What its answers rest on though it is not all known; empty where they were held against the kernel's.
+    note: &'static str,
 }
 
 /// One served kernel.
@@ -78,6 +80,11 @@ impl Build {
     /// (`pool/updates/…` below the security archive's); none for a kernel that was not packaged.
     pub fn packages(self) -> &'static [&'static str] {
         self.stored.packages
+    }
+
+    /// How far its answers were held against that kernel's; empty where nothing is known to differ.
+    pub fn note(self) -> &'static str {
+        self.stored.note
     }
 
     /// Where the profile was recorded.

@@ -112,7 +112,7 @@ fn fleet(args: &Args) -> Result<Outcome, Outcome> {
     let outcome = outcome(&report);
     Ok(match args.format {
         Format::Json => out::machine(json(&report, minimum.as_ref()).as_bytes(), outcome),
-        Format::Text => out::text(&text(&report, minimum.as_ref(), args.quiet), outcome),
+        Format::Text => out::text(&text(&fleet, &report, minimum.as_ref(), args.quiet), outcome),
     })
 }
 
@@ -254,7 +254,7 @@ fn json(report: &FleetReport, minimum: Option<&Minimum>) -> String {
     text
 }
 
-fn text(report: &FleetReport, minimum: Option<&Minimum>, quiet: bool) -> String {
+fn text(fleet: &Fleet, report: &FleetReport, minimum: Option<&Minimum>, quiet: bool) -> String {
     let mut out = String::new();
     for Unread { object, error } in &report.unread {
         let _ = writeln!(out, "{object}: cannot be read: {}", error.message);
@@ -267,6 +267,11 @@ fn text(report: &FleetReport, minimum: Option<&Minimum>, quiet: bool) -> String 
         minimum.text(&mut out);
     }
     summary(report, &mut out);
+    for target in fleet.targets() {
+        for line in &target.assumed {
+            let _ = writeln!(out, "{}: {line}", target.kernel.release);
+        }
+    }
     out
 }
 

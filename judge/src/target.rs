@@ -58,8 +58,9 @@ impl Target {
         };
         let mut target = Target::of_profile(&profile, read)?;
         target.symbols.set_build(build);
-        // A served build's answers were held against that kernel's own.
-        target.assumed.clear();
+        // What a served build's answers rest on is known from holding them against that kernel's own.
+        target.assumed =
+            Some(build.note()).filter(|n| !n.is_empty()).map(str::to_string).into_iter().collect();
         // What the machine refuses before it verifies is hardening of that machine, not of the build.
         target.kernel.refused.clear();
         Ok(Some(target))
