@@ -152,7 +152,7 @@ fn contents(slot: &StackSlot) -> Vec<Content> {
     let r = &slot.spilled;
     if slot.kind[7] == SlotType::Spill {
         let values: Vec<u64> =
-            [0, 1, 2, 3, 7, 255, 256, u64::MAX].into_iter().filter(|v| holds(r, *v)).collect();
+            [0, 1, 2, 3, 7, 255, 256, u64::MAX].into_iter().filter(|v| r.contains(*v)).collect();
         return values.into_iter().flat_map(|v| spilled(slot, v)).collect();
     }
     let mut all = vec![[None; 8]];
@@ -200,14 +200,6 @@ fn spilled(slot: &StackSlot, v: u64) -> Vec<Content> {
     }
 }
 
-fn holds(r: &RegState, v: u64) -> bool {
-    r.var_off.contains(v)
-        && (r.umin..=r.umax).contains(&v)
-        && (r.smin..=r.smax).contains(&(v as i64))
-        && (r.u32_min..=r.u32_max).contains(&(v as u32))
-        && (r.s32_min..=r.s32_max).contains(&(v as i32))
-}
-
 /// What was found safe with `old` was found safe with this content.
 fn allows(old: &StackSlot, content: &Content) -> bool {
     let r = &old.spilled;
@@ -223,7 +215,7 @@ fn allows(old: &StackSlot, content: &Content) -> bool {
             let is_mark = r.range() < 0 || *readable < 0;
             let reaches = of != Region::Packet
                 || if is_mark { *readable == r.range() } else { *readable >= r.range() };
-            *region == of && reaches && holds(r, at.wrapping_sub(r.off as i64 as u64))
+            *region == of && reaches && r.contains(at.wrapping_sub(r.off as i64 as u64))
         }
         (Content::Bytes(bytes), _) => (0..8).all(|i| match (old.kind[7 - i], bytes[i]) {
             // Nothing that was found safe read it.
@@ -241,7 +233,7 @@ fn allows(old: &StackSlot, content: &Content) -> bool {
 fn number_fits(old: &StackSlot, bytes: &[Option<u8>; 8]) -> bool {
     let spilled = (0..8).filter(|i| old.kind[7 - i] == SlotType::Spill);
     let v = spilled.fold(0, |v, i| v | u64::from(bytes[i].unwrap_or(0)) << (8 * i));
-    holds(&old.spilled, v)
+    old.spilled.contains(v)
 }
 
 #[cfg(test)]

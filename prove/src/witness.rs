@@ -113,7 +113,7 @@ fn contradicted(
         }
         Concrete::Covers => {
             let claim = || format!("the first state covers the second: r6 is in {}", range(a));
-            return (!holds(a, v)).then(claim);
+            return (!a.contains(v)).then(claim);
         }
         Concrete::Jump { cond, width, taken, bits } => {
             let mut pair = Pair::of(*a, *b, false);
@@ -134,7 +134,7 @@ fn contradicted(
     } else {
         weaken_reg(&mut claim, true);
     }
-    (!holds(&claim, v)).then(|| format!("the register is in {}", range(&claim)))
+    (!claim.contains(v)).then(|| format!("the register is in {}", range(&claim)))
 }
 
 fn range(r: &RegState) -> String {
@@ -142,14 +142,6 @@ fn range(r: &RegState) -> String {
         "umin={:#x} umax={:#x} smin={:#x} smax={:#x} var_off=({:#x}; {:#x})",
         r.umin, r.umax, r.smin, r.smax, r.var_off.value, r.var_off.mask
     )
-}
-
-fn holds(r: &RegState, v: u64) -> bool {
-    r.var_off.contains(v)
-        && (r.umin..=r.umax).contains(&v)
-        && (r.smin..=r.smax).contains(&(v as i64))
-        && (r.u32_min..=r.u32_max).contains(&(v as u32))
-        && (r.s32_min..=r.s32_max).contains(&(v as i32))
 }
 
 /// The operands' states, path by path.

@@ -49,7 +49,7 @@ fn first_outside(frame: &FuncState, number: u32, regs: &[u64; 11], live: u16) ->
 fn holds(reg: &RegState, frame: u32, value: u64, fp: u64) -> bool {
     match reg.base() {
         RegBase::NotInit => true,
-        RegBase::Scalar => holds_number(reg, value),
+        RegBase::Scalar => reg.contains(value),
         RegBase::Stack if reg.frameno == frame => {
             let offset = value.wrapping_sub(fp).wrapping_sub(reg.off as i64 as u64);
             reg.var_off.contains(offset)
@@ -59,14 +59,6 @@ fn holds(reg: &RegState, frame: u32, value: u64, fp: u64) -> bool {
         RegBase::MapValue if !reg.ty.may_be_null() => value != 0,
         _ => true,
     }
-}
-
-fn holds_number(reg: &RegState, v: u64) -> bool {
-    reg.var_off.contains(v)
-        && (reg.umin..=reg.umax).contains(&v)
-        && (reg.smin..=reg.smax).contains(&(v as i64))
-        && (reg.u32_min..=reg.u32_max).contains(&(v as u32))
-        && (reg.s32_min..=reg.s32_max).contains(&(v as i32))
 }
 
 impl Oracle for Containment {

@@ -260,42 +260,18 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2).
     pub rcu_sections_nest: bool,
-    /// Precision is followed through the register that an atomic operation fetches into; before, the value counted as stored.
-    ///
-    /// kernel/bpf/backtrack.c is_atomic_fetch_insn (7.2).
-    pub atomic_fetch_backtracked: bool,
     /// Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.
     ///
     /// kernel/bpf/verifier.c check_kfunc_args (7.2).
     pub kfunc_args_trusted: bool,
-    /// bpf_set_retval takes only values that its hook may return.
-    ///
-    /// kernel/bpf/verifier.c check_helper_call, BPF_FUNC_set_retval (7.2).
-    pub set_retval_checked: bool,
     /// Global functions may return nothing.
     ///
     /// kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2).
     pub void_global_functions: bool,
-    /// A global function that may throw leaves the caller's path with the exception as well.
-    ///
-    /// kernel/bpf/verifier.c check_func_call, might_throw (7.2).
-    pub throwing_global_functions: bool,
-    /// Casting a referenced socket forks the path: NULL, or the same reference under the new type.
-    ///
-    /// kernel/bpf/verifier.c check_helper_call, is_ptr_cast_function (7.2).
-    pub casts_fork: bool,
     /// Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.
     ///
     /// kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2).
     pub syscall_prefix_sleeps: bool,
-    /// A global function is verified once for sleepable and once for other callers, as far as it is called from them.
-    ///
-    /// kernel/bpf/verifier.c do_check_subprogs (7.3).
-    pub contexts_verified_apart: bool,
-    /// The statistics end with the deepest stack and, from 7.3 on, a line for each subprogram.
-    ///
-    /// kernel/bpf/verifier.c print_verification_stats (7.2).
-    pub widest_stack_stated: bool,
     /// Data flow takes tail calls and packet loads for possible returns of their subprogram.
     ///
     /// kernel/bpf/cfg.c visit_abnormal_return_insn (7.2).
@@ -465,40 +441,34 @@ impl Features {
             fill_links: FEATURES[60].span.holds(at),
             widening_ignores_ids: FEATURES[61].span.holds(at),
             rcu_sections_nest: FEATURES[62].span.holds(at),
-            atomic_fetch_backtracked: FEATURES[63].span.holds(at),
-            kfunc_args_trusted: FEATURES[64].span.holds(at),
-            set_retval_checked: FEATURES[65].span.holds(at),
-            void_global_functions: FEATURES[66].span.holds(at),
-            throwing_global_functions: FEATURES[67].span.holds(at),
-            casts_fork: FEATURES[68].span.holds(at),
-            syscall_prefix_sleeps: FEATURES[69].span.holds(at),
-            contexts_verified_apart: FEATURES[70].span.holds(at),
-            widest_stack_stated: FEATURES[71].span.holds(at),
-            abnormal_returns_in_graph: FEATURES[72].span.holds(at),
-            zero_spills_read: FEATURES[73].span.holds(at),
-            kfunc_args_by_prototype: FEATURES[74].span.holds(at),
-            atomic_sections_are_rcu: FEATURES[75].span.holds(at),
-            raw_tp_tracing_kfuncs: FEATURES[76].span.holds(at),
-            tail_call_not_in_callback: FEATURES[77].span.holds(at),
-            tracing_may_defer: FEATURES[78].span.holds(at),
-            context_is_memory: FEATURES[79].span.holds(at),
-            pointers_without_struct_are_scalars: FEATURES[80].span.holds(at),
-            concise_states: FEATURES[81].span.holds(at),
-            source_lines_placed: FEATURES[82].span.holds(at),
-            precision_crosses_calls: FEATURES[83].span.holds(at),
-            callbacks_repeat: FEATURES[84].span.holds(at),
-            long_history_checkpoints: FEATURES[85].span.holds(at),
-            trust_tracked: FEATURES[86].span.holds(at),
-            struct_access_wants_gpl: FEATURES[87].span.holds(at),
-            globals_on_demand: FEATURES[88].span.holds(at),
-            unequal_trims: FEATURES[89].span.holds(at),
-            isa_v4: FEATURES[90].span.holds(at),
-            may_goto: FEATURES[91].span.holds(at),
-            ranges_decide_branches: FEATURES[92].span.holds(at),
-            static_calls_under_lock: FEATURES[93].span.holds(at),
-            bounds_exchanged: FEATURES[94].span.holds(at),
-            argument_tags: FEATURES[95].span.holds(at),
-            all_scalars_spilled: FEATURES[96].span.holds(at),
+            kfunc_args_trusted: FEATURES[63].span.holds(at),
+            void_global_functions: FEATURES[64].span.holds(at),
+            syscall_prefix_sleeps: FEATURES[65].span.holds(at),
+            abnormal_returns_in_graph: FEATURES[66].span.holds(at),
+            zero_spills_read: FEATURES[67].span.holds(at),
+            kfunc_args_by_prototype: FEATURES[68].span.holds(at),
+            atomic_sections_are_rcu: FEATURES[69].span.holds(at),
+            raw_tp_tracing_kfuncs: FEATURES[70].span.holds(at),
+            tail_call_not_in_callback: FEATURES[71].span.holds(at),
+            tracing_may_defer: FEATURES[72].span.holds(at),
+            context_is_memory: FEATURES[73].span.holds(at),
+            pointers_without_struct_are_scalars: FEATURES[74].span.holds(at),
+            concise_states: FEATURES[75].span.holds(at),
+            source_lines_placed: FEATURES[76].span.holds(at),
+            precision_crosses_calls: FEATURES[77].span.holds(at),
+            callbacks_repeat: FEATURES[78].span.holds(at),
+            long_history_checkpoints: FEATURES[79].span.holds(at),
+            trust_tracked: FEATURES[80].span.holds(at),
+            struct_access_wants_gpl: FEATURES[81].span.holds(at),
+            globals_on_demand: FEATURES[82].span.holds(at),
+            unequal_trims: FEATURES[83].span.holds(at),
+            isa_v4: FEATURES[84].span.holds(at),
+            may_goto: FEATURES[85].span.holds(at),
+            ranges_decide_branches: FEATURES[86].span.holds(at),
+            static_calls_under_lock: FEATURES[87].span.holds(at),
+            bounds_exchanged: FEATURES[88].span.holds(at),
+            argument_tags: FEATURES[89].span.holds(at),
+            all_scalars_spilled: FEATURES[90].span.holds(at),
         }
     }
 
@@ -568,15 +538,9 @@ impl Features {
             ("fill_links", self.fill_links),
             ("widening_ignores_ids", self.widening_ignores_ids),
             ("rcu_sections_nest", self.rcu_sections_nest),
-            ("atomic_fetch_backtracked", self.atomic_fetch_backtracked),
             ("kfunc_args_trusted", self.kfunc_args_trusted),
-            ("set_retval_checked", self.set_retval_checked),
             ("void_global_functions", self.void_global_functions),
-            ("throwing_global_functions", self.throwing_global_functions),
-            ("casts_fork", self.casts_fork),
             ("syscall_prefix_sleeps", self.syscall_prefix_sleeps),
-            ("contexts_verified_apart", self.contexts_verified_apart),
-            ("widest_stack_stated", self.widest_stack_stated),
             ("abnormal_returns_in_graph", self.abnormal_returns_in_graph),
             ("zero_spills_read", self.zero_spills_read),
             ("kfunc_args_by_prototype", self.kfunc_args_by_prototype),
@@ -671,15 +635,9 @@ impl Features {
             "fill_links" => Some(&mut self.fill_links),
             "widening_ignores_ids" => Some(&mut self.widening_ignores_ids),
             "rcu_sections_nest" => Some(&mut self.rcu_sections_nest),
-            "atomic_fetch_backtracked" => Some(&mut self.atomic_fetch_backtracked),
             "kfunc_args_trusted" => Some(&mut self.kfunc_args_trusted),
-            "set_retval_checked" => Some(&mut self.set_retval_checked),
             "void_global_functions" => Some(&mut self.void_global_functions),
-            "throwing_global_functions" => Some(&mut self.throwing_global_functions),
-            "casts_fork" => Some(&mut self.casts_fork),
             "syscall_prefix_sleeps" => Some(&mut self.syscall_prefix_sleeps),
-            "contexts_verified_apart" => Some(&mut self.contexts_verified_apart),
-            "widest_stack_stated" => Some(&mut self.widest_stack_stated),
             "abnormal_returns_in_graph" => Some(&mut self.abnormal_returns_in_graph),
             "zero_spills_read" => Some(&mut self.zero_spills_read),
             "kfunc_args_by_prototype" => Some(&mut self.kfunc_args_by_prototype),
@@ -711,7 +669,7 @@ impl Features {
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 97] = [
+pub static FEATURES: [Feature; 91] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -775,15 +733,9 @@ pub static FEATURES: [Feature; 97] = [
     Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "atomic_fetch_backtracked", about: "Precision is followed through the register that an atomic operation fetches into; before, the value counted as stored.", source: "kernel/bpf/backtrack.c is_atomic_fetch_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.", source: "kernel/bpf/verifier.c check_kfunc_args (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "set_retval_checked", about: "bpf_set_retval takes only values that its hook may return.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_set_retval (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "throwing_global_functions", about: "A global function that may throw leaves the caller's path with the exception as well.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "casts_fork", about: "Casting a referenced socket forks the path: NULL, or the same reference under the new type.", source: "kernel/bpf/verifier.c check_helper_call, is_ptr_cast_function (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "contexts_verified_apart", about: "A global function is verified once for sleepable and once for other callers, as far as it is called from them.", source: "kernel/bpf/verifier.c do_check_subprogs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "widest_stack_stated", about: "The statistics end with the deepest stack and, from 7.3 on, a line for each subprogram.", source: "kernel/bpf/verifier.c print_verification_stats (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "zero_spills_read", about: "A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.", source: "kernel/bpf/verifier.c mark_reg_stack_read (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_by_prototype", about: "What a kfunc's argument is follows from its prototype alone, when the program is loaded.", source: "kernel/bpf/verifier.c get_kfunc_arg_type (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },

@@ -192,15 +192,9 @@ fn check_sections(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
         if left {
             untrust_rcu_pointers(env);
         }
-    } else if meta.is(Special::PreemptDisable) {
-        env.cur.active_preempt_locks += 1;
-    } else if meta.is(Special::PreemptEnable) {
-        if env.cur.active_preempt_locks == 0 {
-            verbose!(env, "unmatched attempt to enable preemption (kernel function {name})\n");
-            return Err(Errno::EINVAL.into());
-        }
-        env.cur.active_preempt_locks -= 1;
-        if atomic && !in_rcu_cs(env) {
+    } else {
+        let leaves = count_preempt(env, meta)? && meta.is(Special::PreemptEnable);
+        if leaves && atomic && !in_rcu_cs(env) {
             untrust_rcu_pointers(env);
         }
     }
@@ -241,18 +235,28 @@ pub fn untrust_rcu_pointers(env: &mut Env<'_>) {
     }
 }
 
-/// Enters and leaves preempt-disabled sections, which nest.
-fn check_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
-    let name = meta.name;
+/// Enters and leaves preempt-disabled sections, which nest; false where the kfunc does neither.
+fn count_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check<bool> {
     if meta.is(Special::PreemptDisable) {
         env.cur.active_preempt_locks += 1;
     } else if meta.is(Special::PreemptEnable) {
         if env.cur.active_preempt_locks == 0 {
+            let name = meta.name;
             verbose!(env, "unmatched attempt to enable preemption (kernel function {name})\n");
             return Err(Errno::EINVAL.into());
         }
         env.cur.active_preempt_locks -= 1;
-    } else if env.cur.active_preempt_locks != 0 && meta.has(KfuncFlags::SLEEPABLE) {
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// The same where other sections are kept apart; then whether the kfunc may sleep here.
+fn check_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    let counted = count_preempt(env, meta)?;
+    if !counted && env.cur.active_preempt_locks != 0 && meta.has(KfuncFlags::SLEEPABLE) {
+        let name = meta.name;
         verbose!(env, "kernel func {name} is sleepable within non-preemptible region\n");
         return Err(Errno::EACCES.into());
     }

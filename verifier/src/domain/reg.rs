@@ -375,3 +375,14 @@ impl<B: Bits> RegState<B> {
         self.set_low32(0, n);
     }
 }
+
+impl RegState {
+    /// The value lies in the tnum and in all four ranges.
+    pub fn contains(&self, v: u64) -> bool {
+        self.var_off.contains(v)
+            && (self.umin..=self.umax).contains(&v)
+            && (self.smin..=self.smax).contains(&(v as i64))
+            && (self.u32_min..=self.u32_max).contains(&(v as u32))
+            && (self.s32_min..=self.s32_max).contains(&(v as i32))
+    }
+}

@@ -62,11 +62,11 @@ pub(super) fn adjust_ptr_min_max_vals(
     dst.id = ptr.id;
     // Where the scalar is the destination, it has the pointer's type by now; only offset and bounds matter.
     if whole {
-        check_sane_scalar(env, &off, ptr.ty)?;
+        check_reg_sane_offset(env, &off, 0, ptr.ty)?;
         check_sane_pointer(env, &ptr, ptr.ty)?;
     } else {
-        check_reg_sane_offset(env, &off, ptr.ty)?;
-        check_reg_sane_offset(env, &ptr, ptr.ty)?;
+        check_reg_sane_offset(env, &off, off.off, ptr.ty)?;
+        check_reg_sane_offset(env, &ptr, ptr.off, ptr.ty)?;
     }
     dst.mark_unbounded32();
     match insn.op {
@@ -110,7 +110,7 @@ pub(super) fn adjust_ptr_min_max_vals(
     if whole {
         check_sane_pointer(env, &dst, ptr.ty)?;
     } else {
-        check_reg_sane_offset(env, &dst, ptr.ty)?;
+        check_reg_sane_offset(env, &dst, dst.off, ptr.ty)?;
     }
     let settled = is_pkt_pointer(dst.ty) && (off.var_off.is_const() || dst.range() > 0);
     if settled && f.packet_offset_kept {
@@ -142,27 +142,6 @@ fn move_whole(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegSt
             dst.set_raw([0; 2]);
         }
     }
-}
-
-/// A scalar that may be added to a pointer (`check_reg_sane_offset_scalar`).
-fn check_sane_scalar(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
-    let name = RegTypeName(ty);
-    let limit = env.kernel.limits.max_var_off as i64;
-    let beyond = |v: i64| v >= limit || v <= -limit;
-    let value = reg.var_off.value as i64;
-    if reg.var_off.is_const() && beyond(value) {
-        verbose!(env, "math between {name} pointer and {value} is not allowed\n");
-    } else if reg.smin == i64::MIN {
-        verbose!(
-            env,
-            "math between {name} pointer and register with unbounded min value is not allowed\n"
-        );
-    } else if beyond(reg.smin) {
-        verbose!(env, "value {} makes {name} pointer be out of bounds\n", reg.smin);
-    } else {
-        return Ok(());
-    }
-    Err(Errno::EINVAL.into())
 }
 
 /// A pointer before or after it is moved (`check_reg_sane_offset_ptr`).
@@ -286,16 +265,17 @@ fn sub(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegState) {
     }
 }
 
-/// Offset, pointer and result must each stay clear of overflow; four complaints.
-fn check_reg_sane_offset(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
+/// Offset, pointer and result must each stay clear of overflow; four complaints.  `fixed` is the constant part, 0 where
+/// offsets are whole (`check_reg_sane_offset_scalar`).
+fn check_reg_sane_offset(env: &mut Env<'_>, reg: &RegState, fixed: i32, ty: RegType) -> Check {
     let name = RegTypeName(ty);
     let limit = env.kernel.limits.max_var_off as i64;
     let beyond = |v: i64| v >= limit || v <= -limit;
     let value = reg.var_off.value as i64;
     if reg.var_off.is_const() && beyond(value) {
         verbose!(env, "math between {name} pointer and {value} is not allowed\n");
-    } else if beyond(reg.off as i64) {
-        verbose!(env, "{name} pointer offset {} is not allowed\n", reg.off);
+    } else if beyond(fixed.into()) {
+        verbose!(env, "{name} pointer offset {fixed} is not allowed\n");
     } else if reg.smin == i64::MIN {
         verbose!(
             env,
