@@ -1,7 +1,7 @@
 //! `bpfassay kernels`: distribution kernels, fetched and asked in virtual machines.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
@@ -212,7 +212,11 @@ fn run_in(
     machine: &Machine,
 ) -> Result<(Vec<Event>, Outcome), String> {
     let image = image(folder, kernel)?;
-    let request = Request { commands: vec![command], seconds: machine.time_limit };
+    let request = Request {
+        commands: vec![command],
+        folder: here(Path::new(".")),
+        seconds: machine.time_limit,
+    };
     let options = Options {
         qemu: machine.qemu.clone(),
         accel: machine.accel.clone(),
@@ -282,16 +286,29 @@ fn print(events: &[Event], outcome: Outcome, part: impl Fn(&Event) -> Option<&Ve
 /// Arguments that name files, and the files of folders that they name.
 fn named_files(command: &[String]) -> Vec<PathBuf> {
     let mut out = Vec::new();
-    for argument in command {
-        let path = Path::new(argument);
-        if path.is_absolute() && path.is_file() {
-            out.push(path.to_path_buf());
-        } else if path.is_absolute() && path.is_dir() {
-            let inputs = inputs::collect(&[path.to_path_buf()]);
-            out.extend(inputs.into_iter().filter_map(|i| match i {
+    for path in command.iter().map(|a| here(Path::new(a))) {
+        if path.is_file() {
+            out.push(path);
+        } else if path.is_dir() {
+            out.extend(inputs::collect(&[path]).into_iter().filter_map(|i| match i {
                 Input::File(path) => Some(path),
                 Input::Stdin | Input::Unreadable(..) => None,
             }));
+        }
+    }
+    out
+}
+
+/// The absolute path that a path means here, `..` taken by name: the guest has the same folders.
+fn here(path: &Path) -> PathBuf {
+    let mut out = std::env::current_dir().unwrap_or_default();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::CurDir => {}
+            other => out.push(other),
         }
     }
     out

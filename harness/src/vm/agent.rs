@@ -146,7 +146,7 @@ mod linux {
         let text = fs::read(REQUEST).map_err(|e| format!("{REQUEST}: {e}"))?;
         let request: Request = serde_json::from_slice(&text).map_err(|e| e.to_string())?;
         for command in &request.commands {
-            send(&mut line, &run(command, Duration::from_secs(request.seconds))?)?;
+            send(&mut line, &run(command, &request)?)?;
         }
         for path in files_below(Path::new(OUT)) {
             let bytes = fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -164,10 +164,12 @@ mod linux {
     }
 
     /// One command, its output, and how it ended.
-    fn run(arguments: &[String], limit: Duration) -> Result<Event, String> {
+    fn run(arguments: &[String], request: &Request) -> Result<Event, String> {
+        let limit = Duration::from_secs(request.seconds);
+        let _ = fs::create_dir_all(&request.folder);
         let mut child = Command::new(PROGRAM)
             .args(arguments)
-            .current_dir("/")
+            .current_dir(&request.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

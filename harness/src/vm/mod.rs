@@ -43,6 +43,8 @@ pub struct Image {
 pub struct Request {
     /// Arguments of each `bpfassay` to run, one after the other.
     pub commands: Vec<Vec<String>>,
+    /// Where they run: the caller's folder, so that relative paths mean the same files.
+    pub folder: PathBuf,
     /// Seconds that each may take.
     pub seconds: u64,
 }
