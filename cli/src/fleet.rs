@@ -259,6 +259,9 @@ fn text(fleet: &Fleet, report: &FleetReport, minimum: Option<&Minimum>, quiet: b
     for Unread { object, error } in &report.unread {
         let _ = writeln!(out, "{object}: cannot be read: {}", error.message);
     }
+    if report.programs.is_empty() {
+        return out;
+    }
     if !quiet {
         table(report, &mut out);
     }

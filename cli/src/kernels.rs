@@ -7,6 +7,7 @@ use std::time::Duration;
 use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
 use bpfassay_judge::served_packages;
 use clap::Subcommand;
+use serde_json::Value;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
@@ -124,10 +125,11 @@ pub fn run(args: Args) -> Outcome {
             let files = named_files(&command);
             run_in(&folder, &kernel, command, &files, out.as_deref(), &machine).map(
                 |(events, outcome)| {
-                    print(&events, outcome, |e| match e {
-                        Event::Ended { stdout, .. } => Some(stdout),
+                    let printed = events.iter().filter_map(|e| match e {
+                        Event::Ended { stdout, .. } => Some(stdout.as_slice()),
                         _ => None,
-                    })
+                    });
+                    out::machine(&printed.collect::<Vec<_>>().concat(), outcome)
                 },
             )
         }
@@ -257,7 +259,7 @@ fn ask(
     let mut files = Vec::new();
     for input in &inputs {
         match input {
-            Input::File(path) => files.push(absolute(path)?),
+            Input::File(path) => files.push(here(path)),
             Input::Stdin => return Err("an object is a file here, not standard input".to_string()),
             Input::Unreadable(path, why) => return Err(format!("{}: {why}", path.display())),
         }
@@ -269,18 +271,30 @@ fn ask(
     command.extend(files.iter().map(|f| f.to_string_lossy().into_owned()));
     let (events, outcome) = run_in(folder, kernel, command, &files, out, machine)?;
     if out.is_none() {
-        return Ok(print(&events, outcome, |e| match e {
-            Event::File { bytes, .. } => Some(bytes),
-            _ => None,
-        }));
+        let text = serde_json::to_string_pretty(&records(&events)).map_err(|e| e.to_string())?;
+        return Ok(out::machine((text + "\n").as_bytes(), outcome));
     }
     Ok(outcome)
 }
 
-/// Writes parts of the answer to standard output.
-fn print(events: &[Event], outcome: Outcome, part: impl Fn(&Event) -> Option<&Vec<u8>>) -> Outcome {
-    let all: Vec<u8> = events.iter().filter_map(part).flatten().copied().collect();
-    out::machine(&all, outcome)
+/// The record of each object, with the logs of its programs as `log`.
+fn records(events: &[Event]) -> Vec<Value> {
+    let file = |wanted: &str| {
+        events.iter().find_map(|e| match e {
+            Event::File { path, bytes } if path == wanted => Some(bytes),
+            _ => None,
+        })
+    };
+    let record = |e: &Event| {
+        let Event::File { path, bytes } = e else { return None };
+        let stem = path.strip_suffix(".json")?;
+        let mut record: Value = serde_json::from_slice(bytes).ok()?;
+        if let Some(log) = file(&format!("{stem}.txt")) {
+            record["log"] = String::from_utf8_lossy(log).into();
+        }
+        Some(record)
+    };
+    events.iter().filter_map(record).collect()
 }
 
 /// Arguments that name files, and the files of folders that they name.
@@ -314,6 +328,33 @@ fn here(path: &Path) -> PathBuf {
     out
 }
 
-fn absolute(path: &Path) -> Result<PathBuf, String> {
-    path.canonicalize().map_err(|e| format!("{}: {e}", path.display()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_has_its_log() {
+        let file = |path: &str, text: &str| Event::File {
+            path: path.to_string(),
+            bytes: text.as_bytes().to_vec(),
+        };
+        let events = [
+            Event::Booted { release: "6.12".to_string() },
+            file("6.12/a.o.json", "{\"object\": \"a.o\"}"),
+            file("6.12/a.o.txt", "func#0 @0\n"),
+            file("6.12/b.o.json", "{\"object\": \"b.o\"}"),
+            Event::Done,
+        ];
+        let records = records(&events);
+        assert_eq!(records.len(), 2);
+        assert_eq!(records[0]["log"], "func#0 @0\n");
+        assert_eq!((&records[1]["object"], &records[1]["log"]), (&"b.o".into(), &Value::Null));
+    }
+
+    #[test]
+    fn a_path_is_taken_from_the_folder_at_hand() {
+        let folder = std::env::current_dir().unwrap();
+        assert_eq!(here(Path::new("x/../y.o")), folder.join("y.o"));
+        assert_eq!(here(Path::new("/a/./b.o")), Path::new("/a/b.o"));
+    }
 }
