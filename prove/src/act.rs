@@ -61,7 +61,7 @@ impl Step {
         (Step::Unbounded, "__mark_reg_unbounded"),
     ];
 
-    fn apply<B: Bits>(self, r: &mut RegState<B>, f: Features) {
+    fn apply<B: Bits>(self, r: &mut RegState<B>, f: &Features) {
         match self {
             Step::Range32FromTnum => r.learn_range32_from_tnum(),
             Step::Range64FromTnum => r.learn_range64_from_tnum(),
@@ -80,7 +80,7 @@ impl Step {
 
 impl Act {
     /// The shipped operation on `a`, with `b` as its other operand.
-    pub fn apply<B: Bits>(self, a: &mut RegState<B>, b: &RegState<B>, f: Features) {
+    pub fn apply<B: Bits>(self, a: &mut RegState<B>, b: &RegState<B>, f: &Features) {
         match self {
             Act::Step(step) => return step.apply(a, f),
             Act::Alu(op, _) => alu(op, a, b, f),
@@ -140,7 +140,7 @@ pub fn bytes_of(from: SxFrom) -> u32 {
     }
 }
 
-fn alu<B: Bits>(op: AluOp, a: &mut RegState<B>, b: &RegState<B>, f: Features) {
+fn alu<B: Bits>(op: AluOp, a: &mut RegState<B>, b: &RegState<B>, f: &Features) {
     match op {
         AluOp::Add => a.alu_add(b, f),
         AluOp::Sub => a.alu_sub(b, f),
@@ -153,7 +153,7 @@ fn alu<B: Bits>(op: AluOp, a: &mut RegState<B>, b: &RegState<B>, f: Features) {
     }
 }
 
-fn shift<B: Bits>(op: AluOp, width: Width, a: &mut RegState<B>, n: u32, f: Features) {
+fn shift<B: Bits>(op: AluOp, width: Width, a: &mut RegState<B>, n: u32, f: &Features) {
     match (op, width) {
         (AluOp::Lsh, Width::W64) => a.alu_lsh64(n, f),
         (AluOp::Lsh, Width::W32) => a.alu_lsh32(n),

@@ -80,7 +80,7 @@ fn scalar(min: u64, max: u64, precise: bool) -> RegState {
     r.umin = min;
     r.umax = max;
     r.var_off = Tnum::range(min, max);
-    r.sync(newest());
+    r.sync(&newest());
     r.precise = precise;
     r
 }

@@ -329,7 +329,7 @@ fn act<B: Words>(name: impl Into<String>, act: Act) -> Operation {
 fn act_of_each<B: Words>(name: impl Into<String>, each: Vec<Act>) -> Operation {
     let first = each[0];
     let pairs = each.into_iter().flat_map(|a| rules_of(a).into_iter().map(move |f| (a, f)));
-    let asks = pairs.map(|(a, f)| question(move |weak| acted::<B>(a, f, weak)));
+    let asks = pairs.map(|(a, f)| question(move |weak| acted::<B>(a, &f, weak)));
     row::<B>(name, acts(first), asks.collect())
 }
 
@@ -348,7 +348,7 @@ fn rules_of(act: Act) -> Vec<Features> {
     rules
 }
 
-fn acted<B: Words>(act: Act, f: Features, weak: bool) -> Bool {
+fn acted<B: Words>(act: Act, f: &Features, weak: bool) -> Bool {
     let mut a = any_reg::<B>("x");
     if act == Act::KnownLow {
         // The low half alone changes, so ranges of the whole were forgotten before.
@@ -406,10 +406,10 @@ fn arithmetic<B: Words>() -> Vec<Operation> {
     ops
 }
 
-type RangeOp<U> = fn(Ranges<U>, Ranges<U>, Features) -> Ranges<U>;
+type RangeOp<U> = fn(Ranges<U>, Ranges<U>, &Features) -> Ranges<U>;
 
 /// As `alu_mul` chooses.
-fn multiplied<U: Unsigned>(a: Ranges<U>, b: Ranges<U>, f: Features) -> Ranges<U> {
+fn multiplied<U: Unsigned>(a: Ranges<U>, b: Ranges<U>, f: &Features) -> Ranges<U> {
     if f.mul_of_any_sign {
         a.mul(b)
     } else {
@@ -422,7 +422,7 @@ fn ranges<B: Words, U>(op: AluOp, width: Width, f: RangeOp<U>) -> Operation
 where
     U: Unsigned<Signed: Term> + Term,
 {
-    let ask = move |weak, features: Features| {
+    let ask = move |weak, features: &Features| {
         let any = |n: &str| Ranges::<U> {
             smin: var(n, ".smin"),
             smax: var(n, ".smax"),
@@ -447,7 +447,7 @@ where
         inside(semantics::alu_word(op, x, y), &result)
     };
     let name = format!("{}, ranges", named(op, width));
-    let each = rules().into_iter().map(|f| question(move |weak| ask(weak, f)));
+    let each = rules().into_iter().map(|f| question(move |weak| ask(weak, &f)));
     row::<B>(name, acts(Act::Alu(op, width)), each.collect())
 }
 

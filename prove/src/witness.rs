@@ -125,7 +125,7 @@ fn contradicted(
             if act == Act::KnownLow {
                 claim.mark_unbounded();
             }
-            act.apply(&mut claim, b, *f);
+            act.apply(&mut claim, b, f);
             bits
         }
     };

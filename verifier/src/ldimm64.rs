@@ -37,7 +37,7 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
             i += 2;
             continue;
         }
-        let features = env.kernel.features;
+        let features = &env.kernel.features;
         let swaps = insn.class() == Class::Alu64 && insn.alu_op() == AluCode::End;
         let too_new = swaps && !features.isa_v4
             || insn.is_jump_class() && insn.jmp_op() == JmpCode::Jcond && !features.may_goto;

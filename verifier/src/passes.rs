@@ -159,7 +159,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         insn_idx: 0,
         prev_insn_idx: u32::MAX,
         cur_hist_ent: None,
-        explore: Explorer { era: Era::of(config.kernel.features), ..Explorer::default() },
+        explore: Explorer { era: Era::of(&config.kernel.features), ..Explorer::default() },
         calls: CallTables::default(),
         id_gen: 0,
         wrong_links: Vec::new(),

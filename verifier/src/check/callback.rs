@@ -258,7 +258,7 @@ pub fn push_callback_call(
     let callee = callee_frame(env, subprog, insn_idx as i32, &setup);
     let Some(pending) = env.explore.pending.last_mut() else { return Err(Errno::EFAULT.into()) };
     let caller = pending.state.curframe();
-    remember_refs(&mut pending.state, env.kernel.features);
+    remember_refs(&mut pending.state, &env.kernel.features);
     pending.state.push_frame(callee);
     pending.state.callback_unroll_depth += 1;
     pending.state.frame_mut(caller).callback_depth += 1;

@@ -187,7 +187,7 @@ fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
         mark_reg_unknown(env, dst);
     }
     if let Some((min, max)) = retval {
-        let features = env.kernel.features;
+        let features = &env.kernel.features;
         env.reg_mut(dst).narrow_to_int(min, max, features);
         super::mem::sanity_check(env, dst, "s32_range")?;
     }

@@ -63,7 +63,7 @@ pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
 }
 
 /// A callee gets a copy of its caller's references, where these are kept by frame.
-pub fn remember_refs(state: &mut VerifierState, features: Features) {
+pub fn remember_refs(state: &mut VerifierState, features: &Features) {
     if !features.references_of_state && !state.refs.is_empty() {
         state.cur_mut().refs_at_call = state.refs.clone();
     }
@@ -101,7 +101,7 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     let setup = callee_setup(env, CalleeState::Call, env.insn_idx)?;
     let callee = callee_frame(env, subprog, callsite, &setup);
     let caller = env.cur.curframe();
-    remember_refs(&mut env.cur, env.kernel.features);
+    remember_refs(&mut env.cur, &env.kernel.features);
     env.cur.push_frame(callee);
     clear_caller_saved_regs(env, caller);
     // The caller's loop adds one.

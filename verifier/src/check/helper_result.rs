@@ -199,7 +199,7 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
     if ret != RetBase::Integer {
         return Ok(());
     }
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let cpus = env.kernel.nr_cpu_ids.saturating_sub(1);
     let up_to_size = env.kernel.helper_traits(meta.func_id).returns_up_to_size;
     let r0 = env.reg_mut(Reg::R0);

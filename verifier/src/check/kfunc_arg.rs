@@ -164,7 +164,7 @@ pub fn ptr_arg(
 ) -> Check<PtrArg> {
     let arg = arg_name(env, i);
     let (param, regno) = (&params[i], Reg(i as u8 + 1));
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let takes_ctx = meta.is(Special::SessionIsReturn) || meta.is(Special::SessionCookie);
     if meta.is(Special::CastToKernCtx)
         || (features.kfunc_args_trusted && takes_ctx)

@@ -207,7 +207,7 @@ fn check_trust(
     if !matches!(kind, PtrArg::Map | PtrArg::AllocBtfId | PtrArg::BtfId) {
         return Ok(());
     }
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let is_rcu = meta.has(KfuncFlags::RCU);
     let asked = features.kfunc_args_trusted || meta.has(TRUSTED_ARGS) || is_rcu;
     let by_prototype = features.kfunc_args_by_prototype;

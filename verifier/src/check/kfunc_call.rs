@@ -106,7 +106,7 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
 
 /// A resilient lock may fail: that path is queued with an error in R0 and nothing held.
 fn fork_failed_lock(env: &mut Env<'_>) -> Check {
-    let (here, capable, features) = (env.insn_idx, env.bpf_capable, env.kernel.features);
+    let (here, capable, features) = (env.insn_idx, env.bpf_capable, &env.kernel.features);
     let branch = match push_stack(env, here + 1, here, false) {
         Ok(branch) => branch,
         Err(stop) => {

@@ -208,7 +208,7 @@ fn coerce_loaded(env: &mut Env<'_>, a: &MemAccess) -> Check {
     if a.size == Size::Dw || !env.reg(dst).is_scalar() {
         return Ok(());
     }
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let links = features.fill_links;
     let reg = env.reg_mut(dst);
     if a.is_ldsx {

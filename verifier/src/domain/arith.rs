@@ -26,7 +26,7 @@ pub struct Ranges<U: Unsigned> {
     reason = "the names are those of the operations, as in the kernel"
 )]
 impl<U: Unsigned> Ranges<U> {
-    pub fn add(self, o: Ranges<U>, f: Features) -> Ranges<U> {
+    pub fn add(self, o: Ranges<U>, f: &Features) -> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
         let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
         // A range whose both ends wrap is still a range.
@@ -36,7 +36,7 @@ impl<U: Unsigned> Ranges<U> {
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
-    pub fn sub(self, o: Ranges<U>, f: Features) -> Ranges<U> {
+    pub fn sub(self, o: Ranges<U>, f: &Features) -> Ranges<U> {
         let signed = self.smin.minus_checked(o.smax).zip(self.smax.minus_checked(o.smin));
         let (umin, umax) = match mutation::has(Mutation::SubPairsEnds) {
             true => (self.umin.minus(o.umin), self.umax.minus(o.umax)),
@@ -112,21 +112,21 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self + o`: 5 bounds added, the tnum last.
-    pub fn alu_add(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_add(&mut self, o: &RegState<B>, f: &Features) {
         self.set_ranges32(self.ranges32().add(o.ranges32(), f));
         self.set_ranges64(self.ranges64().add(o.ranges64(), f));
         self.var_off = self.var_off.add(o.var_off);
     }
 
     /// `self - o`.
-    pub fn alu_sub(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_sub(&mut self, o: &RegState<B>, f: &Features) {
         self.set_ranges32(self.ranges32().sub(o.ranges32(), f));
         self.set_ranges64(self.ranges64().sub(o.ranges64(), f));
         self.var_off = self.var_off.sub(o.var_off);
     }
 
     /// `-self`: zero minus it; the identity of a linked scalar is lost.
-    pub fn alu_neg(&mut self, f: Features) {
+    pub fn alu_neg(&mut self, f: &Features) {
         let old = *self;
         self.mark_known(U64::<B>::ZERO);
         self.set_ranges32(self.ranges32().sub(old.ranges32(), f));
@@ -135,7 +135,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self * o`: known products are kept whole, ranges only where no corner overflows.
-    pub fn alu_mul(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_mul(&mut self, o: &RegState<B>, f: &Features) {
         self.var_off = if f.tnum_mul_joins {
             self.var_off.mul(o.var_off)
         } else {
@@ -151,25 +151,25 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self & o`: at least the known ones, at most the smaller operand.
-    pub fn alu_and(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_and(&mut self, o: &RegState<B>, f: &Features) {
         self.var_off = self.var_off.and(o.var_off);
         self.bitwise(Bitwise::And, o, f);
     }
 
     /// `self | o`: at least the larger operand, at most the ones that may be.
-    pub fn alu_or(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_or(&mut self, o: &RegState<B>, f: &Features) {
         self.var_off = self.var_off.or(o.var_off);
         self.bitwise(Bitwise::Or, o, f);
     }
 
     /// `self ^ o`: what the tnum says.
-    pub fn alu_xor(&mut self, o: &RegState<B>, f: Features) {
+    pub fn alu_xor(&mut self, o: &RegState<B>, f: &Features) {
         self.var_off = self.var_off.xor(o.var_off);
         self.bitwise(Bitwise::Xor, o, f);
     }
 
     /// Ranges of a bitwise result; `self.var_off` is the result's already.
-    fn bitwise(&mut self, op: Bitwise, o: &RegState<B>, f: Features) {
+    fn bitwise(&mut self, op: Bitwise, o: &RegState<B>, f: &Features) {
         let low = self.var_off.subreg();
         if self.var_off.subreg_is_const() && o.var_off.subreg_is_const() {
             if !mutation::has(Mutation::Cve2021_3490) {
@@ -216,7 +216,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self << n` of all 64 bits, `n` a constant below 64.
-    pub fn alu_lsh64(&mut self, n: u32, f: Features) {
+    pub fn alu_lsh64(&mut self, n: u32, f: &Features) {
         let n = n & (U64::<B>::BITS - 1);
         // `<<= 32; s>>= 32` is how compilers sign-extend: the low half keeps its signed bounds.
         let half = U32::<B>::BITS;
@@ -254,7 +254,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self >> n` of all 64 bits, zeros shifted in; the unsigned range says all that is known.
-    pub fn alu_rsh64(&mut self, n: u32, f: Features) {
+    pub fn alu_rsh64(&mut self, n: u32, f: &Features) {
         let n = n & (U64::<B>::BITS - 1);
         if !mutation::has(Mutation::RshKeepsSign) {
             self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
@@ -276,7 +276,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `self s>> n` of all 64 bits; the unsigned range comes back from the tnum.
-    pub fn alu_arsh64(&mut self, n: u32, f: Features) {
+    pub fn alu_arsh64(&mut self, n: u32, f: &Features) {
         let n = n & (U64::<B>::BITS - 1);
         self.set_s64(self.smin >> n, self.smax >> n);
         self.var_off = self.var_off.arshift64(n as u8);
@@ -299,7 +299,7 @@ impl<B: Bits> RegState<B> {
 
     /// Byte swap or truncation of the low `bits`; `swaps` says which, for the machine at hand
     /// (`scalar_byte_swap`).  A swap scrambles ranges, so they come back from the tnum alone.
-    pub fn alu_byte_swap(&mut self, swaps: bool, bits: u32, f: Features) {
+    pub fn alu_byte_swap(&mut self, swaps: bool, bits: u32, f: &Features) {
         self.swap_or_cut(swaps, bits);
         if bits != 64 {
             self.sync(f);
@@ -321,7 +321,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// A value that is `delta` away from this one; with `cuts`, in the low half, the upper one being zero.
-    pub fn move_by(&mut self, delta: S64<B>, cuts: bool, f: Features) {
+    pub fn move_by(&mut self, delta: S64<B>, cuts: bool, f: &Features) {
         self.alu_add(&RegState::constant_scalar(delta.unsigned()), f);
         if cuts && !mutation::has(Mutation::LinkNotCut) {
             self.zext_32_to_64();

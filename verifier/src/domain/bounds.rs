@@ -177,7 +177,7 @@ impl<B: Bits> RegState<B> {
 
     /// Intersects the signed bounds of both widths with an `int` range (`__mark_reg_s32_range`, without the
     /// sanity check, which is the caller's).
-    pub fn narrow_to_s32_range(&mut self, min: S32<B>, max: S32<B>, f: Features) {
+    pub fn narrow_to_s32_range(&mut self, min: S32<B>, max: S32<B>, f: &Features) {
         self.narrow_s32(min, max);
         self.narrow_s64(U64::<B>::sext(min), U64::<B>::sext(max));
         self.sync(f);
@@ -187,7 +187,7 @@ impl<B: Bits> RegState<B> {
 /// Deducing.
 impl<B: Bits> RegState<B> {
     /// Exchanges what the five views know (`reg_bounds_sync`).
-    pub fn sync(&mut self, f: Features) {
+    pub fn sync(&mut self, f: &Features) {
         // Where every view says the same one value, there is nothing to exchange.
         if self.is_exactly(self.var_off.value) {
             return;
@@ -208,7 +208,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// `__update_reg_bounds`: an unknown sign bit makes the signed minimum negative, the signed maximum not.
-    pub fn learn_ranges_from_tnum(&mut self, f: Features) {
+    pub fn learn_ranges_from_tnum(&mut self, f: &Features) {
         self.learn_range32_from_tnum();
         self.learn_range64_from_tnum();
         if f.tnum_single_value {
@@ -283,7 +283,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// 32-bit ranges from 64-bit ones and from each other (`__reg32_deduce_bounds`).
-    fn deduce_32(&mut self, f: Features) {
+    fn deduce_32(&mut self, f: &Features) {
         self.deduce_32_from_equal_upper_halves();
         self.deduce_32_around_zero();
         self.deduce_32_from_each_other(f);
@@ -325,7 +325,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// A range on one side of the sign boundary is the same in both views.
-    pub fn deduce_32_from_each_other(&mut self, f: Features) {
+    pub fn deduce_32_from_each_other(&mut self, f: &Features) {
         if self.u32_min.signed() <= self.u32_max.signed() {
             self.narrow_s32(self.u32_min.signed(), self.u32_max.signed());
         }

@@ -66,7 +66,7 @@ impl RegState {
     }
 
     /// Exchanges what tnum and ranges know, as this kernel does (`reg_bounds_sync`).
-    pub fn exchange(&mut self, f: Features) {
+    pub fn exchange(&mut self, f: &Features) {
         if f.circular_ranges {
             self.exchange_arcs();
         } else {
@@ -121,7 +121,7 @@ impl RegState {
     }
 
     /// Forgets the upper half, which has become zero (`zext_32_to_64`).
-    pub fn cut_upper_half(&mut self, f: Features) {
+    pub fn cut_upper_half(&mut self, f: &Features) {
         if f.circular_ranges {
             self.var_off = self.var_off.subreg();
             self.set_arc64(Arc::unsigned(u64::from(self.u32_min), u64::from(self.u32_max)));
@@ -131,7 +131,7 @@ impl RegState {
     }
 
     /// Keeps the low `bytes` bytes, zero-extended (`coerce_reg_to_size`).
-    pub fn truncate(&mut self, bytes: u32, f: Features) {
+    pub fn truncate(&mut self, bytes: u32, f: &Features) {
         if !f.circular_ranges {
             return self.coerce_to_size(bytes, f);
         }
@@ -149,7 +149,7 @@ impl RegState {
     }
 
     /// Byte swap or truncation (`scalar_byte_swap`).
-    pub fn swap_bytes(&mut self, swaps: bool, bits: u32, f: Features) {
+    pub fn swap_bytes(&mut self, swaps: bool, bits: u32, f: &Features) {
         if !f.circular_ranges {
             return self.alu_byte_swap(swaps, bits, f);
         }
@@ -166,7 +166,7 @@ impl RegState {
     }
 
     /// Sign-extends the low `bytes` bytes (`coerce_reg_to_size_sx`).
-    pub fn sign_extend(&mut self, bytes: u32, f: Features) {
+    pub fn sign_extend(&mut self, bytes: u32, f: &Features) {
         self.coerce_to_size_sx(bytes);
         if f.circular_ranges {
             self.reread_arcs();
@@ -174,7 +174,7 @@ impl RegState {
     }
 
     /// Sign-extends within the low half (`coerce_subreg_to_size_sx`).
-    pub fn sign_extend_low_half(&mut self, bytes: u32, f: Features) {
+    pub fn sign_extend_low_half(&mut self, bytes: u32, f: &Features) {
         self.coerce_subreg_to_size_sx(bytes);
         if f.circular_ranges {
             self.drop_hidden_arcs();
@@ -191,7 +191,7 @@ impl RegState {
     }
 
     /// Intersects the signed bounds of both widths with an `int` range (`__mark_reg_s32_range`).
-    pub fn narrow_to_int(&mut self, min: i32, max: i32, f: Features) {
+    pub fn narrow_to_int(&mut self, min: i32, max: i32, f: &Features) {
         if !f.circular_ranges {
             return self.narrow_to_s32_range(min, max, f);
         }
@@ -201,7 +201,7 @@ impl RegState {
     }
 
     /// Both signed ranges, set (`reg_set_srange64`, `reg_set_srange32`) and exchanged with the rest.
-    pub fn set_int_range(&mut self, min: i64, max: i64, f: Features) {
+    pub fn set_int_range(&mut self, min: i64, max: i64, f: &Features) {
         self.set_arc64(Arc::signed(min, max));
         self.set_arc32(Arc::signed(min as i32, max as i32));
         self.exchange(f);
@@ -213,7 +213,7 @@ impl RegState {
     }
 
     /// A value `delta` away from this one; with `cuts`, in the low half, the upper one being zero.
-    pub fn moved_by(&mut self, delta: i64, cuts: bool, f: Features) {
+    pub fn moved_by(&mut self, delta: i64, cuts: bool, f: &Features) {
         if !f.circular_ranges {
             return self.move_by(delta, cuts, f);
         }

@@ -35,7 +35,7 @@ impl<B: Bits> RegState<B> {
 
     /// After a comparison of the low halves: the whole follows from them if nothing is above
     /// (`__reg_combine_32_into_64`, before 6.8).
-    pub fn combine_32_into_64(&mut self, f: Features) {
+    pub fn combine_32_into_64(&mut self, f: &Features) {
         let above = self.var_off.rshift(32);
         if above.is_const() && above.value == U64::<B>::ZERO {
             self.zext_32_to_64();
@@ -48,7 +48,7 @@ impl<B: Bits> RegState<B> {
 
     /// After a comparison of all 64 bits: the low half follows where the bounds fit into it
     /// (`__reg_combine_64_into_32`).
-    pub fn combine_64_into_32(&mut self, f: Features) {
+    pub fn combine_64_into_32(&mut self, f: &Features) {
         self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
         self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
         let top = U64::<B>::lit(u64::from(u32::MAX));
@@ -74,7 +74,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// Keeps the low `bytes` bytes, zero-extended (`coerce_reg_to_size`); 1, 2 or 4.
-    pub fn coerce_to_size(&mut self, bytes: u32, f: Features) {
+    pub fn coerce_to_size(&mut self, bytes: u32, f: &Features) {
         self.cut_to_size(bytes);
         self.sync(f);
     }

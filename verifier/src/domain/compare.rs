@@ -187,7 +187,7 @@ impl<B: Bits> Pair<B> {
     }
 
     /// Narrows both registers by what is known to hold, then exchanges their bounds.
-    pub fn refine(&mut self, fact: Fact, width: Width, f: Features) {
+    pub fn refine(&mut self, fact: Fact, width: Width, f: &Features) {
         if f.unequal_trims || fact != Fact::Holds(Cond::Ne) {
             self.learn(fact, width);
         }

@@ -183,7 +183,7 @@ fn assert_holds(r: &RegState, values: impl IntoIterator<Item = u64>, what: &dyn 
 #[test]
 fn deduction_and_truncation_lose_no_value() {
     let mut rng = Rng(1);
-    for f in builds() {
+    for f in &builds() {
         for _ in 0..60_000 {
             let values = rng.set();
             let mut r = abstraction(&values);
@@ -216,7 +216,7 @@ fn deduction_and_truncation_lose_no_value() {
     }
 }
 
-fn apply(op: AluOp, width: Width, a: &RegState, b: &RegState, f: Features) -> RegState {
+fn apply(op: AluOp, width: Width, a: &RegState, b: &RegState, f: &Features) -> RegState {
     let mut r = *a;
     let n = b.u32_min;
     match (op, width) {
@@ -255,7 +255,7 @@ fn arithmetic_holds_every_result() {
         AluOp::Arsh,
     ];
     let mut rng = Rng(2);
-    for f in builds() {
+    for f in &builds() {
         for _ in 0..15_000 {
             let (xs, mut ys) = (rng.set(), rng.set());
             let mut a = abstraction(&xs);
@@ -299,7 +299,7 @@ fn arithmetic_holds_every_result() {
 #[test]
 fn comparisons_decide_and_teach_only_what_is_true() {
     let mut rng = Rng(3);
-    for f in builds() {
+    for f in &builds() {
         for round in 0..20_000 {
             let (xs, ys) = (rng.set(), if round % 2 == 0 { vec![rng.value()] } else { rng.set() });
             let (mut a, mut b) = (abstraction(&xs), abstraction(&ys));
@@ -321,7 +321,7 @@ fn check_comparison(
     (a, b): (&RegState, &RegState),
     cond: Cond,
     width: Width,
-    f: Features,
+    f: &Features,
 ) {
     let decided = is_scalar_branch_taken(a, b, cond, width);
     let (mut taken, mut not_taken) = (Pair::of(*a, *b, false), Pair::of(*a, *b, false));
@@ -349,8 +349,8 @@ fn one_common_value_is_the_value() {
     r.mark_unbounded();
     r.umin = 31;
     let mut before = r;
-    r.sync(new);
-    before.sync(old);
+    r.sync(&new);
+    before.sync(&old);
     assert_eq!((r.umin, r.umax, r.var_off), (32, 32, Tnum::constant(32)));
     assert_eq!((before.umin, before.umax, before.var_off.mask), (31, 32, 0x20));
 }
@@ -365,8 +365,8 @@ fn shift_by_32_moves_signed_bounds() {
     r.mark_unbounded();
     r.coerce_to_size_sx(2);
     let (mut a, mut b) = (r, r);
-    a.alu_lsh64(32, new);
-    b.alu_lsh64(32, old);
+    a.alu_lsh64(32, &new);
+    b.alu_lsh64(32, &old);
     assert_eq!((a.smin as u64, a.smax), (0xffff_8000_0000_0000, 0x7fff_0000_0000));
     assert_eq!((b.smin, b.smax), (i64::MIN, 0x7fff_0000_0000));
 }

@@ -134,7 +134,7 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
 /// BPF_EXIT or `bpf_throw` (`process_bpf_exit_full`).
 fn process_exit(env: &mut Env<'_>, print_state: &mut bool, exception: bool) -> Check<Step> {
     let outermost = env.cur.curframe() == 0;
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let is_throw = exception && (features.throw_checks_regions || !features.references_of_state);
     let leaving = if is_throw { Leaving::Throw } else { Leaving::Exit };
     refs::check_resource_leak(

@@ -42,7 +42,7 @@ pub struct Era {
 }
 
 impl Era {
-    pub fn of(features: Features) -> Era {
+    pub fn of(features: &Features) -> Era {
         let liveness = if features.reads_by_instruction {
             Liveness::Static
         } else {

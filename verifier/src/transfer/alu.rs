@@ -93,7 +93,7 @@ fn check_unary(env: &mut Env<'_>, insn: Alu) -> Check {
         verbose!(env, "R{} pointer arithmetic prohibited\n", insn.dst.0);
         return Err(Errno::EACCES.into());
     }
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let is_neg = insn.op == AluCode::Neg;
     let tracked = if is_neg { features.neg_tracked } else { features.scalar_byte_swap };
     if tracked && env.reg(insn.dst).is_scalar() {
@@ -275,7 +275,7 @@ fn old_link_delta(env: &Env<'_>, insn: Alu, dst: &RegState, src: &RegState) -> O
 
 /// True if the operation's result can be bounded at all (`is_safe_to_compute_dst_reg_range`):
 /// shifts need a known count within the width, division and modulo a known divisor where they are followed at all.
-fn is_computable(insn: Alu, src: &RegState, f: Features) -> bool {
+fn is_computable(insn: Alu, src: &RegState, f: &Features) -> bool {
     let known = match insn.width {
         Width::W32 => {
             src.var_off.subreg_is_const()
@@ -306,11 +306,11 @@ fn adjust_scalar_min_max_vals(
     dst: &mut RegState,
     src: &RegState,
 ) -> Check {
-    if !is_computable(insn, src, env.kernel.features) {
+    if !is_computable(insn, src, &env.kernel.features) {
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
-    let (narrow, f) = (insn.width == Width::W32, env.kernel.features);
+    let (narrow, f) = (insn.width == Width::W32, &env.kernel.features);
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
     if matches!(insn.op, AluCode::And | AluCode::Or) {

@@ -318,7 +318,7 @@ fn other_branch<'e>(env: &'e mut Env<'_>) -> Option<&'e mut crate::domain::state
 /// Narrows the compared scalars on both branches (`reg_set_min_max`); each register is checked for
 /// contradictions, the jump's first.
 fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
-    let f = env.kernel.features;
+    let f = &env.kernel.features;
     let a = *env.reg(jump.dst);
     let b = match jump.src {
         Some(src) => *env.reg(src),
@@ -370,7 +370,7 @@ const QUIRK_SX_FILL: &str = "sign-extending-fill-keeps-link";
 
 /// Hands what was learnt on to linked scalars, the source's first.
 fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
-    let f = env.kernel.features;
+    let f = &env.kernel.features;
     for r in jump.src.into_iter().chain([jump.dst]) {
         let reg = env.reg(r);
         if !reg.is_scalar() || reg.id == 0 {

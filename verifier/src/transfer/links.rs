@@ -113,14 +113,14 @@ impl LinkedRegs {
 struct Collector<'a> {
     aux: &'a [InsnAux],
     insn_idx: u32,
-    features: Features,
+    features: &'a Features,
 }
 
 /// Adds every scalar with the id of `id`, inner frames first, registers before slots.  Where there are
 /// more than fit, the others lose their id.
 pub fn collect_linked_regs(env: &mut Env<'_>, id: u32, set: &mut LinkedRegs) {
     let id = id & !ADD_CONST;
-    let c = Collector { aux: &env.aux, insn_idx: env.insn_idx, features: env.kernel.features };
+    let c = Collector { aux: &env.aux, insn_idx: env.insn_idx, features: &env.kernel.features };
     for frame in (0..=env.cur.curframe()).rev() {
         let live = c.live_regs(&env.cur, frame);
         for n in (0..Reg::R10.0).filter(|n| live & 1 << n != 0) {
@@ -187,7 +187,7 @@ fn set_linked(st: &mut VerifierState, e: &Linked, v: RegState) {
 
 /// Gives every scalar of the set what is known of register `known` of the innermost frame, moved by the
 /// difference of their deltas.
-pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f: Features) {
+pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f: &Features) {
     let source = *st.cur().reg(known);
     let this = Linked { frame: st.curframe(), place: LinkedPlace::Reg(known) };
     for e in set.iter().filter(|e| *e != this) {
@@ -204,7 +204,7 @@ pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f:
 }
 
 /// `old`, now that the scalar it is linked to is known to be `source`.
-fn follow(old: &RegState, source: &RegState, f: Features) -> RegState {
+fn follow(old: &RegState, source: &RegState, f: &Features) -> RegState {
     let mut new = *source;
     new.subreg_def = old.subreg_def;
     let same = old.id & ADD_CONST == 0 && source.id & ADD_CONST == 0;

@@ -107,7 +107,7 @@ fn sign_extend(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
         return Ok(());
     }
     let mut value = copy_if_fits(env, src, raw.off as u32 - 1);
-    value.sign_extend(raw.off as u32 / 8, env.kernel.features);
+    value.sign_extend(raw.off as u32 / 8, &env.kernel.features);
     value.subreg_def = DEF_NOT_SUBREG;
     *env.reg_mut(dst) = value;
     Ok(())
@@ -126,14 +126,14 @@ fn move32(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
             value = copy_if_fits(env, src, 32);
         } else {
             value = copy_if_fits(env, src, raw.off as u32 - 1);
-            value.sign_extend_low_half(raw.off as u32 / 8, env.kernel.features);
+            value.sign_extend_low_half(raw.off as u32 / 8, &env.kernel.features);
         }
         value.subreg_def = def;
         *env.reg_mut(dst) = value;
     } else {
         mark_reg_unknown(env, dst);
     }
-    let features = env.kernel.features;
+    let features = &env.kernel.features;
     let reg = env.reg_mut(dst);
     reg.cut_upper_half(features);
     reg.exchange(features);

@@ -106,7 +106,7 @@ pub(super) fn adjust_ptr_min_max_vals(
             return Err(Errno::EACCES.into());
         }
     }
-    let f = env.kernel.features;
+    let f = &env.kernel.features;
     if whole {
         check_sane_pointer(env, &dst, ptr.ty)?;
     } else {
