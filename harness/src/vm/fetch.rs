@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::Image;
+use super::{at, Image};
 use crate::profile::decompress;
 
 /// Modules whose functions and types programs use; those that they need come along.
@@ -22,7 +22,7 @@ pub fn download(url: &str, folder: &Path) -> Result<PathBuf, String> {
     if path.exists() {
         return Ok(path);
     }
-    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    fs::create_dir_all(folder).map_err(|e| at(folder, e))?;
     let part = path.with_extension("part");
     let done = Command::new("curl")
         .args(["--fail", "--silent", "--show-error", "--location", "--retry", "3", "--output"])
@@ -34,7 +34,7 @@ pub fn download(url: &str, folder: &Path) -> Result<PathBuf, String> {
         let said = String::from_utf8_lossy(&done.stderr).trim().to_string();
         return Err(format!("{url}: {said}"));
     }
-    fs::rename(&part, &path).map_err(|e| format!("{}: {e}", path.display()))?;
+    fs::rename(&part, &path).map_err(|e| at(&path, e))?;
     Ok(path)
 }
 
@@ -163,10 +163,6 @@ fn depends(module: &[u8]) -> Vec<String> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     fs::write(path, bytes).map_err(|e| at(path, e))
-}
-
-fn at(path: &Path, e: impl std::fmt::Display) -> String {
-    format!("{}: {e}", path.display())
 }
 
 #[cfg(test)]
