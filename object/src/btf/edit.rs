@@ -15,7 +15,7 @@ const fn info(kind: BtfKind, vlen: u32, kflag: bool) -> u32 {
 
 impl Btf {
     fn touched(&mut self) {
-        self.index = OnceLock::new();
+        self.names = super::lookup::Names::default();
         self.tags = OnceLock::new();
         self.ptr_size = OnceLock::new();
     }

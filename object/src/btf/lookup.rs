@@ -1,9 +1,37 @@
 //! Finding types by name, and tags by what they mark.
 //!
-//! Built on first use: most programs' BTF is never searched, vmlinux's always is.
+//! An index of every name is built when it pays: most programs' BTF is never searched, and a kernel's 150,000 types
+//! are often asked for one name only.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::OnceLock;
+
+use memchr::memmem;
 
 use super::kind::{BtfKind, Type};
 use super::Btf;
+
+/// How the names of one BTF are searched: the first few by reading through it, then by an index.
+#[derive(Default)]
+pub(super) struct Names {
+    index: OnceLock<NameIndex>,
+    scans: AtomicU32,
+}
+
+impl Clone for Names {
+    fn clone(&self) -> Names {
+        Names {
+            index: self.index.clone(),
+            scans: AtomicU32::new(self.scans.load(Ordering::Relaxed)),
+        }
+    }
+}
+
+/// Scans before the index is built: each costs about a tenth of it.
+const SCANS: u32 = 4;
+
+/// Places of one name in the strings that a scan looks for: a well-formed BTF has one.
+const PLACES: usize = 16;
 
 /// Types by the hash of their essential name; chains ascend by id.
 #[derive(Clone, Debug)]
@@ -19,6 +47,9 @@ const NAME_MAX: usize = 4096;
 
 /// Length of a name without its `___flavour` suffix (libbpf: `bpf_core_essential_name_len`).
 pub fn essential_len(name: &[u8]) -> usize {
+    if memmem::find(name, b"___").is_none() {
+        return name.len();
+    }
     let is_sep = |w: &[u8]| w[0] != b'_' && w[1..4] == *b"___" && w[4] != b'_';
     match name.windows(5).rposition(is_sep) {
         Some(i) => i + 1,
@@ -29,11 +60,11 @@ pub fn essential_len(name: &[u8]) -> usize {
 fn hash(name: &[u8]) -> u64 {
     // FNV-like over 8-byte pieces, finished with a multiply-shift: names are short and trusted only for speed.
     let mut h = 0xcbf2_9ce4_8422_2325u64 ^ name.len() as u64;
-    for c in name.chunks(8) {
-        let mut b = [0u8; 8];
-        b[..c.len()].copy_from_slice(c);
-        h = (h.rotate_left(5) ^ u64::from_le_bytes(b)).wrapping_mul(0x517c_c1b7_2722_0a95);
-    }
+    let mut mix = |piece: u64| h = (h.rotate_left(5) ^ piece).wrapping_mul(0x517c_c1b7_2722_0a95);
+    let pieces = name.chunks_exact(8);
+    let rest = pieces.remainder().iter().fold(0, |r, b| r << 8 | u64::from(*b));
+    pieces.for_each(|c| mix(u64::from_le_bytes(c.try_into().expect("eight bytes"))));
+    mix(rest);
     h ^ h >> 32
 }
 
@@ -77,7 +108,37 @@ impl NameIndex {
 
 impl Btf {
     fn name_index(&self) -> &NameIndex {
-        self.index.get_or_init(|| NameIndex::build(self))
+        self.names.index.get_or_init(|| NameIndex::build(self))
+    }
+
+    /// Own types of exactly this name, ascending by id.
+    fn own_named<'a>(&'a self, name: &'a [u8]) -> Box<dyn Iterator<Item = Type<'a>> + 'a> {
+        match self.scan(name) {
+            Some(found) => Box::new(found.into_iter().filter_map(|id| self.ty(id))),
+            None => Box::new(self.own_matching(&name[..essential_len(name)], move |n| n == name)),
+        }
+    }
+
+    /// As [`Btf::own_named`] without an index; `None` where the index is there or its turn has come.
+    fn scan(&self, name: &[u8]) -> Option<Vec<u32>> {
+        let own_strings_only = self.base.is_none();
+        if !own_strings_only || name.is_empty() || name.len() > NAME_MAX || name.contains(&0) {
+            return None;
+        }
+        if self.names.index.get().is_some()
+            || self.names.scans.fetch_add(1, Ordering::Relaxed) >= SCANS
+        {
+            return None;
+        }
+        let ended = [name, b"\0"].concat();
+        let places: Vec<u32> =
+            memmem::find_iter(&self.strs, &ended).map(|at| at as u32).take(PLACES + 1).collect();
+        if places.len() > PLACES {
+            return None;
+        }
+        let named = |at: &u32| self.words.get(*at as usize).is_some_and(|off| places.contains(off));
+        let found = self.offs.iter().enumerate().filter(|(_, at)| !places.is_empty() && named(at));
+        Some(found.map(|(i, _)| self.start_id + i as u32).collect())
     }
 
     fn own_matching<'a>(
@@ -93,12 +154,10 @@ impl Btf {
 
     /// Every type of this name, ascending by id, base first.
     pub fn find_by_name<'a>(&'a self, name: &'a str) -> Box<dyn Iterator<Item = Type<'a>> + 'a> {
-        let bytes = name.as_bytes();
-        let essential = &bytes[..essential_len(bytes)];
-        let own = self.own_matching(essential, move |n| n == bytes);
+        let own = self.own_named(name.as_bytes());
         match &self.base {
             Some(b) => Box::new(b.find_by_name(name).map(|t| Type { btf: self, ..t }).chain(own)),
-            None => Box::new(own),
+            None => own,
         }
     }
 
@@ -110,11 +169,7 @@ impl Btf {
 
     /// As [`Btf::find_by_name_kind`], but not in the base (`btf__find_by_name_kind_own`).
     pub fn find_own_by_name_kind(&self, name: &str, kind: BtfKind) -> Option<u32> {
-        let bytes = name.as_bytes();
-        let found = self
-            .own_matching(&bytes[..essential_len(bytes)], |n| n == bytes)
-            .find(|t| t.kind() == kind)
-            .map(Type::id);
+        let found = self.own_named(name.as_bytes()).find(|t| t.kind() == kind).map(Type::id);
         found
     }
 

@@ -55,7 +55,7 @@ pub struct Btf {
     /// Own strings, each ended by a zero byte.
     strs: Vec<u8>,
     big_endian: bool,
-    index: OnceLock<lookup::NameIndex>,
+    names: lookup::Names,
     /// (marked type, DECL_TAG), ascending.
     tags: OnceLock<Vec<(u32, u32)>>,
     ptr_size: OnceLock<u32>,
@@ -72,7 +72,7 @@ impl Btf {
             offs: Vec::new(),
             strs: vec![0],
             big_endian: false,
-            index: OnceLock::new(),
+            names: lookup::Names::default(),
             tags: OnceLock::new(),
             ptr_size: OnceLock::new(),
         }
@@ -153,7 +153,7 @@ impl Btf {
         }
         let rest = self.strs.get((off - self.start_str) as usize..).unwrap_or(&[]);
         let window = &rest[..rest.len().min(most + 1)];
-        window.iter().position(|b| *b == 0).map_or(&[], |len| &window[..len])
+        memchr::memchr(0, window).map_or(&[], |len| &window[..len])
     }
 
     /// The string at an offset; its valid front if it is not UTF-8.

@@ -91,7 +91,7 @@ impl Btf {
             offs: Vec::new(),
             strs: strings.to_vec(),
             big_endian: header.big,
-            index: OnceLock::new(),
+            names: super::lookup::Names::default(),
             tags: OnceLock::new(),
             ptr_size: OnceLock::new(),
         };

@@ -64,6 +64,29 @@ fn flavours_share_an_essential_name() {
     assert_eq!(essential_len(b"a____b"), 6);
 }
 
+/// A scan and the index find the same types, a name that starts within another one's string included.
+#[test]
+fn the_first_searches_find_what_the_index_finds() {
+    let mut b = sample();
+    b.add_ref("checklist", BtfKind::Typedef, 1);
+    b.add_ref("list", BtfKind::Typedef, 6);
+    let mut blob = b.to_bytes();
+    let strings = u32::from_le_bytes(blob[16..20].try_into().unwrap()) as usize + 24;
+    let place = blob.windows(10).position(|w| w == b"checklist\0").unwrap();
+    let whole = u32::try_from(place - strings).unwrap();
+    let first_word =
+        blob.chunks(4).position(|w| w == whole.to_le_bytes()).expect("the name of the typedef") * 4;
+    blob[first_word..first_word + 4].copy_from_slice(&(whole + 5).to_le_bytes());
+    let ids = |b: &Btf, name: &str| b.find_by_name(name).map(Type::id).collect::<Vec<_>>();
+    for (name, found) in
+        [("list", &[6, 12, 13][..]), ("checklist", &[]), ("walk", &[8]), ("ist", &[]), ("", &[])]
+    {
+        let b = Btf::parse(&blob, None).unwrap();
+        let searches: Vec<_> = (0..10).map(|_| ids(&b, name)).collect();
+        assert!(searches.iter().all(|s| s == found), "{name}: {searches:?}");
+    }
+}
+
 #[test]
 fn big_endian_reads_the_same() {
     let little = sample().to_bytes();
