@@ -107,6 +107,30 @@ fn the_same_finding_on_two_kernels_is_one() {
     assert_eq!(report.programs.len(), 18 * 4);
 }
 
+/// Debian's 6.18.15 takes `key_read_bad`, 6.18.44 does not, 6.12.118 does not (asked of all three, 29 November 2026);
+/// the order of the configuration is not that of age.
+#[test]
+fn a_rejection_names_the_kernel_beside_it_that_accepts() {
+    let text = "kernels = [\"6.18.44\", \"6.18.15\", \"6.12\", \"6.16\"]\n\
+                objects = [\"../../../corpus/objects/v3/reject/buffer_null.o\"]\n";
+    let report = gate_in(&manifest().join("tests/data"), text, false);
+    let rejected = of(&report, K::Rejected);
+    let found = rejected.iter().find(|f| f.program.as_deref() == Some("key_read_bad")).unwrap();
+    assert_eq!(found.on.iter().map(|o| o.kernel.as_str()).collect::<Vec<_>>(), ["6.18.44", "6.12"]);
+    let flips: BTreeSet<_> = found
+        .flips
+        .iter()
+        .map(|t| (t.flip.against.as_str(), t.kernel.as_str(), t.verdict.as_str(), &*t.flip.by))
+        .collect();
+    let expected = [
+        ("6.12.118", "6.16.12", "accepted", "buf_null_checked"),
+        ("6.18.15", "6.18.44", "rejected", "buf_null_checked"),
+    ];
+    assert_eq!(flips, BTreeSet::from(expected));
+    let both = rejected.iter().find(|f| f.on.len() == 4);
+    assert!(both.is_none_or(|f| f.flips.is_empty()), "{both:?}");
+}
+
 #[test]
 fn budgets_by_default_and_by_program() {
     let text = r#"

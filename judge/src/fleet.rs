@@ -67,7 +67,10 @@ pub struct Flip {
     pub by: String,
     /// `behaviour`, `fact`, `type` or `configuration`: of the first of them.
     pub kind: &'static str,
-    /// For people: what differs, which releases have it, and where it bites.
+    /// For people: what differs and which releases have it.
+    #[serde(skip)]
+    pub about: String,
+    /// [`Flip::about`], the instruction and line it bites on, and the kernel's words.
     pub text: String,
 }
 
@@ -284,12 +287,13 @@ impl Search<'_> {
             1..=8 => causes.iter().map(Cause::name).collect(),
             n => vec![format!("{n} differences of {kind}")],
         };
-        let mut text = match causes.as_slice() {
+        let about = match causes.as_slice() {
             [] => "no set of differences that we can tell apart turns the verdict".to_string(),
             few => few.iter().take(4).map(Cause::about).collect::<Vec<_>>().join("; "),
         };
-        text.push_str(&bites(target, rejected));
-        Flip { against: self.old.kernel.release.clone(), by: names.join(" + "), kind, text }
+        let text = format!("{about}{}", bites(target, rejected));
+        let against = self.old.kernel.release.clone();
+        Flip { against, by: names.join(" + "), kind, about, text }
     }
 
     /// The kernel function whose absence is the reason to reject.

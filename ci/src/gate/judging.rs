@@ -6,6 +6,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 
 use bpfassay_object::Opened;
+use bpfassay_spec::Release;
 use rayon::prelude::*;
 
 use crate::files;
@@ -15,12 +16,12 @@ use crate::gate::error::ConfigError;
 use crate::gate::headroom::headroom;
 use crate::gate::maps::{self, MapJudged};
 use crate::gate::objects::Found;
-use crate::gate::outcome::{Headroom, ObjectRead};
+use crate::gate::outcome::{Headroom, ObjectRead, Turn};
 use crate::gate::programs;
 use crate::gate::variant::{self, BadValue};
 use bpfassay_judge::{
-    source_of, Entry, Linked, MapVerdict, ObjectError, Options, ProgramReport, Source, Target,
-    VerdictWord,
+    flips, source_of, Entry, Flip, Linked, MapVerdict, ObjectError, Options, ProgramReport, Source,
+    Target, VerdictWord,
 };
 
 /// One judgement and what the rules ask about it.
@@ -37,6 +38,8 @@ pub struct Judged {
     pub headroom: Headroom,
     /// Why the program, though its object was read, could not be linked or judged.
     pub error: Option<ObjectError>,
+    /// Of a rejected program: where the nearest kernel before or after it in age says otherwise.
+    pub flips: Vec<Turn>,
     pub license: String,
     /// Callees with the instruction of the first call and its place in the source.
     pub calls: BTreeMap<Callee, (u32, Option<Source>)>,
@@ -177,7 +180,45 @@ fn object(
             done.maps.extend(maps.into_iter().map(of));
         }
     }
+    for (variant, opened) in &shapes {
+        find_flips(&mut done.judged, *variant, opened, targets);
+    }
     Ok(done)
+}
+
+/// Tells rejected programs of one shape of the object which neighbouring kernel takes them, and why.
+fn find_flips(
+    judged: &mut [Judged],
+    variant: Option<usize>,
+    opened: &Opened,
+    targets: &[(String, Target)],
+) {
+    let mut by_program: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (place, j) in judged.iter().enumerate().filter(|(_, j)| j.variant == variant) {
+        by_program.entry(j.nth).or_default().push(place);
+    }
+    let age = |place: &usize| Release::parse(&targets[judged[*place].kernel].1.kernel.release);
+    let found: Vec<(usize, Turn)> = by_program
+        .into_par_iter()
+        .flat_map_iter(|(nth, mut places)| {
+            places.retain(|p| judged[*p].report.verdict != VerdictWord::Unsupported);
+            places.sort_by_key(age);
+            let answer = |p: &usize| (&targets[judged[*p].kernel].1, &judged[*p].report);
+            let answers: Vec<_> = places.iter().map(answer).collect();
+            let found = flips(opened, nth, &answers, &Options::default());
+            let turn = |(later, flip): (usize, Flip)| {
+                let (target, report) = answers[later];
+                let verdict = report.verdict;
+                let rejects = if verdict == VerdictWord::Rejected { later } else { later - 1 };
+                let kernel = target.kernel.release.clone();
+                (places[rejects], Turn { kernel, verdict, flip })
+            };
+            found.into_iter().map(turn).collect::<Vec<_>>()
+        })
+        .collect();
+    for (place, turn) in found {
+        judged[place].flips.push(turn);
+    }
 }
 
 fn open(file: &Path, name: &str) -> Result<Opened, ObjectError> {
@@ -240,6 +281,7 @@ fn program(
         report,
         headroom: Headroom::default(),
         error,
+        flips: Vec::new(),
         license: String::new(),
         calls: BTreeMap::new(),
     };

@@ -77,6 +77,7 @@ fn one(object: usize, nth: usize, id: String, report: &ProgramReport) -> Judged 
         report: report.clone(),
         headroom: Headroom::default(),
         error: None,
+        flips: Vec::new(),
         license: String::new(),
         calls: BTreeMap::new(),
     }

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use bpfassay_judge::{MapReport, ObjectError, ProgramReport, Source};
+use bpfassay_judge::{Flip, MapReport, ObjectError, ProgramReport, Source, VerdictWord};
 
 /// Value of `schema`.
 pub const SCHEMA: &str = "bpfassay.gate/1";
@@ -258,6 +258,8 @@ pub struct Finding {
     pub source: Option<Source>,
     /// Place in the configuration, for findings about it.
     pub config: Option<ConfigPlace>,
+    /// Where another kernel of the configuration says otherwise of the rejected program, and why.
+    pub flips: Vec<Turn>,
     /// Index into [`GateReport::exceptions`] of the exception that covers it; it then decides nothing.
     pub excepted_by: Option<usize>,
     /// What makes it the same finding in the next build: kind, object, program, code or masked message,
@@ -265,6 +267,28 @@ pub struct Finding {
     pub fingerprint_inputs: Vec<String>,
     /// SHA-256 of the inputs, hexadecimal.
     pub fingerprint: String,
+}
+
+/// A verdict that turns from one kernel of the configuration to the next, by age.
+#[derive(Serialize, Clone, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// Exact release of the later kernel; [`Flip::against`] is the earlier one's.
+    pub kernel: String,
+    /// What the later kernel says.
+    pub verdict: VerdictWord,
+    #[serde(flatten)]
+    pub flip: Flip,
+}
+
+impl std::fmt::Display for Turn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (takes, refuses) = match self.verdict {
+            VerdictWord::Accepted => (&self.kernel, &self.flip.against),
+            _ => (&self.flip.against, &self.kernel),
+        };
+        let Flip { by, kind, about, .. } = &self.flip;
+        write!(f, "{takes} accepts it, {refuses} does not; what differs is {by} ({kind}): {about}")
+    }
 }
 
 /// A place in the configuration file; line and column count from 1, the column in characters.

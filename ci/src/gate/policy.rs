@@ -12,7 +12,7 @@ use crate::gate::outcome::{
 };
 use crate::gate::programs::ProgramRule;
 use crate::gate::values::Limit;
-use bpfassay_judge::{ProgramReport, Source, VerdictWord};
+use bpfassay_judge::{Source, VerdictWord};
 
 /// What every judgement is held against.
 pub struct Rules<'a> {
@@ -42,6 +42,7 @@ pub fn finding(kind: K, severity: Severity, message: impl Into<String>) -> Findi
         insn: None,
         source: None,
         config: None,
+        flips: Vec::new(),
         excepted_by: None,
         fingerprint_inputs: Vec::new(),
         fingerprint: String::new(),
@@ -92,12 +93,12 @@ impl Rules<'_> {
         let row = self.baseline.map(|b| (b, b.rows.get(&(j.id.clone(), on.clone()))));
         match (r.verdict, row) {
             (VerdictWord::Unsupported, _) => vec![self.not_judged(j)],
-            (VerdictWord::Rejected, None) => vec![rejection(K::Rejected, Severity::Error, r)],
+            (VerdictWord::Rejected, None) => vec![rejection(K::Rejected, Severity::Error, j)],
             (VerdictWord::Rejected, Some((_, Some(row)))) if row.verdict == r.verdict => {
-                vec![rejection(K::KnownRejected, Severity::Note, r)]
+                vec![rejection(K::KnownRejected, Severity::Note, j)]
             }
             (VerdictWord::Rejected, Some((baseline, row))) => {
-                let mut f = rejection(K::NewlyRejected, Severity::Error, r);
+                let mut f = rejection(K::NewlyRejected, Severity::Error, j);
                 let day = baseline.taken.as_deref().unwrap_or("today");
                 f.since = Some(match row {
                     Some(row) => format!("{} in the baseline of {day}", row.verdict.as_str()),
@@ -281,7 +282,8 @@ fn load_code(kind: &str) -> Option<String> {
 }
 
 /// What the kernel says, as a finding.
-fn rejection(kind: K, severity: Severity, r: &ProgramReport) -> Finding {
+fn rejection(kind: K, severity: Severity, j: &Judged) -> Finding {
+    let r = &j.report;
     let message = r.message.clone().unwrap_or_else(|| "refused without a log".to_string());
     Finding {
         code: r.code.map(str::to_string),
@@ -290,6 +292,7 @@ fn rejection(kind: K, severity: Severity, r: &ProgramReport) -> Finding {
         insn_idx: r.insn_idx,
         insn: r.detail.insn_text.clone(),
         source: r.source.clone(),
+        flips: j.flips.clone(),
         ..finding(kind, severity, message)
     }
 }

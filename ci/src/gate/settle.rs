@@ -20,7 +20,13 @@ pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {
         let key =
             (f.kind, f.severity, f.id.clone(), f.object.clone(), f.message.clone(), f.insn_idx);
         match index.get(&key) {
-            Some(i) if merged[*i].config == f.config => merged[*i].on.extend(f.on),
+            Some(i) if merged[*i].config == f.config => {
+                let into = &mut merged[*i];
+                into.on.extend(f.on);
+                let new = f.flips.into_iter().filter(|t| !into.flips.contains(t));
+                let new: Vec<_> = new.collect();
+                into.flips.extend(new);
+            }
             _ => {
                 index.insert(key, merged.len());
                 merged.push(f);

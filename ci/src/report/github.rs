@@ -30,6 +30,7 @@ pub(super) fn render(report: &GateReport, places: &Places) -> String {
         let mut text = vec![f.message.clone()];
         text.extend(subject(f));
         text.extend(on(f, report).map(|on| format!("on {on}")));
+        text.extend(f.flips.iter().map(|turn| turn.to_string()));
         text.extend(help(f).map(str::to_string));
         let _ = writeln!(out, ",title={}::{}", property(&title), data(&text.join("\n")));
     }

@@ -144,6 +144,9 @@ impl Suite {
                     let _ = writeln!(text, "    {l}");
                 }
             }
+            for turn in &f.flips {
+                let _ = writeln!(text, "{turn}");
+            }
             for l in help(f).into_iter() {
                 let _ = writeln!(text, "help: {l}");
             }

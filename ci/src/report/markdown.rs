@@ -45,6 +45,9 @@ fn findings(out: &mut String, open: &[&Finding], report: &GateReport, places: &P
         if let Some(since) = &f.since {
             let _ = write!(what, "<br>{}", text(since));
         }
+        for turn in &f.flips {
+            let _ = write!(what, "<br>{}", text(&turn.to_string()));
+        }
         if let Some(h) = help(f) {
             let _ = write!(what, "<br>*{}*", text(h));
         }

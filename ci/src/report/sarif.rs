@@ -114,6 +114,7 @@ fn result(f: &Finding, rules: &[&str], report: &GateReport, places: &Places) -> 
             "kernelWords": f.kernel_words,
             "errno": f.errno,
             "insnIdx": f.insn_idx,
+            "flips": f.flips,
         }),
     );
     Value::Object(result)
@@ -123,6 +124,9 @@ fn message(f: &Finding) -> String {
     let mut text = sentence(&f.message);
     if let Some(s) = subject(f) {
         text = format!("{text} In {s}.");
+    }
+    for turn in &f.flips {
+        text = format!("{text} {}", sentence(&turn.to_string()));
     }
     if let Some(h) = help(f) {
         text = format!("{text} {}", sentence(h));

@@ -22,6 +22,7 @@ fn finding(kind: FindingKind, severity: Severity, message: &str) -> Finding {
         on: vec![JudgedFor { kernel: "6.18".into(), variant: None }],
         message: message.into(),
         since: None,
+        flips: Vec::new(),
         help: None,
         code: None,
         kernel_words: vec!["first".into(), message.into()],

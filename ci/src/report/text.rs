@@ -56,6 +56,7 @@ fn finding(out: &mut String, paper: Paper, f: &Finding, report: &GateReport, pla
         notes.push(format!("in {}{at}", place.path));
     }
     notes.extend(on(f, report).map(|on| format!("on {on}")));
+    notes.extend(f.flips.iter().map(|turn| paper.wrapped(&turn.to_string())));
     if f.kernel_words.len() > 1 {
         notes.push(format!("the kernel says:\n{}", f.kernel_words.join("\n")));
     }
