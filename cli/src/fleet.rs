@@ -28,43 +28,43 @@ use crate::setup;
 pub struct Args {
     /// Objects, folders of objects, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
+    pub paths: Vec<PathBuf>,
     /// Kernels to ask, separated by commas; without it, every kernel that is served.
     #[arg(long, value_name = "RELEASE", value_delimiter = ',', alias = "kernel")]
-    kernels: Vec<String>,
+    pub kernels: Vec<String>,
     /// Profile of one more kernel, as `record --profile` or `profile` writes it; may be given more than once.
     #[arg(long, value_name = "FILE")]
-    profile: Vec<PathBuf>,
+    pub profile: Vec<PathBuf>,
     /// Name the oldest of the kernels that takes every program, and what keeps the older ones from it.
     #[arg(long)]
-    minimum: bool,
+    pub minimum: bool,
     /// Judge only programs of this name; may be given more than once.
     #[arg(long, value_name = "NAME")]
-    prog: Vec<String>,
+    pub prog: Vec<String>,
     /// Load as this program type: every program, or the one named before the `=`; may be given more than once.
     #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = check::parse_type)]
-    prog_type: Vec<Set>,
+    pub prog_type: Vec<Set>,
     /// Verify against this function or hook in place of the section's, as every program's or one's.
     #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = check::parse_target)]
-    attach_target: Vec<Set>,
+    pub attach_target: Vec<Set>,
     /// Set an attribute of a map as the application would before loading; may be given more than once.
     #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = check::parse_override)]
-    map_override: Vec<Override>,
+    pub map_override: Vec<Override>,
     /// Whose rules decide what is loaded: any, libbpf, cilium, aya or tc.
     #[arg(long, value_name = "LOADER", default_value = "any", value_parser = check::parse_loader)]
-    loader: Loader,
+    pub loader: Loader,
     /// Objects and kernels judged at once; 0 means one per processor.
     #[arg(long, short, value_name = "N", default_value_t = 0)]
-    jobs: usize,
+    pub jobs: usize,
     #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    pub format: Format,
     /// Print the flips and the summary, no table.
     #[arg(long, short)]
-    quiet: bool,
+    pub quiet: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub enum Format {
     Text,
     Json,
 }

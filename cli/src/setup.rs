@@ -19,9 +19,9 @@ use crate::inputs;
 #[derive(clap::Args, Clone)]
 pub struct KernelArgs {
     /// Kernel to judge for: a served release or what it is called for short (6.18 is 6.18.44), as `bpfassay kernels
-    /// list` prints them; `--profile` for any other.
-    #[arg(long, value_name = "RELEASE", default_value = "6.18")]
-    pub kernel: String,
+    /// list` prints them; `--profile` for any other.  `check` takes several, separated by commas, for one table.
+    #[arg(long, value_name = "RELEASE", default_value = "6.18", value_delimiter = ',')]
+    pub kernel: Vec<String>,
     /// Profile of the kernel, as `record --profile` or `profile` writes it.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -68,7 +68,15 @@ pub fn in_shape(opened: Opened, shape: &Variant) -> Result<Opened, String> {
 pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     let mut target = match &args.profile {
         Some(path) => of_profile(path)?,
-        None => served(&args.kernel)?,
+        None => match args.kernel.as_slice() {
+            [one] => served(one)?,
+            _ => {
+                return Err(fail(
+                    Outcome::Usage,
+                    "one kernel at a time; `check` and `fleet` take several",
+                ))
+            }
+        },
     };
     for (i, path) in args.btf.iter().enumerate() {
         let bytes = inputs::read(path, MAX_PROFILE)?;

@@ -509,6 +509,27 @@ fn a_run_that_fails_still_answers_in_json() {
     assert_eq!(doc["summary"]["accepted"], 1);
 }
 
+/// Debian's 5.10.262 rejects the program and 6.1.192 accepts it (asked of both, 29 November 2026).
+#[test]
+fn several_kernels_are_one_table() {
+    let folder = Folder::new("kernels");
+    let object = object("string/strncmp.o");
+    let object = object.to_str().unwrap();
+    let asked = bpfassay(&folder.0, &["check", "--kernel", "5.10", "--kernel", "6.1", object]);
+    assert_eq!(asked.status.code(), Some(1));
+    let said = text(&asked.stdout);
+    assert!(said.contains("5.10.262") && said.contains("6.1.192"), "{said}");
+    let json = bpfassay(&folder.0, &["check", "--kernel", "5.10,6.1", "--format", "json", object]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["schema"], "bpfassay.fleet/1");
+    let verdicts = [0, 1].map(|k| json["programs"][0]["cells"][k]["verdict"].clone());
+    assert_eq!(verdicts, ["rejected", "accepted"]);
+    let not_served = bpfassay(&folder.0, &["check", "--kernel", "5.10,6.1", "--sort=time", object]);
+    assert_eq!(not_served.status.code(), Some(64), "an option of one kernel");
+    let run = bpfassay(&folder.0, &["disasm", "--kernel", "5.10,6.1", object]);
+    assert_eq!(run.status.code(), Some(64), "a command of one kernel");
+}
+
 #[test]
 fn programs_are_shown_as_asked() {
     let folder = Folder::new("select");

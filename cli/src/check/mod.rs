@@ -22,6 +22,7 @@ use rayon::prelude::*;
 
 use crate::classic;
 use crate::exit::{fail, Outcome};
+use crate::fleet;
 use crate::inputs::{self, Input};
 use crate::out;
 use crate::progress::Progress;
@@ -33,6 +34,7 @@ mod select;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bpfassay check prog.o
+  bpfassay check --kernel 6.1,6.12,7.3 prog.o
   bpfassay check --profile fleet.json --format json build/
   bpfassay check --type parse=xdp --attach-target trace=do_unlinkat prog.o
   bpfassay check --filter 'verdict!=accepted' --sort=-processed build/
@@ -185,7 +187,43 @@ pub fn run(args: Args) -> Outcome {
     }
 }
 
+/// Several kernels: the table of `bpfassay fleet`, which knows fewer options.
+fn on_several(args: &Args) -> Result<Outcome, Outcome> {
+    let a = args;
+    let only_for_one = [
+        (a.kernel.profile.is_some() || !a.kernel.btf.is_empty(), "--profile and --btf"),
+        (a.kernel.possible_cpus.is_some(), "--possible-cpus"),
+        (a.cbpf.is_some(), "--cbpf"),
+        (!a.prog_flags.is_empty(), "--prog-flags"),
+        (a.set.variant()?.is_some(), "--set"),
+        (a.log_level != 0 || a.log_dir.is_some(), "--log-level and --log-dir"),
+        (!a.filter.is_empty() || a.sort.is_some(), "--filter and --sort"),
+        (a.verbose > 0, "--verbose"),
+        (a.format == Format::Sarif, "--format sarif"),
+    ];
+    if let Some((_, option)) = only_for_one.iter().find(|(given, _)| *given) {
+        return Err(fail(Outcome::Usage, format!("{option}: for one kernel only")));
+    }
+    Ok(fleet::run(fleet::Args {
+        paths: a.paths.clone(),
+        kernels: a.kernel.kernel.clone(),
+        profile: Vec::new(),
+        minimum: false,
+        prog: a.prog.clone(),
+        prog_type: a.prog_type.clone(),
+        attach_target: a.attach_target.clone(),
+        map_override: a.map_override.clone(),
+        loader: a.loader,
+        jobs: a.jobs,
+        format: if a.format == Format::Json { fleet::Format::Json } else { fleet::Format::Text },
+        quiet: a.quiet,
+    }))
+}
+
 fn check(args: &Args) -> Result<Outcome, Outcome> {
+    if args.kernel.kernel.len() > 1 {
+        return on_several(args);
+    }
     if args.format == Format::Json {
         out::expect_json(bpfassay_judge::SCHEMA);
     }
