@@ -22,6 +22,8 @@ struct Builds {
 #[serde(deny_unknown_fields)]
 struct Row {
     name: String,
+    /// Exact release, where the name says more.
+    release: Option<String>,
     #[serde(default)]
     also: Vec<String>,
     #[serde(default)]
@@ -76,11 +78,11 @@ fn main() {
             *names.entry(name).or_default() |= 1 << nth;
         }
         profile.name.clone_from(&row.name);
-        profile.release.clone_from(&row.name);
+        profile.release.clone_from(row.release.as_ref().unwrap_or(&row.name));
         profile.origin.clone_from(&row.origin);
         keep_what_differs(&mut profile);
         std::fs::write(own.join("profile.json"), profile.to_json()).expect("profile.json");
-        stored_row(row, &mut table);
+        stored_row(row, &profile.arch, &mut table);
     }
     compress(
         &data.join("symbols"),
@@ -134,12 +136,12 @@ fn compress(stem: &Path, (suffix, program, arguments): Compressor, bytes: &[u8])
     std::fs::remove_file(&plain).expect("remove");
 }
 
-fn stored_row(row: &Row, out: &mut String) {
+fn stored_row(row: &Row, arch: &str, out: &mut String) {
     let Row { name, also, base, packages, note, .. } = row;
     let suffix = if base.is_empty() { LZ4.0 } else { ZSTD.0 };
     let _ = write!(
         out,
-        "    Stored {{\n        name: {name:?},\n        also: &{also:?},\n        \
+        "    Stored {{\n        name: {name:?},\n        arch: {arch:?},\n        also: &{also:?},\n        \
          profile: include_str!(\"../data/{name}/profile.json\"),\n        \
          btf: include_bytes!(\"../data/{name}/vmlinux.{suffix}\"),\n        base: {base:?},\n        \
          modules: include_bytes!(\"../data/{name}/modules.zst\"),\n        packages: &{packages:?},\n        note: {note:?},\n    }},\n"

@@ -24,8 +24,10 @@ pub const VMLINUX: &str = "vmlinux.btf";
 
 /// A build as the tables hold it.
 struct Stored {
-    /// Exact release: what `uname -r` begins with.
+    /// Exact release, what `uname -r` begins with; with `-arm64` for that processor's.
     name: &'static str,
+    /// Processor, as `uname -m` names it.
+    arch: &'static str,
     /// What people type beside the name.
     also: &'static [&'static str],
     profile: &'static str,
@@ -56,7 +58,7 @@ impl std::fmt::Debug for Build {
 }
 
 impl Build {
-    /// Every served build, oldest release first.
+    /// Every served build, by processor, oldest release first.
     pub fn all() -> impl Iterator<Item = Build> {
         STORED.iter().enumerate().map(|(nth, stored)| Build { stored, nth })
     }
@@ -66,9 +68,14 @@ impl Build {
         Build::all().find(|b| b.stored.name == name || b.stored.also.contains(&name))
     }
 
-    /// Exact release.
+    /// Exact release, with `-arm64` for that processor's.
     pub fn name(self) -> &'static str {
         self.stored.name
+    }
+
+    /// Processor, as `uname -m` names it.
+    pub fn arch(self) -> &'static str {
+        self.stored.arch
     }
 
     /// What people type beside the release.

@@ -6,9 +6,10 @@ use crate::Stored;
 /// Symbols of all builds.
 pub static SYMBOLS: &[u8] = include_bytes!("../data/symbols.lz4");
 
-pub(crate) static STORED: [Stored; 12] = [
+pub(crate) static STORED: [Stored; 16] = [
     Stored {
         name: "5.10.262",
+        arch: "x86_64",
         also: &["5.10"],
         profile: include_str!("../data/5.10.262/profile.json"),
         btf: include_bytes!("../data/5.10.262/vmlinux.zst"),
@@ -19,6 +20,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.1.192",
+        arch: "x86_64",
         also: &["6.1"],
         profile: include_str!("../data/6.1.192/profile.json"),
         btf: include_bytes!("../data/6.1.192/vmlinux.zst"),
@@ -29,6 +31,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.12.118",
+        arch: "x86_64",
         also: &["6.12"],
         profile: include_str!("../data/6.12.118/profile.json"),
         btf: include_bytes!("../data/6.12.118/vmlinux.zst"),
@@ -39,6 +42,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.16.12",
+        arch: "x86_64",
         also: &["6.16"],
         profile: include_str!("../data/6.16.12/profile.json"),
         btf: include_bytes!("../data/6.16.12/vmlinux.zst"),
@@ -49,6 +53,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.17.13",
+        arch: "x86_64",
         also: &["6.17"],
         profile: include_str!("../data/6.17.13/profile.json"),
         btf: include_bytes!("../data/6.17.13/vmlinux.zst"),
@@ -59,6 +64,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.18.15",
+        arch: "x86_64",
         also: &[],
         profile: include_str!("../data/6.18.15/profile.json"),
         btf: include_bytes!("../data/6.18.15/vmlinux.lz4"),
@@ -69,6 +75,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.18.44",
+        arch: "x86_64",
         also: &["6.18"],
         profile: include_str!("../data/6.18.44/profile.json"),
         btf: include_bytes!("../data/6.18.44/vmlinux.lz4"),
@@ -79,6 +86,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "6.19.14",
+        arch: "x86_64",
         also: &["6.19"],
         profile: include_str!("../data/6.19.14/profile.json"),
         btf: include_bytes!("../data/6.19.14/vmlinux.zst"),
@@ -89,6 +97,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "7.0.13",
+        arch: "x86_64",
         also: &["7.0"],
         profile: include_str!("../data/7.0.13/profile.json"),
         btf: include_bytes!("../data/7.0.13/vmlinux.zst"),
@@ -99,6 +108,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "7.1.13",
+        arch: "x86_64",
         also: &["7.1"],
         profile: include_str!("../data/7.1.13/profile.json"),
         btf: include_bytes!("../data/7.1.13/vmlinux.zst"),
@@ -109,6 +119,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "7.2.13",
+        arch: "x86_64",
         also: &["7.2"],
         profile: include_str!("../data/7.2.13/profile.json"),
         btf: include_bytes!("../data/7.2.13/vmlinux.zst"),
@@ -119,6 +130,7 @@ pub(crate) static STORED: [Stored; 12] = [
     },
     Stored {
         name: "7.3.4",
+        arch: "x86_64",
         also: &["7.3"],
         profile: include_str!("../data/7.3.4/profile.json"),
         btf: include_bytes!("../data/7.3.4/vmlinux.zst"),
@@ -126,5 +138,49 @@ pub(crate) static STORED: [Stored; 12] = [
         modules: include_bytes!("../data/7.3.4/modules.zst"),
         packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-7.3.4+deb13-cloud-amd64_7.3.4-1~bpo13+1_amd64.deb"],
         note: "not all behaviours of 7.3 are known: of 3,030 of its selftests 2,924 got its verdict, 70 none, and 24 were accepted that it rejects",
+    },
+    Stored {
+        name: "6.1.192-arm64",
+        arch: "aarch64",
+        also: &["6.1-arm64"],
+        profile: include_str!("../data/6.1.192-arm64/profile.json"),
+        btf: include_bytes!("../data/6.1.192-arm64/vmlinux.zst"),
+        base: "6.18.15-arm64",
+        modules: include_bytes!("../data/6.1.192-arm64/modules.zst"),
+        packages: &["pool/updates/main/l/linux-signed-arm64/linux-image-6.1.0-56-cloud-arm64_6.1.192-2_arm64.deb"],
+        note: "",
+    },
+    Stored {
+        name: "6.12.118-arm64",
+        arch: "aarch64",
+        also: &["6.12-arm64"],
+        profile: include_str!("../data/6.12.118-arm64/profile.json"),
+        btf: include_bytes!("../data/6.12.118-arm64/vmlinux.zst"),
+        base: "6.18.15-arm64",
+        modules: include_bytes!("../data/6.12.118-arm64/modules.zst"),
+        packages: &["pool/updates/main/l/linux-signed-arm64/linux-image-6.12.118+deb13-cloud-arm64_6.12.118-1_arm64.deb"],
+        note: "",
+    },
+    Stored {
+        name: "6.18.15-arm64",
+        arch: "aarch64",
+        also: &["6.18-arm64"],
+        profile: include_str!("../data/6.18.15-arm64/profile.json"),
+        btf: include_bytes!("../data/6.18.15-arm64/vmlinux.zst"),
+        base: "6.18.15",
+        modules: include_bytes!("../data/6.18.15-arm64/modules.zst"),
+        packages: &["pool/main/l/linux-signed-arm64/linux-image-6.18.15+deb13-cloud-arm64_6.18.15-1~bpo13+1_arm64.deb"],
+        note: "",
+    },
+    Stored {
+        name: "7.3.4-arm64",
+        arch: "aarch64",
+        also: &["7.3-arm64"],
+        profile: include_str!("../data/7.3.4-arm64/profile.json"),
+        btf: include_bytes!("../data/7.3.4-arm64/vmlinux.zst"),
+        base: "6.18.15-arm64",
+        modules: include_bytes!("../data/7.3.4-arm64/modules.zst"),
+        packages: &["pool/main/l/linux-signed-arm64/linux-binary-7.3.4+deb13-cloud-arm64_7.3.4-1~bpo13+1_arm64.deb", "pool/main/l/linux/linux-base-7.3.4+deb13-cloud-arm64_7.3.4-1~bpo13+1_arm64.deb", "pool/main/l/linux/linux-modules-7.3.4+deb13-cloud-arm64_7.3.4-1~bpo13+1_arm64.deb"],
+        note: "",
     },
 ];

@@ -19,7 +19,7 @@ use crate::exit::{fail, Outcome};
 use crate::inputs::{self, Input};
 use crate::out;
 use crate::progress::Progress;
-use crate::setup;
+use crate::setup::{self, Arch};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -32,6 +32,9 @@ pub struct Args {
     /// Kernels to ask, separated by commas; without it, every kernel that is served.
     #[arg(long, value_name = "RELEASE", value_delimiter = ',', alias = "kernel")]
     pub kernels: Vec<String>,
+    /// Processor of the kernels; those of a name that ends in `-arm64` are arm64's anyway.
+    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+    pub arch: Arch,
     /// Profile of one more kernel, as `record --profile` or `profile` writes it; may be given more than once.
     #[arg(long, value_name = "FILE")]
     pub profile: Vec<PathBuf>,
@@ -119,14 +122,14 @@ fn fleet(args: &Args) -> Result<Outcome, Outcome> {
 /// The kernels asked for, oldest first.
 fn targets(args: &Args) -> Result<Vec<Target>, Outcome> {
     let names: Vec<String> = match args.kernels.is_empty() && args.profile.is_empty() {
-        true => Target::served_names(),
+        true => Target::served_names(args.arch.name()),
         false => args.kernels.clone(),
     };
-    let served = names.par_iter().map(|n| setup::served(n));
+    let served = names.par_iter().map(|n| setup::served_for(n, args.arch));
     let profiles = args.profile.par_iter().map(|p| setup::of_profile(p));
     let mut targets = served.chain(profiles).collect::<Result<Vec<_>, _>>()?;
     targets.sort_by_key(|t| Release::parse(&t.kernel.release));
-    targets.dedup_by(|a, b| a.kernel.release == b.kernel.release && a.btf_hash == b.btf_hash);
+    targets.dedup_by(|a, b| a.label() == b.label() && a.btf_hash == b.btf_hash);
     Ok(targets)
 }
 
@@ -156,7 +159,7 @@ fn report(
             Err(error) => unread.push(Unread { object, error }),
         }
     }
-    let kernels = fleet.targets().iter().map(|t| t.kernel.release.clone()).collect();
+    let kernels = fleet.targets().iter().map(Target::label).collect();
     FleetReport { schema: FLEET_SCHEMA, kernels, programs, unread }
 }
 
@@ -272,7 +275,7 @@ fn text(fleet: &Fleet, report: &FleetReport, minimum: Option<&Minimum>, quiet: b
     summary(report, &mut out);
     for target in fleet.targets() {
         for line in &target.assumed {
-            let _ = writeln!(out, "{}: {line}", target.kernel.release);
+            let _ = writeln!(out, "{}: {line}", target.label());
         }
     }
     out

@@ -152,9 +152,19 @@ fn list(folder: &Path) -> Result<Outcome, String> {
             (false, true) => "fetched",
             (false, false) => "not fetched",
         };
-        out.push_str(&format!("{name:<10} {:<6} {state:<12} {origin}\n", also.join(",")));
+        out.push_str(&format!("{name:<15} {:<10} {state:<12} {origin}\n", also.join(",")));
     }
     Ok(out::text(&out, Outcome::Ok))
+}
+
+/// As [`find`], for a machine that qemu plays.
+fn find_for_guest(kernel: &str) -> Result<&'static str, String> {
+    match find(kernel)?.0 {
+        name if name.ends_with("-arm64") => {
+            Err(format!("{name} is not booted: guests are x86-64 machines"))
+        }
+        name => Ok(name),
+    }
 }
 
 /// The exact release and the packages of a served kernel.
@@ -199,7 +209,7 @@ fn fetch_all(
 }
 
 fn image(folder: &Path, kernel: &str) -> Result<Image, String> {
-    let (name, _) = find(kernel)?;
+    let name = find_for_guest(kernel)?;
     fetch::image(&folder.join(name))
         .ok_or_else(|| format!("{name} is not fetched: `bpfassay kernels fetch {name}`"))
 }

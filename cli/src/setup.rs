@@ -22,6 +22,9 @@ pub struct KernelArgs {
     /// list` prints them; `--profile` for any other.  `check` takes several, separated by commas, for one table.
     #[arg(long, value_name = "RELEASE", default_value = "6.18", value_delimiter = ',')]
     pub kernel: Vec<String>,
+    /// Processor of that kernel.
+    #[arg(long, value_enum, default_value_t = Arch::X86_64)]
+    pub arch: Arch,
     /// Profile of the kernel, as `record --profile` or `profile` writes it.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
@@ -31,6 +34,25 @@ pub struct KernelArgs {
     /// CPUs that the machine may ever have; sizes of maps and the range of CPU numbers hang on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub possible_cpus: Option<u32>,
+}
+
+/// Processors whose kernels are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Arch {
+    X86_64,
+    #[value(alias = "aarch64")]
+    Arm64,
+}
+
+impl Arch {
+    /// As `uname -m` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Arch::X86_64 => "x86_64",
+            Arch::Arm64 => "aarch64",
+        }
+    }
 }
 
 #[derive(clap::Args, Clone)]
@@ -69,7 +91,7 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     let mut target = match &args.profile {
         Some(path) => of_profile(path)?,
         None => match args.kernel.as_slice() {
-            [one] => served(one)?,
+            [one] => served_for(one, args.arch)?,
             _ => {
                 return Err(fail(
                     Outcome::Usage,
@@ -102,7 +124,15 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
     Ok(target)
 }
 
-pub fn served(name: &str) -> Result<Target, Outcome> {
+/// The served kernel of this name for a processor.
+pub fn served_for(name: &str, arch: Arch) -> Result<Target, Outcome> {
+    match arch {
+        Arch::Arm64 if !name.ends_with("-arm64") => served(&format!("{name}-arm64")),
+        _ => served(name),
+    }
+}
+
+fn served(name: &str) -> Result<Target, Outcome> {
     match Target::served(name) {
         Ok(Some(target)) => Ok(target),
         Ok(None) => {

@@ -23,7 +23,7 @@ const SEARCH_BUDGET: u64 = 20_000_000;
 #[derive(Serialize, Debug)]
 pub struct FleetReport {
     pub schema: &'static str,
-    /// Exact releases, in the order of the cells.
+    /// Exact releases ([`Target::label`]), in the order of the cells.
     pub kernels: Vec<String>,
     pub programs: Vec<FleetProgram>,
     /// Objects that could not be read.
@@ -48,7 +48,7 @@ pub struct FleetProgram {
 /// One program on one kernel.
 #[derive(Serialize, Clone, Debug)]
 pub struct Cell {
-    /// Exact release.
+    /// Exact release ([`Target::label`]).
     pub kernel: String,
     pub verdict: VerdictWord,
     /// The kernel's last words, or why there is no verdict.
@@ -183,7 +183,7 @@ pub fn flips(
 
 fn cell(target: &Target, report: &ProgramReport) -> Cell {
     Cell {
-        kernel: target.kernel.release.clone(),
+        kernel: target.label(),
         verdict: report.verdict,
         message: report.message.clone(),
         insns_processed: report.stats.insns_processed,
@@ -292,7 +292,7 @@ impl Search<'_> {
             few => few.iter().take(4).map(Cause::about).collect::<Vec<_>>().join("; "),
         };
         let text = format!("{about}{}", bites(target, rejected));
-        let against = self.old.kernel.release.clone();
+        let against = self.old.label();
         Flip { against, by: names.join(" + "), kind, about, text }
     }
 
@@ -430,7 +430,7 @@ fn copy(to: &mut BTreeMap<String, String>, from: &BTreeMap<String, String>, name
 
 /// Where the rejecting kernel stopped, and its words.
 fn bites(target: &Target, rejected: &ProgramReport) -> String {
-    let mut out = format!("; {} says", target.kernel.release);
+    let mut out = format!("; {} says", target.label());
     match &rejected.message {
         Some(message) => out.push_str(&format!(" `{message}`")),
         None => out.push_str(" nothing"),

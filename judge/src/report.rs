@@ -22,7 +22,7 @@ pub struct CheckReport {
     pub schema: &'static str,
     /// `bpfassay` and its version.
     pub tool: String,
-    /// Exact kernel release judged for.
+    /// Exact kernel release judged for ([`Target::label`]).
     pub kernel: String,
     pub profile: String,
     /// SHA-256 of the kernel BTF used, hexadecimal; null without one.
@@ -41,7 +41,7 @@ impl CheckReport {
         CheckReport {
             schema: SCHEMA,
             tool: format!("bpfassay {}", env!("CARGO_PKG_VERSION")),
-            kernel: target.kernel.release.clone(),
+            kernel: target.label(),
             profile: target.profile.clone(),
             btf: target.btf_hash.clone(),
             assumed: target.assumed.clone(),

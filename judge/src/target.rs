@@ -75,9 +75,17 @@ impl Target {
         Build::all().map(one).collect::<Vec<_>>().join(", ")
     }
 
-    /// Releases that [`Target::served`] knows, oldest first.
-    pub fn served_names() -> Vec<String> {
-        Build::all().map(|b| b.name().to_string()).collect()
+    /// Names that [`Target::served`] knows for a processor (`uname -m`), oldest release first.
+    pub fn served_names(arch: &str) -> Vec<String> {
+        Build::all().filter(|b| b.arch() == arch).map(|b| b.name().to_string()).collect()
+    }
+
+    /// What reports call the kernel: its exact release, with `-arm64` for that processor's.
+    pub fn label(&self) -> String {
+        match self.kernel.arch.as_str() {
+            "aarch64" => format!("{}-arm64", self.kernel.release),
+            _ => self.kernel.release.clone(),
+        }
     }
 
     /// The verifier's configuration: quiet, all capabilities.
@@ -170,7 +178,8 @@ impl Target {
         if !entries.iter().any(is_lacking) {
             return;
         }
-        for nth in 0..others().len() {
+        let same_arch = |nth: &usize| others()[*nth].0.arch() == self.kernel.arch;
+        for nth in (0..others().len()).filter(same_arch) {
             let Some(other) = other(nth).filter(|o| o.kernel.release != self.kernel.release) else {
                 continue;
             };
@@ -180,7 +189,7 @@ impl Target {
             let there = other.link_object(opened).programs;
             let pairs = entries.iter_mut().zip(&there).filter(|(_, t)| t.program.is_ok());
             for (entry, _) in pairs.filter(|(e, _)| is_lacking(e) && e.served_by.is_none()) {
-                entry.served_by = Some(other.kernel.release.clone());
+                entry.served_by = Some(other.label());
             }
         }
     }

@@ -110,6 +110,27 @@ fn the_cause_of_a_flip_is_named() {
     }
 }
 
+/// Registers of another processor are other bytes of the context: both verdicts of each program were asked of Debian's
+/// 6.12.118 for x86-64 and for arm64 (29 November 2026).
+#[test]
+fn the_processor_decides_too() {
+    let fleet = fleet(["6.12", "6.12-arm64"]);
+    assert_eq!(fleet.targets()[1].label(), "6.12.118-arm64");
+    let rows = [
+        ("perf_event/narrow_reads", "narrow", VerdictWord::Accepted, VerdictWord::Rejected),
+        ("reject/context_access", "beyond_regs_bad", VerdictWord::Rejected, VerdictWord::Accepted),
+        ("string/strncmp", "is_systemd", VerdictWord::Accepted, VerdictWord::Accepted),
+    ];
+    for (object, program, on_x86, on_arm) in rows {
+        let path = format!("{}/../corpus/objects/v3/{object}.o", env!("CARGO_MANIFEST_DIR"));
+        let judged = fleet.judge(&std::fs::read(path).unwrap(), object, &Options::default());
+        let judged = judged.expect("it can be read");
+        let row = judged.iter().find(|r| r.name == program).expect("the program");
+        assert_eq!(row.cells[0].verdict, on_x86, "{object} {program}");
+        assert_eq!(row.cells[1].verdict, on_arm, "{object} {program} on arm64");
+    }
+}
+
 #[test]
 fn kernels_that_agree_have_no_flip() {
     let fleet = fleet(["6.12", "6.18.44"]);

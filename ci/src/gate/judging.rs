@@ -210,7 +210,7 @@ fn find_flips(
                 let (target, report) = answers[later];
                 let verdict = report.verdict;
                 let rejects = if verdict == VerdictWord::Rejected { later } else { later - 1 };
-                let kernel = target.kernel.release.clone();
+                let kernel = target.label();
                 (places[rejects], Turn { kernel, verdict, flip })
             };
             found.into_iter().map(turn).collect::<Vec<_>>()

@@ -177,7 +177,7 @@ fn runs(
 fn kernel_judged(label: &str, target: &Target) -> KernelJudged {
     KernelJudged {
         label: label.to_string(),
-        release: target.kernel.release.clone(),
+        release: target.label(),
         profile: target.profile.clone(),
         btf: target.btf_hash.clone(),
     }

@@ -207,6 +207,7 @@ fn on_several(args: &Args) -> Result<Outcome, Outcome> {
     Ok(fleet::run(fleet::Args {
         paths: a.paths.clone(),
         kernels: a.kernel.kernel.clone(),
+        arch: a.kernel.arch,
         profile: Vec::new(),
         minimum: false,
         prog: a.prog.clone(),

@@ -290,7 +290,9 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "kprobe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 168, aligned: true, whole: true, rules: &[
+    CtxTable { name: "kprobe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 336, aligned: true, whole: true, rules: &[
+        CtxRule { first: 168, last: 335, end: 336, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Arch("aarch64"))], act: Act::Deny },
+        CtxRule { first: 320, last: 335, end: 336, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Since(Change { upstream: Some(Release::new(28, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Feature("kprobe_ctx_write", |f| f.kprobe_ctx_write))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
     ] },
@@ -300,10 +302,13 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Read, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
-    CtxTable { name: "pe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 184, aligned: true, whole: false, rules: &[
+    CtxTable { name: "pe_prog_is_valid_access", source: "kernel/trace/bpf_trace.c", min: 0, max: 288, aligned: true, whole: false, rules: &[
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
-        CtxRule { first: 168, last: 175, end: 176, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(8) },
-        CtxRule { first: 176, last: 183, end: 184, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Narrow(8) },
+        CtxRule { first: 184, last: 287, end: 288, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Arch("aarch64"))], act: Act::Deny },
+        CtxRule { first: 168, last: 175, end: 176, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Arch("aarch64"))], act: Act::Narrow(8) },
+        CtxRule { first: 176, last: 183, end: 184, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Arch("aarch64"))], act: Act::Narrow(8) },
+        CtxRule { first: 272, last: 279, end: 280, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Arch("aarch64"))], act: Act::Narrow(8) },
+        CtxRule { first: 280, last: 287, end: 288, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(true, Test::Arch("aarch64"))], act: Act::Narrow(8) },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
