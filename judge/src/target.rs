@@ -66,10 +66,11 @@ impl Target {
         Ok(Some(target))
     }
 
-    /// What [`Target::served`] knows, as a list to read: `6.18.15, 6.18.44 (6.18)`.
+    /// What [`Target::served`] knows, as a list to read: `6.18.15, 6.18.44 (6.18), 6.18-arm64`.
     pub fn served_list() -> String {
         let one = |b: Build| match b.also() {
             [] => b.name().to_string(),
+            [short, ..] if short.ends_with("-arm64") => (*short).to_string(),
             also => format!("{} ({})", b.name(), also.join(", ")),
         };
         Build::all().map(one).collect::<Vec<_>>().join(", ")

@@ -1,6 +1,6 @@
 //! From found objects to judgements: each object read once, linked per kernel and variant, programs in parallel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
@@ -163,9 +163,9 @@ fn object(
             if done.programs.is_empty() {
                 done.programs = entries.iter().map(|e| e.name.clone()).collect();
             }
-            let names = &done.programs;
+            let ids = ids(&found.path, &done.programs);
             let judged = entries.par_iter().enumerate().map(|(nth, entry)| {
-                let id = id(&found.path, names, nth);
+                let id = ids[nth].clone();
                 let at = (kernel, *variant, index, nth);
                 let mut judged = program(at, id, entry, target, wants_calls);
                 if let Some(map) = refused {
@@ -253,14 +253,19 @@ fn span_of(name: &toml::Spanned<String>) -> Range<usize> {
     name.span()
 }
 
-/// `object:program`, with `#n` for the n-th program of one name.
-pub(crate) fn id(path: &str, names: &[String], nth: usize) -> String {
-    let name = names.get(nth).map_or("", String::as_str);
-    let before = names.iter().take(nth).filter(|n| *n == name).count();
-    match before {
-        0 => format!("{path}:{name}"),
-        n => format!("{path}:{name}#{}", n + 1),
+/// `object:program` of each program, with `#n` for the n-th of one name.
+pub(crate) fn ids(path: &str, names: &[String]) -> Vec<String> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        let nth = seen.entry(name).or_default();
+        *nth += 1;
+        ids.push(match *nth {
+            1 => format!("{path}:{name}"),
+            n => format!("{path}:{name}#{n}"),
+        });
     }
+    ids
 }
 
 fn program(

@@ -30,8 +30,8 @@ pub fn of_check(report: &CheckReport) -> GateReport {
     let mut findings: Vec<_> = objects.iter().filter_map(|o| rules.object(o)).collect();
     let mut judged = Vec::new();
     for (at, object) in report.objects.iter().enumerate() {
-        for (nth, program) in object.programs.iter().enumerate() {
-            let id = judging::id(&objects[at].path, &objects[at].programs, nth);
+        let ids = judging::ids(&objects[at].path, &objects[at].programs);
+        for ((nth, program), id) in object.programs.iter().enumerate().zip(ids) {
             judged.push(one(at, nth, id, program));
         }
         for map in &object.maps {

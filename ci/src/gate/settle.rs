@@ -1,5 +1,7 @@
 //! From findings to the verdict: equal findings merged, exceptions applied, everything counted.
 
+use std::collections::HashMap;
+
 use bpfassay_spec::profile::sha256;
 
 use crate::gate::config::{Config, Exception};
@@ -39,14 +41,18 @@ pub fn merge(findings: Vec<Finding>) -> Vec<Finding> {
 /// Sorts by object, the program's place in it, kind, instruction and message; the configuration's own come last,
 /// in its order.
 pub fn sort(findings: &mut [Finding], objects: &[ObjectRead]) {
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    for o in objects {
+        for (nth, program) in o.programs.iter().enumerate() {
+            places.entry((&o.path, program)).or_insert(nth);
+        }
+    }
     findings.sort_by_cached_key(|f| {
         let object = f.object.clone().unwrap_or_default();
-        let read = objects.iter().find(|o| o.path == object);
-        let programs = read.map_or(&[][..], |o| &o.programs);
-        let nth = f.program.as_ref().and_then(|p| programs.iter().position(|q| q == p));
+        let nth = f.program.as_ref().and_then(|p| places.get(&(object.as_str(), p.as_str())));
         let config = f.config.map(|c| (c.line, c.column));
         // Findings about the object as a whole stand before those about its programs.
-        let nth = f.program.as_ref().map(|_| nth.unwrap_or(usize::MAX));
+        let nth = f.program.as_ref().map(|_| nth.copied().unwrap_or(usize::MAX));
         let about = (f.object.is_none(), object, nth, f.id.clone());
         (about, config, f.kind, f.insn_idx, f.message.clone())
     });
