@@ -129,6 +129,9 @@ impl Maker<'_> {
             message,
             code,
         };
+        if let Some(why) = &def.refused {
+            return report(MapVerdict::Unsupported, None, Some(why.clone()), Some("load-map"));
+        }
         let refused = |f: &Fault| {
             report(MapVerdict::Rejected, Some(f.errno), Some(f.message()), Some(f.code))
         };

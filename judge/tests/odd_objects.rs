@@ -14,6 +14,7 @@ const WRAPPER: &[u8] = include_bytes!("data/wrapper.o");
 const WORDS: &[u8] = include_bytes!("data/words.o");
 const LD_ABS: &[u8] = include_bytes!("data/ld_abs.o");
 const CILIUM: &[u8] = include_bytes!("data/cilium.o");
+const AYA: &[u8] = include_bytes!("data/aya.o");
 const LIST: &[u8] = include_bytes!("../../corpus/objects/v3/kfunc/list.o");
 
 fn target() -> Target {
@@ -43,6 +44,42 @@ fn said(bytes: &[u8], program: &str) -> (VerdictWord, Option<i32>, String) {
 
 fn rejected(errno: i32, message: &str) -> (VerdictWord, Option<i32>, String) {
     (VerdictWord::Rejected, Some(errno), message.to_string())
+}
+
+/// aya 0.13.1 loads the object on 6.18.44 and every program of it is accepted; without its licence the second is not, and
+/// libbpf refuses the object.
+#[test]
+fn aya_splits_sections_and_passes_over_what_it_does_not_know() {
+    let types: Vec<_> = reports(AYA, &by(Loader::Aya))
+        .into_iter()
+        .map(|r| (r.name, r.prog_type, r.verdict))
+        .collect();
+    let accepted = |name: &str, ty| (name.to_string(), ty, VerdictWord::Accepted);
+    let expected = [
+        accepted("counts_bytes", "sched_cls"),
+        accepted("prints", "socket_filter"),
+        accepted("constant_key", "cgroup_skb"),
+    ];
+    assert_eq!(types, expected);
+    let message = report(AYA, "prints", &Options::default()).message;
+    let no_licence = "cannot call GPL-restricted function from non-GPL compatible program";
+    assert_eq!(message.as_deref(), Some(no_licence));
+    assert!(target().load_with(AYA, "aya.o", &by(Loader::Libbpf)).is_err());
+    // aya finds no size for `.ksyms`: asked with objects of the corpus under section names that it takes.
+    assert!(target().load_with(LIST, "list.o", &by(Loader::Aya)).is_err());
+    assert!(target().load_with(LIST, "list.o", &by(Loader::Cilium)).is_ok());
+}
+
+/// A definition that nobody can read costs the programs that refer to it, and no other map or program.
+#[test]
+fn an_unreadable_map_is_no_refused_map() {
+    let target = target();
+    let linked = target.load_with(LEGACY, "legacy.o", &Options::default()).expect("readable");
+    let stub = linked.maps.iter().find(|m| m.name == "stub").expect("the map");
+    assert_eq!(stub.verdict, bpfassay_judge::MapVerdict::Unsupported);
+    let rest = linked.maps.iter().filter(|m| m.name != "stub");
+    assert!(rest.clone().count() > 0);
+    assert!(rest.clone().all(|m| m.verdict == bpfassay_judge::MapVerdict::Accepted));
 }
 
 #[test]

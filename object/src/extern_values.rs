@@ -85,6 +85,7 @@ pub(crate) fn resolve(opened: &Opened, target: &Target<'_>) -> Result<Values, Lo
             ExternKind::Ksym { type_id: 0, is_func: false } => untyped(e, target),
             ExternKind::Ksym { type_id, is_func } => typed(opened, e, *type_id, *is_func, target)
                 .map(|found| found.into_resolved(&mut v, target)),
+            ExternKind::Unusable(why) => Err(fail(e, why.as_str())),
         };
         v.externs.push(match resolved {
             Ok(found) => found,
@@ -307,6 +308,7 @@ pub(crate) fn apply(
                 insns[1].imm = insns[0].imm.wrapping_add(off as i32);
                 map_reference(opened, insns, map, opcode::PSEUDO_MAP_VALUE);
             }
+            Referent::ExternLoad(_) if opened.loader.leaves_externs() => {}
             Referent::ExternLoad(i) | Referent::ExternCall(i) => {
                 let resolved = externs.get(i).ok_or_else(|| bad("extern vanished"))?;
                 if let Resolved::Missing { what, .. } = resolved {
@@ -341,6 +343,7 @@ fn refusal<'a>(
     let number = match target {
         Referent::Refused(number) => number,
         Referent::Map(map) | Referent::Data(map, _) => opened.maps.get(map)?.refused?,
+        Referent::ExternLoad(_) if opened.loader.leaves_externs() => return None,
         Referent::ExternLoad(i) | Referent::ExternCall(i) => {
             return match externs.get(i)? {
                 Resolved::Refused(e) => Some(&**e),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::btf::{essential_len, int_encoding, linkage, Btf, BtfKind};
 use crate::elf::{sym, Elf};
 use crate::error::{LoadError, LoadErrorKind as K};
+use crate::loader::Loader;
 
 /// What a `.kconfig` variable may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub(crate) enum ExternKind {
         type_id: u32,
         is_func: bool,
     },
+    /// The object's BTF does not say what it is; why.
+    Unusable(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,7 +88,11 @@ impl<'a> Index<'a> {
 
 /// Finds the externs and rewrites their BTF into what the kernel takes.  Sorted as libbpf sorts them: `.kconfig`
 /// first, by alignment, size and name; then `.ksyms` by name.
-pub(crate) fn collect(elf: &Elf<'_>, btf: &mut Option<Btf>) -> Result<Vec<Extern>, LoadError> {
+pub(crate) fn collect(
+    elf: &Elf<'_>,
+    btf: &mut Option<Btf>,
+    loader: Loader,
+) -> Result<Vec<Extern>, LoadError> {
     let Some(btf) = btf else { return Ok(Vec::new()) };
     let dummy = add_dummy_ksym(btf);
     let mut externs = Vec::new();
@@ -94,7 +101,15 @@ pub(crate) fn collect(elf: &Elf<'_>, btf: &mut Option<Btf>) -> Result<Vec<Extern
         if s.name.is_none() {
             continue;
         }
-        externs.push(describe(btf, &index, s.index, s.name(), s.bind == sym::WEAK)?);
+        let weak = s.bind == sym::WEAK;
+        externs.push(match describe(btf, &index, s.index, s.name(), weak) {
+            Ok(known) => known,
+            Err(e) if loader.refuses_whole_objects() => return Err(e),
+            Err(e) => {
+                let kind = ExternKind::Unusable(e.what);
+                Extern { name: s.name().to_string(), symbol: s.index, weak, kind }
+            }
+        });
     }
     externs.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     place_kconfig(&mut externs);
@@ -105,10 +120,19 @@ pub(crate) fn collect(elf: &Elf<'_>, btf: &mut Option<Btf>) -> Result<Vec<Extern
     Ok(externs)
 }
 
+/// A section of externs that has no size yet, by its name in the object's BTF.
+pub(crate) fn section_of_externs(btf: &Btf) -> Option<&str> {
+    let is_one = |t: &crate::btf::Type<'_>| {
+        t.kind() == BtfKind::Datasec && t.size() == 0 && [".ksyms", ".kconfig"].contains(&t.name())
+    };
+    btf.own_types().find(is_one).map(|t| btf.name(t.id()))
+}
+
 fn sort_key(e: &Extern) -> (u8, std::cmp::Reverse<u32>, u32, &str) {
     match &e.kind {
         ExternKind::Kconfig { size, align, .. } => (0, std::cmp::Reverse(*align), *size, &e.name),
         ExternKind::Ksym { .. } => (1, std::cmp::Reverse(0), 0, &e.name),
+        ExternKind::Unusable(_) => (2, std::cmp::Reverse(0), 0, &e.name),
     }
 }
 

@@ -57,6 +57,7 @@ pub(crate) fn collect(
         let bytes = bytes.and_then(|(from, to)| data.get(from..to)).unwrap_or(&[]);
         if let Err(what) = define(&mut map.def, bytes) {
             let what = format!("map '{}': {what}", s.name());
+            map.def.refused = Some(what.clone());
             let e = LoadError::new(K::Map, what).in_section(section.index, &section.name);
             map.refused = Some(refusals.put(e)?);
         }

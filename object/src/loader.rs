@@ -47,15 +47,48 @@ impl Loader {
     pub(crate) fn section_def(self, section: &str) -> Option<&'static SectionDef> {
         let exact = SectionDef::find(section);
         match self {
-            Loader::Libbpf | Loader::Tc | Loader::Aya => exact,
+            Loader::Libbpf | Loader::Tc => exact,
+            Loader::Aya => SectionDef::find_for_aya(section),
             Loader::Cilium => SectionDef::find_by_prefix(section),
-            Loader::Any => exact.or_else(|| SectionDef::find_by_prefix(section)),
+            Loader::Any => exact
+                .or_else(|| SectionDef::find_by_prefix(section))
+                .or_else(|| SectionDef::find_for_aya(section)),
         }
     }
 
-    /// Leaves pinning values other than 0 and 1 to the application (cilium/ebpf's `PinType`).
+    /// Leaves pinning values other than 0 and 1 to the application (cilium/ebpf's `PinType`), or takes them for none
+    /// (aya-obj 0.2.1, `parse_btf_map_def`).
     pub(crate) fn takes_any_pinning(self) -> bool {
-        matches!(self, Loader::Any | Loader::Cilium)
+        matches!(self, Loader::Any | Loader::Cilium | Loader::Aya)
+    }
+
+    /// Passes over fields of a map definition that it does not know (aya-obj 0.2.1, `parse_btf_map_def`).
+    pub(crate) fn skips_unknown_map_fields(self) -> bool {
+        matches!(self, Loader::Any | Loader::Aya)
+    }
+
+    /// Makes no inner maps (aya-obj 0.2.1 has no field for them).
+    pub(crate) fn takes_no_inner_maps(self) -> bool {
+        self == Loader::Aya
+    }
+
+    /// Licence of an object without a `license` section (aya-obj 0.2.1, `Object::parse`: GPL).
+    pub(crate) fn default_license(self) -> &'static str {
+        match self {
+            Loader::Aya => "GPL",
+            _ => "",
+        }
+    }
+
+    /// Refuses an object whose BTF has a section of externs: its size is asked of the ELF file, which has no such
+    /// section (aya-obj 0.2.1, `Btf::fixup_and_sanitize`).
+    pub(crate) fn refuses_externs(self) -> bool {
+        self == Loader::Aya
+    }
+
+    /// Leaves instructions that refer to externs as they stand (aya-obj 0.2.1, `relocate_maps`).
+    pub(crate) fn leaves_externs(self) -> bool {
+        self == Loader::Aya
     }
 
     /// Holds map definitions without BTF (`maps`, and `maps/…` where the loader looks for that).

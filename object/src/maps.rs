@@ -218,7 +218,10 @@ fn user_maps(
         let (def, refused) = match user_map(btf, i, &v, data_len, refusals.loader) {
             Ok(def) => (def, None),
             Err(what) => {
-                let def = MapDef::bare(&kernel_name(map_name), map_name, MapType::Unspec);
+                let def = MapDef {
+                    refused: Some(what.clone()),
+                    ..MapDef::bare(&kernel_name(map_name), map_name, MapType::Unspec)
+                };
                 (def, Some(refusals.put(fail(what))?))
             }
         };
@@ -304,6 +307,7 @@ impl DefParser<'_> {
                     self.size("value", &mut out.value_size, size)?;
                     out.btf_value_type_id = id;
                 }
+                "values" if self.loader.takes_no_inner_maps() => {}
                 "values" => self.values(&m, i == last, &mut out)?,
                 "pinning" => {
                     if self.is_inner {
@@ -316,6 +320,7 @@ impl DefParser<'_> {
                     }
                 }
                 "map_extra" => out.map_extra = self.long(&m)?,
+                _ if self.loader.skips_unknown_map_fields() => {}
                 other => return Err(self.say(&format!("unknown field '{other}'"))),
             }
         }

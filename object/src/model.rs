@@ -198,6 +198,8 @@ pub struct MapDef {
     pub frozen: bool,
     /// False for maps that libbpf does not create unless asked to (`SEC("?.struct_ops")`).
     pub autocreate: bool,
+    /// Why the loader cannot read the definition; the rest of it then says nothing.
+    pub refused: Option<String>,
     /// Sizes above that the definition leaves 0, and that stand for what an application would set before loading.
     pub unset: Unset,
 }
@@ -229,6 +231,7 @@ impl MapDef {
             initial: None,
             frozen: false,
             autocreate: true,
+            refused: None,
             unset: Unset::default(),
         }
     }

@@ -152,7 +152,7 @@ fn survey<'a>(elf: &Elf<'a>, loader: Loader) -> Result<Found<'a>, LoadError> {
             arena: None,
             symtab: elf.symtab,
         },
-        license: String::new(),
+        license: loader.default_license().to_string(),
         version: None,
         btf: None,
         btf_ext: None,
@@ -287,7 +287,13 @@ impl Opened {
             }
             notes.push(".BTF.ext is unusable and ignored".to_string());
         }
-        let externs = externs::collect(&elf, &mut btf)?;
+        if let Some(section) = btf.as_ref().and_then(externs::section_of_externs) {
+            if loader.refuses_externs() {
+                let what = format!("this loader cannot tell the size of section `{section}`");
+                return Err(LoadError::new(K::Btf, what));
+            }
+        }
+        let externs = externs::collect(&elf, &mut btf, loader)?;
         if let Some(b) = &mut btf {
             data_sections::fix_up(&elf, b)?;
         }

@@ -4,6 +4,7 @@
 
 use crate::uapi::{AttachType, ProgType};
 
+use crate::generated::progs::AYA_SECTIONS;
 pub use crate::generated::progs::SECTIONS as SECTION_DEFS;
 
 /// What a section name says about its programs.
@@ -54,6 +55,11 @@ impl SectionDef {
         let begins =
             |def: &&SectionDef| !def.pattern.ends_with('+') && section.starts_with(def.pattern);
         SECTION_DEFS.iter().find(|def| def.matches(section) || begins(def))
+    }
+
+    /// By aya's rule (`ProgramSection::from_str`, aya-obj 0.2.1): what stands between slashes decides, as far as a row says.
+    pub fn find_for_aya(section: &str) -> Option<&'static SectionDef> {
+        AYA_SECTIONS.iter().find(|def| def.matches(section))
     }
 
     /// The part after the first slash: the attach target of this section, if it names one.

@@ -198,12 +198,20 @@ fn bounds(text: &str) -> Result<(i32, i32)> {
 fn sections(root: &Path, names: &Names, out: &mut String) -> Result<()> {
     let path = "spec/data/sections.toml";
     let file = rows::read(root, path)?;
-    let list = rows::texts(&file, "sections");
-    let _ = writeln!(
-        out,
-        "/// In libbpf's order: the first match wins.\npub static SECTIONS: [SectionDef; {}] = [",
-        list.len()
-    );
+    let tables = [
+        ("sections", "SECTIONS", "In libbpf's order: the first match wins."),
+        ("aya", "AYA_SECTIONS", "As aya reads them; no two match."),
+    ];
+    for (key, table, about) in tables {
+        let list = rows::texts(&file, key);
+        let _ = writeln!(out, "/// {about}\npub static {table}: [SectionDef; {}] = [", list.len());
+        section_rows(path, &list, names, out)?;
+        out.push_str("];\n");
+    }
+    Ok(())
+}
+
+fn section_rows(path: &str, list: &[&str], names: &Names, out: &mut String) -> Result<()> {
     for line in list {
         let words: Vec<&str> = line.split_whitespace().collect();
         let [pattern, prog, attach, flags @ ..] = words.as_slice() else {
@@ -226,6 +234,5 @@ fn sections(root: &Path, names: &Names, out: &mut String) -> Result<()> {
             set.join(", ")
         );
     }
-    out.push_str("];\n");
     Ok(())
 }
