@@ -86,7 +86,7 @@ const FLIPS: [Row; 23] = [
     ),
 ];
 
-fn fleet(kernels: [&str; 2]) -> Fleet {
+fn fleet<const N: usize>(kernels: [&str; N]) -> Fleet {
     Fleet::new(kernels.map(|k| Target::served(k).unwrap().expect("a served kernel")).to_vec())
 }
 
@@ -128,6 +128,28 @@ fn the_processor_decides_too() {
         let row = judged.iter().find(|r| r.name == program).expect("the program");
         assert_eq!(row.cells[0].verdict, on_x86, "{object} {program}");
         assert_eq!(row.cells[1].verdict, on_arm, "{object} {program} on arm64");
+    }
+}
+
+/// Which operation of a scheduler may insert a task is looked at while it is verified since 7.1, and before when it runs.
+/// Asked of Debian's 6.18.15, 6.19.14, 7.0.13, 7.2.13 and 7.3.4 (29 November 2026).
+#[test]
+fn a_scheduler_is_judged_by_its_operation() {
+    let kernels = ["6.18.15", "6.19", "7.0", "7.2", "7.3"];
+    let rows = [
+        ("inserts", ["accepted"; 5]),
+        ("inserts_while_running", ["accepted", "accepted", "accepted", "rejected", "rejected"]),
+        ("kicks", ["accepted"; 5]),
+        ("creates", ["accepted"; 5]),
+        ("enables_and_sleeps", ["rejected"; 5]),
+    ];
+    let fleet = fleet(kernels);
+    let object = include_bytes!("data/scheduler.o");
+    let judged = fleet.judge(object, "scheduler.o", &Options::default()).expect("it can be read");
+    for (program, verdicts) in rows {
+        let row = judged.iter().find(|r| r.name == program).expect("the program");
+        let ours: Vec<_> = row.cells.iter().map(|c| c.verdict.as_str()).collect();
+        assert_eq!(ours, verdicts, "{program}: {:?}", row.cells);
     }
 }
 

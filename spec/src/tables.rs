@@ -7,6 +7,7 @@ use crate::generated::maps::MAPS;
 use crate::generated::progs::PROGS;
 use crate::generated::sets::SETS;
 use crate::generated::{callers, ctx};
+use crate::kfunc::Kfunc;
 use crate::map_use::MapUse;
 use crate::prog::ProgInfo;
 use crate::release::{Change, Span};
@@ -121,7 +122,8 @@ pub(crate) fn rows() -> Vec<RowId> {
         .flat_map(|m| m.rules.iter().map(|r| row(RowKind::MapRule, m.map_type.name(), &r.span)));
     let callers = callers::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
     let ctx = ctx::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
-    let tests = callers.chain(ctx).filter_map(|(_, test)| match test {
+    let kfuncs = Kfunc::all().iter().flat_map(|k| k.tests);
+    let tests = callers.chain(ctx).chain(kfuncs).filter_map(|(_, test)| match test {
         Test::Since(change) => Some(row(RowKind::Rule, "", &since(change))),
         _ => None,
     });

@@ -24,8 +24,16 @@ pub(crate) struct StructOps {
     pub name: &'static str,
     /// Those with a stub; None for all.
     pub members: Option<&'static [&'static str]>,
-    /// Those that may sleep; None for all.
-    pub sleepable: Option<&'static [&'static str]>,
+    pub sleepable: Sleepers,
+}
+
+/// Members of a kind of struct_ops that may sleep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sleepers {
+    All,
+    Named(&'static [&'static str]),
+    /// By struct and member.
+    Set(KernelSet),
 }
 
 impl Kernel {
@@ -50,8 +58,11 @@ impl Kernel {
 
     /// A program that implements the member may sleep (`check_member` of `struct bpf_struct_ops`).
     pub fn may_struct_ops_sleep(&self, ops: &str, member: &str) -> bool {
-        let sleepable = STRUCT_OPS.iter().find(|s| s.name == ops).and_then(|s| s.sleepable);
-        sleepable.is_none_or(|m| m.contains(&member))
+        match STRUCT_OPS.iter().find(|s| s.name == ops).map(|s| s.sleepable) {
+            None | Some(Sleepers::All) => true,
+            Some(Sleepers::Named(members)) => members.contains(&member),
+            Some(Sleepers::Set(set)) => self.in_set(set, &format!("{ops}.{member}")),
+        }
     }
 
     /// Whether errors may be injected into a function (`within_error_injection_list`); None where only the running

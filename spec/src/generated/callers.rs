@@ -621,5 +621,6 @@ pub static STRUCT_OPS: &[(&str, u16)] = &[
     ("bpf_dummy_ops", 33),
     ("hid_bpf_ops", 7),
     ("sched_ext_ops", 7),
+    ("sched_ext_ops_cid", 7),
     ("tcp_congestion_ops", 32),
 ];

@@ -387,5 +387,6 @@ pub static STRUCT_OPS: &[(&str, u16)] = &[
     ("bpf_dummy_ops", 28),
     ("hid_bpf_ops", 28),
     ("sched_ext_ops", 28),
+    ("sched_ext_ops_cid", 28),
     ("tcp_congestion_ops", 30),
 ];

@@ -27,7 +27,10 @@ const TCP_CA: [(&str, &str); 10] = [
 ];
 
 /// Members of `struct task_struct` that a scheduler may write.
-const SCX: [&str; 3] = ["scx.slice", "scx.dsq_vtime", "scx.disallow"];
+const SCX: [&str; 3] = ["scx.disallow", "scx.slice", "scx.dsq_vtime"];
+
+/// Of these what a scheduler by `struct sched_ext_ops_cid` may write (7.2, `bpf_scx_cid_btf_struct_access`).
+const SCX_CID: usize = 1;
 
 /// Byte range of a member named by a dotted path, anonymous structs and unions looked through.
 pub fn member_range(btf: &Btf, strukt: &str, path: &str) -> Option<(u32, u32)> {
@@ -131,9 +134,10 @@ fn struct_ops_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> C
     let tname = btf.name(reg.btf_id()).to_string();
     match kind.as_str() {
         "tcp_congestion_ops" => tcp_ca_write(env, &btf, &tname, off, size),
-        "sched_ext_ops" => {
+        "sched_ext_ops" | "sched_ext_ops_cid" => {
+            let fields = if kind == "sched_ext_ops" { &SCX[..] } else { &SCX[..SCX_CID] };
             let ok = tname == "task_struct"
-                && SCX
+                && fields
                     .iter()
                     .filter_map(|p| member_range(&btf, "task_struct", p))
                     .any(|(s, e)| off as u32 >= s && off.wrapping_add(size) as u32 <= e);
@@ -150,7 +154,14 @@ fn struct_ops_write(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32) -> C
 }
 
 fn has_write_rule(kind: &str) -> bool {
-    matches!(kind, "tcp_congestion_ops" | "sched_ext_ops" | "bpf_dummy_ops" | "Qdisc_ops")
+    matches!(
+        kind,
+        "tcp_congestion_ops"
+            | "sched_ext_ops"
+            | "sched_ext_ops_cid"
+            | "bpf_dummy_ops"
+            | "Qdisc_ops"
+    )
 }
 
 fn tcp_ca_write(env: &mut Env<'_>, btf: &Btf, tname: &str, off: i32, size: i32) -> Check<bool> {

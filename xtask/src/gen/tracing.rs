@@ -11,7 +11,7 @@ pub fn tracing(root: &Path, names: &Names) -> Result<String> {
     let file = rows::read(root, path)?;
     rows::only(&file, &["raw_tp", "iter", "struct_ops"])?;
     let mut out = header("What tracing programs attach to.", path);
-    out.push_str("use crate::tracing::{IterArgs, StructOps};\nuse crate::types::{RegBase, RegType, TypeFlags as F};\n\n");
+    out.push_str("use crate::tracing::{IterArgs, Sleepers, StructOps};\nuse crate::types::{RegBase, RegType, TypeFlags as F};\n\n");
     let mut raw: Vec<&str> = rows::texts(&file, "raw_tp");
     raw.sort_unstable();
     let _ = writeln!(out, "/// By name.\npub static RAW_TP_ARGS: [(&str, u64); {}] = [", raw.len());
@@ -41,13 +41,22 @@ pub fn tracing(root: &Path, names: &Names) -> Result<String> {
     let kinds = rows::list(&file, "struct_ops");
     let _ = writeln!(out, "pub static STRUCT_OPS: [StructOps; {}] = [", kinds.len());
     for row in kinds {
-        rows::only(row, &["name", "source", "members", "sleepable"])?;
+        rows::only(row, &["name", "source", "members", "sleepable", "sleepable_set"])?;
         let list = |key: &str| match row.get(key) {
             Some(_) => format!("Some(&{:?})", rows::texts(row, key)),
             None => "None".to_string(),
         };
         let (name, source) = (rows::text(row, "name")?, rows::text(row, "source")?);
-        let (members, sleepable) = (list("members"), list("sleepable"));
+        let members = list("members");
+        let sleepable = match rows::opt_text(row, "sleepable_set") {
+            Some(set) => {
+                format!("Sleepers::Set(crate::sets::KernelSet::{})", super::kfuncs::camel(set))
+            }
+            None if row.contains_key("sleepable") => {
+                format!("Sleepers::Named(&{:?})", rows::texts(row, "sleepable"))
+            }
+            None => "Sleepers::All".to_string(),
+        };
         let _ = writeln!(out, "    // {source}\n    StructOps {{ name: {name:?}, members: {members}, sleepable: {sleepable} }},");
     }
     out.push_str("];\n");
