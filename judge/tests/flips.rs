@@ -153,6 +153,23 @@ fn a_scheduler_is_judged_by_its_operation() {
     }
 }
 
+/// Asked of Debian's 7.3.4 (29 November 2026).
+#[test]
+fn a_kfunc_takes_a_pointer_into_the_arena() {
+    let fleet = fleet(["7.3"]);
+    let object = include_bytes!("data/arena_arg.o");
+    let judged = fleet.judge(object, "arena_arg.o", &Options::default()).expect("it can be read");
+    let message = |name: &str| {
+        let row = judged.iter().find(|r| r.name == name).expect("the program");
+        row.cells[0].message.clone()
+    };
+    assert_eq!((message("takes_a_number"), message("takes_null")), (None, None));
+    let stack = "R3 is not a pointer to arena or scalar";
+    assert_eq!(message("takes_the_stack").as_deref(), Some(stack));
+    let none = "R3 arena pointer requires a program with an associated arena";
+    assert_eq!(message("has_no_arena").as_deref(), Some(none));
+}
+
 #[test]
 fn kernels_that_agree_have_no_flip() {
     let fleet = fleet(["6.12", "6.18.44"]);

@@ -39,6 +39,8 @@ pub enum PtrArg {
     TaskWork,
     IrqFlag,
     ResSpinLock,
+    /// Into the program's arena (7.3).
+    Arena,
 }
 
 /// A parameter with its name; suffixes say what BTF cannot.
@@ -52,6 +54,16 @@ pub struct KfParam<'b> {
 impl<'b> KfParam<'b> {
     pub fn new(btf: &'b Btf, p: Param) -> KfParam<'b> {
         KfParam { btf, name: btf.str(p.name_off), type_id: p.type_id }
+    }
+
+    /// NULL will do (`is_kfunc_arg_nullable`).
+    pub fn may_be_null(&self) -> bool {
+        self.has("__nullable") || self.has("__arena")
+    }
+
+    /// It points into the program's arena (`is_kfunc_arg_arena`).
+    fn is_arena(&self) -> bool {
+        self.has("__arena") || self.has("__arena__nullable")
     }
 
     /// The name ends in `suffix` and is longer (`btf_param_match_suffix`).
@@ -180,7 +192,7 @@ pub fn ptr_arg(
         is_mem_size(env, n, next, "__sz") || is_mem_size(env, n, next, "__szk")
     });
     let with_size = features.kfunc_args_trusted && has_size;
-    if param.has("__nullable") && register_is_null(env.reg(regno)) && !with_size {
+    if param.may_be_null() && register_is_null(env.reg(regno)) && !with_size {
         return Ok(PtrArg::Null);
     }
     if let Some(kind) = by_name_or_struct(env, meta, param, i) {
@@ -285,7 +297,7 @@ fn by_name_or_struct(
     if param.has("__irq_flag") {
         return Some(PtrArg::IrqFlag);
     }
-    kind
+    kind.or_else(|| param.is_arena().then_some(PtrArg::Arena))
 }
 
 /// A struct of nothing but scalars, nested at most four deep (`__btf_type_is_scalar_struct`).

@@ -3,7 +3,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::{BtfKind, Type};
 use bpfassay_spec::kfunc::KfuncFlags;
-use bpfassay_spec::{ArgBase, ArgType, AttachType, ProgType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{ArgBase, ArgType, AttachType, MapType, ProgType, RegBase, RegType, TypeFlags};
 
 use super::arg_types::check_func_arg_reg_off;
 use super::btf_record::{FieldKinds, KptrTarget};
@@ -104,7 +104,7 @@ fn check_arg(
     let trusted = env.kernel.features.kfunc_args_trusted;
     if (trusted || meta.has(TRUSTED_ARGS) || meta.has(KfuncFlags::RCU))
         && may_be_null
-        && !param.has("__nullable")
+        && !param.may_be_null()
     {
         let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
         verbose!(env, "Possibly NULL pointer passed to trusted {arg}\n");
@@ -340,6 +340,18 @@ fn check_pointer(
             irq::process_irq_flag(env, regno, meta)
         }
         PtrArg::ResSpinLock => check_res_lock(env, meta, i, regno, &reg),
+        PtrArg::Arena => {
+            if !env.maps.iter().any(|m| m.def.map_type == MapType::Arena) {
+                let what = "arena pointer requires a program with an associated arena";
+                verbose!(env, "{arg} {what}\n");
+                return invalid();
+            }
+            if reg.ty != RegBase::Arena && reg.ty != RegBase::Scalar {
+                verbose!(env, "{arg} is not a pointer to arena or scalar\n");
+                return invalid();
+            }
+            Ok(())
+        }
     }
 }
 
