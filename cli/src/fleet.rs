@@ -32,7 +32,7 @@ pub struct Args {
     /// Kernels to ask, separated by commas; without it, every kernel that is served.
     #[arg(long, value_name = "RELEASE", value_delimiter = ',', alias = "kernel")]
     pub kernels: Vec<String>,
-    /// Processor of the kernels; those of a name that ends in `-arm64` are arm64's anyway.
+    /// Processor of the kernels; a name that ends in `-arm64` says so itself.
     #[arg(long, value_enum, default_value_t = Arch::X86_64)]
     pub arch: Arch,
     /// Profile of one more kernel, as `record --profile` or `profile` writes it; may be given more than once.
