@@ -12,14 +12,16 @@ use crate::inputs;
 use crate::out;
 
 /// Loads every program of the objects into the running kernel, which never attaches them, and
-/// stores verdict, errno, message, statistics and level-2 log; or writes a profile of the kernel.
+/// stores verdict, errno, message, statistics and level-2 log; or writes a profile of the kernel, or what a loader
+/// hands to it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   sudo bpfassay record --profile fleet.json
-  sudo bpfassay record --out truth build/")]
+  sudo bpfassay record --out truth build/
+  sudo bpfassay record --plan app.json --exec ./app --flag    # then: check --plan app.json")]
 pub struct Args {
     /// Objects, or folders of objects.
-    #[arg(value_name = "OBJ", required_unless_present = "profile")]
+    #[arg(value_name = "OBJ", required_unless_present_any = ["profile", "exec"])]
     objects: Vec<PathBuf>,
     /// Folder for the records; a folder per release is made in it.
     #[arg(long, value_name = "DIR", default_value = "truth")]
@@ -27,11 +29,25 @@ pub struct Args {
     /// Write a profile of the running kernel to this file.
     #[arg(long, value_name = "FILE", conflicts_with = "objects")]
     profile: Option<PathBuf>,
+    /// Run this command, the rest of the line, and note the maps, types and programs that it and what it starts hand to
+    /// the kernel; what it attaches it attaches itself.
+    #[arg(
+        long,
+        value_name = "COMMAND",
+        num_args = 1..,
+        allow_hyphen_values = true,
+        conflicts_with_all = ["objects", "profile"]
+    )]
+    exec: Vec<String>,
+    /// File for what `--exec` notes.
+    #[arg(long, value_name = "FILE", default_value = "plan.json")]
+    plan: PathBuf,
 }
 
 pub fn run(args: Args) -> Outcome {
     let done = match &args.profile {
         Some(path) => profile(path),
+        None if !args.exec.is_empty() => plan(&args.exec, &args.plan),
         None => truth(&args),
     };
     done.unwrap_or_else(|o| o)
@@ -44,6 +60,30 @@ fn profile(path: &Path) -> Result<Outcome, Outcome> {
     out::file(path, &text)?;
     let said = format!("{}: profile of {}, {} bytes\n", path.display(), host.release, text.len());
     Ok(out::text(&said, Outcome::Ok))
+}
+
+#[cfg(target_os = "linux")]
+fn plan(command: &[String], to: &Path) -> Result<Outcome, Outcome> {
+    let recorded = bpfassay_harness::trace::record(command);
+    let (plan, status) = recorded.map_err(|e| fail(Outcome::NotJudged, e))?;
+    let text = serde_json::to_string(&plan).map_err(|e| fail(Outcome::Internal, e))?;
+    out::file(to, &text)?;
+    let refused = plan.programs.iter().filter(|p| p.errno != 0).count();
+    let said = format!(
+        "{}: {} maps, {} programs, {refused} of them refused; the command ended with status {status}\n",
+        to.display(),
+        plan.maps.len(),
+        plan.programs.len(),
+    );
+    if plan.programs.is_empty() {
+        return Err(fail(Outcome::NotJudged, "the command loaded no program"));
+    }
+    Ok(out::text(&said, Outcome::Ok))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn plan(_: &[String], _: &Path) -> Result<Outcome, Outcome> {
+    Err(fail(Outcome::NotJudged, "a loader is traced on Linux only"))
 }
 
 fn truth(args: &Args) -> Result<Outcome, Outcome> {

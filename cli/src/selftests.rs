@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bpfassay_harness::kernel::Session;
-use bpfassay_harness::selftests::annotations::{with_flag_bits, Annotations};
+use bpfassay_harness::selftests::annotations::Annotations;
 use bpfassay_harness::selftests::arrays::{self, ArrayTest};
 use bpfassay_harness::selftests::judge::{judge, Expectation, Options};
 use bpfassay_harness::selftests::tally::{Outcome as Found, Row, Tally};
@@ -211,7 +211,7 @@ fn one(
 ) -> Found {
     let config = target.config();
     let mut program = program.clone();
-    program.flags = with_flag_bits(program.flags, expectation.flags);
+    program.flags = program.flags.with_bits(expectation.flags);
     let options = Options { run: args.run, max_log: usize::from(args.max_log) << 20 };
     Found::Judged(Box::new(judge(&program, expectation, &config, session, &options)))
 }

@@ -20,6 +20,8 @@ pub mod runtime;
 pub mod selftests;
 pub mod session;
 pub mod testrun;
+#[cfg(target_os = "linux")]
+pub mod trace;
 pub mod trust;
 #[cfg(unix)]
 pub mod vm;

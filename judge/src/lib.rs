@@ -22,6 +22,7 @@
 
 mod fleet;
 mod maps;
+pub mod plan;
 mod program;
 mod report;
 mod slots;

@@ -98,6 +98,23 @@ pub struct ProgFlags {
     pub test_reg_invariants: bool,
 }
 
+impl ProgFlags {
+    /// With these bits of `prog_flags` as well.
+    pub fn with_bits(self, bits: u32) -> ProgFlags {
+        let on = |n: u32| bits & 1 << n != 0;
+        ProgFlags {
+            strict_alignment: self.strict_alignment || on(0),
+            any_alignment: self.any_alignment || on(1),
+            test_rnd_hi32: self.test_rnd_hi32 || on(2),
+            test_state_freq: self.test_state_freq || on(3),
+            sleepable: self.sleepable || on(4),
+            xdp_has_frags: self.xdp_has_frags || on(5),
+            xdp_dev_bound_only: self.xdp_dev_bound_only || on(6),
+            test_reg_invariants: self.test_reg_invariants || on(7),
+        }
+    }
+}
+
 /// What a program attached by BTF names.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AttachTarget {

@@ -381,7 +381,7 @@ pub fn base64_encode(bytes: &[u8]) -> String {
 }
 
 /// Position of the first wrong character on failure; white space is skipped.
-fn base64_decode(text: &str) -> Result<Vec<u8>, usize> {
+pub fn base64_decode(text: &str) -> Result<Vec<u8>, usize> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
     let (mut word, mut bits, mut padding) = (0u32, 0, 0);
     for (at, letter) in text.bytes().enumerate().filter(|(_, b)| !b.is_ascii_whitespace()) {

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Instant;
 
+use bpfassay_ci::files::MAX_PROFILE;
 use bpfassay_ci::gate::config::Variant;
 use bpfassay_ci::gate::of_check::of_check;
 use bpfassay_ci::report::{self, Places};
+use bpfassay_judge::plan::Plan;
 use bpfassay_judge::{
-    judge_linked, open, CheckReport, Judged, Linked, ObjectError, ObjectReport, Options,
+    judge_linked, open, CheckReport, Entry, Judged, Linked, ObjectError, ObjectReport, Options,
     ProgramReport, Summary, Target,
 };
 use bpfassay_object::model::ProgFlags;
@@ -41,8 +43,11 @@ mod select;
   bpfassay check --format sarif build/ > bpf.sarif")]
 pub struct Args {
     /// Objects, folders of objects, or `-` for standard input.
-    #[arg(required_unless_present = "cbpf", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["cbpf", "plan"], value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// What a loader handed to a kernel, as `record --exec` noted it; may be given more than once.
+    #[arg(long, value_name = "FILE")]
+    plan: Vec<PathBuf>,
     /// Classic filter, as `tcpdump -dd` or `-ddd` prints it: the classic rules, then its eBPF form.
     #[arg(long, value_name = "FILE")]
     cbpf: Option<PathBuf>,
@@ -194,6 +199,7 @@ fn on_several(args: &Args) -> Result<Outcome, Outcome> {
         (a.kernel.profile.is_some() || !a.kernel.btf.is_empty(), "--profile and --btf"),
         (a.kernel.possible_cpus.is_some(), "--possible-cpus"),
         (a.cbpf.is_some(), "--cbpf"),
+        (!a.plan.is_empty(), "--plan"),
         (!a.prog_flags.is_empty(), "--prog-flags"),
         (a.set.variant()?.is_some(), "--set"),
         (a.log_level != 0 || a.log_dir.is_some(), "--log-level and --log-dir"),
@@ -230,7 +236,7 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
     }
     let target = setup::target(&args.kernel)?;
     let inputs = inputs::collect(&args.paths);
-    if inputs.is_empty() && args.cbpf.is_none() {
+    if inputs.is_empty() && args.cbpf.is_none() && args.plan.is_empty() {
         return Err(fail(Outcome::NotJudged, "no BPF object found"));
     }
     let job = Job { args, target: &target, options: options(args), shape: args.set.variant()? };
@@ -245,6 +251,11 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
         let judged = judge_linked(&of_type(classic::program(file)?, args), &target, &job.options);
         panicked |= judged.error.is_some();
         objects.push(ObjectReport::of(&file.display().to_string(), Vec::new(), vec![judged]));
+    }
+    for file in &args.plan {
+        let (object, failed) = pool.install(|| planned(file, &job))?;
+        panicked |= failed;
+        objects.push(object);
     }
     for program in objects.iter_mut().flat_map(|o| &mut o.programs) {
         program.log = (args.log_level != 0).then(|| program.detail.log.clone());
@@ -270,6 +281,23 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
         fail(Outcome::NotJudged, "no program found");
     }
     Ok(outcome)
+}
+
+/// The programs of a plan, and whether an internal error was caught.
+fn planned(file: &Path, job: &Job<'_>) -> Result<(ObjectReport, bool), Outcome> {
+    let wrong = |e: String| fail(Outcome::NotJudged, format!("{}: {e}", file.display()));
+    let text = inputs::read(file, MAX_PROFILE)?;
+    let text = String::from_utf8(text).map_err(|e| wrong(e.to_string()))?;
+    let linked = Plan::parse(&text).map_err(wrong)?.link(job.target);
+    let wanted = |e: &&Entry| job.args.prog.is_empty() || job.args.prog.contains(&e.name);
+    let judged: Vec<Judged> = linked
+        .entries
+        .par_iter()
+        .filter(wanted)
+        .map(|e| e.judge(job.target, &job.options))
+        .collect();
+    let failed = judged.iter().any(|j| j.error.as_ref().is_some_and(ObjectError::is_internal));
+    Ok((ObjectReport::of(&file.display().to_string(), linked.maps, judged), failed))
 }
 
 /// Everything that judging an object needs.

@@ -3,7 +3,6 @@
 //! The annotations are DECL_TAGs on the program's function.  Numbers in front of a message only keep tags apart.
 
 use bpfassay_object::btf::{Btf, BtfKind};
-use bpfassay_object::model::ProgFlags;
 
 use super::pattern::Pattern;
 
@@ -191,21 +190,6 @@ impl Annotations {
     }
 }
 
-/// Adds `prog_flags` bits to a program's flags.
-pub fn with_flag_bits(own: ProgFlags, bits: u32) -> ProgFlags {
-    let on = |n: u32| bits & 1 << n != 0;
-    ProgFlags {
-        strict_alignment: own.strict_alignment || on(0),
-        any_alignment: own.any_alignment || on(1),
-        test_rnd_hi32: own.test_rnd_hi32 || on(2),
-        test_state_freq: own.test_state_freq || on(3),
-        sleepable: own.sleepable || on(4),
-        xdp_has_frags: own.xdp_has_frags || on(5),
-        xdp_dev_bound_only: own.xdp_dev_bound_only || on(6),
-        test_reg_invariants: own.test_reg_invariants || on(7),
-    }
-}
-
 fn set_retval(mode: &mut Expected, text: &str) -> Result<(), String> {
     mode.retval = Some(match text {
         "_INT_MIN" => i32::MIN,
@@ -227,7 +211,8 @@ fn number(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{with_flag_bits, Annotations, ProgFlags};
+    use super::Annotations;
+    use bpfassay_object::model::ProgFlags;
 
     fn read(tags: &[&str]) -> Annotations {
         let mut out = Annotations::default();
@@ -259,7 +244,7 @@ mod tests {
 
     #[test]
     fn flags_are_added_and_taken_away() {
-        let flags = |tag| with_flag_bits(ProgFlags::default(), read(&[tag]).flags());
+        let flags = |tag| ProgFlags::default().with_bits(read(&[tag]).flags());
         let a = flags("test_prog_flags=BPF_F_STRICT_ALIGNMENT");
         assert!(a.strict_alignment && a.test_rnd_hi32 && a.test_reg_invariants);
         let a = flags("test_prog_flags=!BPF_F_TEST_REG_INVARIANTS");

@@ -14,7 +14,6 @@ use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_object::model::{AttachTarget, FuncInfo, KernelBtfRef, MapDef, ProgFlags, Program};
 use bpfassay_spec::{AttachType, MapType, ProgType};
 
-use super::annotations::with_flag_bits;
 use super::tree::Tree;
 
 const SHIM: &str = include_str!("arrays.c");
@@ -175,7 +174,7 @@ impl Lines<'_> {
             btfs: vec![KernelBtfRef::Vmlinux],
             func_info: self.funcs.clone(),
             line_info: Vec::new(),
-            flags: with_flag_bits(ProgFlags::default(), int(l(2))?),
+            flags: ProgFlags::default().with_bits(int(l(2))?),
             kern_version: 0,
             subprogs: Vec::new(),
             notes: Vec::new(),
