@@ -323,7 +323,8 @@ fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
 /// fmod_ret programs may change what the function returns (`check_attach_modify_return`).
 fn check_modifiable(env: &mut Env<'_>, name: &str) -> Check {
     let free = name.starts_with("security_") || is_bare_syscall(env, name);
-    if env.kernel.fmod_ret(name).is_some() || free {
+    let listed = env.kernel.features.fmod_ret_sets && env.kernel.fmod_ret(name).is_some();
+    if listed || free {
         return Ok(());
     }
     match env.kernel.error_injection(name) {

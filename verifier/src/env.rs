@@ -17,7 +17,9 @@ use crate::check::callinfo::CallTables;
 use crate::config::Config;
 use crate::domain::reg::{BtfObj, MapId, RegState};
 use crate::domain::state::{FuncState, VerifierState};
+use crate::domain::tnum::Tnum;
 use crate::explore::Explorer;
+use crate::log::names::{RegTypeName, TnumText, TypeWords};
 use crate::log::Log;
 use crate::report::Stats;
 
@@ -204,6 +206,16 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
+    /// A tnum in this kernel's words.
+    pub fn tnum_text(&self, tnum: Tnum) -> TnumText {
+        TnumText { tnum, as_pair: !self.kernel.features.concise_states }
+    }
+
+    /// A register type in this kernel's words.
+    pub fn type_name(&self, ty: RegType) -> RegTypeName {
+        TypeWords::of(&self.kernel.features).name(ty)
+    }
+
     /// Register of the innermost frame (`cur_regs(env)[r]`).
     #[inline]
     pub fn reg(&self, r: Reg) -> &RegState {

@@ -69,7 +69,7 @@ fn resolve_one(env: &mut Env<'_>, i: usize) -> Check {
     let is_value = match insn.src {
         0 => return Ok(()),
         opcode::PSEUDO_BTF_ID => return check_pseudo_btf_id(env, i),
-        opcode::PSEUDO_FUNC => {
+        opcode::PSEUDO_FUNC if env.kernel.features.function_pointers => {
             env.aux[i].used = AuxUse::Ptr(RegType::of(RegBase::Func));
             return Ok(());
         }
@@ -231,13 +231,17 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
         // Without CONFIG_KALLSYMS_ALL the kernel knows the addresses of functions only.
         None => t.kind() == BtfKind::Var && !env.kernel.config.has("KALLSYMS_ALL"),
     };
-    if matches!(t.kind(), BtfKind::Var | BtfKind::Func) && unknown {
+    let taken = t.kind() == BtfKind::Var
+        || t.kind() == BtfKind::Func && env.kernel.features.function_symbols;
+    if taken && unknown {
         verbose!(env, "ldimm64 failed to find the address for kernel symbol '{}'.\n", t.name());
         return Err(Errno::ENOENT.into());
     }
     let rdonly_mem = RegType::with(RegBase::Mem, TypeFlags::MEM_RDONLY);
     let used = match t.kind() {
-        BtfKind::Func => AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size: 0 },
+        BtfKind::Func if env.kernel.features.function_symbols => {
+            AuxUse::BtfVar { ty: rdonly_mem, btf: obj, btf_id: 0, mem_size: 0 }
+        }
         BtfKind::Var if is_percpu(t) => AuxUse::BtfVar {
             ty: RegType::with(RegBase::BtfId, TypeFlags::MEM_PERCPU),
             btf: obj,
@@ -270,7 +274,7 @@ fn check_pseudo_btf_id(env: &mut Env<'_>, i: usize) -> Check {
             }
         }
         _ => {
-            verbose!(env, "pseudo btf_id {} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", id as i32);
+            verbose!(env, words.ldimm64_kind, id = id as i32);
             return Err(Errno::EINVAL.into());
         }
     };

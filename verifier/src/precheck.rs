@@ -27,6 +27,11 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
         return Err(Errno::E2BIG.into());
     }
     check_attach(prog)?;
+    let limited = ProgInfo::of(prog.prog_type).is_some_and(|row| !row.attach.is_empty());
+    let number = prog.expected_attach_type.map_or(0, AttachType::number);
+    if limited && number >= config.kernel.limits.attach_types {
+        return Err(Errno::EINVAL.into());
+    }
     // A hardened build says no whatever the program does; its profile says so.
     if let Some(errno) = config.kernel.refusal(prog.prog_type, prog.expected_attach_type) {
         return Err(Errno(errno).into());

@@ -23,7 +23,7 @@ pub fn check_max_stack_depth(env: &mut Env<'_>) -> Check {
 
 /// Frames grow in steps of 16 bytes under a JIT, of 32 in the interpreter.
 fn round_up_stack_depth(env: &Env<'_>, depth: u32) -> u32 {
-    if env.kernel.jit.enabled {
+    if env.kernel.jit.enabled && env.kernel.features.jit_frames_of_16 {
         depth.next_multiple_of(16)
     } else {
         depth.max(1).next_multiple_of(32)

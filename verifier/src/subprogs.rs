@@ -49,7 +49,8 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
     add_subprog(env, 0)?;
     for i in 0..env.insns.len() {
         let insn = env.insns[i];
-        let is_local = insn.is_pseudo_func() || insn.is_pseudo_call();
+        let by_address = insn.is_pseudo_func() && env.kernel.features.function_pointers;
+        let is_local = by_address || insn.is_pseudo_call();
         if !is_local && !insn.is_kfunc_call() {
             continue;
         }

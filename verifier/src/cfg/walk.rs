@@ -62,7 +62,8 @@ fn check_reached(env: &mut Env<'_>, state: &[u8]) -> Check {
             return Err(Errno::EINVAL.into());
         }
         if env.insns[i].is_ld_imm64() {
-            if state.get(i + 1).is_some_and(|s| *s != 0) {
+            let halves = env.kernel.features.wide_loads_are_whole;
+            if halves && state.get(i + 1).is_some_and(|s| *s != 0) {
                 verbose!(env, "jump into the middle of ldimm64 insn {}\n", i);
                 return Err(Errno::EINVAL.into());
             }
@@ -87,6 +88,8 @@ impl Walk {
     }
 
     /// Labels the edge `t` → `w` and pushes `w` if it is new.
+    ///
+    /// Whether the edge may close a loop hangs on the release: once only jumps did (`loop_ok`).
     fn push(&mut self, env: &mut Env<'_>, t: u32, w: i64, e: EdgeKind) -> Check<Visit> {
         let labelled = DISCOVERED | e as u8;
         if self.state[t as usize] >= labelled {
@@ -110,7 +113,7 @@ impl Walk {
                 return Ok(Visit::Keep);
             }
             EXPLORED => self.state[t as usize] = labelled,
-            _ if env.bpf_capable => {}
+            _ if env.bpf_capable && may_close_loop(env, t) => {}
             _ => {
                 print_linfo(env, t, &format!("{t}: "));
                 print_linfo(env, w, &format!("{w}: "));
@@ -142,7 +145,7 @@ impl Walk {
 
     fn visit(&mut self, env: &mut Env<'_>, t: u32) -> Check<Visit> {
         let insn = env.insns[t as usize];
-        if insn.is_pseudo_func() {
+        if insn.is_pseudo_func() && env.kernel.features.function_pointers {
             return self.visit_func_call(env, t, true);
         }
         if insn.class() == Class::Ld && matches!(insn.mode(), Mode::Abs | Mode::Ind) {
@@ -184,6 +187,14 @@ impl Walk {
     }
 }
 
+/// An edge from `t` may go back to what is being walked.
+fn may_close_loop(env: &Env<'_>, t: u32) -> bool {
+    let insn = env.insns[t as usize];
+    let jumps = matches!(insn.class(), Class::Jmp | Class::Jmp32) && insn.jmp_op() != JmpCode::Call;
+    let by_address = insn.is_pseudo_func() && env.kernel.features.function_pointers;
+    jumps || by_address || env.kernel.features.any_edge_loops
+}
+
 /// What a call demands of the exploration: checkpoints before callbacks and iterators, and
 /// the effects its subprogram inherits.
 fn mark_call(env: &mut Env<'_>, t: u32) {
@@ -196,7 +207,7 @@ fn mark_call(env: &mut Env<'_>, t: u32) {
         mark_prune_point(env, t);
     }
     // A synchronous callback is explored until a state before the call repeats.
-    if summary::is_sync_callback_calling_insn(env, t) {
+    if env.kernel.features.callbacks_repeat && summary::is_sync_callback_calling_insn(env, t) {
         let aux = env.aux_mut(t);
         aux.calls_callback = true;
         aux.force_checkpoint = true;

@@ -52,7 +52,7 @@ pub(super) fn check_ptr_alignment(
         verbose!(
             env,
             "misaligned {desc}access off {}+{}+{off} size {size}\n",
-            reg.var_off,
+            env.tnum_text(reg.var_off),
             reg.off
         );
     }
@@ -67,7 +67,7 @@ fn check_packet(env: &mut Env<'_>, reg: &RegState, off: i32, size: i32, strict: 
     verbose!(
         env,
         "misaligned packet access off {IP_ALIGN}+{}+{}+{off} size {size}\n",
-        reg.var_off,
+        env.tnum_text(reg.var_off),
         reg.off
     );
     Err(Errno::EACCES.into())

@@ -13,7 +13,6 @@ use super::kptr_access::map_kptr_match_type;
 use super::region::check_ptr_off_reg_fixed_ok;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
@@ -62,6 +61,21 @@ const MEM_OR_CTX: &[RegType] = &[
     BTF_TRUSTED,
     CTX,
 ];
+/// Memory before 6.2, and what stood for keys and values of maps then.
+const OLD_MEM: &[RegType] =
+    &[STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE, PLAIN_MEM, RINGBUF_MEM, BUF];
+const KEY_OR_VALUE: &[RegType] = &[STACK, PACKET, PACKET_META, MAP_KEY, MAP_VALUE];
+/// The same before types were composed.
+const WHOLE_MEM: &[RegType] = &[
+    STACK,
+    PACKET,
+    PACKET_META,
+    MAP_VALUE,
+    PLAIN_MEM,
+    flagged(RegBase::Buf, TypeFlags::MEM_RDONLY),
+    BUF,
+];
+const WHOLE_KEY_OR_VALUE: &[RegType] = &[STACK, PACKET, PACKET_META, MAP_VALUE];
 const PERCPU_BTF: &[RegType] =
     &[BTF_PERCPU, BTF_PERCPU.plus(TypeFlags::MEM_RCU), BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED)];
 const MAP_VALUE_OR_ALLOC: &[RegType] = &[MAP_VALUE, BTF_ALLOC];
@@ -88,6 +102,30 @@ fn compatible(arg: ArgBase) -> Option<&'static [RegType]> {
     })
 }
 
+/// The same on this kernel: trust, nodes of ring buffers and the context came later.
+fn compatible_here(env: &Env<'_>, arg: ArgType) -> Option<&'static [RegType]> {
+    let f = &env.kernel.features;
+    let types = compatible(arg.base())?;
+    if f.trust_tracked {
+        let with_ctx = types == MEM && f.context_is_memory;
+        return Some(if with_ctx { MEM_OR_CTX } else { types });
+    }
+    let whole = !f.type_names_composed;
+    Some(match arg.base() {
+        ArgBase::MapKey | ArgBase::MapValue if whole => WHOLE_KEY_OR_VALUE,
+        ArgBase::MapKey | ArgBase::MapValue => KEY_OR_VALUE,
+        ArgBase::Mem if whole && arg.has(TypeFlags::MEM_FIXED_SIZE) => WHOLE_KEY_OR_VALUE,
+        ArgBase::Mem if whole => WHOLE_MEM,
+        ArgBase::Mem => OLD_MEM,
+        ArgBase::RingbufMem if whole => &[PLAIN_MEM],
+        ArgBase::BtfIdSockCommon => &[SOCK_COMMON, SOCKET, TCP_SOCK, XDP_SOCK, BTF],
+        ArgBase::BtfId => &[BTF],
+        ArgBase::SpinLock | ArgBase::KptrXchgDest => &[MAP_VALUE],
+        ArgBase::PercpuBtfId => &[BTF_PERCPU],
+        _ => types,
+    })
+}
+
 /// The kernel struct an argument asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum ArgBtf {
@@ -107,23 +145,28 @@ pub fn check_reg_type(
     btf: ArgBtf,
     meta: &CallMeta,
 ) -> Check {
-    let Some(types) = compatible(arg.base()) else {
+    let Some(types) = compatible_here(env, arg) else {
         verifier_bug!(env, "unsupported arg type {}", arg.word());
         return Err(Errno::EFAULT.into());
     };
-    let types =
-        if types == MEM && env.kernel.features.context_is_memory { MEM_OR_CTX } else { types };
     let reg = *env.reg(regno);
-    let folded = fold_flags(reg.ty, arg, regno, meta);
+    let folded = if env.kernel.features.type_names_composed {
+        fold_flags(reg.ty, arg, regno, meta)
+    } else {
+        reg.ty.minus(TypeFlags::MEM_RINGBUF)
+    };
     if !types.contains(&folded) {
-        verbose!(env, "R{} type={} expected=", regno.0, RegTypeName(reg.ty));
+        verbose!(env, "R{} type={} expected=", regno.0, env.type_name(reg.ty));
         for (i, t) in types.iter().enumerate() {
-            verbose!(env, "{}{}", if i == 0 { "" } else { ", " }, RegTypeName(*t));
+            verbose!(env, "{}{}", if i == 0 { "" } else { ", " }, env.type_name(*t));
         }
         verbose!(env, "\n");
         return Err(Errno::EACCES.into());
     }
     if reg.base() != RegBase::BtfId {
+        return Ok(());
+    }
+    if !env.kernel.features.trust_tracked && reg.ty != RegBase::BtfId {
         return Ok(());
     }
     if std::ptr::eq(types, MEM) || std::ptr::eq(types, MEM_OR_CTX) {
@@ -133,7 +176,7 @@ pub fn check_reg_type(
                 env,
                 "{name}() may write into memory pointed by R{} type={}\n",
                 regno.0,
-                RegTypeName(reg.ty)
+                env.type_name(reg.ty)
             );
             return Err(Errno::EACCES.into());
         }
@@ -270,6 +313,9 @@ pub fn check_func_arg_reg_off(
     regno: Reg,
     arg: ArgType,
 ) -> Check {
+    if !env.kernel.features.release_wants_start {
+        return check_old_reg_off(env, reg, regno, arg);
+    }
     if arg.has(TypeFlags::OBJ_RELEASE) {
         // A dynptr on the stack holds the reference; where on the stack it is does not matter.
         if arg.base() == ArgBase::Dynptr && reg.ty == RegBase::Stack {
@@ -291,6 +337,28 @@ pub fn check_func_arg_reg_off(
         return Ok(());
     }
     check_ptr_off_reg_fixed_ok(env, reg, regno, takes_fixed_offset(reg.ty))
+}
+
+/// The same where only pointers to kernel structs must be released at their start, and memory of a ring buffer
+/// where it was reserved; before 5.18 nothing but the context is looked at here.
+fn check_old_reg_off(env: &mut Env<'_>, reg: &RegState, regno: Reg, arg: ArgType) -> Check {
+    if !env.kernel.features.type_names_composed {
+        let looked_at = reg.ty == RegBase::Ctx;
+        return if looked_at { check_ptr_off_reg_fixed_ok(env, reg, regno, false) } else { Ok(()) };
+    }
+    if reg.ty == RegBase::Stack && arg.base() == ArgBase::Dynptr && reg.off % 8 != 0 {
+        verbose!(env, "cannot pass in dynptr at an offset\n");
+        return Err(Errno::EINVAL.into());
+    }
+    if takes_any_offset(reg.ty) && arg.base() != ArgBase::RingbufMem {
+        return Ok(());
+    }
+    let fixed = reg.ty == RegBase::BtfId;
+    if fixed && arg.has(TypeFlags::OBJ_RELEASE) && reg.off != 0 {
+        verbose!(env, "R{} must have zero offset when passed to release func\n", regno.0);
+        return Err(Errno::EINVAL.into());
+    }
+    check_ptr_off_reg_fixed_ok(env, reg, regno, fixed)
 }
 
 fn takes_any_offset(ty: RegType) -> bool {

@@ -14,13 +14,14 @@ use super::locks::process_spin_lock;
 use super::map_field::process_timer_func;
 use super::mem_arg::{check_helper_mem_access, check_mem_size_reg};
 use super::packet::may_access_direct_pkt_data;
+use super::plain_dynptr;
 use super::reg_arg::{check_reg_arg, RegArg};
 use super::stack::{is_pointer_value, register_is_null};
 use super::Access;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
-use crate::stop::{Check, Errno};
+use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
 /// Argument `arg` (0 to 4) of a call of `proto`.
@@ -137,6 +138,9 @@ fn check_release_arg(
 
 /// A bad offset is answered like a missing reference, after its own message.
 fn is_acquired_dynptr(env: &mut Env<'_>, reg: &RegState) -> bool {
+    if !env.kernel.features.dynptrs_tracked {
+        return plain_dynptr::reference(env, reg) != 0;
+    }
     let Ok(spi) = dynptr_get_spi(env, reg) else { return false };
     env.frame_of(reg).stack().get(spi as usize).is_some_and(|s| s.spilled.ref_obj_id != 0)
 }
@@ -159,6 +163,18 @@ fn check_arg_value(
     proto: &HelperProto,
 ) -> Check {
     let reg = *env.reg(regno);
+    let special = matches!(ty.base(), ArgBase::SpinLock | ArgBase::Timer | ArgBase::KptrXchgDest);
+    if special && !env.kernel.features.field_errnos_kept {
+        let outcome = match ty.base() {
+            ArgBase::SpinLock => check_lock(env, regno, meta),
+            ArgBase::Timer => process_timer_func(env, regno, meta),
+            _ => process_kptr_func(env, regno, meta),
+        };
+        return match outcome {
+            Err(Stop::Reject(_)) => Err(Errno::EACCES.into()),
+            other => other,
+        };
+    }
     match ty.base() {
         ArgBase::ConstMapPtr => set_map(env, &reg, meta),
         ArgBase::MapKey => check_map_key(env, regno, meta),

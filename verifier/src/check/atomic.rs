@@ -10,7 +10,6 @@ use super::mem::{
 use super::stack::is_pointer_value;
 use super::Access;
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -72,7 +71,7 @@ pub fn check_atomic(env: &mut Env<'_>) -> Check {
 }
 
 fn not_allowed(env: &mut Env<'_>, word: &str, r: Reg) -> Check {
-    let name = RegTypeName(env.reg(r).ty);
+    let name = env.type_name(env.reg(r).ty);
     verbose!(env, "BPF_ATOMIC {word} R{} {name} is not allowed\n", r.0);
     Err(Errno::EACCES.into())
 }

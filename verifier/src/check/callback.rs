@@ -7,7 +7,9 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 use super::btf_record::{FieldKinds, GraphRoot};
 use super::dynptr::mark_dynptr_cb_reg;
 use super::func_args::btf_check_subprog_call;
-use super::func_call::{callee_frame, check_call_depth, remember_refs};
+use super::func_call::{
+    callee_frame, check_call_depth, check_global_call, enter, remember_refs, CALLER_SAVED,
+};
 use super::locks::reg_btf_record;
 use super::summary;
 use crate::domain::marks::At;
@@ -122,6 +124,11 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
             return Ok(setup);
         }
         CalleeState::ForEachMapElem => {
+            let poisoned = matches!(env.aux(insn_idx).used, AuxUse::MapPtr { poison: true, .. });
+            if poisoned && !env.kernel.features.walks_any_map {
+                verbose!(env, "tail_call abusing map_ptr\n");
+                return Err(Errno::EINVAL.into());
+            }
             if !may_iterate(env, insn_idx) {
                 verbose!(env, "callback function not allowed for map\n");
                 return Err(Errno::ENOTSUPP.into());
@@ -234,6 +241,9 @@ pub fn push_callback_call(
     subprog: u32,
     kind: CalleeState,
 ) -> Check {
+    if !env.kernel.features.callbacks_repeat {
+        return call_once(env, insn_idx, subprog, kind);
+    }
     match btf_check_subprog_call(env, subprog) {
         Err(Stop::Reject(Errno::EFAULT)) => return Err(Errno::EFAULT.into()),
         Err(stop @ Stop::Unsupported(_)) => return Err(stop),
@@ -245,11 +255,6 @@ pub fn push_callback_call(
     info.is_cb = true;
     if summary::is_async_callback_calling_insn(env, insn_idx) {
         return push_async_callback(env, insn_idx, subprog, kind);
-    }
-    if !env.kernel.features.callbacks_repeat {
-        return Err(Stop::unsupported(
-            "callbacks as this kernel explores them: once, in its caller's path",
-        ));
     }
     let start = env.subprogs[subprog as usize].start;
     push_stack(env, start, insn_idx, false)?;
@@ -264,6 +269,31 @@ pub fn push_callback_call(
     pending.state.frame_mut(caller).callback_depth += 1;
     if env.frame().callback_depth != 0 {
         env.frame_mut().callback_depth = 0;
+    }
+    Ok(())
+}
+
+/// The callback is entered straight from the call, and its return goes on behind it (`__check_func_call`).
+fn call_once(env: &mut Env<'_>, insn_idx: u32, subprog: u32, kind: CalleeState) -> Check {
+    check_call_depth(env)?;
+    let args = match btf_check_subprog_call(env, subprog) {
+        Err(Stop::Reject(Errno::EFAULT)) => return Err(Errno::EFAULT.into()),
+        Err(stop @ Stop::Unsupported(_)) => return Err(stop),
+        other => other,
+    };
+    let info = &mut env.subprogs[subprog as usize];
+    info.is_cb = true;
+    if info.is_global {
+        return check_global_call(env, subprog, args);
+    }
+    if summary::is_async_callback_calling_insn(env, insn_idx) {
+        return push_async_callback(env, insn_idx, subprog, kind);
+    }
+    let setup = callee_setup(env, kind, insn_idx)?;
+    enter(env, subprog, &setup);
+    // The call that returns later leaves its marks on the frame that is current by then.
+    for r in CALLER_SAVED {
+        env.frame_mut().note_written(At::Reg(r.0));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 
 use super::kfunc_arg::{arg_name, nth_arg};
+use super::plain_dynptr;
 use super::refs::{acquire_reference, release_reference};
 use super::stack::destroy_if_dynptr_stack_slot;
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, spi_of, NoSlot};
@@ -18,10 +19,10 @@ use crate::transfer::mark::mark_dynptr_reg;
 use crate::verbose;
 
 /// Slots of a dynptr (`BPF_DYNPTR_NR_SLOTS`).
-const SLOTS: u32 = 2;
+pub(super) const SLOTS: u32 = 2;
 
 /// Which dynptr an argument asks for (`arg_to_dynptr_type`).
-fn arg_dynptr_type(arg: ArgType) -> DynptrType {
+pub(super) fn arg_dynptr_type(arg: ArgType) -> DynptrType {
     const FLAGS: [(TypeFlags, DynptrType); 5] = [
         (TypeFlags::DYNPTR_TYPE_LOCAL, DynptrType::Local),
         (TypeFlags::DYNPTR_TYPE_RINGBUF, DynptrType::Ringbuf),
@@ -34,7 +35,7 @@ fn arg_dynptr_type(arg: ArgType) -> DynptrType {
 }
 
 /// The dynptr must be released before it goes (`dynptr_type_refcounted`).
-fn is_refcounted(ty: DynptrType) -> bool {
+pub(super) fn is_refcounted(ty: DynptrType) -> bool {
     ty == DynptrType::Ringbuf
 }
 
@@ -46,6 +47,9 @@ pub fn process_dynptr_func(
     arg: ArgType,
     clone_ref_obj_id: u32,
 ) -> Check {
+    if !env.kernel.features.dynptrs_tracked {
+        return plain_dynptr::process(env, regno, insn_idx.unwrap_or(env.insn_idx), arg);
+    }
     let reg = *env.reg(regno);
     let named = arg_name(env, regno.index() - 1);
     let nth = nth_arg(env, regno.index() - 1);
@@ -164,6 +168,9 @@ pub fn dynptr_get_spi(env: &mut Env<'_>, reg: &RegState) -> Check<u32> {
 
 /// Releases the dynptr.  One that holds a reference takes its clones in this frame and every slice with it.
 pub fn unmark_stack_slots_dynptr(env: &mut Env<'_>, reg: &RegState) -> Check {
+    if !env.kernel.features.dynptrs_tracked {
+        return plain_dynptr::unmake(env, reg);
+    }
     let spi = dynptr_get_spi(env, reg)?;
     let frameno = reg.frameno;
     let slot = env.cur.frame(frameno).stack()[spi as usize].spilled;

@@ -10,9 +10,9 @@ use super::region::check_ptr_off_reg;
 use super::summary::with_prog_kind;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::domain::state::RetvalRange;
+use crate::domain::tnum::Tnum;
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
@@ -55,7 +55,7 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     }
     if is_subprog && !in_exception_cb {
         if !env.reg(reg).is_scalar() {
-            let ty = RegTypeName(env.reg(reg).ty);
+            let ty = env.type_name(env.reg(reg).ty);
             verbose!(
                 env,
                 "At subprogram exit the register R{} is not a scalar value ({})\n",
@@ -146,14 +146,18 @@ fn enforce(
     range: RetvalRange,
     return_32bit: bool,
 ) -> Check {
+    let by_range = env.kernel.features.returns_by_range;
     if !env.reg(reg).is_scalar() {
-        let ty = RegTypeName(env.reg(reg).ty);
-        verbose!(env, "{} the register R{} is not a known value ({})\n", exit_ctx, reg.0, ty);
+        let ty = env.type_name(env.reg(reg).ty);
+        let ctx = if by_range || exit_ctx == AT_EXIT { exit_ctx } else { "In async callback" };
+        verbose!(env, "{} the register R{} is not a known value ({})\n", ctx, reg.0, ty);
         return Err(Errno::EINVAL.into());
     }
-    mark_chain_precision(env, reg)?;
+    if by_range {
+        mark_chain_precision(env, reg)?;
+    }
     let r = *env.reg(reg);
-    if !retval_range_within(range, &r, return_32bit) {
+    if !retval_range_within(env, range, &r, return_32bit) {
         verbose_invalid_scalar(env, &r, range, exit_ctx, reg_name);
         if exit_ctx == AT_EXIT && is_void_lsm_cgroup(env)? {
             verbose!(
@@ -171,13 +175,25 @@ fn is_void_lsm_cgroup(env: &Env<'_>) -> Check<bool> {
     Ok(cgroup && env.prog.prog_type == ProgType::Lsm && returned_type(env)?.1 == 0)
 }
 
-/// Every value of `reg` lies in the range (`retval_range_within`).
-pub fn retval_range_within(range: RetvalRange, reg: &RegState, return_32bit: bool) -> bool {
-    if return_32bit {
+/// Every value of `reg` lies in the range (`retval_range_within`), by its bounds or, before there was one, by the
+/// bits that both may have.
+pub fn retval_range_within(
+    env: &Env<'_>,
+    range: RetvalRange,
+    reg: &RegState,
+    return_32bit: bool,
+) -> bool {
+    if !env.kernel.features.returns_by_range {
+        tnum_of(range).includes(reg.var_off)
+    } else if return_32bit {
         range.min <= reg.s32_min && reg.s32_max <= range.max
     } else {
         i64::from(range.min) <= reg.smin && reg.smax <= i64::from(range.max)
     }
+}
+
+fn tnum_of(range: RetvalRange) -> Tnum {
+    Tnum::range(range.min as u64, range.max as u64)
 }
 
 /// Says which bounds a scalar has and which it should have (`verbose_invalid_scalar`).
@@ -189,6 +205,20 @@ pub fn verbose_invalid_scalar(
     reg_name: &str,
 ) {
     verbose!(env, "{} the register {} has", ctx, reg_name);
+    if !env.kernel.features.returns_by_range {
+        let allowed = tnum_of(range);
+        if reg.var_off.is_unknown() {
+            verbose!(env, " unknown scalar value should have been in {}\n", env.tnum_text(allowed));
+        } else {
+            verbose!(
+                env,
+                " value {} should have been in {}\n",
+                env.tnum_text(reg.var_off),
+                env.tnum_text(allowed)
+            );
+        }
+        return;
+    }
     if reg.smin > i64::MIN {
         verbose!(env, " smin={}", reg.smin);
     }

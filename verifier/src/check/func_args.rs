@@ -161,7 +161,9 @@ impl Args<'_> {
         if env.kernel.features.void_global_functions && is_arena_ptr(self.btf, t) {
             tags.0 |= Tags::ARENA.0;
         }
-        if t.kind() == BtfKind::Ptr {
+        let takes = env.kernel.features.global_pointer_args;
+        let ctx_only = !takes && !is_prog_ctx_type(env, self.btf, t)?;
+        if t.kind() == BtfKind::Ptr && !(self.is_global && ctx_only) {
             if let Some(arg) = self.pointer(env, i, t, tags)? {
                 return Ok(arg);
             }

@@ -4,13 +4,13 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{Features, RegBase};
 
 use super::callback::{callee_setup, CalleeSetup, CalleeState};
-use super::exit::verbose_invalid_scalar;
+use super::exit::{retval_range_within, verbose_invalid_scalar};
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
 use super::trust::non_sleepable_region;
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
-use crate::domain::state::{FuncState, RetvalRange, VerifierState};
+use crate::domain::state::{FuncState, VerifierState};
 use crate::env::Env;
 use crate::explore::entry::{init_func_state, subprog_name};
 use crate::explore::liveness::{reset_live_stack_callchain, update_live_stack};
@@ -88,6 +88,9 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
         verifier_bug!(env, "target of func call at insn {target} is not a program (subprog < 0)");
         return Err(Errno::EFAULT.into());
     };
+    if !env.kernel.features.callbacks_repeat {
+        check_call_depth(env)?;
+    }
     let args = match btf_check_subprog_call(env, subprog) {
         Err(Stop::Reject(Errno::EFAULT)) => return Err(Errno::EFAULT.into()),
         Err(stop @ Stop::Unsupported(_)) => return Err(stop),
@@ -96,10 +99,18 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
     if env.subprogs[subprog as usize].is_global {
         return check_global_call(env, subprog, args);
     }
-    check_call_depth(env)?;
-    let callsite = env.insn_idx as i32;
+    if env.kernel.features.callbacks_repeat {
+        check_call_depth(env)?;
+    }
     let setup = callee_setup(env, CalleeState::Call, env.insn_idx)?;
-    let callee = callee_frame(env, subprog, callsite, &setup);
+    enter(env, subprog, &setup);
+    Ok(())
+}
+
+/// Goes on in a subprogram's frame.
+pub fn enter(env: &mut Env<'_>, subprog: u32, setup: &CalleeSetup) {
+    let callsite = env.insn_idx as i32;
+    let callee = callee_frame(env, subprog, callsite, setup);
     let caller = env.cur.curframe();
     remember_refs(&mut env.cur, &env.kernel.features);
     env.cur.push_frame(callee);
@@ -114,11 +125,10 @@ pub fn check_func_call(env: &mut Env<'_>, target: i64) -> Check {
         print_verifier_state(env, caller + 1, true);
     }
     env.log.end_message();
-    Ok(())
 }
 
 /// Global functions are verified on their own: the caller only checks what BTF promises about them.
-fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
+pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
     let info = &env.subprogs[subprog as usize];
     let (might_sleep, changes_pkt_data) = (info.might_sleep, info.changes_pkt_data);
     if env.cur.active_locks != 0 {
@@ -159,7 +169,7 @@ fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
     }
     let name = subprog_name(env, subprog);
     if let Err(stop) = args {
-        verbose!(env, "Caller passes invalid args into func#{subprog} ('{name}')\n");
+        verbose!(env, words.global_args_invalid, subprog = subprog, name = name);
         return Err(stop);
     }
     verbose!(env, "Func#{subprog} ('{name}') is global and assumed valid.\n");
@@ -187,11 +197,6 @@ pub fn returns_void(env: &Env<'_>, subprog: u32) -> bool {
     proto.and_then(|p| btf.skip_mods_and_typedefs(p.type_id())).is_some_and(|t| t.is_void())
 }
 
-/// True if the value lies in the range, all 64 bits of it (`retval_range_within`).
-fn within(range: RetvalRange, r0: &RegState) -> bool {
-    range.min as i64 <= r0.smin && r0.smax <= range.max as i64
-}
-
 /// Returns from the innermost frame; leaves the next index in `env.insn_idx`: after the call, or the
 /// call itself for a callback, which may run again.
 pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
@@ -206,7 +211,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
     let frameno = env.cur.curframe();
     if in_callback {
         check_callback_return(env, &r0, callsite)?;
-        env.insn_idx = callsite;
+        env.insn_idx = if env.kernel.features.callbacks_repeat { callsite } else { callsite + 1 };
     } else {
         let mark = env.frame().mark(At::Reg(0));
         let caller = env.cur.frame_mut(frameno - 1);
@@ -230,7 +235,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
     env.log.end_message();
     env.cur.pop_frame();
     restore_refs(env, in_callback);
-    if in_callback {
+    if in_callback && env.kernel.features.callbacks_repeat {
         if let Some(prev) = find_prev_entry(env, callsite, Looping::Current)? {
             widen_imprecise_scalars(env, prev, Looping::Current)?;
         }
@@ -247,11 +252,11 @@ fn check_callback_return(env: &mut Env<'_>, r0: &RegState, callsite: u32) -> Che
     mark_reg_read(env, curframe, Reg::R0, Live::READ64)?;
     mark_chain_precision(env, Reg::R0)?;
     let range = env.frame().callback_ret_range;
-    if !within(range, r0) {
+    if !retval_range_within(env, range, r0, false) {
         verbose_invalid_scalar(env, r0, range, "At callback return", "R0");
         return Err(Errno::EINVAL.into());
     }
-    if !env.aux(callsite).calls_callback {
+    if env.kernel.features.callbacks_repeat && !env.aux(callsite).calls_callback {
         let at = env.insn_idx;
         verifier_bug!(env, "in callback at {at}, callsite {callsite} !calls_callback");
         return Err(Errno::EFAULT.into());

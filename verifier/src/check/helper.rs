@@ -18,7 +18,7 @@ use super::refs::{self, check_resource_leak, clear_all_pkt_pointers, Leaving};
 use super::stack::register_is_null;
 use super::trust::in_rcu_cs;
 use super::{helper_rules, Access};
-use crate::domain::reg::DynptrType;
+use crate::domain::reg::{DynptrType, DEF_NOT_SUBREG};
 use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
 use crate::explore::worklist::push_stack;
@@ -55,10 +55,13 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
     release_argument(env, proto, &meta)?;
     let mut special =
         Special { changes_data: changes_pkt_data(env, func_id), ..Special::default() };
+    let frame = env.cur.curframe();
     helper_rules::check(env, proto, &mut meta, &mut special)?;
 
-    let frame = env.cur.curframe();
     clear_caller_saved_regs(env, frame);
+    if env.cur.curframe() != frame {
+        return leave_for_callback(env, frame, &meta);
+    }
     set_result(env, proto, &meta, special.percpu_alloc)?;
     check_map_func_compatibility(env, meta.map, func_id)?;
     if func_id == func::GET_FUNC_IP {
@@ -81,6 +84,15 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
         clear_all_pkt_pointers(env);
     }
     Ok(())
+}
+
+/// The path goes on in the callback: the caller's frame has the call's result already.
+fn leave_for_callback(env: &mut Env<'_>, frame: u32, meta: &CallMeta) -> Check {
+    let capable = env.bpf_capable;
+    let r0 = env.cur.frame_mut(frame).reg_mut(Reg::R0);
+    r0.mark_unknown(capable);
+    r0.subreg_def = DEF_NOT_SUBREG;
+    check_map_func_compatibility(env, meta.map, meta.func_id)
 }
 
 /// A taken tail call in a subprogram comes back to its caller with anything in R0 and the packet

@@ -9,11 +9,11 @@ use super::callinfo::CallMeta;
 use super::const_arg::check_bpf_snprintf_call;
 use super::dynptr;
 use super::helper::{check_tail_call_leaks, dynptr_write_moves_packet, Special};
+use super::plain_dynptr;
 use super::stack::register_is_null;
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
 use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::{trace, verbose, verifier_bug};
 
@@ -55,7 +55,7 @@ pub fn check(
                 verbose!(
                     env,
                     "Unsupported reg type {} for bpf_dynptr_from_mem data\n",
-                    RegTypeName(ty)
+                    env.type_name(ty)
                 );
                 return Err(Errno::EACCES.into());
             }
@@ -63,7 +63,7 @@ pub fn check(
         }
         func::SET_RETVAL => check_set_retval(env),
         func::DYNPTR_DATA => check_dynptr_data(env, proto, meta),
-        func::DYNPTR_WRITE => {
+        func::DYNPTR_WRITE if env.kernel.features.dynptrs_tracked => {
             let reg = dynptr_arg(env, proto)?;
             let ty = dynptr::dynptr_get_type(env, &reg);
             if ty == DynptrType::Invalid {
@@ -80,6 +80,9 @@ pub fn check(
 /// `bpf_loop` runs its callback again until the bound in R1 is reached on this path.
 fn check_loop(env: &mut Env<'_>, subprog: u32) -> Check {
     update_loop_inline_state(env, subprog)?;
+    if !env.kernel.features.callbacks_repeat {
+        return push_callback_call(env, env.insn_idx, subprog, CalleeState::Loop);
+    }
     mark_chain_precision(env, Reg::R1)?;
     if (env.frame().callback_depth as u64) < env.reg(Reg::R1).umax {
         let here = env.insn_idx;
@@ -168,6 +171,11 @@ fn check_dynptr_data(env: &mut Env<'_>, proto: &HelperProto, meta: &mut CallMeta
         let which = if meta.dynptr_id != 0 { "dynptr_id" } else { "ref_obj_id" };
         verifier_bug!(env, "meta.{which} already set");
         return Err(Errno::EFAULT.into());
+    }
+    if !env.kernel.features.dynptrs_tracked {
+        let on_stack = reg.ty == RegBase::Stack;
+        meta.ref_obj_id = if on_stack { plain_dynptr::reference(env, &reg) } else { 0 };
+        return Ok(());
     }
     meta.dynptr_id = dynptr::dynptr_id(env, &reg)?;
     meta.ref_obj_id = dynptr::dynptr_ref_obj_id(env, &reg)?;

@@ -26,7 +26,6 @@ use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
@@ -358,7 +357,7 @@ fn check_pointer(
 fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
     let arg = arg_name(env, i);
     if reg.ty != RegBase::Ctx {
-        verbose!(env, "{arg} expected pointer to ctx, but got {}\n", RegTypeName(reg.ty));
+        verbose!(env, "{arg} expected pointer to ctx, but got {}\n", env.type_name(reg.ty));
         return invalid();
     }
     if meta.is(Special::CastToKernCtx) {
@@ -412,7 +411,7 @@ fn refuse_for_struct<T>(env: &mut Env<'_>, i: usize, reg: &RegState, want: Type<
         "bpf_map" => " or map_ptr",
         _ => "",
     };
-    let (have, kind, name) = (RegTypeName(reg.ty), want.kind().kernel_name(), want.name());
+    let (have, kind, name) = (env.type_name(reg.ty), want.kind().kernel_name(), want.name());
     verbose!(env, "{arg} is {have} expected {kind} {name}{or}\n");
     invalid()
 }
@@ -562,9 +561,9 @@ fn check_btf_id(
     let known = reg2btf(reg.base());
     let unsafe_ptr = has_unsafe_modifiers(reg.ty) && !is_rcu_reg(reg);
     if (reg.base() != RegBase::BtfId || unsafe_ptr) && known.is_none() {
-        verbose!(env, "{arg} is {} ", RegTypeName(reg.ty));
+        verbose!(env, "{arg} is {} ", env.type_name(reg.ty));
         let kept = RegType::with(reg.base(), reg.flags() & TRUSTED);
-        verbose!(env, "expected {} or socket\n", RegTypeName(kept));
+        verbose!(env, "expected {} or socket\n", env.type_name(kept));
         return invalid();
     }
     let vmlinux = env.btf(BtfObj::VMLINUX).cloned();

@@ -11,7 +11,6 @@ use super::region::check_ptr_off_reg_fixed_ok;
 use super::trust::in_rcu_cs;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
@@ -101,10 +100,10 @@ fn bad_type(
 ) -> Check {
     let want = env.btf(target.btf).map_or(String::new(), |b| b.name(target.btf_id).to_string());
     let ptr = RegType::of(RegBase::BtfId);
-    verbose!(env, "invalid kptr access, R{} type={}{name} ", r.0, RegTypeName(reg.ty));
-    verbose!(env, "expected={}{want}", RegTypeName(ptr));
+    verbose!(env, "invalid kptr access, R{} type={}{name} ", r.0, env.type_name(reg.ty));
+    verbose!(env, "expected={}{want}", env.type_name(ptr));
     if unref {
-        verbose!(env, " or {}{want}\n", RegTypeName(ptr.plus(TypeFlags::PTR_UNTRUSTED)));
+        verbose!(env, " or {}{want}\n", env.type_name(ptr.plus(TypeFlags::PTR_UNTRUSTED)));
     } else {
         verbose!(env, "\n");
     }

@@ -22,7 +22,6 @@ use super::stack::{
 use super::Access;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::env::{AuxUse, Env};
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::transfer::mark::{mark_reg_unknown, reg_bounds_sanity_check};
 use crate::verbose;
@@ -127,12 +126,12 @@ fn dispatch(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
 }
 
 fn invalid_mem_access(env: &mut Env<'_>, reg: &RegState, r: Reg) -> Check {
-    verbose!(env, "R{} invalid mem access '{}'\n", r.0, RegTypeName(reg.ty));
+    verbose!(env, "R{} invalid mem access '{}'\n", r.0, env.type_name(reg.ty));
     Err(Errno::EACCES.into())
 }
 
 pub(super) fn cannot_write(env: &mut Env<'_>, reg: &RegState, r: Reg) -> Check {
-    verbose!(env, "R{} cannot write into {}\n", r.0, RegTypeName(reg.ty));
+    verbose!(env, "R{} cannot write into {}\n", r.0, env.type_name(reg.ty));
     Err(Errno::EACCES.into())
 }
 

@@ -16,7 +16,6 @@ use super::Access;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::transfer::mark::mark_ptr_not_null_reg;
 use crate::verbose;
@@ -79,8 +78,8 @@ pub fn check_helper_mem_access(
 }
 
 fn expected_stack(env: &mut Env<'_>, r: Reg, reg: &RegState) -> Check {
-    verbose!(env, "R{} type={} ", r.0, RegTypeName(reg.ty));
-    verbose!(env, "expected={}\n", RegTypeName(RegType::of(RegBase::Stack)));
+    verbose!(env, "R{} type={} ", r.0, env.type_name(reg.ty));
+    verbose!(env, "expected={}\n", env.type_name(RegType::of(RegBase::Stack)));
     Err(Errno::EACCES.into())
 }
 
@@ -115,7 +114,13 @@ pub fn check_mem_size_reg(
         verbose!(env, "R{} min value is negative, either use unsigned or 'var &= const'\n", r.0);
         return Err(Errno::EACCES.into());
     }
-    if reg.umin == 0 && !zero_size_allowed {
+    let named = env.kernel.features.zero_reads_named;
+    let mem = Reg(r.0 - 1);
+    let mut meta = meta;
+    if reg.umin == 0 && !named {
+        check_helper_mem_access(env, mem, 0, access, zero_size_allowed, meta.as_deref_mut())?;
+    }
+    if reg.umin == 0 && !zero_size_allowed && named {
         verbose!(
             env,
             "R{} invalid zero-sized read: u64=[{},{}]\n",
@@ -133,7 +138,6 @@ pub fn check_mem_size_reg(
         );
         return Err(Errno::EACCES.into());
     }
-    let mem = Reg(r.0 - 1);
     check_helper_mem_access(env, mem, reg.umax as i32, access, zero_size_allowed, meta)?;
     mark_chain_precision(env, r)
 }

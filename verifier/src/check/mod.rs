@@ -43,6 +43,7 @@ pub mod map_value;
 pub mod mem;
 pub mod mem_arg;
 pub mod packet;
+mod plain_dynptr;
 pub mod prog_ctx;
 pub mod refs;
 pub mod reg_arg;

@@ -6,7 +6,6 @@ use bpfassay_spec::{RegBase, TypeFlags};
 
 use crate::domain::reg::RegState;
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -106,11 +105,15 @@ pub fn check_ptr_off_reg_fixed_ok(
     r: Reg,
     fixed_off_ok: bool,
 ) -> Check {
-    let name = RegTypeName(reg.ty);
+    let name = env.type_name(reg.ty);
     if env.kernel.features.pointer_offset_whole {
         let off = reg.var_off.value as i64;
         if !reg.var_off.is_const() {
-            verbose!(env, "variable {name} access var_off={} disallowed\n", reg.var_off);
+            verbose!(
+                env,
+                "variable {name} access var_off={} disallowed\n",
+                env.tnum_text(reg.var_off)
+            );
         } else if reg.smin < 0 {
             verbose!(env, "negative offset {name} ptr R{} off={off} disallowed\n", r.0);
         } else if !fixed_off_ok && off != 0 {
@@ -125,7 +128,7 @@ pub fn check_ptr_off_reg_fixed_ok(
     } else if !fixed_off_ok && reg.off != 0 {
         verbose!(env, "dereference of modified {name} ptr R{} off={} disallowed\n", r.0, reg.off);
     } else if !reg.var_off.is_const() || reg.var_off.value != 0 {
-        verbose!(env, "variable {name} access var_off={} disallowed\n", reg.var_off);
+        verbose!(env, "variable {name} access var_off={} disallowed\n", env.tnum_text(reg.var_off));
     } else {
         return Ok(());
     }

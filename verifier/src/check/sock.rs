@@ -5,7 +5,6 @@ use bpfassay_spec::ctx::CtxAccess;
 
 use super::region::reject_negative_min;
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -55,6 +54,6 @@ pub(super) fn check_sock_access(
         env.aux_mut(insn_idx).ctx_field_size = info.ctx_field_size;
         return Ok(());
     }
-    verbose!(env, "R{} invalid {} access off={off} size={bytes}\n", r.0, RegTypeName(reg.ty));
+    verbose!(env, "R{} invalid {} access off={off} size={bytes}\n", r.0, env.type_name(reg.ty));
     Err(Errno::EACCES.into())
 }

@@ -205,7 +205,7 @@ fn is_refcounted(t: DynptrType) -> bool {
 /// A write into a dynptr destroys it and its slices (`destroy_if_dynptr_stack_slot`).
 pub fn destroy_if_dynptr_stack_slot(env: &mut Env<'_>, frameno: u32, spi: usize) -> Check {
     let stack = env.cur.frame(frameno).stack();
-    if stack[spi].kind[0] != SlotType::Dynptr {
+    if stack[spi].kind[0] != SlotType::Dynptr || !env.kernel.features.dynptrs_tracked {
         return Ok(());
     }
     let first = if stack[spi].spilled.dynptr_first_slot() { spi } else { spi + 1 };
@@ -742,7 +742,8 @@ fn invalid_read<T>(env: &mut Env<'_>, kind: SlotType, off: i32, i: i32, size: i3
 }
 
 fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: StackAccess) -> bool {
-    let anywhere = access != StackAccess::Read || env.allow_uninit_stack;
+    let uninit = env.allow_uninit_stack && env.kernel.features.reads_grow_stack;
+    let anywhere = access != StackAccess::Read || uninit;
     let depth = if anywhere { env.kernel.limits.max_stack as i32 } else { frame.allocated_stack() };
     (-i64::from(depth)..0).contains(&off)
 }
@@ -782,7 +783,9 @@ pub(super) fn check_stack_access_within_bounds(
     } else if access_size < 0 {
         Errno::EFAULT
     } else {
-        grow_stack_state(env, reg.frameno, -min_off as i32);
+        if env.kernel.features.reads_grow_stack || access == StackAccess::Write {
+            grow_stack_state(env, reg.frameno, -min_off as i32);
+        }
         return Ok(());
     };
     if fixed {
@@ -791,9 +794,12 @@ pub(super) fn check_stack_access_within_bounds(
     } else {
         verbose!(
             env,
-            "invalid variable-offset{word} stack R{} var_off={} off={off} size={access_size}\n",
-            ptr.0,
-            reg.var_off
+            words.variable_stack_access,
+            access = word,
+            reg = ptr.0,
+            var_off = reg.var_off,
+            off = off,
+            size = access_size
         );
     }
     Err(err.into())

@@ -93,6 +93,9 @@ pub(super) fn check_stack_range_initialized(
 
 /// A raw buffer may reach beyond the tracked stack, but not into a dynptr.
 fn check_no_dynptr(env: &mut Env<'_>, reg: &RegState, from: i32, to: i32) -> Check {
+    if !env.kernel.features.dynptrs_tracked {
+        return Ok(());
+    }
     for i in from..to {
         let (spi, byte) = locate(i);
         let slot = env.cur.frame(reg.frameno).stack().get(spi);
@@ -109,6 +112,9 @@ fn touch_byte(env: &mut Env<'_>, reg: &RegState, off: i32, access: StackAccess) 
     let frameno = reg.frameno;
     let (spi, byte) = locate(off);
     let Some(slot) = env.cur.frame(frameno).stack().get(spi) else {
+        if !env.kernel.features.reads_grow_stack {
+            return Ok(false);
+        }
         verbose!(env, "allocated_stack too small\n");
         return Err(Errno::EFAULT.into());
     };

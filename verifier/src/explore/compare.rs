@@ -65,6 +65,17 @@ impl IdMap {
         true
     }
 
+    /// The same before 6.3: an old id has one current one, which may stand for several.
+    fn check_one_way(&mut self, old: u32, cur: u32) -> bool {
+        match self.pairs.iter().find(|(o, _)| *o == old) {
+            Some((_, c)) => *c == cur,
+            None => {
+                self.pairs.push((old, cur));
+                true
+            }
+        }
+    }
+
     /// `check_scalar_ids`: an unset id counts as a fresh one.
     fn check_scalar(&mut self, old: u32, cur: u32) -> bool {
         let old = if old == 0 { self.temporary() } else { old };
@@ -141,6 +152,8 @@ pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> boo
         whole_offsets: features.pointer_offset_whole,
         exact: Exact::Not,
         refs_by_frame: !features.references_of_state,
+        renames: features.states_rename_ids,
+        scalar_ids: features.scalar_ids_compared,
         static_regs: true,
         all_precise: false,
         at: None,
@@ -169,6 +182,10 @@ struct Comparer<'c> {
     exact: Exact,
     /// References are kept by frame.
     refs_by_frame: bool,
+    /// Feature `states_rename_ids`.
+    renames: bool,
+    /// Feature `scalar_ids_compared`.
+    scalar_ids: bool,
     /// Registers are alive by data flow.
     static_regs: bool,
     /// Somebody looks on.
@@ -327,6 +344,8 @@ impl<'c> Comparer<'c> {
             whole_offsets: env.kernel.features.pointer_offset_whole,
             exact,
             refs_by_frame: !env.kernel.features.references_of_state,
+            renames: env.kernel.features.states_rename_ids,
+            scalar_ids: env.kernel.features.scalar_ids_compared,
             static_regs: env.explore.era.has_static_regs(),
             all_precise: env.observer.is_some(),
             at: None,
@@ -367,7 +386,7 @@ impl<'c> Comparer<'c> {
             || old.active_preempt_locks != cur.active_preempt_locks
             || old.active_rcu_locks != cur.active_rcu_locks
             || !self.ids.check(old.active_irq_id, cur.active_irq_id)
-            || !self.ids.check(old.active_lock_id, cur.active_lock_id)
+            || !self.lock_ids(old.active_lock_id, cur.active_lock_id)
             || old.active_lock_ptr != cur.active_lock_ptr
         {
             return false;
@@ -375,9 +394,20 @@ impl<'c> Comparer<'c> {
         self.refs_by_frame || self.references(&old.refs, &cur.refs)
     }
 
+    fn lock_ids(&mut self, old: u32, cur: u32) -> bool {
+        if self.renames {
+            self.ids.check(old, cur)
+        } else {
+            old == cur
+        }
+    }
+
     fn references(&mut self, old: &[RefState], cur: &[RefState]) -> bool {
         if old.len() != cur.len() {
             return false;
+        }
+        if !self.renames {
+            return old.iter().zip(cur).all(|(o, c)| o.id == c.id && o.insn_idx == c.insn_idx);
         }
         old.iter().zip(cur).all(|(o, c)| {
             let by_id = matches!(o.kind, RefKind::Ptr | RefKind::Irq);
@@ -388,6 +418,9 @@ impl<'c> Comparer<'c> {
     fn frames(&mut self, frame: u32, old: &FuncState, cur: &FuncState, insn_idx: u32) -> bool {
         if old.callback_depth > cur.callback_depth {
             return false;
+        }
+        if !self.renames {
+            self.ids.reset(0);
         }
         let live = self.live_regs(old, insn_idx);
         for (i, (o, c)) in old.regs.iter().zip(&cur.regs).enumerate() {
@@ -419,6 +452,9 @@ impl<'c> Comparer<'c> {
 
     /// `regsafe`.
     fn regs(&mut self, old: &RegState, cur: &RegState) -> bool {
+        if !self.renames {
+            return self.regs_by_memory(old, cur);
+        }
         if self.exact == Exact::Exact {
             return self.regs_exact(old, cur);
         }
@@ -454,6 +490,39 @@ impl<'c> Comparer<'c> {
         }
     }
 
+    /// The same before 6.3: registers are equal byte for byte, ids included, but for ranges of scalars, map values
+    /// and packets, and the ids of map values that may be NULL.
+    fn regs_by_memory(&mut self, old: &RegState, cur: &RegState) -> bool {
+        let equal = same_up_to_id(old, cur) && old.id == cur.id && old.ref_obj_id == cur.ref_obj_id;
+        if old.ty == RegBase::Stack {
+            return equal && old.frameno == cur.frameno;
+        }
+        if equal || old.ty == RegBase::NotInit {
+            return true;
+        }
+        match old.base() {
+            RegBase::Scalar => {
+                cur.ty == RegBase::Scalar
+                    && !self.explore_alu_limits
+                    && (!old.precise && !self.all_precise || values_within(old, cur, self.circular))
+            }
+            RegBase::MapKey | RegBase::MapValue if old.ty.may_be_null() => {
+                same_identity(old, cur) && self.ids.check_one_way(old.id, cur.id)
+            }
+            RegBase::MapKey | RegBase::MapValue => {
+                same_identity(old, cur) && values_within(old, cur, self.circular)
+            }
+            RegBase::PacketMeta | RegBase::Packet => {
+                old.ty == cur.ty
+                    && self.packet_ranges(old.range(), cur.range())
+                    && old.off == cur.off
+                    && (old.id == 0 || self.ids.check_one_way(old.id, cur.id))
+                    && values_within(old, cur, self.circular)
+            }
+            _ => false,
+        }
+    }
+
     /// At least as much of the packet must be readable; negative ranges are comparisons with its end.
     fn packet_ranges(&self, old: i32, cur: i32) -> bool {
         if self.packet_end_marks && (old < 0 || cur < 0) {
@@ -477,6 +546,9 @@ impl<'c> Comparer<'c> {
         let imprecise = !old.precise || mutation::has(Mutation::RegsafeIgnoresPrecision);
         if imprecise && self.exact == Exact::Not && !self.all_precise {
             return true;
+        }
+        if !self.scalar_ids {
+            return values_within(old, cur, self.circular);
         }
         let linked = old.id & ADD_CONST;
         // Where the old register was on its own, links of the current one only say more about it.
@@ -554,7 +626,7 @@ impl<'c> Comparer<'c> {
             }
             let Some(cur) = cur else { return false };
             let from = if self.halves { i } else { 0 };
-            if from % 4 == 0 {
+            if from % 4 == 0 && self.renames {
                 let scalars = (self.scalar_in_slot(old, from), self.scalar_in_slot(cur, from));
                 if let (Some(o), Some(c)) = scalars {
                     if !self.regs(&o, &c) {
@@ -570,7 +642,8 @@ impl<'c> Comparer<'c> {
             if kind != cur.kind[i] {
                 return false;
             }
-            if i == 7 && !self.slot_objects(kind, &old.spilled, &cur.spilled) {
+            let holds = self.renames || kind == SlotType::Spill;
+            if i == 7 && holds && !self.slot_objects(kind, &old.spilled, &cur.spilled) {
                 return false;
             }
         }

@@ -9,7 +9,6 @@ use crate::domain::marks::{At, Live, Mark, Marks, Origin};
 use crate::domain::stack::StackSlot;
 use crate::domain::state::{FuncState, StateId, VerifierState};
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -103,7 +102,7 @@ fn read_after_done(env: &mut Env<'_>, from: Origin) -> crate::stop::Stop {
         }
     });
     if let Some(reg) = reg {
-        let (ty, off) = (RegTypeName(reg.ty), reg.off);
+        let (ty, off) = (env.type_name(reg.ty), reg.off);
         verbose!(
             env,
             "verifier BUG type {} var_off {} off {}\n",

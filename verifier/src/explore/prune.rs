@@ -151,11 +151,13 @@ fn compare_unfinished(
     if is_infinite_loop(env, id) {
         print_linfo(env, insn_idx, "; ");
         verbose!(env, "infinite loop detected at insn {}\n", insn_idx);
-        trace!(env, "cur state:");
-        let frame = env.cur.curframe();
-        print_verifier_state(env, frame, true);
-        trace!(env, "old state:");
-        print_explored_state(env, id.id, frame, true);
+        if env.kernel.features.loops_exact {
+            trace!(env, "cur state:");
+            let frame = env.cur.curframe();
+            print_verifier_state(env, frame, true);
+            trace!(env, "old state:");
+            print_explored_state(env, id.id, frame, true);
+        }
         return Err(Errno::EINVAL.into());
     }
     miss
@@ -171,7 +173,8 @@ fn iter_is_active(env: &Env<'_>) -> bool {
 }
 
 fn is_infinite_loop(env: &mut Env<'_>, id: Candidate) -> bool {
-    if !states_maybe_looping(env, id) || !states_equal(env, id, Exact::Exact) {
+    let exact = if env.kernel.features.loops_exact { Exact::Exact } else { Exact::Not };
+    if !states_maybe_looping(env, id) || !states_equal(env, id, exact) {
         return false;
     }
     env.explore.state(id.id).is_some_and(|old| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bpfassay_spec::{RegBase, RegType, TypeFlags};
+use bpfassay_spec::{Features, RegBase, RegType, TypeFlags};
 
 use crate::domain::reg::{DynptrType, IterState};
 use crate::domain::tnum::Tnum;
@@ -49,6 +49,22 @@ impl fmt::Display for Tnum {
     }
 }
 
+/// A tnum in a kernel's words: constants as numbers, or as every other before 6.8.
+pub struct TnumText {
+    pub tnum: Tnum,
+    pub as_pair: bool,
+}
+
+impl fmt::Display for TnumText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.as_pair {
+            write!(f, "({}; {})", AltHex(self.tnum.value), AltHex(self.tnum.mask))
+        } else {
+            self.tnum.fmt(f)
+        }
+    }
+}
+
 /// C's `%#llx`: zero has no prefix.
 pub struct AltHex(pub u64);
 
@@ -62,11 +78,40 @@ impl fmt::Display for AltHex {
     }
 }
 
-/// A register type in the log's words (`reg_type_str`), e.g. `map_value_or_null`.
-pub struct RegTypeName(pub RegType);
+/// How a release names register types.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum TypeWords {
+    /// Prefixes, base name and what may be NULL, put together.
+    #[default]
+    Composed,
+    /// The same, with reserved ring buffer memory as `alloc_mem` (5.18 to 6.1).
+    Alloc,
+    /// One name for each type, scalars as `inv`.
+    Whole,
+}
 
-impl fmt::Display for RegTypeName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl TypeWords {
+    pub fn of(features: &Features) -> TypeWords {
+        match (features.type_names_composed, features.ringbuf_memory_named) {
+            (true, true) => TypeWords::Composed,
+            (true, false) => TypeWords::Alloc,
+            (false, _) => TypeWords::Whole,
+        }
+    }
+
+    pub fn name(self, ty: RegType) -> RegTypeName {
+        RegTypeName { ty, words: self }
+    }
+}
+
+/// A register type in the log's words (`reg_type_str`), e.g. `map_value_or_null`.
+pub struct RegTypeName {
+    ty: RegType,
+    words: TypeWords,
+}
+
+impl RegTypeName {
+    fn prefixes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const PREFIXES: [(TypeFlags, &str); 7] = [
             (TypeFlags::MEM_RDONLY, "rdonly_"),
             (TypeFlags::MEM_RINGBUF, "ringbuf_"),
@@ -76,13 +121,32 @@ impl fmt::Display for RegTypeName {
             (TypeFlags::PTR_UNTRUSTED, "untrusted_"),
             (TypeFlags::PTR_TRUSTED, "trusted_"),
         ];
-        let t = self.0;
-        for (flag, prefix) in PREFIXES {
-            if t.has(flag) {
-                f.write_str(prefix)?;
+        let t = self.ty;
+        match self.words {
+            TypeWords::Composed => {
+                PREFIXES.iter().filter(|p| t.has(p.0)).try_for_each(|p| f.write_str(p.1))
             }
+            TypeWords::Alloc => PREFIXES.iter().filter(|p| t.has(p.0)).try_for_each(|p| {
+                f.write_str(if p.0 == TypeFlags::MEM_RINGBUF { "alloc_" } else { p.1 })
+            }),
+            TypeWords::Whole if t.base() == RegBase::Buf => {
+                f.write_str(if t.has(TypeFlags::MEM_RDONLY) { "rdonly_" } else { "rdwr_" })
+            }
+            TypeWords::Whole if t.has(TypeFlags::MEM_PERCPU) => f.write_str("percpu_"),
+            TypeWords::Whole => Ok(()),
         }
-        f.write_str(base_name(t.base()))?;
+    }
+}
+
+impl fmt::Display for RegTypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.ty;
+        self.prefixes(f)?;
+        let whole = self.words == TypeWords::Whole;
+        f.write_str(match t.base() {
+            RegBase::Scalar if whole => "inv",
+            base => base_name(base),
+        })?;
         match (t.may_be_null(), t.base()) {
             (false, _) => Ok(()),
             (true, RegBase::BtfId) => f.write_str("or_null_"),
@@ -155,8 +219,12 @@ mod tests {
     #[test]
     fn type_names_carry_their_flags() {
         let t = RegType::with(RegBase::BtfId, TypeFlags::PTR_TRUSTED | TypeFlags::PTR_MAYBE_NULL);
-        assert_eq!(RegTypeName(t).to_string(), "trusted_ptr_or_null_");
+        assert_eq!(TypeWords::Composed.name(t).to_string(), "trusted_ptr_or_null_");
         let t = RegType::with(RegBase::Mem, TypeFlags::MEM_RINGBUF | TypeFlags::PTR_MAYBE_NULL);
-        assert_eq!(RegTypeName(t).to_string(), "ringbuf_mem_or_null");
+        assert_eq!(TypeWords::Composed.name(t).to_string(), "ringbuf_mem_or_null");
+        assert_eq!(TypeWords::Alloc.name(t).to_string(), "alloc_mem_or_null");
+        assert_eq!(TypeWords::Whole.name(t).to_string(), "mem_or_null");
+        let t = RegType::of(RegBase::Buf);
+        assert_eq!(TypeWords::Whole.name(t).to_string(), "rdwr_buf");
     }
 }

@@ -7,7 +7,7 @@ use bpfassay_object::btf::Btf;
 use bpfassay_spec::{RegBase, TypeFlags};
 
 use super::buffer::LogLevel;
-use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, RegTypeName, Snum, Unum};
+use super::names::{dynptr_type_name, is_snum_decimal, iter_state_name, Snum, TypeWords, Unum};
 use super::plain_state;
 use super::Log;
 use crate::domain::marks::{At, Live};
@@ -122,6 +122,7 @@ pub(super) struct Printer<'p> {
     locks_are_refs: bool,
     /// Bounds are joined, maps named, and spilled registers shown whole (6.8).
     is_concise: bool,
+    pub(super) words: TypeWords,
 }
 
 /// Separator of an attribute list: nothing before the first.
@@ -139,7 +140,8 @@ impl<'p> Printer<'p> {
             if print_all { (!0, !0) } else { (env.scratched_regs, env.scratched_slots) };
         let is_concise = env.kernel.features.concise_states;
         let locks_are_refs = env.kernel.features.references_of_state;
-        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs, is_concise }
+        let words = TypeWords::of(&env.kernel.features);
+        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs, is_concise, words }
     }
 
     fn state(&self, log: &mut Log, vstate: &VerifierState, frameno: u32) {
@@ -197,7 +199,7 @@ impl<'p> Printer<'p> {
         let live = frame.mark(At::Slot(spi as u8)).live;
         if !self.is_concise {
             let _ = write!(log, " fp{fp}{live}=");
-            plain_state::slot(log, slot);
+            plain_state::slot(self, log, slot);
             return spi;
         }
         match slot.kind[7] {
@@ -281,7 +283,7 @@ impl<'p> Printer<'p> {
             let _ = write!(log, "{}", Snum(reg.var_off.value as i64));
             return;
         }
-        let _ = write!(log, "{}", RegTypeName(reg.ty));
+        let _ = write!(log, "{}", self.words.name(reg.ty));
         if reg.ty == RegBase::Arena {
             return;
         }

@@ -238,6 +238,9 @@ fn link_delta(
     src: &RegState,
     umax_before: u64,
 ) -> Option<i32> {
+    if !env.kernel.features.delta_links {
+        return None;
+    }
     let narrow = insn.width == Width::W32;
     let self_op = insn.src == Some(insn.dst);
     if !env.kernel.features.add_const_keeps_self_link {

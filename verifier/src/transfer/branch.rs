@@ -9,7 +9,7 @@ use bpfassay_isa::{semantics, Cond, RawInsn, Reg, Width};
 use bpfassay_spec::{RegBase, TypeFlags};
 
 use super::alu::is_pointer_value;
-use super::links::{collect_linked_regs, sync_linked_regs, LinkedRegs};
+use super::links::{collect_linked_regs, copy_to_equal, sync_linked_regs, LinkedRegs};
 use super::mark::{mark_not_null, reg_bounds_sanity_check};
 use super::null_check::{
     is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers,
@@ -173,6 +173,9 @@ fn push_stack_operands(env: &mut Env<'_>, jump: Jump, operand: &RegState) -> Che
 
 /// The source's links, then the destination's, in one set.
 fn collect(env: &mut Env<'_>, jump: Jump, linked: &mut LinkedRegs) {
+    if !env.kernel.features.links_collected {
+        return;
+    }
     for r in jump.src.into_iter().chain([jump.dst]) {
         let reg = env.reg(r);
         if reg.is_scalar() && reg.id != 0 {
@@ -221,6 +224,10 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if by_range && !env.kernel.features.ranges_decide_branches {
         return known(None);
     }
+    let is_equality = matches!(cond, Cond::Eq | Cond::Ne);
+    if is_equality && !env.kernel.features.equality_by_range && !a.is_const(width == Width::W32) {
+        return known(None);
+    }
     if !env.kernel.features.branches_simulated {
         return known(is_scalar_branch_taken(a, b, cond, width));
     }
@@ -250,7 +257,8 @@ fn is_null_compared(
         return None;
     }
     let (ptr, k, cond) = if b.is_const(narrow) { (a, b, cond) } else { (b, a, flip(cond)) };
-    if !k.is_const(narrow) || !is_not_null(env, ptr) {
+    let sees_both = env.kernel.features.ranges_decide_branches || std::ptr::eq(k, b);
+    if !sees_both || !k.is_const(narrow) || !is_not_null(env, ptr) {
         return None;
     }
     let zero = if narrow { k.var_off.subreg().value == 0 } else { k.var_off.value == 0 };
@@ -271,7 +279,14 @@ fn is_not_null(env: &Env<'_>, reg: &RegState) -> bool {
     if more && (reg.smin <= -limit || reg.smax >= limit) {
         return false;
     }
+    let plain = reg.flags().is_empty();
     match reg.base() {
+        RegBase::ConstMapPtr | RegBase::BtfId | RegBase::Mem
+            if !env.kernel.features.map_pointers_not_null =>
+        {
+            false
+        }
+        _ if !plain && !env.kernel.features.map_pointers_not_null => false,
         RegBase::XdpSock | RegBase::Buf => more,
         RegBase::Socket
         | RegBase::TcpSock
@@ -376,6 +391,16 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
         if !reg.is_scalar() || reg.id == 0 {
             continue;
         }
+        if !f.links_collected {
+            let both_scalar = jump.src.is_none_or(|s| env.reg(s).is_scalar());
+            if both_scalar || r == jump.dst {
+                copy_to_equal(&mut env.cur, r);
+                if let Some(other) = other_branch(env) {
+                    copy_to_equal(other, r);
+                }
+            }
+            continue;
+        }
         if env.wrong_links.contains(&(reg.id & !ADD_CONST)) {
             env.quirk = env.quirk.or(Some(QUIRK_SX_FILL));
         }
@@ -389,7 +414,7 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
 /// A pointer equal to one that cannot be null is not null either.  Not with BTF pointers, which
 /// may be null without saying so.
 fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
-    let Some(src) = jump.src else { return };
+    let Some(src) = jump.src.filter(|_| env.kernel.features.registers_tell_null) else { return };
     let (a, b) = (*env.reg(jump.dst), *env.reg(src));
     let applies = jump.width == Width::W64
         && !a.is_scalar()

@@ -21,7 +21,7 @@ pub fn assign_scalar_id_before_mov(env: &mut Env<'_>, reg: &mut RegState) {
     if reg.id & ADD_CONST != 0 {
         reg.clear_scalar_id();
     }
-    if reg.id == 0 && !reg.var_off.is_const() {
+    if reg.id == 0 && !(reg.var_off.is_const() && env.kernel.features.constants_unlinked) {
         reg.id = env.new_id();
     }
 }
@@ -48,6 +48,32 @@ pub fn clear_single_ids(st: &mut VerifierState) {
             r.clear_scalar_id();
         }
     });
+}
+
+/// Every scalar with the id of register `known` of the innermost frame becomes what that is (`find_equal_scalars`).
+pub fn copy_to_equal(st: &mut VerifierState, known: Reg) {
+    let source = *st.cur().reg(known);
+    let take = |reg: &mut RegState| {
+        if reg.is_scalar() && reg.id == source.id {
+            let subreg_def = reg.subreg_def;
+            *reg = source;
+            reg.subreg_def = subreg_def;
+        }
+    };
+    for f in 0..=st.curframe() {
+        let is_linked = |r: &RegState| r.is_scalar() && r.id == source.id;
+        for n in 0..Reg::R10.0 {
+            if is_linked(st.frame(f).reg(Reg(n))) {
+                take(st.frame_mut(f).reg_mut(Reg(n)));
+            }
+        }
+        for spi in 0..st.frame(f).stack().len() {
+            let slot = &st.frame(f).stack()[spi];
+            if slot.kind[0] == SlotType::Spill && is_linked(&slot.spilled) {
+                take(&mut st.frame_mut(f).slot_mut(spi).spilled);
+            }
+        }
+    }
 }
 
 /// Where a linked scalar is kept.

@@ -143,7 +143,9 @@ fn move32(env: &mut Env<'_>, raw: RawInsn, dst: Reg, src: Reg) -> Check {
 /// A copy of `src`, linked to it if its value fits `bits` bits, else cut loose.
 fn copy_if_fits(env: &mut Env<'_>, src: Reg, bits: u32) -> crate::domain::reg::RegState {
     let mut value = *env.reg(src);
-    if value.width() <= bits {
+    if !env.kernel.features.narrow_moves_link {
+        value.id = 0;
+    } else if value.width() <= bits {
         assign_scalar_id_before_mov(env, &mut value);
         *env.reg_mut(src) = value;
     } else if env.kernel.features.add_const_keeps_self_link {

@@ -14,7 +14,6 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 use super::alu::Alu;
 use crate::domain::reg::RegState;
 use crate::env::Env;
-use crate::log::names::RegTypeName;
 use crate::mutation::{self, Mutation};
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
@@ -146,7 +145,7 @@ fn move_whole(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegSt
 
 /// A pointer before or after it is moved (`check_reg_sane_offset_ptr`).
 fn check_sane_pointer(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
-    let name = RegTypeName(ty);
+    let name = env.type_name(ty);
     let limit = env.kernel.limits.max_var_off as i64;
     let beyond = |v: i64| v >= limit || v <= -limit;
     let value = reg.var_off.value as i64;
@@ -167,7 +166,7 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
             env,
             "R{} pointer arithmetic on {} prohibited, null-check it first\n",
             insn.dst.0,
-            RegTypeName(ptr.ty)
+            env.type_name(ptr.ty)
         );
         return Err(Errno::EACCES.into());
     }
@@ -195,7 +194,12 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
         _ => false,
     };
     if !allowed {
-        verbose!(env, "R{} pointer arithmetic on {} prohibited\n", insn.dst.0, RegTypeName(ptr.ty));
+        verbose!(
+            env,
+            "R{} pointer arithmetic on {} prohibited\n",
+            insn.dst.0,
+            env.type_name(ptr.ty)
+        );
         return Err(Errno::EACCES.into());
     }
     Ok(true)
@@ -268,7 +272,7 @@ fn sub(env: &mut Env<'_>, dst: &mut RegState, ptr: &RegState, off: &RegState) {
 /// Offset, pointer and result must each stay clear of overflow; four complaints.  `fixed` is the constant part, 0 where
 /// offsets are whole (`check_reg_sane_offset_scalar`).
 fn check_reg_sane_offset(env: &mut Env<'_>, reg: &RegState, fixed: i32, ty: RegType) -> Check {
-    let name = RegTypeName(ty);
+    let name = env.type_name(ty);
     let limit = env.kernel.limits.max_var_off as i64;
     let beyond = |v: i64| v >= limit || v <= -limit;
     let value = reg.var_off.value as i64;
