@@ -372,6 +372,62 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12).
     pub all_scalars_spilled: bool,
+    /// The id of a referenced pointer is its reference; slices and dynptrs name what they are part of and go with it, copies of a dynptr may be overwritten, and a cast that may give NULL forks the path.
+    ///
+    /// kernel/bpf/verifier.c release_reference, parent_id (7.2).
+    pub references_by_id: bool,
+    /// State comparison wants the iterators of both states to be protected alike.
+    ///
+    /// kernel/bpf/states.c stacksafe, STACK_ITER (7.2).
+    pub iterator_types_compared: bool,
+    /// A per-CPU field takes per-CPU objects alone, and no other field does.
+    ///
+    /// kernel/bpf/verifier.c map_kptr_match_type (7.2).
+    pub percpu_objects_apart: bool,
+    /// Tracing programs that may run in an NMI do not drop objects with fields that cannot be freed there.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call, btf_record_has_nmi_unsafe_fields (7.2).
+    pub nmi_drops_refused: bool,
+    /// 64-bit arithmetic with an arena pointer on one path must have one on every path.
+    ///
+    /// kernel/bpf/verifier.c adjust_reg_min_max_vals, prevent_zext (7.3).
+    pub arena_use_remembered: bool,
+    /// An access through an arena pointer on one path must be one on every path, atomic ones included.
+    ///
+    /// kernel/bpf/verifier.c reg_type_mismatch_ok, check_atomic (7.3).
+    pub arena_accesses_apart: bool,
+    /// A lookup in a map of maps or sockets gives that type at once; before, when it was compared with NULL.
+    ///
+    /// kernel/bpf/verifier.c refine_map_lookup_value (7.3).
+    pub lookups_typed_at_once: bool,
+    /// Nothing is written through a pointer to a kernel struct of which nothing is known.
+    ///
+    /// kernel/bpf/verifier.c bpf_may_fault_on_deref (7.3).
+    pub plain_pointers_may_fault: bool,
+    /// Global functions are verified once for callers that may sleep and once for callers that may not; before, once, as the program.
+    ///
+    /// kernel/bpf/verifier.c do_check_subprogs (7.3).
+    pub contexts_apart: bool,
+    /// A call of a global function that may throw is also a place where the program ends.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, might_throw (7.2).
+    pub globals_may_throw: bool,
+    /// What a callback of bpf_rbtree_add calls is under its rules, too.
+    ///
+    /// kernel/bpf/verifier.c in_rbtree_lock_required_cb (7.2).
+    pub tree_callbacks_nest: bool,
+    /// Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.
+    ///
+    /// kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2).
+    pub allocated_objects_end: bool,
+    /// A pointer whose count is raised must be as it came.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2).
+    pub refcounted_unmoved: bool,
+    /// The frames of a global function are counted from it, and whether a subprogram reaches a tail call is known for each; before, along the whole chain.
+    ///
+    /// kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2).
+    pub globals_start_depth: bool,
 }
 
 impl Features {
@@ -469,6 +525,20 @@ impl Features {
             bounds_exchanged: FEATURES[88].span.holds(at),
             argument_tags: FEATURES[89].span.holds(at),
             all_scalars_spilled: FEATURES[90].span.holds(at),
+            references_by_id: FEATURES[91].span.holds(at),
+            iterator_types_compared: FEATURES[92].span.holds(at),
+            percpu_objects_apart: FEATURES[93].span.holds(at),
+            nmi_drops_refused: FEATURES[94].span.holds(at),
+            arena_use_remembered: FEATURES[95].span.holds(at),
+            arena_accesses_apart: FEATURES[96].span.holds(at),
+            lookups_typed_at_once: FEATURES[97].span.holds(at),
+            plain_pointers_may_fault: FEATURES[98].span.holds(at),
+            contexts_apart: FEATURES[99].span.holds(at),
+            globals_may_throw: FEATURES[100].span.holds(at),
+            tree_callbacks_nest: FEATURES[101].span.holds(at),
+            allocated_objects_end: FEATURES[102].span.holds(at),
+            refcounted_unmoved: FEATURES[103].span.holds(at),
+            globals_start_depth: FEATURES[104].span.holds(at),
         }
     }
 
@@ -566,6 +636,20 @@ impl Features {
             ("bounds_exchanged", self.bounds_exchanged),
             ("argument_tags", self.argument_tags),
             ("all_scalars_spilled", self.all_scalars_spilled),
+            ("references_by_id", self.references_by_id),
+            ("iterator_types_compared", self.iterator_types_compared),
+            ("percpu_objects_apart", self.percpu_objects_apart),
+            ("nmi_drops_refused", self.nmi_drops_refused),
+            ("arena_use_remembered", self.arena_use_remembered),
+            ("arena_accesses_apart", self.arena_accesses_apart),
+            ("lookups_typed_at_once", self.lookups_typed_at_once),
+            ("plain_pointers_may_fault", self.plain_pointers_may_fault),
+            ("contexts_apart", self.contexts_apart),
+            ("globals_may_throw", self.globals_may_throw),
+            ("tree_callbacks_nest", self.tree_callbacks_nest),
+            ("allocated_objects_end", self.allocated_objects_end),
+            ("refcounted_unmoved", self.refcounted_unmoved),
+            ("globals_start_depth", self.globals_start_depth),
         ]
     }
 
@@ -663,13 +747,27 @@ impl Features {
             "bounds_exchanged" => Some(&mut self.bounds_exchanged),
             "argument_tags" => Some(&mut self.argument_tags),
             "all_scalars_spilled" => Some(&mut self.all_scalars_spilled),
+            "references_by_id" => Some(&mut self.references_by_id),
+            "iterator_types_compared" => Some(&mut self.iterator_types_compared),
+            "percpu_objects_apart" => Some(&mut self.percpu_objects_apart),
+            "nmi_drops_refused" => Some(&mut self.nmi_drops_refused),
+            "arena_use_remembered" => Some(&mut self.arena_use_remembered),
+            "arena_accesses_apart" => Some(&mut self.arena_accesses_apart),
+            "lookups_typed_at_once" => Some(&mut self.lookups_typed_at_once),
+            "plain_pointers_may_fault" => Some(&mut self.plain_pointers_may_fault),
+            "contexts_apart" => Some(&mut self.contexts_apart),
+            "globals_may_throw" => Some(&mut self.globals_may_throw),
+            "tree_callbacks_nest" => Some(&mut self.tree_callbacks_nest),
+            "allocated_objects_end" => Some(&mut self.allocated_objects_end),
+            "refcounted_unmoved" => Some(&mut self.refcounted_unmoved),
+            "globals_start_depth" => Some(&mut self.globals_start_depth),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 91] = [
+pub static FEATURES: [Feature; 105] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -761,6 +859,20 @@ pub static FEATURES: [Feature; 91] = [
     Feature { name: "bounds_exchanged", about: "Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.", source: "kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "argument_tags", about: "Declaration tags say what arguments of global functions are.", source: "kernel/bpf/btf.c btf_prepare_func_args (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "all_scalars_spilled", about: "Every scalar is spilled with what is known of it, and linked to its copy; before, only bounded ones other than zero, and a zero is zero bytes whose source must be precise.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
+    Feature { name: "references_by_id", about: "The id of a referenced pointer is its reference; slices and dynptrs name what they are part of and go with it, copies of a dynptr may be overwritten, and a cast that may give NULL forks the path.", source: "kernel/bpf/verifier.c release_reference, parent_id (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "iterator_types_compared", about: "State comparison wants the iterators of both states to be protected alike.", source: "kernel/bpf/states.c stacksafe, STACK_ITER (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "percpu_objects_apart", about: "A per-CPU field takes per-CPU objects alone, and no other field does.", source: "kernel/bpf/verifier.c map_kptr_match_type (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "nmi_drops_refused", about: "Tracing programs that may run in an NMI do not drop objects with fields that cannot be freed there.", source: "kernel/bpf/verifier.c check_kfunc_call, btf_record_has_nmi_unsafe_fields (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "arena_use_remembered", about: "64-bit arithmetic with an arena pointer on one path must have one on every path.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, prevent_zext (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "arena_accesses_apart", about: "An access through an arena pointer on one path must be one on every path, atomic ones included.", source: "kernel/bpf/verifier.c reg_type_mismatch_ok, check_atomic (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "lookups_typed_at_once", about: "A lookup in a map of maps or sockets gives that type at once; before, when it was compared with NULL.", source: "kernel/bpf/verifier.c refine_map_lookup_value (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "plain_pointers_may_fault", about: "Nothing is written through a pointer to a kernel struct of which nothing is known.", source: "kernel/bpf/verifier.c bpf_may_fault_on_deref (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "contexts_apart", about: "Global functions are verified once for callers that may sleep and once for callers that may not; before, once, as the program.", source: "kernel/bpf/verifier.c do_check_subprogs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "globals_may_throw", about: "A call of a global function that may throw is also a place where the program ends.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "tree_callbacks_nest", about: "What a callback of bpf_rbtree_add calls is under its rules, too.", source: "kernel/bpf/verifier.c in_rbtree_lock_required_cb (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "allocated_objects_end", about: "Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.", source: "kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "refcounted_unmoved", about: "A pointer whose count is raised must be as it came.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "globals_start_depth", about: "The frames of a global function are counted from it, and whether a subprogram reaches a tail call is known for each; before, along the whole chain.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -850,7 +962,7 @@ impl Limits {
         max_jmp_seq: 8192,
         max_states_per_insn: 64,
         max_backedge_iters: 64,
-        max_call_frames: 8,
+        max_call_frames: 16,
         max_subprogs: 256,
         max_used_maps: 64,
         max_used_btfs: 64,
@@ -885,30 +997,30 @@ impl Limits {
             max_jmp_seq: pick(3, 1, at),
             max_states_per_insn: pick(4, 1, at),
             max_backedge_iters: pick(5, 1, at),
-            max_call_frames: pick(6, 1, at),
-            max_subprogs: pick(7, 1, at),
-            max_used_maps: pick(8, 1, at),
-            max_used_btfs: pick(9, 1, at),
-            max_kfunc_descs: pick(10, 1, at),
-            max_kfunc_btfs: pick(11, 1, at),
-            max_var_off: pick(12, 1, at),
-            max_var_size: pick(13, 1, at),
-            max_packet_off: pick(14, 1, at),
-            max_loops: pick(15, 1, at),
-            max_timed_loops: pick(16, 1, at),
-            max_tail_calls: pick(17, 1, at),
-            max_tail_call_stack: pick(18, 1, at),
-            priv_stack_min: pick(19, 1, at),
-            max_global_percpu_alloc: pick(20, 1, at),
-            max_linked_regs: pick(21, 1, at),
-            max_history_per_state: pick(22, 1, at),
-            tmp_str_buf: pick(23, 1, at),
-            min_funcinfo_rec: pick(24, 1, at),
-            max_info_rec: pick(25, 1, at),
-            min_lineinfo_rec: pick(26, 1, at),
-            min_core_relo_rec: pick(27, 1, at),
-            max_func_args: pick(28, 1, at),
-            max_func_reg_args: pick(29, 1, at),
+            max_call_frames: pick(6, 2, at),
+            max_subprogs: pick(8, 1, at),
+            max_used_maps: pick(9, 1, at),
+            max_used_btfs: pick(10, 1, at),
+            max_kfunc_descs: pick(11, 1, at),
+            max_kfunc_btfs: pick(12, 1, at),
+            max_var_off: pick(13, 1, at),
+            max_var_size: pick(14, 1, at),
+            max_packet_off: pick(15, 1, at),
+            max_loops: pick(16, 1, at),
+            max_timed_loops: pick(17, 1, at),
+            max_tail_calls: pick(18, 1, at),
+            max_tail_call_stack: pick(19, 1, at),
+            priv_stack_min: pick(20, 1, at),
+            max_global_percpu_alloc: pick(21, 1, at),
+            max_linked_regs: pick(22, 2, at),
+            max_history_per_state: pick(24, 1, at),
+            tmp_str_buf: pick(25, 1, at),
+            min_funcinfo_rec: pick(26, 1, at),
+            max_info_rec: pick(27, 1, at),
+            min_lineinfo_rec: pick(28, 1, at),
+            min_core_relo_rec: pick(29, 1, at),
+            max_func_args: pick(30, 1, at),
+            max_func_reg_args: pick(31, 1, at),
         }
     }
 
@@ -991,14 +1103,15 @@ fn pick(first: usize, n: usize, at: Release) -> u32 {
     LIMITS[first..first + n].iter().find(|(_, span)| span.holds(at)).map_or(0, |(value, _)| *value)
 }
 
-static LIMITS: [(u32, Span); 30] = [
+static LIMITS: [(u32, Span); 32] = [
     (512, Span::ALWAYS),
     (1000000, Span::ALWAYS),
     (4096, Span::ALWAYS),
     (8192, Span::ALWAYS),
     (64, Span::ALWAYS),
     (64, Span::ALWAYS),
-    (8, Span::ALWAYS),
+    (8, Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) }),
+    (16, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (256, Span::ALWAYS),
     (64, Span::ALWAYS),
     (64, Span::ALWAYS),
@@ -1013,7 +1126,8 @@ static LIMITS: [(u32, Span); 30] = [
     (256, Span::ALWAYS),
     (64, Span::ALWAYS),
     (512, Span::ALWAYS),
-    (6, Span::ALWAYS),
+    (6, Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) }),
+    (5, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (40, Span::ALWAYS),
     (320, Span::ALWAYS),
     (8, Span::ALWAYS),

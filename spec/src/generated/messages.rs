@@ -63,6 +63,10 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_helper_call.
     pub helper_not_allowed: &'static str,
+    /// What is released is not held.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg.
+    pub release_unreferenced: &'static str,
 }
 
 impl Words {
@@ -82,12 +86,13 @@ impl Words {
             attach_noreturn: MESSAGES[11].text(at),
             tree_node_owned: MESSAGES[12].text(at),
             helper_not_allowed: MESSAGES[13].text(at),
+            release_unreferenced: MESSAGES[14].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 14] = [
+pub static MESSAGES: [Message; 15] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -102,4 +107,5 @@ pub static MESSAGES: [Message; 14] = [
     Message { category: "policy", texts: &[Text { text: "Attaching fexit/fmod_ret to __noreturn functions is rejected.\n", code: "policy-attach", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }) } }, Text { text: "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n", code: "policy-attach", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
     Message { category: "call", texts: &[Text { text: "rbtree_remove node input must be non-owning ref\n", code: "call-graph-node", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }) } }, Text { text: "{name} can only take non-owning or refcounted bpf_rb_node pointer\n", code: "call-graph-node", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "unknown func {name}#{id}\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) } }, Text { text: "program of this type cannot use helper {name}#{id}\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } }] },
+    Message { category: "lifetime", texts: &[Text { text: "R{r} must be referenced when passed to release function\n", code: "lifetime-unacquired", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } }, Text { text: "release helper {name} expects referenced PTR_TO_BTF_ID passed to R{r}\n", code: "lifetime-unacquired", span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } }] },
 ];
