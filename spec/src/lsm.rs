@@ -34,7 +34,7 @@ impl Kernel {
             "bpf_sk_storage_tracing_allowed" => match kind.attach() {
                 _ if has_dst_prog => false,
                 AttachType::TraceIter | AttachType::TraceRawTp => true,
-                AttachType::TraceFentry | AttachType::TraceFexit => {
+                AttachType::TraceFentry | AttachType::TraceFexit | AttachType::TraceFsession => {
                     !hook.starts_with("bpf_sk_storage")
                 }
                 _ => false,

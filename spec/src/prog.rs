@@ -65,7 +65,10 @@ impl<'a> ProgKind<'a> {
             ProgType::Tracing => {
                 matches!(
                     self.attach(),
-                    AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn
+                    AttachType::TraceFentry
+                        | AttachType::TraceFexit
+                        | AttachType::ModifyReturn
+                        | AttachType::TraceFsession
                 )
             }
             ProgType::Lsm => self.attach() == AttachType::LsmMac,

@@ -6,6 +6,7 @@ use crate::generated::map_uses::{HELPER_MAPS, MAP_USES};
 use crate::generated::maps::MAPS;
 use crate::generated::progs::PROGS;
 use crate::generated::sets::SETS;
+use crate::generated::tracing::RAW_TP_ARGS;
 use crate::generated::{callers, ctx};
 use crate::kfunc::Kfunc;
 use crate::map_use::MapUse;
@@ -127,6 +128,9 @@ pub(crate) fn rows() -> Vec<RowId> {
         Test::Since(change) => Some(row(RowKind::Rule, "", &since(change))),
         _ => None,
     });
+    let tracepoints = RAW_TP_ARGS
+        .iter()
+        .filter_map(|(_, _, change)| Some(row(RowKind::Rule, "", &since(change.as_ref()?))));
     let mut all: Vec<RowId> = helpers
         .chain(traits)
         .chain(maps)
@@ -134,6 +138,7 @@ pub(crate) fn rows() -> Vec<RowId> {
         .chain(sets)
         .chain(rules)
         .chain(tests)
+        .chain(tracepoints)
         .collect();
     all.sort_unstable();
     all.dedup();

@@ -5,8 +5,10 @@
 use crate::generated::tracing::{ITERATORS, RAW_TP_ARGS, STRUCT_OPS};
 use crate::kernel::Kernel;
 use crate::kfunc::KfuncFlags;
+use crate::release::Span;
 use crate::sets::KernelSet;
 use crate::types::RegType;
+use crate::view::RowKind;
 
 /// Members of an iterator's context and the type a load gives (`struct bpf_iter_reg::ctx_arg_info`).
 pub type IterArgs = &'static [(&'static str, RegType)];
@@ -39,8 +41,13 @@ pub(crate) enum Sleepers {
 impl Kernel {
     /// Special treatment of argument `arg`, 0 for the first after `__data`; None for a tracepoint without a row.
     pub fn raw_tp_arg(&self, tracepoint: &str, arg: u32) -> Option<RawTpArg> {
-        let i = RAW_TP_ARGS.binary_search_by(|(n, _)| (*n).cmp(tracepoint)).ok()?;
-        let bits = RAW_TP_ARGS.get(i)?.1.checked_shr(4 * arg).unwrap_or(0);
+        let i = RAW_TP_ARGS.binary_search_by(|(n, ..)| (*n).cmp(tracepoint)).ok()?;
+        let (_, mask, since) = RAW_TP_ARGS.get(i)?;
+        let span = Span { since: *since, until: None };
+        if !self.tables.view.holds(RowKind::Rule, "", &span) {
+            return None;
+        }
+        let bits = mask.checked_shr(4 * arg).unwrap_or(0);
         Some(RawTpArg { may_be_null: bits & 1 != 0, may_be_error: bits & 2 != 0 })
     }
 

@@ -45,6 +45,7 @@ flags! {
     MEM_ALIGNED = 17,
     MEM_WRITE = 18,
     DYNPTR_TYPE_SKB_META = 19,
+    DYNPTR_TYPE_FILE = 20,
 }
 
 impl TypeFlags {
@@ -55,7 +56,8 @@ impl TypeFlags {
             | Self::DYNPTR_TYPE_RINGBUF.0
             | Self::DYNPTR_TYPE_SKB.0
             | Self::DYNPTR_TYPE_XDP.0
-            | Self::DYNPTR_TYPE_SKB_META.0,
+            | Self::DYNPTR_TYPE_SKB_META.0
+            | Self::DYNPTR_TYPE_FILE.0,
     );
 
     #[inline]

@@ -142,6 +142,10 @@ uapi_enum! {
         NetkitPeer = 55 "netkit_peer",
         TraceKprobeSession = 56 "trace_kprobe_session",
         TraceUprobeSession = 57 "trace_uprobe_session",
+        TraceFsession = 58 "trace_fsession",
+        TraceFentryMulti = 59 "trace_fentry_multi",
+        TraceFexitMulti = 60 "trace_fexit_multi",
+        TraceFsessionMulti = 61 "trace_fsession_multi",
     }
 }
 
@@ -182,5 +186,6 @@ uapi_enum! {
         UserRingbuf = 31 "user_ringbuf",
         CgrpStorage = 32 "cgrp_storage",
         Arena = 33 "arena",
+        Rhash = 35 "rhash",
     }
 }

@@ -50,7 +50,7 @@ pub struct AttachInfo {
 /// Fills [`Env::attach`] for tracing, LSM, iterator and struct_ops programs.
 pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     let prog_type = env.prog.prog_type;
-    if env.prog.attach_target.is_none() && prog_type != ProgType::StructOps {
+    if env.prog.attach_target.is_none() && !is_multi(env) && prog_type != ProgType::StructOps {
         verbose!(env, "Tracing programs must provide btf_id\n");
         return Err(Errno::EINVAL.into());
     }
@@ -75,6 +75,10 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
         Some(
             AttachType::TraceFentry
             | AttachType::TraceFexit
+            | AttachType::TraceFsession
+            | AttachType::TraceFentryMulti
+            | AttachType::TraceFexitMulti
+            | AttachType::TraceFsessionMulti
             | AttachType::ModifyReturn
             | AttachType::LsmMac
             | AttachType::LsmCgroup,
@@ -83,6 +87,18 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     };
     env.attach = Some(Arc::new(info));
     Ok(())
+}
+
+/// The program attaches to functions that are named only then; it is verified against one that stands for all.
+fn is_multi(env: &Env<'_>) -> bool {
+    matches!(
+        env.prog.expected_attach_type,
+        Some(
+            AttachType::TraceFentryMulti
+                | AttachType::TraceFexitMulti
+                | AttachType::TraceFsessionMulti
+        )
+    )
 }
 
 /// References that a struct_ops program owns from the start: its `__ref` arguments.
@@ -96,6 +112,19 @@ pub fn acquire_argument_references(env: &mut Env<'_>) {
 
 /// The target and the BTF it is in.
 fn target_btf(env: &Env<'_>) -> Check<(AttachTarget, BtfObj, Arc<Btf>)> {
+    if is_multi(env) {
+        let vmlinux = env.btf(BtfObj::VMLINUX).cloned();
+        let id = |b: &Arc<Btf>| b.find_by_name_kind("bpf_multi_func", BtfKind::Func);
+        return match vmlinux.and_then(|b| Some((id(&b)?, b))) {
+            Some((btf_id, btf)) => {
+                let name = "bpf_multi_func".to_string();
+                let target = AttachTarget { name, btf_id, btf: 0, member: None };
+                Ok((target, BtfObj::VMLINUX, btf))
+            }
+            // `bpf_prog_load_check_attach`: an attach type that this kernel has not got.
+            None => Err(Errno::EINVAL.into()),
+        };
+    }
     let Some(target) = env.prog.attach_target.clone() else {
         return Err(Stop::unsupported("program without an attach target"));
     };
@@ -215,7 +244,9 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
         return Err(Errno::ENOENT.into());
     }
     let attach = env.prog.expected_attach_type;
-    if env.prog_sleepable {
+    if env.prog_sleepable && is_multi(env) {
+        // The functions attached to later decide.
+    } else if env.prog_sleepable {
         check_sleepable(env, &name)?;
     } else if attach == Some(AttachType::ModifyReturn) {
         check_modifiable(env, &name)?;
@@ -226,7 +257,10 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
         verbose!(env, words.attach_denied, name = name);
         return Err(Errno::EINVAL.into());
     } else if env.kernel.in_set(KernelSet::NoreturnDeny, &name)
-        && matches!(attach, Some(AttachType::TraceFexit | AttachType::ModifyReturn))
+        && matches!(
+            attach,
+            Some(AttachType::TraceFexit | AttachType::TraceFsession | AttachType::ModifyReturn)
+        )
     {
         verbose!(env, words.attach_noreturn, name = name);
         return Err(Errno::EINVAL.into());

@@ -53,6 +53,9 @@ pub struct InsnAux {
     /// Times processed (counted in `insns_processed`), over all paths and passes.
     pub visits: u32,
     pub zext_dst: bool,
+    /// Wide arithmetic of an arena pointer, or of anything else.
+    pub needs_zext: bool,
+    pub prevent_zext: bool,
     pub nospec: bool,
     pub nospec_result: bool,
     pub is_iter_next: bool,
@@ -108,14 +111,15 @@ pub struct SubprogInfo {
     pub keep_fastcall_stack: bool,
     pub changes_pkt_data: bool,
     pub might_sleep: bool,
+    pub might_throw: bool,
     /// `PRIV_STACK_UNKNOWN` (None), `NO_PRIV_STACK` (false) or adaptive (true).
     pub priv_stack: Option<bool>,
     pub args: Vec<SubprogArg>,
     /// From func_info_aux: linkage is global; body is known unreliable; is called; is verified.
     pub is_global: bool,
     pub unreliable: bool,
-    pub called: bool,
-    pub verified: bool,
+    pub called: [bool; 2],
+    pub verified: [bool; 2],
 }
 
 /// A map as the verifier sees it; inner maps have entries of their own.

@@ -1,7 +1,6 @@
 //! The deepest stack along any chain of calls (`check_max_stack_depth`).
 
 use crate::check::summary::{is_bpf_throw_kfunc, with_prog_kind};
-use crate::domain::state::MAX_CALL_FRAMES;
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::subprogs::{find_subprog, subprog_end};
@@ -67,6 +66,9 @@ impl Walk {
                     round_up_stack_depth(env, u32::from(env.subprogs[self.at].stack_depth));
             }
             (self.at, self.insn) = (caller, next);
+            if env.kernel.features.globals_start_depth {
+                self.tail_call_reachable = env.subprogs[caller].tail_call_reachable;
+            }
         }
     }
 
@@ -76,6 +78,14 @@ impl Walk {
         self.insn = env.subprogs[subprog].start;
         if !self.private {
             env.subprogs[subprog].priv_stack = Some(false);
+        }
+        if env.kernel.features.ld_abs_exit_is_tracked
+            && env.subprogs[subprog].has_ld_abs
+            && (env.subprogs[subprog].is_cb
+                || self.callers.iter().any(|(s, _)| env.subprogs[*s].is_cb))
+        {
+            verbose!(env, "cannot use BPF_LD_[ABS|IND] within callback\n");
+            return Err(Errno::EINVAL.into());
         }
         if subprog != 0
             && env.subprogs[subprog].has_tail_call
@@ -131,14 +141,17 @@ impl Walk {
                 continue;
             }
             self.callers.push((self.at, i + 1));
-            if env.subprogs[callee].has_tail_call {
+            if env.kernel.features.globals_start_depth {
+                self.tail_call_reachable = env.subprogs[callee].has_tail_call;
+            } else if env.subprogs[callee].has_tail_call {
                 self.tail_call_reachable = true;
             }
-            if self.callers.len() >= MAX_CALL_FRAMES {
+            let frames = self.frames(env, callee);
+            if frames >= env.kernel.limits.max_call_frames as usize {
                 if !self.private {
                     env.subprogs[callee].priv_stack = Some(false);
                 }
-                verbose!(env, "the call stack of {} frames is too deep !\n", self.callers.len());
+                verbose!(env, "the call stack of {} frames is too deep !\n", frames);
                 return Err(Errno::E2BIG.into());
             }
             self.enter(env, callee)?;
@@ -146,6 +159,16 @@ impl Walk {
         }
         self.insn = end;
         Ok(false)
+    }
+
+    /// Frames before the callee's, counted from the last global function where contexts start there.
+    fn frames(&self, env: &Env<'_>, callee: usize) -> usize {
+        if !env.kernel.features.globals_start_depth {
+            return self.callers.len();
+        }
+        let chain = std::iter::once(callee).chain(self.callers.iter().rev().map(|(s, _)| *s));
+        let globals = chain.map(|s| s == 0 || env.subprogs[s].is_global).collect::<Vec<_>>();
+        globals.iter().position(|global| *global).unwrap_or(self.callers.len())
     }
 
     /// Taking the address of an asynchronous callback adds nothing to this stack, calling it does.
@@ -194,6 +217,9 @@ impl Walk {
         if forbidden && chain().any(|s| env.subprogs[s].is_cb) {
             verbose!(env, "cannot tail call within callback\n");
             return Err(Errno::EINVAL.into());
+        }
+        if env.kernel.features.globals_start_depth {
+            env.subprogs[self.at].tail_call_reachable = true;
         }
         for (caller, _) in &self.callers {
             if env.subprogs[*caller].is_exception_cb {

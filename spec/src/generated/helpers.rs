@@ -552,6 +552,14 @@ pub struct HelperTraits {
     ///
     /// kernel/bpf/verifier.c check_reg_type, PTR_TO_BTF_ID | MEM_ALLOC.
     pub takes_allocated: bool,
+    /// Sleeps in the form that sleepable programs get.
+    ///
+    /// kernel/bpf/stackmap.c bpf_get_stack_sleepable_proto (7.2).
+    pub form_sleeps: bool,
+    /// May be called while a lock is held, beside its release.
+    ///
+    /// kernel/bpf/verifier.c do_check_insn (7.3).
+    pub allowed_under_lock: bool,
 }
 
 impl HelperTraits {
@@ -569,6 +577,8 @@ impl HelperTraits {
             8 => self.writes_map = true,
             9 => self.returns_up_to_size = true,
             10 => self.takes_allocated = true,
+            11 => self.form_sleeps = true,
+            12 => self.allowed_under_lock = true,
             _ => {}
         }
     }
@@ -644,5 +654,8 @@ pub static TRAITS: &[(u8, u16, Span)] = &[
     (10, 93, Span { since: None, until: None }),
     (10, 94, Span { since: None, until: None }),
     (10, 194, Span { since: None, until: None }),
+    (11, 67, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
+    (11, 141, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
+    (12, 194, Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None }),
 ];
 

@@ -476,6 +476,62 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12).
     pub dynptrs_tracked: bool,
+    /// The id of a referenced pointer is its reference; slices and dynptrs name what they are part of and go with it, copies of a dynptr may be overwritten, and a cast that may give NULL forks the path.
+    ///
+    /// kernel/bpf/verifier.c release_reference, parent_id (7.2).
+    pub references_by_id: bool,
+    /// State comparison wants the iterators of both states to be protected alike.
+    ///
+    /// kernel/bpf/states.c stacksafe, STACK_ITER (7.2).
+    pub iterator_types_compared: bool,
+    /// A per-CPU field takes per-CPU objects alone, and no other field does.
+    ///
+    /// kernel/bpf/verifier.c map_kptr_match_type (7.2).
+    pub percpu_objects_apart: bool,
+    /// Tracing programs that may run in an NMI do not drop objects with fields that cannot be freed there.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call, btf_record_has_nmi_unsafe_fields (7.2).
+    pub nmi_drops_refused: bool,
+    /// 64-bit arithmetic with an arena pointer on one path must have one on every path.
+    ///
+    /// kernel/bpf/verifier.c adjust_reg_min_max_vals, prevent_zext (7.3).
+    pub arena_use_remembered: bool,
+    /// An atomic operation must not be used with pointers that are compiled differently, as no load or store may; before, only arena pointers were looked at.
+    ///
+    /// kernel/bpf/verifier.c check_atomic_rmw (7.2).
+    pub atomic_pointers_apart: bool,
+    /// A lookup in a map of maps or sockets gives that type at once; before, when it was compared with NULL.
+    ///
+    /// kernel/bpf/verifier.c refine_map_lookup_value (7.3).
+    pub lookups_typed_at_once: bool,
+    /// Nothing is written through a pointer to a kernel struct of which nothing is known.
+    ///
+    /// kernel/bpf/verifier.c bpf_may_fault_on_deref (7.3).
+    pub plain_pointers_may_fault: bool,
+    /// Global functions are verified once for callers that may sleep and once for callers that may not; before, once, as the program.
+    ///
+    /// kernel/bpf/verifier.c do_check_subprogs (7.3).
+    pub contexts_apart: bool,
+    /// A call of a global function that may throw is also a place where the program ends.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, might_throw (7.2).
+    pub globals_may_throw: bool,
+    /// What a callback of bpf_rbtree_add calls is under its rules, too.
+    ///
+    /// kernel/bpf/verifier.c in_rbtree_lock_required_cb (7.2).
+    pub tree_callbacks_nest: bool,
+    /// Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.
+    ///
+    /// kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2).
+    pub allocated_objects_end: bool,
+    /// A pointer whose count is raised must be as it came.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2).
+    pub refcounted_unmoved: bool,
+    /// The frames of a global function are counted from it, and whether a subprogram reaches a tail call is known for each; before, along the whole chain.
+    ///
+    /// kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2).
+    pub globals_start_depth: bool,
 }
 
 impl Features {
@@ -599,6 +655,20 @@ impl Features {
             equality_by_range: FEATURES[114].span.holds(at),
             walks_any_map: FEATURES[115].span.holds(at),
             dynptrs_tracked: FEATURES[116].span.holds(at),
+            references_by_id: FEATURES[117].span.holds(at),
+            iterator_types_compared: FEATURES[118].span.holds(at),
+            percpu_objects_apart: FEATURES[119].span.holds(at),
+            nmi_drops_refused: FEATURES[120].span.holds(at),
+            arena_use_remembered: FEATURES[121].span.holds(at),
+            atomic_pointers_apart: FEATURES[122].span.holds(at),
+            lookups_typed_at_once: FEATURES[123].span.holds(at),
+            plain_pointers_may_fault: FEATURES[124].span.holds(at),
+            contexts_apart: FEATURES[125].span.holds(at),
+            globals_may_throw: FEATURES[126].span.holds(at),
+            tree_callbacks_nest: FEATURES[127].span.holds(at),
+            allocated_objects_end: FEATURES[128].span.holds(at),
+            refcounted_unmoved: FEATURES[129].span.holds(at),
+            globals_start_depth: FEATURES[130].span.holds(at),
         }
     }
 
@@ -722,6 +792,20 @@ impl Features {
             ("equality_by_range", self.equality_by_range),
             ("walks_any_map", self.walks_any_map),
             ("dynptrs_tracked", self.dynptrs_tracked),
+            ("references_by_id", self.references_by_id),
+            ("iterator_types_compared", self.iterator_types_compared),
+            ("percpu_objects_apart", self.percpu_objects_apart),
+            ("nmi_drops_refused", self.nmi_drops_refused),
+            ("arena_use_remembered", self.arena_use_remembered),
+            ("atomic_pointers_apart", self.atomic_pointers_apart),
+            ("lookups_typed_at_once", self.lookups_typed_at_once),
+            ("plain_pointers_may_fault", self.plain_pointers_may_fault),
+            ("contexts_apart", self.contexts_apart),
+            ("globals_may_throw", self.globals_may_throw),
+            ("tree_callbacks_nest", self.tree_callbacks_nest),
+            ("allocated_objects_end", self.allocated_objects_end),
+            ("refcounted_unmoved", self.refcounted_unmoved),
+            ("globals_start_depth", self.globals_start_depth),
         ]
     }
 
@@ -845,13 +929,27 @@ impl Features {
             "equality_by_range" => Some(&mut self.equality_by_range),
             "walks_any_map" => Some(&mut self.walks_any_map),
             "dynptrs_tracked" => Some(&mut self.dynptrs_tracked),
+            "references_by_id" => Some(&mut self.references_by_id),
+            "iterator_types_compared" => Some(&mut self.iterator_types_compared),
+            "percpu_objects_apart" => Some(&mut self.percpu_objects_apart),
+            "nmi_drops_refused" => Some(&mut self.nmi_drops_refused),
+            "arena_use_remembered" => Some(&mut self.arena_use_remembered),
+            "atomic_pointers_apart" => Some(&mut self.atomic_pointers_apart),
+            "lookups_typed_at_once" => Some(&mut self.lookups_typed_at_once),
+            "plain_pointers_may_fault" => Some(&mut self.plain_pointers_may_fault),
+            "contexts_apart" => Some(&mut self.contexts_apart),
+            "globals_may_throw" => Some(&mut self.globals_may_throw),
+            "tree_callbacks_nest" => Some(&mut self.tree_callbacks_nest),
+            "allocated_objects_end" => Some(&mut self.allocated_objects_end),
+            "refcounted_unmoved" => Some(&mut self.refcounted_unmoved),
+            "globals_start_depth" => Some(&mut self.globals_start_depth),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 117] = [
+pub static FEATURES: [Feature; 131] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -969,6 +1067,20 @@ pub static FEATURES: [Feature; 117] = [
     Feature { name: "equality_by_range", about: "Equality with a constant is decided by ranges; before, only for registers that are constant.", source: "kernel/bpf/verifier.c is_branch64_taken (6.1), is_scalar_branch_taken (6.12)", commit: Some("bpf: Improve verifier JEQ/JNE insn branch taken checking"), span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
     Feature { name: "walks_any_map", about: "One call of bpf_for_each_map_elem may walk different maps.", source: "kernel/bpf/verifier.c set_map_elem_callback_state (6.1, 6.12)", commit: Some("bpf: Allow invoking bpf_for_each_map_elem with different maps"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "dynptrs_tracked", about: "Dynptrs are destroyed by writes over them, with their slices, and compared with what they are; before, they are two slots of a kind of their own.", source: "kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12)", commit: Some("bpf: Invalidate slices on destruction of dynptrs on stack"), span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "references_by_id", about: "The id of a referenced pointer is its reference; slices and dynptrs name what they are part of and go with it, copies of a dynptr may be overwritten, and a cast that may give NULL forks the path.", source: "kernel/bpf/verifier.c release_reference, parent_id (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "iterator_types_compared", about: "State comparison wants the iterators of both states to be protected alike.", source: "kernel/bpf/states.c stacksafe, STACK_ITER (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "percpu_objects_apart", about: "A per-CPU field takes per-CPU objects alone, and no other field does.", source: "kernel/bpf/verifier.c map_kptr_match_type (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "nmi_drops_refused", about: "Tracing programs that may run in an NMI do not drop objects with fields that cannot be freed there.", source: "kernel/bpf/verifier.c check_kfunc_call, btf_record_has_nmi_unsafe_fields (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "arena_use_remembered", about: "64-bit arithmetic with an arena pointer on one path must have one on every path.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, prevent_zext (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "atomic_pointers_apart", about: "An atomic operation must not be used with pointers that are compiled differently, as no load or store may; before, only arena pointers were looked at.", source: "kernel/bpf/verifier.c check_atomic_rmw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "lookups_typed_at_once", about: "A lookup in a map of maps or sockets gives that type at once; before, when it was compared with NULL.", source: "kernel/bpf/verifier.c refine_map_lookup_value (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "plain_pointers_may_fault", about: "Nothing is written through a pointer to a kernel struct of which nothing is known.", source: "kernel/bpf/verifier.c bpf_may_fault_on_deref (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "contexts_apart", about: "Global functions are verified once for callers that may sleep and once for callers that may not; before, once, as the program.", source: "kernel/bpf/verifier.c do_check_subprogs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "globals_may_throw", about: "A call of a global function that may throw is also a place where the program ends.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "tree_callbacks_nest", about: "What a callback of bpf_rbtree_add calls is under its rules, too.", source: "kernel/bpf/verifier.c in_rbtree_lock_required_cb (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "allocated_objects_end", about: "Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.", source: "kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "refcounted_unmoved", about: "A pointer whose count is raised must be as it came.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "globals_start_depth", about: "The frames of a global function are counted from it, and whether a subprogram reaches a tail call is known for each; before, along the whole chain.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -1060,7 +1172,7 @@ impl Limits {
         max_jmp_seq: 8192,
         max_states_per_insn: 64,
         max_backedge_iters: 64,
-        max_call_frames: 8,
+        max_call_frames: 16,
         max_subprogs: 256,
         max_used_maps: 64,
         max_used_btfs: 64,
@@ -1096,31 +1208,31 @@ impl Limits {
             max_jmp_seq: pick(3, 1, at),
             max_states_per_insn: pick(4, 1, at),
             max_backedge_iters: pick(5, 1, at),
-            max_call_frames: pick(6, 1, at),
-            max_subprogs: pick(7, 1, at),
-            max_used_maps: pick(8, 1, at),
-            max_used_btfs: pick(9, 1, at),
-            max_kfunc_descs: pick(10, 1, at),
-            max_kfunc_btfs: pick(11, 1, at),
-            max_var_off: pick(12, 1, at),
-            max_var_size: pick(13, 1, at),
-            max_packet_off: pick(14, 1, at),
-            max_loops: pick(15, 1, at),
-            max_timed_loops: pick(16, 1, at),
-            max_tail_calls: pick(17, 1, at),
-            max_tail_call_stack: pick(18, 1, at),
-            priv_stack_min: pick(19, 1, at),
-            max_global_percpu_alloc: pick(20, 1, at),
-            max_linked_regs: pick(21, 1, at),
-            max_history_per_state: pick(22, 1, at),
-            tmp_str_buf: pick(23, 1, at),
-            min_funcinfo_rec: pick(24, 1, at),
-            max_info_rec: pick(25, 1, at),
-            min_lineinfo_rec: pick(26, 1, at),
-            min_core_relo_rec: pick(27, 1, at),
-            max_func_args: pick(28, 1, at),
-            max_func_reg_args: pick(29, 1, at),
-            attach_types: pick(30, 3, at),
+            max_call_frames: pick(6, 2, at),
+            max_subprogs: pick(8, 1, at),
+            max_used_maps: pick(9, 1, at),
+            max_used_btfs: pick(10, 1, at),
+            max_kfunc_descs: pick(11, 1, at),
+            max_kfunc_btfs: pick(12, 1, at),
+            max_var_off: pick(13, 1, at),
+            max_var_size: pick(14, 1, at),
+            max_packet_off: pick(15, 1, at),
+            max_loops: pick(16, 1, at),
+            max_timed_loops: pick(17, 1, at),
+            max_tail_calls: pick(18, 1, at),
+            max_tail_call_stack: pick(19, 1, at),
+            priv_stack_min: pick(20, 1, at),
+            max_global_percpu_alloc: pick(21, 1, at),
+            max_linked_regs: pick(22, 2, at),
+            max_history_per_state: pick(24, 1, at),
+            tmp_str_buf: pick(25, 1, at),
+            min_funcinfo_rec: pick(26, 1, at),
+            max_info_rec: pick(27, 1, at),
+            min_lineinfo_rec: pick(28, 1, at),
+            min_core_relo_rec: pick(29, 1, at),
+            max_func_args: pick(30, 1, at),
+            max_func_reg_args: pick(31, 1, at),
+            attach_types: pick(32, 3, at),
         }
     }
 
@@ -1205,14 +1317,15 @@ fn pick(first: usize, n: usize, at: Release) -> u32 {
     LIMITS[first..first + n].iter().find(|(_, span)| span.holds(at)).map_or(0, |(value, _)| *value)
 }
 
-static LIMITS: [(u32, Span); 33] = [
+static LIMITS: [(u32, Span); 35] = [
     (512, Span::ALWAYS),
     (1000000, Span::ALWAYS),
     (4096, Span::ALWAYS),
     (8192, Span::ALWAYS),
     (64, Span::ALWAYS),
     (64, Span::ALWAYS),
-    (8, Span::ALWAYS),
+    (8, Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) }),
+    (16, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (256, Span::ALWAYS),
     (64, Span::ALWAYS),
     (64, Span::ALWAYS),
@@ -1227,7 +1340,8 @@ static LIMITS: [(u32, Span); 33] = [
     (256, Span::ALWAYS),
     (64, Span::ALWAYS),
     (512, Span::ALWAYS),
-    (6, Span::ALWAYS),
+    (6, Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) }),
+    (5, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (40, Span::ALWAYS),
     (320, Span::ALWAYS),
     (8, Span::ALWAYS),

@@ -5,7 +5,7 @@ use crate::map_use::{MapLookup, MapMemory, MapUse};
 use crate::release::{Change, Release, Span};
 use crate::uapi::MapType;
 
-pub static MAP_USES: [MapUse; 33] = [
+pub static MAP_USES: [MapUse; 34] = [
     MapUse { map_type: MapType::Hash, kernel_struct: Some("bpf_htab"), lookup: MapLookup::Value, memory: MapMemory::Hash, helpers: None, sleepable: true, walk: true, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: false, percpu: false, listed: true, no_btf: false, sizeless: false, span: Span::ALWAYS },
     MapUse { map_type: MapType::Array, kernel_struct: Some("bpf_array"), lookup: MapLookup::Value, memory: MapMemory::Array, helpers: None, sleepable: true, walk: true, never_null: true, sockets: false, made_rdonly: false, keyless: false, no_elements: false, percpu: false, listed: true, no_btf: false, sizeless: false, span: Span::ALWAYS },
     MapUse { map_type: MapType::ProgArray, kernel_struct: Some("bpf_array"), lookup: MapLookup::Value, memory: MapMemory::Pointers, helpers: Some(&[12]), sleepable: false, walk: false, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: false, percpu: false, listed: false, no_btf: false, sizeless: false, span: Span::ALWAYS },
@@ -39,6 +39,7 @@ pub static MAP_USES: [MapUse; 33] = [
     MapUse { map_type: MapType::UserRingbuf, kernel_struct: Some("bpf_ringbuf_map"), lookup: MapLookup::Value, memory: MapMemory::Bytes, helpers: Some(&[209]), sleepable: true, walk: false, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: true, percpu: false, listed: false, no_btf: false, sizeless: false, span: Span { since: Some(Change { upstream: Some(Release::new(11, 0)), backports: &[] }), until: None } },
     MapUse { map_type: MapType::CgrpStorage, kernel_struct: Some("bpf_local_storage_map"), lookup: MapLookup::Value, memory: MapMemory::Pointers, helpers: Some(&[210, 211, 194]), sleepable: true, walk: false, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: false, percpu: false, listed: false, no_btf: false, sizeless: true, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
     MapUse { map_type: MapType::Arena, kernel_struct: Some("bpf_arena"), lookup: MapLookup::Value, memory: MapMemory::Nothing, helpers: None, sleepable: true, walk: false, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: true, percpu: false, listed: false, no_btf: true, sizeless: false, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
+    MapUse { map_type: MapType::Rhash, kernel_struct: Some("bpf_rhtab"), lookup: MapLookup::Value, memory: MapMemory::Buckets, helpers: None, sleepable: true, walk: true, never_null: false, sockets: false, made_rdonly: false, keyless: false, no_elements: false, percpu: false, listed: true, no_btf: false, sizeless: false, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
 ];
 
 /// Helpers that take no other maps than these.

@@ -6,7 +6,7 @@ use crate::release::{Change, Release, Span};
 use crate::uapi::MapType;
 
 /// Ascending by number.
-pub static MAPS: [MapInfo; 33] = [
+pub static MAPS: [MapInfo; 34] = [
     MapInfo { map_type: MapType::Hash, ops: "htab_map_ops", config: &[], cap: MapCap::None, key: KeyRule::Any, fields: MapFields(23), inner: InnerRule::Equal, rules: &[
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsOutside(479)] },
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsBoth(384)] },
@@ -246,6 +246,16 @@ pub static MAPS: [MapInfo; 33] = [
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Entries, Cmp::Ne, 0), T::Cmp(N::Key, Cmp::Ne, 4), T::Cmp(N::Value, Cmp::Eq, 0)] },
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::NoBtfKey, T::NoBtfValue] },
         MapRule { errno: 7, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Value, Cmp::Gt, 65407)] },
+    ] },
+    MapInfo { map_type: MapType::Rhash, ops: "rhtab_map_ops", config: &[], cap: MapCap::None, key: KeyRule::Any, fields: MapFields(23), inner: InnerRule::Equal, rules: &[
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsLack(1)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsAny(64)] },
+        MapRule { errno: 7, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Key, Cmp::Gt, 65535)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsOutside(479)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsBoth(384)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsAny(2)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Entries, Cmp::Eq, 0), T::Cmp(N::Key, Cmp::Eq, 0), T::Cmp(N::Value, Cmp::Eq, 0)] },
+        MapRule { errno: 7, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::KeyPlusValue, Cmp::Ge, 4194256)] },
     ] },
     MapInfo { map_type: MapType::Arena, ops: "arena_map_ops", config: &[], cap: MapCap::Bpf, key: KeyRule::Any, fields: MapFields(0), inner: InnerRule::Equal, rules: &[
         MapRule { errno: 95, all: false, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None }, tests: &[T::NoArenaJit] },

@@ -75,6 +75,10 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_helper_call.
     pub helper_not_allowed: &'static str,
+    /// What is released is not held.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg.
+    pub release_unreferenced: &'static str,
 }
 
 impl Words {
@@ -97,12 +101,13 @@ impl Words {
             ldimm64_kind: MESSAGES[14].text(at),
             global_args_invalid: MESSAGES[15].text(at),
             helper_not_allowed: MESSAGES[16].text(at),
+            release_unreferenced: MESSAGES[17].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 17] = [
+pub static MESSAGES: [Message; 18] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -120,4 +125,5 @@ pub static MESSAGES: [Message; 17] = [
     Message { category: "program", texts: &[Text { text: "pseudo btf_id {id} in ldimm64 isn't KIND_VAR.\n", code: "program-instruction", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }) } }, Text { text: "pseudo btf_id {id} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", code: "program-kernel-symbol", span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } }] },
     Message { category: "call", texts: &[Text { text: "Caller passes invalid args into func#{subprog}\n", code: "call-global-function", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }) } }, Text { text: "Caller passes invalid args into func#{subprog} ('{name}')\n", code: "call-global-function", span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "unknown func {name}#{id}\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) } }, Text { text: "program of this type cannot use helper {name}#{id}\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } }] },
+    Message { category: "lifetime", texts: &[Text { text: "R{r} must be referenced when passed to release function\n", code: "lifetime-unacquired", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } }, Text { text: "release helper {name} expects referenced PTR_TO_BTF_ID passed to R{r}\n", code: "lifetime-unacquired", span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } }] },
 ];

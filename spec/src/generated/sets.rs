@@ -221,6 +221,7 @@ pub static SETS: [NameSet; 20] = [
     NameSet { span: Span::ALWAYS, members: &[
         Member { name: "bpf_cpumask", configs: &["BPF_JIT"], span: Span { since: None, until: None } },
         Member { name: "bpf_crypto_ctx", configs: &["CRYPTO"], span: Span { since: None, until: None } },
+        Member { name: "bpf_ksock", configs: &["INET"], span: Span { since: None, until: None } },
         Member { name: "cgroup", configs: &["CGROUPS"], span: Span { since: None, until: None } },
         Member { name: "prog_test_ref_kfunc", configs: &["NET"], span: Span { since: None, until: None } },
         Member { name: "task_struct", configs: &[], span: Span { since: None, until: None } },

@@ -226,6 +226,7 @@ fn mark_call(env: &mut Env<'_>, t: u32) {
     let sub = find_containing_subprog(env, t) as usize;
     env.subprogs[sub].might_sleep |= effects.might_sleep;
     env.subprogs[sub].changes_pkt_data |= effects.changes_pkt_data;
+    env.subprogs[sub].might_throw |= effects.might_throw;
 }
 
 /// The callee has been walked by now, or is being walked (recursion is refused later).
@@ -234,6 +235,7 @@ fn merge_callee_effects(env: &mut Env<'_>, caller: u32, callee: u32) {
     let callee = find_containing_subprog(env, callee) as usize;
     env.subprogs[caller].changes_pkt_data |= env.subprogs[callee].changes_pkt_data;
     env.subprogs[caller].might_sleep |= env.subprogs[callee].might_sleep;
+    env.subprogs[caller].might_throw |= env.subprogs[callee].might_throw;
 }
 
 /// The instruction may leave the subprogram as its last exit does (`visit_abnormal_return_insn`).

@@ -47,7 +47,11 @@ pub(super) fn check_ptr_alignment(
         return Ok(());
     }
     if env.kernel.features.pointer_offset_whole {
-        verbose!(env, "misaligned {desc}access off {}+{off} size {size}\n", reg.var_off);
+        let at = match reg.var_off.value as i64 {
+            small @ -0x8000..=-1 if reg.var_off.is_const() => small.to_string(),
+            _ => reg.var_off.to_string(),
+        };
+        verbose!(env, "misaligned {desc}access off {at}+{off} size {size}\n");
     } else {
         verbose!(
             env,

@@ -7,7 +7,7 @@ use super::align::check_ptr_alignment;
 use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
 use super::callinfo::CallMeta;
 use super::const_arg::{check_reg_const_str, get_constant_map_key};
-use super::dynptr::{dynptr_get_spi, process_dynptr_func};
+use super::dynptr::{dynptr_get_spi, process_dynptr_func, Origin};
 use super::helper_result::can_elide_value_nullness;
 use super::kptr::process_kptr_func;
 use super::locks::process_spin_lock;
@@ -120,12 +120,13 @@ fn check_release_arg(
             verbose!(env, "{unowned}\n");
             return Err(Errno::EINVAL.into());
         }
-        if !is_acquired_dynptr(env, reg) {
+        if !env.kernel.features.references_by_id && !is_acquired_dynptr(env, reg) {
             verbose!(env, "arg {} is an unacquired reference\n", regno.0);
             return Err(Errno::EINVAL.into());
         }
     } else if reg.ref_obj_id == 0 && !register_is_null(reg) {
-        verbose!(env, "R{} must be referenced when passed to release function\n", regno.0);
+        let name = env.kernel.helper_name(meta.func_id);
+        verbose!(env, words.release_unreferenced, name = name, r = regno.0);
         return Err(Errno::EINVAL.into());
     }
     if meta.release_regno.is_some() {
@@ -211,7 +212,10 @@ fn check_arg_value(
             let access = access_of(proto.args[arg.saturating_sub(1)]);
             check_mem_size_reg(env, regno, access, ty.base() == ArgBase::ConstSizeOrZero, meta)
         }
-        ArgBase::Dynptr => process_dynptr_func(env, regno, Some(env.insn_idx), ty, 0),
+        ArgBase::Dynptr => {
+            let origin = Origin::New(meta.ref_obj_id);
+            process_dynptr_func(env, regno, Some(env.insn_idx), ty, origin)
+        }
         ArgBase::ConstAllocSizeOrZero => {
             if !reg.var_off.is_const() {
                 verbose!(env, "R{} is not a known constant'\n", regno.0);

@@ -115,8 +115,9 @@ fn check_rmw(env: &mut Env<'_>, insn: Insn) -> Check {
         // Once more, to fill the register from the spilled value.
         check_mem_access(env, idx, dst, off, size, Access::Read, load, true, false)?;
     }
-    if env.reg(dst).ty == RegBase::Arena {
-        save_aux_ptr_type(env, RegBase::Arena.into(), false)?;
+    let ty = env.reg(dst).ty;
+    if ty == RegBase::Arena || env.kernel.features.atomic_pointers_apart {
+        save_aux_ptr_type(env, ty, false)?;
     }
     check_mem_access(env, idx, dst, off, size, Access::Write, None, true, false)
 }

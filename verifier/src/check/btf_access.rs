@@ -40,7 +40,8 @@ pub(super) fn check_ptr_to_btf_access(
     } else {
         off
     };
-    let may_fault = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
+    let plain = env.kernel.features.plain_pointers_may_fault && reg.ty == RegBase::BtfId;
+    let may_fault = plain || reg.ty.has(TypeFlags::PTR_UNTRUSTED);
     if access == Access::Write && may_fault && env.kernel.features.untrusted_is_read_only {
         return only_read(env);
     }

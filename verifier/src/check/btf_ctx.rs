@@ -139,7 +139,7 @@ fn argument<'b>(
     let type_id = if idx == nargs {
         match env.prog.expected_attach_type {
             Some(AttachType::LsmMac) => is_retval = true,
-            Some(AttachType::LsmCgroup | AttachType::TraceFexit) => {}
+            Some(AttachType::LsmCgroup | AttachType::TraceFexit | AttachType::TraceFsession) => {}
             Some(AttachType::ModifyReturn) => {
                 let ret = proto.and_then(|p| btf.skip_mods_and_typedefs(p.type_id()));
                 let Some(ret) = ret else { return Ok(Arg::Refused) };

@@ -65,12 +65,13 @@ const KPTR_SIZE: u32 = 8;
 
 /// Kernel types that may be kept as referenced kptrs: those with a registered destructor
 /// (`register_btf_id_dtor_kfuncs`), and the configuration symbol each depends on.
-const WITH_DESTRUCTOR: [(&str, Option<&str>); 7] = [
+const WITH_DESTRUCTOR: [(&str, Option<&str>); 8] = [
     ("task_struct", None),
     ("cgroup", Some("CGROUPS")),
     ("bpf_cpumask", None),
     ("bpf_crypto_ctx", Some("CRYPTO")),
     ("sk_buff", Some("NET_SCH_BPF")),
+    ("bpf_ksock", Some("INET")),
     ("prog_test_ref_kfunc", Some("NET")),
     ("prog_test_member", Some("NET")),
 ];

@@ -27,6 +27,8 @@ impl FieldKinds {
     pub const UPTR: FieldKinds = FieldKinds(1 << 11);
     pub const RES_SPIN_LOCK: FieldKinds = FieldKinds(1 << 12);
     pub const TASK_WORK: FieldKinds = FieldKinds(1 << 13);
+    /// Whatever cannot be freed in an NMI (`btf_field_is_nmi_safe`).
+    pub const NMI_UNSAFE: FieldKinds = FieldKinds((1 << 3) | (1 << 4) | (0b1111 << 5) | (1 << 11));
 
     /// True if the sets share a kind.
     #[inline]

@@ -131,13 +131,15 @@ enum Step<'a> {
     Into(Type<'a>, i32),
 }
 
-/// One walk from `id` (`btf_struct_walk`).  `flags` collects what the way says of the result.
+/// One walk from `id` (`btf_struct_walk`).  `flags` collects what the way says of the result; `flexible` arrays may
+/// go on behind the struct.
 fn struct_walk(
     btf: &Btf,
     id: u32,
     off: i32,
     size: i32,
     flags: &mut TypeFlags,
+    flexible: bool,
 ) -> Result<Walk, Miss> {
     let Some(mut t) = btf.ty(id) else {
         return Err(Miss(String::new(), Errno::EINVAL));
@@ -150,7 +152,7 @@ fn struct_walk(
                 None => return Err(Miss(String::new(), Errno::EINVAL)),
             };
         }
-        match walk_level(btf, t, off, size, flags)? {
+        match walk_level(btf, t, off, size, flags, flexible)? {
             Step::Done(w) => return Ok(w),
             Step::Into(next, at) => (t, off) = (next, at),
         }
@@ -173,6 +175,7 @@ fn walk_level<'a>(
     off: i32,
     size: i32,
     flags: &mut TypeFlags,
+    flexible: bool,
 ) -> Result<Step<'a>, Miss> {
     let name = shown(t.name());
     if !t.kind().is_composite() {
@@ -184,7 +187,7 @@ fn walk_level<'a>(
     }
     let end = off.wrapping_add(size) as u32;
     if end > t.size() {
-        return beyond_end(btf, t, off, size);
+        return beyond_end(btf, t, off, size, flexible);
     }
     for m in t.members() {
         let moff = m.byte_offset();
@@ -209,8 +212,14 @@ fn walk_level<'a>(
 }
 
 /// Past the end of a struct only a flexible array at its end can be meant.
-fn beyond_end<'a>(btf: &'a Btf, t: Type<'a>, off: i32, size: i32) -> Result<Step<'a>, Miss> {
-    let flexible = || {
+fn beyond_end<'a>(
+    btf: &'a Btf,
+    t: Type<'a>,
+    off: i32,
+    size: i32,
+    flexible: bool,
+) -> Result<Step<'a>, Miss> {
+    let element = || {
         let last = t.members().next_back()?;
         let array = btf.skip_mods_and_typedefs(last.type_id)?.array()?;
         let moff = last.byte_offset();
@@ -226,7 +235,7 @@ fn beyond_end<'a>(btf: &'a Btf, t: Type<'a>, off: i32, size: i32) -> Result<Step
             _ => None,
         }
     };
-    flexible().ok_or_else(|| {
+    element().filter(|_| flexible).ok_or_else(|| {
         let text = format!(
             "access beyond struct {} at off {} size {}\n",
             shown(t.name()),
@@ -346,8 +355,9 @@ pub(super) fn btf_struct_access(
     let btf = btf_of(env, obj)?;
     let (mut id, mut off) = (reg.btf_id(), off);
     let mut flags = TypeFlags::NONE;
+    let flexible = !is_alloc || !env.kernel.features.allocated_objects_end;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, size, &mut flags) {
+        match struct_walk(&btf, id, off, size, &mut flags, flexible) {
             Err(m) => return miss(env, m),
             // A program's own types hold no kernel pointers.
             Ok(Walk::Ptr { .. }) if is_alloc => return Ok((BtfLoad::Scalar, String::new())),
@@ -410,7 +420,7 @@ pub fn btf_struct_ids_match(
     let (mut id, mut off) = (from.btf_id, off);
     let mut flags = TypeFlags::NONE;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, 1, &mut flags) {
+        match struct_walk(&btf, id, off, 1, &mut flags, true) {
             Ok(Walk::Struct { id: inner }) => (id, off) = (inner, 0),
             Err(m) => {
                 verbose!(env, "{}", m.0);

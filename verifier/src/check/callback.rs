@@ -315,6 +315,11 @@ fn push_async_callback(env: &mut Env<'_>, insn_idx: u32, subprog: u32, kind: Cal
 
 /// Inside a callback that its caller runs with a lock held: the tree's comparison.
 pub fn in_rbtree_lock_required_cb(env: &Env<'_>) -> bool {
+    if env.kernel.features.tree_callbacks_nest {
+        let callbacks = env.cur.frames().skip(1).filter(|f| f.in_callback_fn && f.callsite >= 0);
+        let mut callsites = callbacks.map(|f| f.callsite as u32);
+        return callsites.any(|at| summary::is_rbtree_lock_required_call(env, at));
+    }
     let frame = env.frame();
     if env.cur.curframe() == 0 || !frame.in_callback_fn || frame.callsite < 0 {
         return false;

@@ -200,16 +200,7 @@ impl Special {
     /// Not modelled.
     pub fn is_unsupported(self) -> bool {
         use Special::*;
-        matches!(
-            self,
-            DynptrFromFile
-                | DynptrFileDiscard
-                | ListAdd
-                | ListDel
-                | ListIsFirst
-                | ListIsLast
-                | ListEmpty
-        )
+        matches!(self, ListAdd | ListDel | ListIsFirst | ListIsLast | ListEmpty)
     }
 
     pub fn is_task_work(self) -> bool {

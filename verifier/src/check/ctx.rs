@@ -151,6 +151,7 @@ pub(super) fn access_ctx(
     }
     mark_reg_known_zero(env, dst);
     let id = if info.ty.may_be_null() { env.new_id() } else { 0 };
+    let by_id = env.kernel.features.references_by_id;
     let reg = env.reg_mut(dst);
     if id != 0 {
         reg.id = id;
@@ -160,6 +161,9 @@ pub(super) fn access_ctx(
     if let (RegBase::BtfId, Some((btf, btf_id))) = (info.ty.base(), info.btf) {
         reg.set_btf(btf, btf_id);
         reg.ref_obj_id = info.ref_obj_id;
+        if by_id && info.ref_obj_id != 0 {
+            reg.id = info.ref_obj_id;
+        }
     }
     reg.ty = info.ty;
     Ok(())

@@ -6,7 +6,9 @@ use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 
 use super::kfunc_arg::{arg_name, nth_arg};
 use super::plain_dynptr;
-use super::refs::{acquire_reference, release_reference};
+use super::refs::{
+    acquire_child_reference, acquire_reference, release_reference, release_with_children,
+};
 use super::stack::destroy_if_dynptr_stack_slot;
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, spi_of, NoSlot};
 use crate::domain::reg::{DynptrType, RegState};
@@ -21,14 +23,24 @@ use crate::verbose;
 /// Slots of a dynptr (`BPF_DYNPTR_NR_SLOTS`).
 pub(super) const SLOTS: u32 = 2;
 
+/// What a dynptr that is made comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// Nothing, or the referenced object of this id (kernels with `references_by_id`).
+    New(u32),
+    /// Another dynptr, with the reference that it holds or the object that it is part of.
+    Clone(u32),
+}
+
 /// Which dynptr an argument asks for (`arg_to_dynptr_type`).
 pub(super) fn arg_dynptr_type(arg: ArgType) -> DynptrType {
-    const FLAGS: [(TypeFlags, DynptrType); 5] = [
+    const FLAGS: [(TypeFlags, DynptrType); 6] = [
         (TypeFlags::DYNPTR_TYPE_LOCAL, DynptrType::Local),
         (TypeFlags::DYNPTR_TYPE_RINGBUF, DynptrType::Ringbuf),
         (TypeFlags::DYNPTR_TYPE_SKB, DynptrType::Skb),
         (TypeFlags::DYNPTR_TYPE_XDP, DynptrType::Xdp),
         (TypeFlags::DYNPTR_TYPE_SKB_META, DynptrType::SkbMeta),
+        (TypeFlags::DYNPTR_TYPE_FILE, DynptrType::File),
     ];
     let asked = arg.flags() & TypeFlags::DYNPTR_TYPE_MASK;
     FLAGS.iter().find(|(f, _)| *f == asked).map_or(DynptrType::Invalid, |(_, t)| *t)
@@ -36,7 +48,7 @@ pub(super) fn arg_dynptr_type(arg: ArgType) -> DynptrType {
 
 /// The dynptr must be released before it goes (`dynptr_type_refcounted`).
 pub(super) fn is_refcounted(ty: DynptrType) -> bool {
-    ty == DynptrType::Ringbuf
+    matches!(ty, DynptrType::Ringbuf | DynptrType::File)
 }
 
 /// A dynptr argument, created or used by the call at `insn_idx` (None: of a global function).
@@ -45,7 +57,7 @@ pub fn process_dynptr_func(
     regno: Reg,
     insn_idx: Option<u32>,
     arg: ArgType,
-    clone_ref_obj_id: u32,
+    origin: Origin,
 ) -> Check {
     if !env.kernel.features.dynptrs_tracked {
         return plain_dynptr::process(env, regno, insn_idx.unwrap_or(env.insn_idx), arg);
@@ -69,9 +81,14 @@ pub fn process_dynptr_func(
         }
         let insn_idx = insn_idx.unwrap_or(env.insn_idx);
         check_obj_write(env, insn_idx, regno, SLOTS)?;
-        return mark_stack_slots_dynptr(env, &reg, arg, insn_idx, clone_ref_obj_id);
+        return mark_stack_slots_dynptr(env, &reg, arg, insn_idx, origin);
     }
-    if reg.ty == RegBase::ConstDynptr && !rdonly {
+    let by_id = env.kernel.features.references_by_id;
+    if by_id && reg.ty == RegBase::ConstDynptr && arg.has(TypeFlags::OBJ_RELEASE) {
+        verbose!(env, "CONST_PTR_TO_DYNPTR cannot be released\n");
+        return Err(Errno::EINVAL.into());
+    }
+    if reg.ty == RegBase::ConstDynptr && !rdonly && !by_id {
         verbose!(env, "cannot pass pointer to const bpf_dynptr, the helper mutates it\n");
         return Err(Errno::EINVAL.into());
     }
@@ -79,7 +96,7 @@ pub fn process_dynptr_func(
         verbose!(env, "Expected an initialized dynptr as {nth}\n");
         return Err(Errno::EINVAL.into());
     }
-    if !is_type_expected(env, &reg, arg.minus(TypeFlags::MEM_RDONLY)) {
+    if !is_type_expected(env, &reg, arg.minus(TypeFlags::MEM_RDONLY | TypeFlags::OBJ_RELEASE)) {
         let name = dynptr_type_name(arg_dynptr_type(arg));
         verbose!(env, "Expected a dynptr of type {name} as {nth}\n");
         return Err(Errno::EINVAL.into());
@@ -134,7 +151,7 @@ fn mark_stack_slots_dynptr(
     reg: &RegState,
     arg: ArgType,
     insn_idx: u32,
-    clone_ref_obj_id: u32,
+    origin: Origin,
 ) -> Check {
     let frameno = reg.frameno;
     let spi = get_spi(env, reg, "dynptr", SLOTS)?;
@@ -144,6 +161,27 @@ fn mark_stack_slots_dynptr(
     if ty == DynptrType::Invalid {
         return Err(Errno::EINVAL.into());
     }
+    if env.kernel.features.references_by_id {
+        let parent_id = match (is_refcounted(ty), origin) {
+            (_, Origin::Clone(parent_id)) => parent_id,
+            (true, Origin::New(parent_id)) => acquire_child_reference(env, insn_idx, parent_id),
+            (false, Origin::New(parent_id)) => parent_id,
+        };
+        let id = env.new_id();
+        let frame = env.cur.frame_mut(frameno);
+        for (s, first) in [(spi, true), (spi - 1, false)] {
+            let slot = frame.slot_mut(s as usize);
+            slot.kind = [SlotType::Dynptr; 8];
+            mark_dynptr_reg(&mut slot.spilled, ty, first, id);
+            slot.spilled.parent_id = parent_id;
+        }
+        mark_stack_write(env, frameno, 0b11 << (spi - 1));
+        return Ok(());
+    }
+    let clone_ref_obj_id = match origin {
+        Origin::Clone(id) => id,
+        Origin::New(_) => 0,
+    };
     let id = env.new_id();
     let ref_obj_id = match (is_refcounted(ty), clone_ref_obj_id) {
         (false, _) => 0,
@@ -174,6 +212,10 @@ pub fn unmark_stack_slots_dynptr(env: &mut Env<'_>, reg: &RegState) -> Check {
     let spi = dynptr_get_spi(env, reg)?;
     let frameno = reg.frameno;
     let slot = env.cur.frame(frameno).stack()[spi as usize].spilled;
+    if env.kernel.features.references_by_id {
+        let held = is_refcounted(slot.dynptr_type());
+        return Ok(release_with_children(env, if held { slot.parent_id } else { slot.id })?);
+    }
     if !is_refcounted(slot.dynptr_type()) {
         invalidate_dynptr(env, frameno, spi);
         return Ok(());
@@ -206,9 +248,10 @@ pub fn dynptr_id(env: &mut Env<'_>, reg: &RegState) -> Check<u32> {
     Ok(first_half(env, reg)?.id)
 }
 
-/// Reference that the dynptr holds.
+/// Reference that the dynptr holds, or object that it is part of.
 pub fn dynptr_ref_obj_id(env: &mut Env<'_>, reg: &RegState) -> Check<u32> {
-    Ok(first_half(env, reg)?.ref_obj_id)
+    let half = first_half(env, reg)?;
+    Ok(if env.kernel.features.references_by_id { half.parent_id } else { half.ref_obj_id })
 }
 
 /// The register itself for a const dynptr, else its first slot.

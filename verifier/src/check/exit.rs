@@ -32,7 +32,9 @@ enum Allowed {
 pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
     let outer = env.cur.frame(0);
     let outer_subprog = outer.subprogno;
-    let is_subprog = outer_subprog != 0;
+    // What is thrown becomes the program's own result, wherever it is thrown (where global functions may throw).
+    let thrown = env.kernel.features.globals_may_throw && reg != Reg::R0;
+    let is_subprog = outer_subprog != 0 && !thrown;
     let (in_exception_cb, in_async_cb, cb_range) =
         (outer.in_exception_callback_fn, outer.in_async_callback_fn, outer.callback_ret_range);
     if (!is_subprog || in_exception_cb) && returns_nothing(env, reg)? {

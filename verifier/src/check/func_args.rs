@@ -12,7 +12,7 @@ use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
 
 use super::arg_types::{check_func_arg_reg_off, check_reg_type, ArgBtf};
 use super::callinfo::CallMeta;
-use super::dynptr::process_dynptr_func;
+use super::dynptr::{process_dynptr_func, Origin};
 use super::kfunc_arg::arg_name;
 use super::mem_arg::check_mem_reg;
 use super::prog_ctx::{is_prog_ctx_type, validate_prog_ctx_type};
@@ -433,7 +433,7 @@ fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Che
         }
     } else if arg.ty.base() == ArgBase::Dynptr {
         check_func_arg_reg_off(env, &reg, regno, ArgBase::Dynptr.into())?;
-        process_dynptr_func(env, regno, None, arg.ty, 0)?;
+        process_dynptr_func(env, regno, None, arg.ty, Origin::New(0))?;
     } else if arg.ty.base() == ArgBase::BtfId {
         if register_is_null(&reg) && arg.ty.may_be_null() {
             return Ok(());

@@ -127,6 +127,17 @@ pub fn enter(env: &mut Env<'_>, subprog: u32, setup: &CalleeSetup) {
     env.log.end_message();
 }
 
+/// The call at `idx` is of a global function that may end the program (`bpf_throw`).
+pub fn global_may_throw(env: &Env<'_>, idx: u32) -> bool {
+    let insn = env.insns[idx as usize];
+    let target = i64::from(idx) + i64::from(insn.imm) + 1;
+    let callee = find_subprog(env, target).filter(|_| insn.is_pseudo_call());
+    callee.is_some_and(|s| {
+        let s = &env.subprogs[s as usize];
+        s.is_global && s.might_throw
+    })
+}
+
 /// Global functions are verified on their own: the caller only checks what BTF promises about them.
 pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check {
     let info = &env.subprogs[subprog as usize];
@@ -176,7 +187,12 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
     if changes_pkt_data {
         clear_all_pkt_pointers(env);
     }
-    env.subprogs[subprog as usize].called = true;
+    let context = if env.kernel.features.contexts_apart {
+        non_sleepable_region(env).is_none()
+    } else {
+        env.prog_sleepable
+    };
+    env.subprogs[subprog as usize].called[usize::from(context)] = true;
     let frame = env.cur.curframe();
     clear_caller_saved_regs(env, frame);
     if env.kernel.features.void_global_functions && returns_void(env, subprog) {

@@ -207,6 +207,7 @@ pub fn convert_owning_non_owning(env: &mut Env<'_>, ref_obj_id: u32) -> Check {
         hit
     });
     let locked = env.cur.active_locks != 0;
+    let by_id = env.kernel.features.references_by_id;
     let mut flags = TypeFlags::NON_OWN_REF;
     if refcounted {
         flags |= TypeFlags::MEM_RCU;
@@ -214,6 +215,9 @@ pub fn convert_owning_non_owning(env: &mut Env<'_>, ref_obj_id: u32) -> Check {
     env.cur.for_each_reg_mut(|_, r| {
         if r.ref_obj_id == ref_obj_id {
             r.ref_obj_id = 0;
+            if by_id {
+                r.id = 0;
+            }
             if locked && !r.ty.has(TypeFlags::NON_OWN_REF) {
                 r.ty = r.ty.plus(flags);
             }

@@ -16,9 +16,10 @@ use super::map_compat::check_map_func_compatibility;
 use super::mem::check_mem_access;
 use super::refs::{self, check_resource_leak, clear_all_pkt_pointers, Leaving};
 use super::stack::register_is_null;
+use super::summary::helper_may_sleep;
 use super::trust::in_rcu_cs;
 use super::{helper_rules, Access};
-use crate::domain::reg::{DynptrType, DEF_NOT_SUBREG};
+use crate::domain::reg::{DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
 use crate::explore::worklist::push_stack;
@@ -146,7 +147,8 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         }
     }
     if env.kernel.features.rcu_sections_nest {
-        if let Some(region) = super::trust::non_sleepable_region(env).filter(|_| proto.might_sleep)
+        if let Some(region) =
+            super::trust::non_sleepable_region(env).filter(|_| helper_may_sleep(env, proto))
         {
             let func = env.kernel.helper_name(func_id);
             verbose!(env, "sleepable helper {func}#{func_id} in {region}\n");
@@ -281,6 +283,21 @@ fn release_argument(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta) -> 
 /// The map or object owns it now.  Inside an RCU section a per-CPU object stays readable.
 fn release_to_kptr(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
     let in_rcu = in_rcu_cs(env);
+    if env.kernel.features.references_by_id {
+        let percpu =
+            |r: &RegState| r.ty.has(TypeFlags::MEM_ALLOC) && r.ty.has(TypeFlags::MEM_PERCPU);
+        if !in_rcu || !percpu(env.reg(Reg::R2)) {
+            return refs::release_reference(env, id);
+        }
+        refs::release_reference_nomark(env, id)?;
+        env.cur.for_each_reg_mut(|_, reg| {
+            if reg.id == id && percpu(reg) {
+                (reg.id, reg.ref_obj_id) = (0, 0);
+                reg.ty = reg.ty.minus(TypeFlags::MEM_ALLOC).plus(TypeFlags::MEM_RCU);
+            }
+        });
+        return Ok(());
+    }
     refs::release_reference_nomark(env, id)?;
     let (leaks, capable) = (env.allow_ptr_leaks, env.bpf_capable);
     env.cur.for_each_reg_mut(|_, reg| {

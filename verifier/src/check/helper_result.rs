@@ -7,11 +7,14 @@ use bpfassay_spec::{func, HelperProto, MapLookup, RegBase, RegType, RetBase, Ret
 use super::arg_types::kernel_struct_id;
 use super::btf_record::FieldKinds;
 use super::callinfo::CallMeta;
-use super::refs::acquire_reference;
+use super::refs::{acquire_reference, find_reference_state};
 use crate::domain::reg::{BtfObj, MapId, DEF_NOT_SUBREG};
 use crate::env::Env;
+use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno, Stop};
-use crate::transfer::mark::{mark_reg_known_zero, mark_reg_unknown, reg_bounds_sanity_check};
+use crate::transfer::mark::{
+    mark_not_null, mark_reg_known_zero, mark_reg_unknown, reg_bounds_sanity_check,
+};
 use crate::{verbose, verifier_bug};
 
 /// `MAX_ERRNO`: errors are -1 to -4095.
@@ -86,11 +89,36 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
     r0.set_map(map);
     r0.set_map_uid(meta.map_uid);
     r0.ty = RegType::with(RegBase::MapValue, flags);
-    if has_lock && !flags.intersects(TypeFlags::PTR_MAYBE_NULL) {
+    let features = &env.kernel.features;
+    let may_be_null = flags.intersects(TypeFlags::PTR_MAYBE_NULL);
+    let at_once = features.lookups_typed_at_once;
+    if at_once && may_be_null || has_lock && !may_be_null {
         let id = env.new_id();
         env.reg_mut(Reg::R0).id = id;
     }
+    if at_once {
+        refine_lookup(env);
+    }
     Ok(())
+}
+
+/// What a lookup gives by the map's type, whether NULL or not (`refine_map_lookup_value`).
+fn refine_lookup(env: &mut Env<'_>) {
+    let mut r0 = *env.reg(Reg::R0);
+    let null = r0.flags() & TypeFlags::PTR_MAYBE_NULL;
+    let (id, uid) = (r0.id, r0.map_uid());
+    mark_not_null(env.kernel, &env.maps, &mut r0);
+    let value = r0.base() == RegBase::MapValue;
+    let uid = if r0.base() == RegBase::ConstMapPtr {
+        id
+    } else if value {
+        uid
+    } else {
+        0
+    };
+    r0.set_map_uid(uid);
+    r0.ty = r0.ty.plus(null);
+    *env.reg_mut(Reg::R0) = r0;
 }
 
 /// A per-CPU variable of the kernel: a struct pointer, or memory of the type's size.
@@ -180,6 +208,9 @@ fn set_reference(env: &mut Env<'_>, meta: &CallMeta) -> Check {
         );
         return Err(Errno::EFAULT.into());
     }
+    if env.kernel.features.references_by_id {
+        return set_reference_by_id(env, meta, traits.casts, acquires, traits.shows_dynptr);
+    }
     if traits.shows_dynptr {
         env.reg_mut(Reg::R0).set_dynptr_id(meta.dynptr_id);
     }
@@ -190,6 +221,36 @@ fn set_reference(env: &mut Env<'_>, meta: &CallMeta) -> Check {
         let r0 = env.reg_mut(Reg::R0);
         r0.id = ref_id;
         r0.ref_obj_id = ref_id;
+    }
+    Ok(())
+}
+
+/// The same where a reference is the id of its pointers.  A cast keeps the id, so the case that it gives NULL is a
+/// path of its own.
+fn set_reference_by_id(
+    env: &mut Env<'_>,
+    meta: &CallMeta,
+    casts: bool,
+    acquires: bool,
+    shows_dynptr: bool,
+) -> Check {
+    if casts && find_reference_state(&env.cur, meta.ref_obj_id) {
+        let here = env.insn_idx;
+        let r0 = push_stack(env, here + 1, here, false)?.cur_mut().reg_mut(Reg::R0);
+        r0.mark_known_zero();
+        r0.ty = RegType::of(RegBase::Scalar);
+        let r0 = env.reg_mut(Reg::R0);
+        r0.ty = r0.ty.minus(TypeFlags::PTR_MAYBE_NULL);
+        r0.id = meta.ref_obj_id;
+        r0.ref_obj_id = meta.ref_obj_id;
+    } else if acquires {
+        let id = acquire_reference(env, env.insn_idx);
+        let r0 = env.reg_mut(Reg::R0);
+        r0.id = id;
+        r0.ref_obj_id = id;
+    }
+    if shows_dynptr {
+        env.reg_mut(Reg::R0).parent_id = meta.dynptr_id;
     }
     Ok(())
 }

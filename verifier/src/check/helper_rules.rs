@@ -205,7 +205,12 @@ pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
         ProgType::Tracing => {
             let has_trampoline = matches!(
                 env.prog.expected_attach_type,
-                Some(AttachType::TraceFentry | AttachType::TraceFexit | AttachType::ModifyReturn)
+                Some(
+                    AttachType::TraceFentry
+                        | AttachType::TraceFexit
+                        | AttachType::TraceFsession
+                        | AttachType::ModifyReturn
+                )
             );
             if has_trampoline {
                 return Ok(());

@@ -74,6 +74,9 @@ fn save(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
     // There is no register type of its own for IRQ flags.
     st.ty = RegType::of(RegBase::Stack);
     st.ref_obj_id = id;
+    if env.kernel.features.references_by_id {
+        st.id = id;
+    }
     st.set_irq_kfunc_class(class);
     set_slot(env, reg.frameno, spi, SlotType::IrqFlag, st);
     env.mark_slot_scratched(spi);

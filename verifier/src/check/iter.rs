@@ -152,6 +152,9 @@ fn mark_stack_slots_iter(
         st.mark_known_zero();
         st.ty = ty;
         st.ref_obj_id = if i == 0 { id } else { 0 };
+        if env.kernel.features.references_by_id {
+            st.id = st.ref_obj_id;
+        }
         st.set_btf(meta.btf, iter.btf_id);
         st.set_iter(IterState::Active, 0);
         set_slot(env, reg.frameno, spi - i, SlotType::Iter, st);

@@ -11,6 +11,7 @@ use super::btf_walk::btf_struct_ids_match;
 use super::callback::in_rbtree_lock_required_cb;
 use super::callinfo::{KfuncMeta, Special};
 use super::const_arg::check_reg_const_str;
+use super::dynptr::Origin;
 use super::kfunc_arg::{
     arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam,
     PtrArg,
@@ -18,6 +19,7 @@ use super::kfunc_arg::{
 use super::locks::{process_spin_lock, reg_btf_record, LockOp};
 use super::map_field::check_map_field_pointer;
 use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
+use super::region::check_ptr_off_reg;
 use super::stack::register_is_null;
 use super::trust::{
     has_unsafe_modifiers, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED,
@@ -134,6 +136,9 @@ fn check_arg(
     }
     let Some(pointee) = param.btf.skip_mods_and_typedefs(t.type_id()) else { return invalid() };
     let kind = ptr_arg(env, meta, params, i, t, pointee)?;
+    if kind == PtrArg::Null && env.kernel.features.kfunc_args_by_prototype {
+        mark_chain_precision(env, regno)?;
+    }
     if kind == PtrArg::Null {
         return Ok(1);
     }
@@ -146,7 +151,13 @@ fn check_arg(
         check_pointer(env, meta, params, i, PtrArg::Mem, pointee, insn_idx)?;
         return Ok(1);
     }
+    if by_prototype {
+        check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
+    }
     check_trust(env, meta, kind, regno, &reg)?;
+    if kind == PtrArg::RefcountedKptr && env.kernel.features.refcounted_unmoved {
+        check_ptr_off_reg(env, &reg, regno)?;
+    }
     let release = is_release && reg.ref_obj_id != 0;
     let flags = if release { TypeFlags::OBJ_RELEASE } else { TypeFlags::NONE };
     check_func_arg_reg_off(env, &reg, regno, ArgType::with(ArgBase::DontCare, flags))?;
@@ -210,7 +221,7 @@ fn check_trust(
     let is_rcu = meta.has(KfuncFlags::RCU);
     let asked = features.kfunc_args_trusted || meta.has(TRUSTED_ARGS) || is_rcu;
     let by_prototype = features.kfunc_args_by_prototype;
-    if by_prototype && kind != PtrArg::BtfId {
+    if by_prototype && kind != PtrArg::BtfId && (kind != PtrArg::Map || !is_btf_reg(reg)) {
         return Ok(());
     }
     if !asked || is_trusted_reg(reg) && !(by_prototype && has_unsafe_modifiers(reg.ty)) {
@@ -486,7 +497,7 @@ fn check_dynptr(
 ) -> Check {
     let reg = *env.reg(regno);
     let mut flags = TypeFlags::NONE;
-    let mut clone_ref = 0;
+    let mut origin = Origin::New(meta.ref_obj_id);
     if reg.ty == RegBase::ConstDynptr {
         flags |= TypeFlags::MEM_RDONLY;
     }
@@ -498,14 +509,19 @@ fn check_dynptr(
         Some(Special::DynptrFromSkb) => flags |= TypeFlags::DYNPTR_TYPE_SKB,
         Some(Special::DynptrFromXdp) => flags |= TypeFlags::DYNPTR_TYPE_XDP,
         Some(Special::DynptrFromSkbMeta) => flags |= TypeFlags::DYNPTR_TYPE_SKB_META,
+        Some(Special::DynptrFromFile) => flags |= TypeFlags::DYNPTR_TYPE_FILE,
+        Some(Special::DynptrFileDiscard) => {
+            flags |= TypeFlags::DYNPTR_TYPE_FILE | TypeFlags::OBJ_RELEASE;
+            meta.release_regno = Some(regno);
+        }
         Some(Special::DynptrClone) if is_uninit => {
             if meta.dynptr_type == DynptrType::Invalid {
                 verifier_bug!(env, "no dynptr type for parent of clone");
                 return Err(Errno::EFAULT.into());
             }
             flags |= dynptr_flag(meta.dynptr_type);
-            clone_ref = meta.dynptr_ref_obj_id;
-            if meta.dynptr_type == DynptrType::Ringbuf && clone_ref == 0 {
+            origin = Origin::Clone(meta.dynptr_ref_obj_id);
+            if meta.dynptr_type == DynptrType::Ringbuf && meta.dynptr_ref_obj_id == 0 {
                 verifier_bug!(env, "missing ref obj id for parent of clone");
                 return Err(Errno::EFAULT.into());
             }
@@ -513,7 +529,7 @@ fn check_dynptr(
         _ => {}
     }
     let ty = ArgType::with(ArgBase::Dynptr, flags);
-    dynptr::process_dynptr_func(env, regno, Some(insn_idx), ty, clone_ref)?;
+    dynptr::process_dynptr_func(env, regno, Some(insn_idx), ty, origin)?;
     if !is_uninit {
         meta.dynptr_id = dynptr::dynptr_id(env, &reg)?;
         meta.dynptr_type = dynptr::dynptr_get_type(env, &reg);
@@ -530,6 +546,7 @@ pub fn dynptr_flag(ty: DynptrType) -> TypeFlags {
         DynptrType::Skb => TypeFlags::DYNPTR_TYPE_SKB,
         DynptrType::Xdp => TypeFlags::DYNPTR_TYPE_XDP,
         DynptrType::SkbMeta => TypeFlags::DYNPTR_TYPE_SKB_META,
+        DynptrType::File => TypeFlags::DYNPTR_TYPE_FILE,
         DynptrType::Invalid => TypeFlags::NONE,
     }
 }
@@ -622,6 +639,13 @@ fn check_mem_size(
 ) -> Check {
     let arg = arg_name(env, i);
     let (regno, size_regno) = (Reg(i as u8 + 1), Reg(i as u8 + 2));
+    let first = env.kernel.features.kfunc_args_by_prototype;
+    if first {
+        if register_is_null(env.reg(regno)) {
+            mark_chain_precision(env, regno)?;
+        }
+        check_const_size(env, meta, params, i)?;
+    }
     let trusted = env.kernel.features.kfunc_args_trusted;
     let optional = register_is_null(env.reg(regno)) && (trusted || params[i].has("__opt"));
     if !optional {
@@ -637,6 +661,20 @@ fn check_mem_size(
             return Err(stop);
         }
     }
+    if first {
+        return Ok(());
+    }
+    check_const_size(env, meta, params, i)
+}
+
+/// A size that must be known.
+fn check_const_size(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    params: &[KfParam<'_>],
+    i: usize,
+) -> Check {
+    let size_regno = Reg(i as u8 + 2);
     let size = *env.reg(size_regno);
     if params.get(i + 1).is_some_and(|p| is_mem_size(env, p, size_regno, "__szk")) {
         if meta.arg_constant.is_some() {
@@ -646,6 +684,9 @@ fn check_mem_size(
         if !size.var_off.is_const() {
             verbose!(env, "R{} must be a known constant\n", size_regno.0);
             return invalid();
+        }
+        if env.kernel.features.kfunc_args_by_prototype {
+            mark_chain_precision(env, size_regno)?;
         }
         meta.arg_constant = Some(size.var_off.value);
     }
@@ -708,6 +749,10 @@ fn check_res_lock(
     reg: &RegState,
 ) -> Check {
     let arg = arg_name(env, i);
+    if env.kernel.features.tree_callbacks_nest && in_rbtree_lock_required_cb(env) {
+        verbose!(env, "can't res_spin_{{lock,unlock}} in rbtree cb\n");
+        return Err(Errno::EACCES.into());
+    }
     if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
         verbose!(env, "{arg} doesn't point to map value or allocated object\n");
         return invalid();

@@ -5,10 +5,12 @@
 
 use bpfassay_isa::{RawInsn, Reg};
 use bpfassay_spec::kfunc::KfuncFlags;
-use bpfassay_spec::TypeFlags;
+use bpfassay_spec::{AttachType, ProgType, TypeFlags};
 
+use super::btf_record::FieldKinds;
 use super::callback::{in_rbtree_lock_required_cb, push_callback_call, CalleeState};
 use super::callinfo::{KfuncMeta, Special};
+use super::dynptr::unmark_stack_slots_dynptr;
 use super::exit::check_return_code;
 use super::func_call::CALLER_SAVED;
 use super::graph::convert_owning_non_owning;
@@ -69,6 +71,7 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         return Err(Errno::EACCES.into());
     }
     check_kfunc_args(env, &mut meta, insn_idx)?;
+    check_drop(env, &meta)?;
     push_callbacks(env, &mut meta, insn_idx)?;
     if env.kernel.features.rcu_sections_nest {
         check_sections(env, &meta)?;
@@ -100,6 +103,32 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
     read_args(env, &meta)?;
     if meta.has(KfuncFlags::ITER_NEXT) {
         process_iter_next_call(env, insn_idx, &meta)?;
+    }
+    Ok(())
+}
+
+/// Tracing programs may run in an NMI, where not every field can be freed.
+fn check_drop(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
+    if !env.kernel.features.nmi_drops_refused
+        || !(meta.is(Special::ObjDrop) || meta.is(Special::PercpuObjDrop))
+    {
+        return Ok(());
+    }
+    let may_be_nmi = match env.prog_type() {
+        ProgType::Tracing => {
+            let iterates = env.prog.expected_attach_type == Some(AttachType::TraceIter);
+            !iterates && !env.prog_sleepable
+        }
+        t => env.kernel.prog(t).is_some_and(|row| row.perf_like),
+    };
+    let record = meta.arg_btf.and_then(|t| env.struct_meta(t.btf, t.btf_id));
+    if may_be_nmi && record.is_some_and(|r| r.has(FieldKinds::NMI_UNSAFE)) {
+        verbose!(
+            env,
+            "{} cannot be used in tracing programs on types with NMI unsafe fields\n",
+            meta.name
+        );
+        return Err(Errno::EINVAL.into());
     }
     Ok(())
 }
@@ -266,6 +295,10 @@ fn check_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
 /// Released arguments, and objects that a list or tree takes over.
 fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
     let (name, id) = (meta.name, meta.func_id as i32);
+    if let Some(regno) = meta.release_regno.filter(|_| meta.is(Special::DynptrFileDiscard)) {
+        let reg = *env.reg(regno);
+        return unmark_stack_slots_dynptr(env, &reg);
+    }
     if let Some(regno) = meta.release_regno {
         let ref_id = env.reg(regno).ref_obj_id;
         if let Err(e) = release_reference(env, ref_id) {

@@ -116,8 +116,9 @@ fn set_pointer(
     set_result_size(env, 8);
     if meta.has(KfuncFlags::ACQUIRE) {
         let id = acquire_reference(env, insn_idx);
+        let by_id = env.kernel.features.references_by_id;
         let r0 = env.reg_mut(Reg::R0);
-        if returns_null(meta) {
+        if returns_null(meta) || by_id {
             r0.id = id;
         }
         r0.ref_obj_id = id;
@@ -185,10 +186,13 @@ fn set_memory(env: &mut Env<'_>, meta: &mut KfuncMeta, btf: &Btf, pointee: Type<
         flags |= TypeFlags::MEM_RCU;
     }
     mark_reg_known_zero(env, Reg::R0);
+    let by_id = env.kernel.features.references_by_id;
     let r0 = env.reg_mut(Reg::R0);
     r0.ty = RegType::with(RegBase::Mem, flags);
     r0.set_mem_size(meta.r0_size as u32);
-    if meta.ref_obj_id != 0 {
+    if meta.ref_obj_id != 0 && by_id {
+        r0.parent_id = meta.ref_obj_id;
+    } else if meta.ref_obj_id != 0 {
         r0.ref_obj_id = meta.ref_obj_id;
     }
     Ok(())
@@ -319,9 +323,14 @@ fn set_slice(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
         verifier_bug!(env, "no dynptr id");
         return Err(Errno::EFAULT.into());
     }
+    let by_id = env.kernel.features.references_by_id;
     let r0 = env.reg_mut(Reg::R0);
     r0.set_mem_size(size as u32);
     r0.ty = RegType::with(RegBase::Mem, flags);
-    r0.set_dynptr_id(meta.dynptr_id);
+    if by_id {
+        r0.parent_id = meta.dynptr_id;
+    } else {
+        r0.set_dynptr_id(meta.dynptr_id);
+    }
     Ok(())
 }

@@ -78,6 +78,10 @@ pub fn map_kptr_match_type(env: &mut Env<'_>, field: &BtfField, reg: &RegState, 
     if reg.flags().intersects(!perm) {
         return bad_type(env, reg, r, "", target, unref);
     }
+    let is_percpu = field.kind == FieldKinds::KPTR_PERCPU;
+    if env.kernel.features.percpu_objects_apart && is_percpu != reg.ty.has(TypeFlags::MEM_PERCPU) {
+        return bad_type(env, reg, r, "", target, unref);
+    }
     let name = env.btf(btf).map_or(String::new(), |b| b.name(reg.btf_id()).to_string());
     if check_ptr_off_reg_fixed_ok(env, reg, r, true).is_err() {
         return Err(Errno::EACCES.into());

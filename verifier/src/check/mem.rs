@@ -328,17 +328,21 @@ pub(super) fn check_store_reg(
 }
 
 /// Types whose loads and stores are compiled alike (`reg_type_mismatch_ok`).
-fn is_mismatch_ok(ty: RegType) -> bool {
-    !matches!(
-        ty.base(),
-        RegBase::Ctx
-            | RegBase::Socket
-            | RegBase::SockCommon
-            | RegBase::TcpSock
-            | RegBase::XdpSock
-            | RegBase::BtfId
-            | RegBase::Arena
-    )
+fn is_mismatch_ok(env: &Env<'_>, ty: RegType) -> bool {
+    let faults = ty.base() == RegBase::Mem
+        && ty.has(TypeFlags::PTR_UNTRUSTED)
+        && env.kernel.features.plain_pointers_may_fault;
+    !faults
+        && !matches!(
+            ty.base(),
+            RegBase::Ctx
+                | RegBase::Socket
+                | RegBase::SockCommon
+                | RegBase::TcpSock
+                | RegBase::XdpSock
+                | RegBase::BtfId
+                | RegBase::Arena
+        )
 }
 
 /// One instruction must not be used with pointers that are compiled differently (`save_aux_ptr_type`).
@@ -356,7 +360,7 @@ pub(super) fn save_aux_ptr_type(
             return Ok(());
         }
     };
-    if ty == prev || is_mismatch_ok(ty) && is_mismatch_ok(prev) {
+    if ty == prev || is_mismatch_ok(env, ty) && is_mismatch_ok(env, prev) {
         return Ok(());
     }
     let is_mem = |t: RegType| t.base() == RegBase::Mem;

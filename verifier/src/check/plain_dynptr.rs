@@ -2,7 +2,7 @@
 //! compare by kind (`mark_stack_slots_dynptr`, `is_dynptr_reg_valid_init` and their kin in 6.1).
 
 use bpfassay_isa::Reg;
-use bpfassay_spec::{ArgBase, ArgType, RegBase, TypeFlags};
+use bpfassay_spec::{ArgType, RegBase, TypeFlags};
 
 use super::dynptr::{arg_dynptr_type, is_refcounted, SLOTS};
 use super::kfunc_arg::nth_arg;
@@ -37,7 +37,7 @@ pub(super) fn process(env: &mut Env<'_>, regno: Reg, insn_idx: u32, arg: ArgType
     };
     let wanted = arg_dynptr_type(arg);
     let have = env.frame_of(&reg).stack()[spi].spilled.dynptr_type();
-    if arg != ArgBase::Dynptr && have != wanted {
+    if wanted != DynptrType::Invalid && have != wanted {
         verbose!(env, "Expected a dynptr of type {} as {nth}\n", dynptr_type_name(wanted));
         return Err(Errno::EINVAL.into());
     }

@@ -5,6 +5,7 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{ProgType, RegBase, TypeFlags};
 
 use crate::domain::reg::RegState;
+use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{RefKind, RefState, VerifierState};
 use crate::env::Env;
 use crate::stop::{Check, Errno};
@@ -12,13 +13,22 @@ use crate::verbose;
 
 fn push(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u32, ptr: u64) {
     let callback = if env.frame().in_callback_fn { env.cur.curframe() } else { 0 };
-    env.cur.refs.push(RefState { kind, id, insn_idx, ptr, callback });
+    env.cur.refs.push(RefState { kind, id, insn_idx, parent_id: 0, ptr, callback });
 }
 
 /// A new reference of pointer kind; returns its id.
 pub fn acquire_reference(env: &mut Env<'_>, insn_idx: u32) -> u32 {
     let id = env.new_id();
     push(env, insn_idx, RefKind::Ptr, id, 0);
+    id
+}
+
+/// As [`acquire_reference`]; it must be released before `parent_id` is.
+pub fn acquire_child_reference(env: &mut Env<'_>, insn_idx: u32, parent_id: u32) -> u32 {
+    let id = acquire_reference(env, insn_idx);
+    if let Some(held) = env.cur.refs.last_mut() {
+        held.parent_id = parent_id;
+    }
     id
 }
 
@@ -144,9 +154,75 @@ pub fn invalidate_regs(env: &mut Env<'_>, p: impl Fn(&RegState) -> bool) {
 /// Releases a reference: every copy of its pointer becomes unusable.  Without effect on registers
 /// if the reference is not held (EINVAL).
 pub fn release_reference(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
+    if env.kernel.features.references_by_id {
+        return release_with_children(env, id);
+    }
     release_reference_nomark(env, id)?;
     invalidate_regs(env, |r| r.ref_obj_id == id);
     Ok(())
+}
+
+/// Releases an object, reference or not, and what is derived from it: copies, slices, dynptrs and theirs.
+/// EINVAL, and said so, if a reference is part of it.
+pub fn release_with_children(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
+    // A dynptr that is not referenced has an identity, too.
+    let _ = release_reference_nomark(env, id);
+    let mut going = vec![id];
+    let mut gone = Vec::new();
+    while let Some(id) = going.pop().filter(|id| *id != 0) {
+        gone.push(id);
+        let part = env.cur.refs.iter().find(|r| r.kind == RefKind::Ptr && r.parent_id == id);
+        if let Some((id, insn_idx)) = part.map(|r| (r.id, r.insn_idx)) {
+            verbose!(env, "Leaking reference id={id} alloc_insn={insn_idx}. Release it first.\n");
+            return Err(Errno::EINVAL);
+        }
+        for child in invalidate_object(env, id) {
+            if !gone.contains(&child) && !going.contains(&child) {
+                going.push(child);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes every copy of an object, and every part of it, unusable; returns the identities of the parts.
+fn invalidate_object(env: &mut Env<'_>, id: u32) -> Vec<u32> {
+    let (leaks, capable) = (env.allow_ptr_leaks, env.bpf_capable);
+    let hit = |r: &RegState| r.id == id || r.parent_id == id;
+    let mut parts = Vec::new();
+    for i in 0..=env.cur.curframe() {
+        let frame = env.cur.frame(i);
+        let in_stack = |s: &StackSlot| {
+            matches!(s.kind[7], SlotType::Spill | SlotType::Dynptr) && hit(&s.spilled)
+        };
+        if !frame.regs.iter().any(hit) && !frame.stack().iter().any(in_stack) {
+            continue;
+        }
+        let frame = env.cur.frame_mut(i);
+        for r in frame.regs.iter_mut().filter(|r| hit(r)) {
+            if r.parent_id == id {
+                parts.push(r.id);
+            }
+            mark_reg_invalid(r, leaks, capable);
+        }
+        for spi in 0..frame.stack().len() {
+            let slot = frame.stack()[spi];
+            if !in_stack(&slot) {
+                continue;
+            }
+            if slot.spilled.parent_id == id {
+                parts.push(slot.spilled.id);
+            }
+            let slot = frame.slot_mut(spi);
+            if slot.kind[7] == SlotType::Dynptr {
+                slot.kind = [SlotType::Invalid; 8];
+                slot.spilled.mark_not_init(capable);
+            } else {
+                mark_reg_invalid(&mut slot.spilled, leaks, capable);
+            }
+        }
+    }
+    parts
 }
 
 /// Non-owning references end with the lock that protects them.

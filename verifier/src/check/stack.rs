@@ -199,7 +199,7 @@ pub(super) fn check_fastcall_stack_contract(
 
 /// A dynptr that must be released before its slot may be reused (`dynptr_type_refcounted`).
 fn is_refcounted(t: DynptrType) -> bool {
-    t == DynptrType::Ringbuf
+    matches!(t, DynptrType::Ringbuf | DynptrType::File)
 }
 
 /// A write into a dynptr destroys it and its slices (`destroy_if_dynptr_stack_slot`).
@@ -213,11 +213,19 @@ pub fn destroy_if_dynptr_stack_slot(env: &mut Env<'_>, frameno: u32, spi: usize)
         verbose!(env, "verifier bug: dynptr at the edge of the stack\n");
         return Err(Errno::EFAULT.into());
     };
-    if is_refcounted(slot.spilled.dynptr_type()) {
+    let spilled = slot.spilled;
+    let by_id = env.kernel.features.references_by_id;
+    if is_refcounted(spilled.dynptr_type()) && (!by_id || sharers(env, spilled.parent_id) <= 1) {
         verbose!(env, "cannot overwrite referenced dynptr\n");
         return Err(Errno::EINVAL.into());
     }
-    let dynptr_id = slot.spilled.id;
+    if by_id {
+        super::refs::release_with_children(env, spilled.id)?;
+        env.mark_slot_scratched(first as u32);
+        env.mark_slot_scratched(first as u32 - 1);
+        return Ok(());
+    }
+    let dynptr_id = spilled.id;
     env.mark_slot_scratched(first as u32);
     env.mark_slot_scratched(first as u32 - 1);
     let frame = env.cur.frame_mut(frameno);
@@ -232,6 +240,13 @@ pub fn destroy_if_dynptr_stack_slot(env: &mut Env<'_>, frameno: u32, spi: usize)
     }
     mark_stack_write(env, frameno, 0b11 << (first - 1));
     Ok(())
+}
+
+/// Dynptrs that hold the same reference (`dynptr_ref_cnt`).
+fn sharers(env: &Env<'_>, parent_id: u32) -> usize {
+    let slots = env.cur.frames().flat_map(|f| f.stack());
+    let firsts = slots.filter(|s| s.kind[0] == SlotType::Dynptr && s.spilled.dynptr_first_slot());
+    firsts.filter(|s| s.spilled.parent_id == parent_id).count()
 }
 
 /// Forgets every memory slice of a dynptr.

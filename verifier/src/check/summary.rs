@@ -26,6 +26,7 @@ pub struct CallEffects {
     pub might_sleep: bool,
     pub changes_pkt_data: bool,
     pub is_iter_next: bool,
+    pub might_throw: bool,
 }
 
 /// The program as the helper tables see it.
@@ -117,16 +118,24 @@ pub fn call_effects(env: &Env<'_>, idx: u32) -> CallEffects {
             might_sleep: meta.has(KfuncFlags::SLEEPABLE),
             changes_pkt_data: meta.is(Special::XdpPullData),
             is_iter_next: meta.has(KfuncFlags::ITER_NEXT),
+            might_throw: meta.is(Special::Throw),
         };
     }
     if !insn.is_helper_call() {
         return CallEffects::default();
     }
     CallEffects {
-        might_sleep: helper_at(env, idx).is_some_and(|p| p.might_sleep),
+        might_sleep: helper_at(env, idx).is_some_and(|p| helper_may_sleep(env, p)),
         changes_pkt_data: env.kernel.helper_traits(insn.imm).changes_pkt_data,
         is_iter_next: false,
+        might_throw: false,
     }
+}
+
+/// Some helpers sleep only in the form that sleepable programs get, and not on every release.
+pub fn helper_may_sleep(env: &Env<'_>, proto: &HelperProto) -> bool {
+    let by_form = || env.kernel.helper_traits(proto.id as i32).form_sleeps;
+    proto.might_sleep || proto.func.ends_with("_sleepable") && by_form()
 }
 
 /// Any kfunc by its number: the kernel does not look at the BTF here.

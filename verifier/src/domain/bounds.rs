@@ -57,6 +57,7 @@ impl<B: Bits> RegState<B> {
         self.ty = ty;
         self.id = 0;
         self.ref_obj_id = 0;
+        self.parent_id = 0;
         self.set_known_value(v);
     }
 
@@ -86,6 +87,7 @@ impl<B: Bits> RegState<B> {
         self.ty = RegType::of(RegBase::Scalar);
         self.id = 0;
         self.ref_obj_id = 0;
+        self.parent_id = 0;
         self.var_off = Tnum::UNKNOWN;
         self.frameno = 0;
         self.precise = false;

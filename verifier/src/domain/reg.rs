@@ -60,6 +60,7 @@ pub enum DynptrType {
     Skb = 3,
     Xdp = 4,
     SkbMeta = 5,
+    File = 6,
 }
 
 /// Abstract value of a register or of a spilled register, over the words of a machine.
@@ -84,6 +85,8 @@ pub struct RegState<B: Bits = Machine> {
     pub id: u32,
     /// Reference this register must release; 0 for none.
     pub ref_obj_id: u32,
+    /// What this register's object is part of and ends with (kernels with `references_by_id`); 0 for none.
+    pub parent_id: u32,
     /// Stack pointers: the frame pointed into.
     pub frameno: u32,
     /// Instruction index + 1 of the 32-bit definition, or [`DEF_NOT_SUBREG`].
@@ -117,6 +120,7 @@ impl<B: Bits> RegState<B> {
         u32_max: U32::<B>::ZERO,
         id: 0,
         ref_obj_id: 0,
+        parent_id: 0,
         frameno: 0,
         subreg_def: DEF_NOT_SUBREG,
         precise: false,
@@ -316,6 +320,7 @@ impl<B: Bits> RegState<B> {
             3 => DynptrType::Skb,
             4 => DynptrType::Xdp,
             5 => DynptrType::SkbMeta,
+            6 => DynptrType::File,
             _ => DynptrType::Invalid,
         }
     }

@@ -140,6 +140,8 @@ pub struct RefState {
     pub id: u32,
     /// Instruction that acquired it.
     pub insn_idx: u32,
+    /// The reference that this one is part of, 0 for none (kernels with `references_by_id`).
+    pub parent_id: u32,
     /// Locks: identity of the locked object (map or BTF, as a tagged number).
     pub ptr: u64,
     /// Frame of the callback that acquired it, 0 outside callbacks.
@@ -155,18 +157,18 @@ pub struct StateId(pub u32);
 pub struct HistoryEntry {
     pub idx: u32,
     pub prev_idx: u32,
-    /// `INSN_F_…` bits: frame in 0..3, spi in 3..9, then the flags below.
+    /// `INSN_F_…` bits: frame in 0..4, spi in 4..10, then the flags below.
     pub flags: u16,
     /// Registers linked at a conditional jump, packed as the kernel does (six 10-bit records and a count).
     pub linked_regs: u64,
 }
 
 /// The instruction touched the stack through a PTR_TO_STACK register (`INSN_F_STACK_ACCESS`).
-pub const INSN_F_STACK_ACCESS: u16 = 1 << 9;
+pub const INSN_F_STACK_ACCESS: u16 = 1 << 10;
 /// `INSN_F_DST_REG_STACK`.
-pub const INSN_F_DST_REG_STACK: u16 = 1 << 10;
+pub const INSN_F_DST_REG_STACK: u16 = 1 << 11;
 /// `INSN_F_SRC_REG_STACK`.
-pub const INSN_F_SRC_REG_STACK: u16 = 1 << 11;
+pub const INSN_F_SRC_REG_STACK: u16 = 1 << 12;
 
 /// Frames that nobody uses any more, to copy others into: a frame is too large for the quick lists of
 /// most allocators.  A copy of a state gets none of them.

@@ -14,6 +14,7 @@ use crate::log::insn::print_insn;
 use crate::mutation::{self, Mutation};
 use crate::stop::{Check, Errno};
 use crate::subprogs::find_subprog;
+use crate::transfer::links::linked_frame_bits;
 use crate::{trace, verbose};
 
 /// R1 to R5 (`BPF_REGMASK_ARGS`).
@@ -85,13 +86,14 @@ impl Backtrack {
 
     /// If one of the registers linked at this instruction is wanted, all are (`bt_sync_linked_regs`).
     fn sync_linked(&mut self, hist: Option<&HistoryEntry>) {
-        const ENTRY_BITS: u32 = 10;
         const COUNT_BITS: u32 = 4;
         let Some(linked) = hist.map(|h| h.linked_regs).filter(|l| *l != 0) else { return };
         let count = linked & ((1 << COUNT_BITS) - 1);
+        let frame_bits = linked_frame_bits(count);
         let entries = (0..count as u32).map(|i| {
-            let e = linked >> (COUNT_BITS + i * ENTRY_BITS);
-            let (frame, index, is_reg) = ((e & 7) as usize, (e >> 3 & 63) as u32, e >> 9 & 1 == 1);
+            let e = linked >> (COUNT_BITS + i * (frame_bits + 7));
+            let (frame, e) = ((e & ((1 << frame_bits) - 1)) as usize, e >> frame_bits);
+            let (index, is_reg) = ((e & 63) as u32, e >> 6 & 1 == 1);
             (
                 frame,
                 if is_reg { 1u16 << (index & 15) } else { 0 },
@@ -292,7 +294,7 @@ fn alu(bt: &mut Backtrack, insn: RawInsn) -> bool {
 #[inline]
 fn stack_access(hist: Option<&HistoryEntry>) -> Option<(usize, u64)> {
     let flags = hist.map(|h| h.flags).filter(|f| f & INSN_F_STACK_ACCESS != 0)?;
-    Some(((flags & 7) as usize, 1u64 << (flags >> 3 & 63)))
+    Some(((flags & 15) as usize, 1u64 << (flags >> 4 & 63)))
 }
 
 fn load(bt: &mut Backtrack, insn: RawInsn, hist: Option<&HistoryEntry>) -> bool {

@@ -150,6 +150,8 @@ pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> boo
         statically: features.static_stack_liveness,
         halves: features.slot_halves_compared,
         whole_offsets: features.pointer_offset_whole,
+        by_id: features.references_by_id,
+        iter_types: features.iterator_types_compared,
         exact: Exact::Not,
         refs_by_frame: !features.references_of_state,
         renames: features.states_rename_ids,
@@ -179,6 +181,10 @@ struct Comparer<'c> {
     halves: bool,
     /// Feature `pointer_offset_whole`.
     whole_offsets: bool,
+    /// Feature `references_by_id`.
+    by_id: bool,
+    /// Feature `iterator_types_compared`.
+    iter_types: bool,
     exact: Exact,
     /// References are kept by frame.
     refs_by_frame: bool,
@@ -254,7 +260,10 @@ pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
 }
 
 fn same_turn(o: &RegState, c: &RegState) -> bool {
-    same_up_to_id(o, c) && o.id == c.id && o.ref_obj_id == c.ref_obj_id
+    same_up_to_id(o, c)
+        && o.id == c.id
+        && o.ref_obj_id == c.ref_obj_id
+        && o.parent_id == c.parent_id
 }
 
 /// An active iterator of the old state has been advanced since (`iter_active_depths_differ`).
@@ -302,6 +311,7 @@ pub fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
     same_up_to_id(old, cur)
         && ids.check(old.id, cur.id)
         && ids.check(old.ref_obj_id, cur.ref_obj_id)
+        && ids.check(old.parent_id, cur.parent_id)
 }
 
 /// The same in every field before the id (`scalars_exact_for_widen`).
@@ -342,6 +352,8 @@ impl<'c> Comparer<'c> {
             statically: env.kernel.features.static_stack_liveness,
             halves: env.kernel.features.slot_halves_compared,
             whole_offsets: env.kernel.features.pointer_offset_whole,
+            by_id: env.kernel.features.references_by_id,
+            iter_types: env.kernel.features.iterator_types_compared,
             exact,
             refs_by_frame: !env.kernel.features.references_of_state,
             renames: env.kernel.features.states_rename_ids,
@@ -411,7 +423,10 @@ impl<'c> Comparer<'c> {
         }
         old.iter().zip(cur).all(|(o, c)| {
             let by_id = matches!(o.kind, RefKind::Ptr | RefKind::Irq);
-            self.ids.check(o.id, c.id) && o.kind == c.kind && (by_id || o.ptr == c.ptr)
+            self.ids.check(o.id, c.id)
+                && o.kind == c.kind
+                && (by_id || o.ptr == c.ptr)
+                && self.ids.check(o.parent_id, c.parent_id)
         })
     }
 
@@ -476,6 +491,7 @@ impl<'c> Comparer<'c> {
                     && values_within(old, cur, self.circular)
                     && self.ids.check(old.id, cur.id)
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+                    && self.ids.check(old.parent_id, cur.parent_id)
             }
             RegBase::PacketMeta | RegBase::Packet => {
                 self.packet_ranges(old.range(), cur.range())
@@ -658,10 +674,13 @@ impl<'c> Comparer<'c> {
                 old.dynptr_type() == cur.dynptr_type()
                     && old.dynptr_first_slot() == cur.dynptr_first_slot()
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)
+                    && (!self.by_id || self.ids.check(old.id, cur.id))
+                    && self.ids.check(old.parent_id, cur.parent_id)
             }
             // The depth only tells iterations apart, see `iter_active_depths_differ`.
             SlotType::Iter => {
-                old.btf() == cur.btf()
+                (!self.iter_types || old.ty == cur.ty)
+                    && old.btf() == cur.btf()
                     && old.btf_id() == cur.btf_id()
                     && old.iter_state() == cur.iter_state()
                     && self.ids.check(old.ref_obj_id, cur.ref_obj_id)

@@ -9,8 +9,9 @@ use bpfassay_isa::{RawInsn, Reg};
 use bpfassay_spec::func;
 
 use crate::check::refs::Leaving;
-use crate::check::{atomic, call, exit, mem, refs, summary};
+use crate::check::{atomic, call, exit, func_call, mem, refs, summary};
 use crate::env::Env;
+use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno};
 use crate::transfer::{alu, branch, ld_imm};
 use crate::verbose;
@@ -112,7 +113,10 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
     }
     if env.cur.active_locks > 0 {
         let forbidden = match insn.src {
-            0 => insn.imm != func::SPIN_UNLOCK,
+            0 => {
+                insn.imm != func::SPIN_UNLOCK
+                    && !env.kernel.helper_traits(insn.imm).allowed_under_lock
+            }
             PSEUDO_KFUNC_CALL => !summary::may_call_under_lock(env, insn),
             _ => !env.kernel.features.static_calls_under_lock,
         };
@@ -122,7 +126,12 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
         }
     }
     let idx = env.insn_idx;
+    let throws = env.kernel.features.globals_may_throw && func_call::global_may_throw(env, idx);
     call::check_call(env)?;
+    if throws {
+        push_stack(env, idx + 1, idx, false)?;
+        return process_exit(env, print_state, true);
+    }
     if is_kfunc && summary::is_bpf_throw_kfunc(env, idx) {
         return process_exit(env, print_state, true);
     }

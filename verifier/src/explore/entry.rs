@@ -6,6 +6,7 @@ use bpfassay_spec::{ArgBase, ArgType, ProgType, RegBase, RegType, TypeFlags};
 
 use super::main_loop::do_check;
 use crate::check::btf_info::btf_prepare_func_args;
+use crate::check::func_call::returns_void;
 use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, SubprogArg};
@@ -42,7 +43,7 @@ pub fn mark_verifier_state_scratched(env: &mut Env<'_>) {
 /// The main program.
 pub fn do_check_main(env: &mut Env<'_>) -> Check {
     env.insn_idx = 0;
-    do_check_common(env, 0)
+    do_check_common(env, 0, env.prog_sleepable)
 }
 
 /// Global functions that something reached calls, in repeated ascending passes.
@@ -51,29 +52,36 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
         return Ok(());
     }
     if let Some(cb) = env.exception_callback_subprog {
-        env.subprogs[cb as usize].called = true;
+        env.subprogs[cb as usize].called[usize::from(env.prog_sleepable)] = true;
     }
     let on_demand = env.kernel.features.globals_on_demand;
     loop {
         let mut verified_any = false;
         for i in 1..env.subprogs.len() {
             let s = &env.subprogs[i];
-            if !s.is_global || (on_demand && !s.called) || s.verified {
+            if !s.is_global {
                 continue;
             }
-            env.insn_idx = s.start;
-            do_check_common(env, i as u32)?;
-            if env.log.level.prints_insns() {
-                let name = subprog_name(env, i as u32);
-                trace!(
-                    env,
-                    "Func#{} ('{}') is safe for any args that match its prototype\n",
-                    i,
-                    name
-                );
+            for sleepable in [false, true] {
+                let s = &env.subprogs[i];
+                let called = if on_demand { s.called } else { main_context(env.prog_sleepable) };
+                if !called[usize::from(sleepable)] || s.verified[usize::from(sleepable)] {
+                    continue;
+                }
+                env.insn_idx = s.start;
+                do_check_common(env, i as u32, sleepable)?;
+                if env.log.level.prints_insns() {
+                    let name = subprog_name(env, i as u32);
+                    trace!(
+                        env,
+                        "Func#{} ('{}') is safe for any args that match its prototype\n",
+                        i,
+                        name
+                    );
+                }
+                env.subprogs[i].verified[usize::from(sleepable)] = true;
+                verified_any = true;
             }
-            env.subprogs[i].verified = true;
-            verified_any = true;
         }
         if !verified_any {
             return Ok(());
@@ -90,7 +98,12 @@ pub fn subprog_name(env: &Env<'_>, subprog: u32) -> String {
     btf.name(info.type_id).to_owned()
 }
 
-fn do_check_common(env: &mut Env<'_>, subprog: u32) -> Check {
+/// The one context of a program whose functions are not verified apart.
+fn main_context(sleepable: bool) -> [bool; 2] {
+    [!sleepable, sleepable]
+}
+
+fn do_check_common(env: &mut Env<'_>, subprog: u32, sleepable: bool) -> Check {
     env.prev_linfo = None;
     env.pass_cnt += 1;
     env.explore.pending.clear();
@@ -99,7 +112,7 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32) -> Check {
     let frame = init_func_state(env, -1, 0, subprog);
     env.cur = VerifierState::new(frame);
     env.cur.branches = 1;
-    env.cur.in_sleepable = env.prog_sleepable;
+    env.cur.in_sleepable = sleepable;
     env.cur.first_insn_idx = env.subprogs[subprog as usize].start;
     env.cur.last_insn_idx = u32::MAX;
     if subprog != 0 || env.prog.prog_type == ProgType::Ext {
@@ -139,6 +152,10 @@ fn prepare_global_function(env: &mut Env<'_>, subprog: u32) -> Check {
     let args = env.subprogs[subprog as usize].args.clone();
     if env.subprogs[subprog as usize].is_exception_cb {
         env.frame_mut().in_exception_callback_fn = true;
+        if env.kernel.features.void_global_functions && returns_void(env, subprog) {
+            verbose!(env, "exception cb cannot return void\n");
+            return Err(Errno::EINVAL.into());
+        }
         if !matches!(args.as_slice(), [a] if a.ty == ArgType::of(ArgBase::Anything)) {
             verbose!(env, "exception cb only supports single integer argument\n");
             return Err(Errno::EINVAL.into());

@@ -23,5 +23,5 @@ pub fn push_jmp_history(env: &mut Env<'_>, insn_flags: u16, linked_regs: u64) ->
 
 /// `INSN_F_STACK_ACCESS` with frame and slot.
 pub fn insn_stack_access_flags(frameno: u32, spi: u32) -> u16 {
-    INSN_F_STACK_ACCESS | (spi as u16) << 3 | frameno as u16
+    INSN_F_STACK_ACCESS | (spi as u16) << 4 | frameno as u16
 }

@@ -190,6 +190,7 @@ pub fn dynptr_type_name(t: DynptrType) -> &'static str {
         DynptrType::Skb => "skb",
         DynptrType::Xdp => "xdp",
         DynptrType::SkbMeta => "skb_meta",
+        DynptrType::File => "file",
         DynptrType::Invalid => "<invalid>",
     }
 }

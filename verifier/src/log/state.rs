@@ -123,6 +123,8 @@ pub(super) struct Printer<'p> {
     /// Bounds are joined, maps named, and spilled registers shown whole (6.8).
     is_concise: bool,
     pub(super) words: TypeWords,
+    /// The id of a reference is its pointers' id, parts name what they are part of (7.2).
+    refs_by_id: bool,
 }
 
 /// Separator of an attribute list: nothing before the first.
@@ -141,7 +143,17 @@ impl<'p> Printer<'p> {
         let is_concise = env.kernel.features.concise_states;
         let locks_are_refs = env.kernel.features.references_of_state;
         let words = TypeWords::of(&env.kernel.features);
-        Printer { maps: &env.maps, btfs: &env.btfs, regs, slots, locks_are_refs, is_concise, words }
+        let refs_by_id = env.kernel.features.references_by_id;
+        Printer {
+            maps: &env.maps,
+            btfs: &env.btfs,
+            regs,
+            slots,
+            locks_are_refs,
+            is_concise,
+            words,
+            refs_by_id,
+        }
     }
 
     fn state(&self, log: &mut Log, vstate: &VerifierState, frameno: u32) {
@@ -237,9 +249,12 @@ impl<'p> Printer<'p> {
         let _ = write!(log, " fp{fp}{live}=dynptr_{}(", dynptr_type_name(reg.dynptr_type()));
         let mut sep = Sep("");
         // The third name reads the union's other half, as the kernel does.
-        for (name, id) in
+        let names = if self.refs_by_id {
+            [("id", reg.id), ("parent_id", reg.parent_id), ("", 0)]
+        } else {
             [("id", reg.id), ("ref_id", reg.ref_obj_id), ("dynptr_id", reg.dynptr_id())]
-        {
+        };
+        for (name, id) in names {
             if id != 0 {
                 let _ = write!(log, "{}{name}={id}", sep.next());
             }
@@ -260,7 +275,8 @@ impl<'p> Printer<'p> {
         };
         let _ = write!(
             log,
-            " fp{fp}{live}=iter_{name}(ref_id={},state={},depth={})",
+            " fp{fp}{live}=iter_{name}({}={},state={},depth={})",
+            if self.refs_by_id { "id" } else { "ref_id" },
             reg.ref_obj_id,
             iter_state_name(reg.iter_state()),
             reg.iter_depth()
@@ -314,7 +330,11 @@ impl<'p> Printer<'p> {
         if reg.id & ADD_CONST != 0 {
             let _ = write!(log, "{:+}", reg.off);
         }
-        if reg.ref_obj_id != 0 {
+        if self.refs_by_id {
+            if reg.parent_id != 0 {
+                let _ = write!(log, "{}parent_id={}", sep.next(), reg.parent_id as i32);
+            }
+        } else if reg.ref_obj_id != 0 {
             let _ = write!(log, "{}ref_obj_id={}", sep.next(), reg.ref_obj_id as i32);
         }
         if is_non_owning_ref(reg) {

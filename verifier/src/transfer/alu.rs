@@ -6,7 +6,7 @@
 
 use bpfassay_isa::field::{AluCode, Class};
 use bpfassay_isa::{disasm, RawInsn, Reg, Width};
-use bpfassay_spec::{Features, RegBase};
+use bpfassay_spec::{Features, MapType, RegBase};
 
 use super::mark::{mark_reg_unknown, reg_bounds_sanity_check};
 use super::mov;
@@ -146,7 +146,7 @@ fn bits(width: Width) -> u64 {
 /// Sends the operation to pointer or scalar arithmetic by what the operands are.
 fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
     let dst_reg = *env.reg(insn.dst);
-    if arena_arithmetic(env, insn) {
+    if arena_arithmetic(env, insn)? {
         return Ok(());
     }
     let dst_is_ptr = !dst_reg.is_scalar();
@@ -189,20 +189,46 @@ fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
 
 /// Any arithmetic on an arena pointer gives an arena pointer, whose offset is not followed; a scalar that
 /// takes one as second operand becomes one, where the kernel has `arena_second_operand`.
-fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> bool {
+fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> Check<bool> {
     let is_arena = |r: Reg| env.reg(r).ty == RegBase::Arena;
     let dst_is = is_arena(insn.dst);
     let follows = env.kernel.features.arena_second_operand;
     let Some(src) = insn.src.filter(|r| follows && is_arena(*r)).or(dst_is.then_some(insn.dst))
     else {
-        return false;
+        return scalar_beside_arena(env, insn).map(|()| false);
     };
+    let wide = insn.width == Width::W64;
+    if wide && env.kernel.features.arena_use_remembered {
+        if env.aux(env.insn_idx).prevent_zext {
+            return arena_mix(env);
+        }
+        let at = env.insn_idx;
+        env.aux_mut(at).needs_zext = true;
+    }
     if follows {
         let mut reg = *env.reg(if dst_is { insn.dst } else { src });
         reg.subreg_def = env.insn_idx as i32 + 1;
         *env.reg_mut(insn.dst) = reg;
     }
-    true
+    Ok(true)
+}
+
+/// Wide arithmetic on arena pointers is made narrow, so the same instruction must not see scalars.
+fn scalar_beside_arena(env: &mut Env<'_>, insn: Alu) -> Check {
+    let has_arena = || env.maps.iter().any(|m| m.def.map_type == MapType::Arena);
+    if insn.width == Width::W64 && env.kernel.features.arena_use_remembered && has_arena() {
+        if env.aux(env.insn_idx).needs_zext {
+            return arena_mix(env);
+        }
+        let at = env.insn_idx;
+        env.aux_mut(at).prevent_zext = true;
+    }
+    Ok(())
+}
+
+fn arena_mix<T>(env: &mut Env<'_>) -> Check<T> {
+    verbose!(env, "same insn cannot be used with and without arena pointer\n");
+    Err(Errno::EINVAL.into())
 }
 
 fn raw_imm(raw: RawInsn) -> u64 {

@@ -111,8 +111,8 @@ impl LinkedRegs {
         self.entries.iter().flatten().copied()
     }
 
-    fn push(&mut self, e: Linked) -> bool {
-        let room = self.len < MAX_LINKED;
+    fn push(&mut self, e: Linked, most: usize) -> bool {
+        let room = self.len < most.min(MAX_LINKED);
         if room {
             self.entries[self.len] = Some(e);
             self.len += 1;
@@ -120,18 +120,29 @@ impl LinkedRegs {
         room
     }
 
-    /// The history entry's word: records of 10 bits (frame 3, index 6, is-register 1), the last
-    /// one lowest, above 4 bits of count (`linked_regs_pack`).
+    /// The history entry's word: a record of frame, index (6 bits) and is-register (1) for each, the last one
+    /// lowest, above 4 bits of count (`linked_regs_pack`).
     pub fn pack(&self) -> u64 {
         let mut word = 0u64;
+        let frame_bits = linked_frame_bits(self.len as u64);
         for e in self.iter() {
             let (index, is_reg) = match e.place {
                 LinkedPlace::Reg(r) => (r.0 as u64, 1),
                 LinkedPlace::Slot(spi) => (spi as u64, 0),
             };
-            word = word << 10 | e.frame as u64 | index << 3 | is_reg << 9;
+            let record = e.frame as u64 | (index | is_reg << 6) << frame_bits;
+            word = word << (frame_bits + 7) | record;
         }
         word << 4 | self.len as u64
+    }
+}
+
+/// Bits of a record's frame: six records leave room for eight frames only, which is all that kernels with six have.
+pub fn linked_frame_bits(count: u64) -> u32 {
+    if count > 5 {
+        3
+    } else {
+        4
     }
 }
 
@@ -146,13 +157,14 @@ struct Collector<'a> {
 /// more than fit, the others lose their id.
 pub fn collect_linked_regs(env: &mut Env<'_>, id: u32, set: &mut LinkedRegs) {
     let id = id & !ADD_CONST;
+    let most = env.kernel.limits.max_linked_regs as usize;
     let c = Collector { aux: &env.aux, insn_idx: env.insn_idx, features: &env.kernel.features };
     for frame in (0..=env.cur.curframe()).rev() {
         let live = c.live_regs(&env.cur, frame);
         for n in (0..Reg::R10.0).filter(|n| live & 1 << n != 0) {
             let reg = env.cur.frame(frame).reg(Reg(n));
             let entry = Linked { frame, place: LinkedPlace::Reg(Reg(n)) };
-            if is_linked(reg, id) && !set.push(entry) {
+            if is_linked(reg, id) && !set.push(entry, most) {
                 let reg = env.cur.frame_mut(frame).reg_mut(Reg(n));
                 c.cut(reg);
             }
@@ -160,7 +172,10 @@ pub fn collect_linked_regs(env: &mut Env<'_>, id: u32, set: &mut LinkedRegs) {
         for spi in 0..env.cur.frame(frame).stack().len() {
             let slot = &env.cur.frame(frame).stack()[spi];
             let entry = Linked { frame, place: LinkedPlace::Slot(spi as u32) };
-            if slot.kind[7] == SlotType::Spill && is_linked(&slot.spilled, id) && !set.push(entry) {
+            if slot.kind[7] == SlotType::Spill
+                && is_linked(&slot.spilled, id)
+                && !set.push(entry, most)
+            {
                 let slot = env.cur.frame_mut(frame).slot_mut(spi);
                 c.cut(&mut slot.spilled);
             }

@@ -11,13 +11,26 @@ pub fn tracing(root: &Path, names: &Names) -> Result<String> {
     let file = rows::read(root, path)?;
     rows::only(&file, &["raw_tp", "iter", "struct_ops"])?;
     let mut out = header("What tracing programs attach to.", path);
-    out.push_str("use crate::tracing::{IterArgs, Sleepers, StructOps};\nuse crate::types::{RegBase, RegType, TypeFlags as F};\n\n");
+    out.push_str("use crate::release::{Change, Release};\nuse crate::tracing::{IterArgs, Sleepers, StructOps};\nuse crate::types::{RegBase, RegType, TypeFlags as F};\n\n");
     let mut raw: Vec<&str> = rows::texts(&file, "raw_tp");
     raw.sort_unstable();
-    let _ = writeln!(out, "/// By name.\npub static RAW_TP_ARGS: [(&str, u64); {}] = [", raw.len());
+    let _ = writeln!(
+        out,
+        "/// By name.\npub static RAW_TP_ARGS: [(&str, u64, Option<Change>); {}] = [",
+        raw.len()
+    );
     for row in raw {
+        let (row, cond) = row.split_once(" if ").unwrap_or((row, ""));
         let (name, mask) = row.split_once(' ').ok_or_else(|| format!("{path}: bad row {row}"))?;
-        let _ = writeln!(out, "    ({name:?}, {mask}),");
+        let change = match cond.strip_prefix("since(").and_then(|c| c.strip_suffix(')')) {
+            Some(list) => {
+                let args: Vec<&str> = list.split('|').collect();
+                format!("Some({})", names.lines.condition(&args)?)
+            }
+            None if cond.is_empty() => "None".to_string(),
+            None => return Err(format!("{path}: unknown condition {cond}")),
+        };
+        let _ = writeln!(out, "    ({name:?}, {mask}, {change}),");
     }
     out.push_str("];\n\n");
     let mut iters = rows::list(&file, "iter");
