@@ -53,8 +53,11 @@ pub struct InsnAux {
     /// Times processed (counted in `insns_processed`), over all paths and passes.
     pub visits: u32,
     pub zext_dst: bool,
+    /// A barrier goes before the instruction, behind it.
     pub nospec: bool,
     pub nospec_result: bool,
+    /// `alu_state`, `alu_limit`.
+    pub alu_limit: crate::transfer::sanitize::AluLimit,
     pub is_iter_next: bool,
     pub call_with_percpu_alloc_ptr: bool,
     pub storage_get_func_atomic: bool,

@@ -50,7 +50,9 @@ pub fn verify_observed<'a>(
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
-        return bare_report(stop);
+        let lacking = precheck::privilege_refusal(prog, config).map(|(_, why)| why);
+        let lacking = lacking.filter(|_| matches!(stop, Stop::Reject(_)));
+        return Report { lacking, ..bare_report(stop) };
     }
     let mut env = new_env(prog, config);
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
@@ -250,6 +252,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
             .map(|s| s.start)
             .collect(),
         notes: Vec::new(),
+        lacking: None,
         log: env.log.into_text(),
     }
 }
@@ -285,6 +288,7 @@ fn bare_report(stop: Stop) -> Report {
         private_stacks: Vec::new(),
         memory: Vec::new(),
         notes: Vec::new(),
+        lacking: None,
         log: String::new(),
     }
 }

@@ -11,6 +11,7 @@ use bpfassay_spec::{Features, RegBase};
 use super::mark::{mark_reg_unknown, reg_bounds_sanity_check};
 use super::mov;
 use super::ptr_alu::adjust_ptr_min_max_vals;
+use super::sanitize::sanitize_val_alu;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32, ADD_CONST64};
 use crate::env::Env;
@@ -313,6 +314,7 @@ fn adjust_scalar_min_max_vals(
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
+    sanitize_val_alu(env, insn)?;
     let (narrow, f) = (insn.width == Width::W32, &env.kernel.features);
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
