@@ -49,6 +49,15 @@ pub fn verify_observed<'a>(
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
+    verify_then(prog, config, &mut |_| ())
+}
+
+/// As [`verify`]; who accepted it is shown what it found out.
+pub(crate) fn verify_then(
+    prog: &Program,
+    config: &Config<'_>,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
         let lacking = precheck::privilege_refusal(prog, config).map(|(_, why)| why);
         let lacking = lacking.filter(|_| matches!(stop, Stop::Reject(_)));
@@ -56,9 +65,12 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
     }
     let mut env = new_env(prog, config);
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
-        return without_btf(prog, config, e);
+        return without_btf(prog, config, e, accepted);
     }
     let result = run(&mut env);
+    if result.is_ok() {
+        accepted(&env);
+    }
     if env.explore.liveness.stale_writes && env.quirk.is_none() {
         // The kernel may have forgotten slots that are read: see whether that decided the verdict.
         let mut exact = new_env(prog, config);
@@ -73,13 +85,18 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
 }
 
 /// The kernel refuses the object's BTF for a struct in it: loaders go on without BTF, unless a struct_ops map needs it.
-fn without_btf(prog: &Program, config: &Config<'_>, errno: Errno) -> Report {
+fn without_btf(
+    prog: &Program,
+    config: &Config<'_>,
+    errno: Errno,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     let what = format!("the kernel refuses the program's BTF (errno {})", errno.0);
     if prog.maps.iter().any(|m| m.map_type == MapType::StructOps) {
         return bare_report(Stop::unsupported(what));
     }
     let plain = Program { btf: None, func_info: Vec::new(), line_info: Vec::new(), ..prog.clone() };
-    let mut report = verify(&plain, config);
+    let mut report = verify_then(&plain, config, accepted);
     report.notes.push(format!("{what}: judged as loaded without it"));
     report
 }
