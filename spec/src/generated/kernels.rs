@@ -392,6 +392,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
     pub rewrites_as_6_18: bool,
+    /// The address of a map is known not to be zero.
+    ///
+    /// kernel/bpf/verifier.c reg_not_null (6.12), reg_type_not_null (6.1).
+    pub map_pointers_not_null: bool,
 }
 
 impl Features {
@@ -494,6 +498,7 @@ impl Features {
             barrier_by_first_bytes: FEATURES[93].span.holds(at),
             masked_operand_misnamed: FEATURES[94].span.holds(at),
             rewrites_as_6_18: FEATURES[95].span.holds(at),
+            map_pointers_not_null: FEATURES[96].span.holds(at),
         }
     }
 
@@ -596,6 +601,7 @@ impl Features {
             ("barrier_by_first_bytes", self.barrier_by_first_bytes),
             ("masked_operand_misnamed", self.masked_operand_misnamed),
             ("rewrites_as_6_18", self.rewrites_as_6_18),
+            ("map_pointers_not_null", self.map_pointers_not_null),
         ]
     }
 
@@ -698,13 +704,14 @@ impl Features {
             "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
             "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
             "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
+            "map_pointers_not_null" => Some(&mut self.map_pointers_not_null),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 96] = [
+pub static FEATURES: [Feature; 97] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -801,6 +808,7 @@ pub static FEATURES: [Feature; 96] = [
     Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } },
     Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
     Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
+    Feature { name: "map_pointers_not_null", about: "The address of a map is known not to be zero.", source: "kernel/bpf/verifier.c reg_not_null (6.12), reg_type_not_null (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
