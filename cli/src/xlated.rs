@@ -52,7 +52,7 @@ pub fn listing(program: &Program, slots: &[Slot], opcodes: bool) -> String {
 
 fn line(out: &mut String, program: &Program, slot: &Slot, next: Option<RawInsn>) -> fmt::Result {
     let insn = slot.insn;
-    match &slot.callee {
+    match &slot.symbol {
         Some(symbol) if insn.is_call() => write!(out, "({:02x}) call {symbol}", insn.code),
         Some(symbol) => write!(out, "({:02x}) r{} = &{symbol}", insn.code, insn.dst),
         None if insn.is_call() && insn.src == PSEUDO_CALL => {

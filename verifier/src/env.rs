@@ -143,6 +143,8 @@ pub struct Env<'a> {
     pub aux: Vec<InsnAux>,
     /// Program entry first, ascending by `start`; real subprograms only.
     pub subprogs: Vec<SubprogInfo>,
+    /// First slot and stack depth of each subprogram before rewriting takes and adds any.
+    pub explored_subprogs: Vec<(u32, u16)>,
     pub exception_callback_subprog: Option<u32>,
     /// Maps used by the program (`used_maps`) in first-use order, then their inner maps.
     pub maps: Vec<MapInfo>,

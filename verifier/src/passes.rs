@@ -150,6 +150,7 @@ fn explore(env: &mut Env<'_>) -> Check {
 fn late_passes(env: &mut Env<'_>) -> Check {
     fastcall::remove_fastcall_spills_fills(env);
     stack_depth::check_max_stack_depth(env)?;
+    env.explored_subprogs = env.subprogs.iter().map(|s| (s.start, s.stack_depth)).collect();
     late::account_for_rewrites(env)
 }
 
@@ -165,6 +166,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         decoded: decode_all(&prog.insns),
         aux: vec![InsnAux::default(); n],
         subprogs: Vec::new(),
+        explored_subprogs: Vec::new(),
         exception_callback_subprog: None,
         maps: Vec::new(),
         map_of_def: vec![None; prog.maps.len()],

@@ -4,11 +4,13 @@
 use bpfassay_isa::field::{Class, Mode};
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::{Btf, BtfKind};
+use bpfassay_spec::{ProgInfo, RegBase};
 
-use super::emit::{alu32, alu64, alu64_reg, branch, load, store, AX};
+use super::emit::{alu32, alu64, alu64_reg, branch, jump, load, store, AX};
 use super::layout::{field, offset, size};
 use super::patch::Slot;
 use super::Unknown;
+use crate::env::{AuxUse, Env};
 
 /// How a field of the context is reached.
 enum Way {
@@ -30,6 +32,10 @@ enum Way {
     VlanPresent,
     NapiId,
     Queue,
+    Stamp,
+    StampKind,
+    /// The linear part's end, which nobody stored.
+    DataEnd,
 }
 
 use Way::*;
@@ -66,11 +72,31 @@ const SK_BUFF: &[(&str, Way)] = &[
     ("gso_segs", Shared("skb_shared_info.gso_segs")),
     ("gso_size", Shared("skb_shared_info.gso_size")),
     ("hwtstamp", Shared("skb_shared_info.hwtstamps")),
+    ("tstamp", Stamp),
+    ("tstamp_type", StampKind),
     ("sk", Path(&["sk_buff.sk"])),
 ];
 
 /// Those that traffic control reads otherwise.
 const TC: &[(&str, Way)] = &[("ifindex", Path(&["sk_buff.dev", "net_device.ifindex"]))];
+
+const SK_SKB: &[(&str, Way)] = &[("data_end", DataEnd), ("cb", BlockArray("sk_skb_cb.data"))];
+
+const SOCK: &[(&str, Way)] = &[
+    ("bound_dev_if", Path(&["sock_common.skc_bound_dev_if"])),
+    ("mark", Path(&["sock.sk_mark"])),
+    ("priority", Path(&["sock.sk_priority"])),
+    ("family", Path(&["sock_common.skc_family"])),
+    ("type", Path(&["sock.sk_type"])),
+    ("protocol", Path(&["sock.sk_protocol"])),
+    ("src_ip4", Path(&["sock_common.skc_rcv_saddr"])),
+    ("dst_ip4", Path(&["sock_common.skc_daddr"])),
+    ("src_ip6", Words(&["sock_common.skc_v6_rcv_saddr"])),
+    ("dst_ip6", Words(&["sock_common.skc_v6_daddr"])),
+    ("src_port", Path(&["sock_common.skc_num"])),
+    ("dst_port", Path(&["sock_common.skc_dport"])),
+    ("state", Path(&["sock_common.skc_state"])),
+];
 
 const XDP: &[(&str, Way)] = &[
     ("data", Path(&["xdp_buff.data"])),
@@ -105,6 +131,8 @@ fn tables(ops: &str) -> Option<&'static [&'static [(&'static str, Way)]]> {
     Some(match ops {
         "tc_cls_act" => &[TC, SK_BUFF],
         "sk_filter" | "cg_skb" | "lwt_in" | "lwt_out" | "lwt_xmit" | "lwt_seg6local" => &[SK_BUFF],
+        "sk_skb" => &[SK_SKB, SK_BUFF],
+        "cg_sock" => &[SOCK],
         "xdp" => &[XDP],
         "sk_msg" => &[SK_MSG],
         "perf_event" => &[PERF_EVENT],
@@ -119,6 +147,8 @@ struct At<'a> {
     dst: Reg,
     src: Reg,
     write: bool,
+    /// The program reads what kind of time stamp there is, so the stamp itself is left alone.
+    stamp_as_is: bool,
 }
 
 /// What the access at `insn` becomes; `field_size` is that of the field where the verifier noted one, else 0.
@@ -128,6 +158,7 @@ pub(super) fn convert(
     ctx: &str,
     insn: RawInsn,
     field_size: u32,
+    stamp_as_is: bool,
 ) -> Result<Vec<Slot>, Unknown> {
     let bytes = insn.size().bytes();
     let write = insn.class() != Class::Ldx;
@@ -138,7 +169,7 @@ pub(super) fn convert(
         let wide = if field_size == 8 { Size::Dw } else { size(field_size.max(2))? };
         si = load(wide, Reg(insn.dst), Reg(insn.src), off & !(field_size as i32 - 1)).insn;
     }
-    let at = At { btf, insn: si, dst: Reg(si.dst), src: Reg(si.src), write };
+    let at = At { btf, insn: si, dst: Reg(si.dst), src: Reg(si.src), write, stamp_as_is };
     let (mut out, target) = at.convert(ops, ctx)?;
     let dst = Reg(insn.dst);
     if narrower && bytes < target {
@@ -232,15 +263,83 @@ impl At<'_> {
                 ];
                 Ok((out, 4))
             }
-            NapiId => {
-                let off = offset(self.btf, "sk_buff.napi_id")?;
-                // MIN_NAPI_ID is NR_CPUS + 1.
-                let _ = off;
-                Err(unknown())
+            NapiId => Err(unknown()),
+            Queue if self.write && self.insn.class() == Class::St => Err(unknown()),
+            Queue if self.write => {
+                let (mut out, width) = self.path(&["sk_buff.queue_mapping"], None)?;
+                out.insert(0, branch(Width::W64, Cond::Ge, self.src, 0xffff, 1));
+                Ok((out, width))
             }
-            Queue if self.write => Err(unknown()),
+            Stamp if self.stamp_as_is => self.path(&["sk_buff.tstamp"], None),
+            Stamp => self.stamp().map(|out| (out, 8)),
+            StampKind => {
+                let off = offset(self.btf, "sk_buff.__mono_tc_offset")?;
+                let out =
+                    vec![load(Size::B, self.dst, self.src, off), alu32(AluOp::And, self.dst, 3)];
+                Ok((out, 1))
+            }
+            DataEnd => self.data_end().map(|out| (out, 0)),
             Queue => self.path(&["sk_buff.queue_mapping"], None),
         }
+    }
+
+    /// What received packets carry is no delivery time: it reads as 0, and is no longer one once written.
+    fn stamp(&self) -> Result<Vec<Slot>, Unknown> {
+        let kind = offset(self.btf, "sk_buff.__mono_tc_offset")?;
+        let stamp = offset(self.btf, "sk_buff.tstamp")?;
+        let has = |bit, over| branch(Width::W32, Cond::Set, AX, bit, over);
+        let skb = if self.write { self.dst } else { self.src };
+        let mut out = vec![load(Size::B, AX, skb, kind), has(4, 1)];
+        if self.write {
+            out.extend([
+                jump(2),
+                alu32(AluOp::And, AX, !3),
+                store(Size::B, skb, kind, Operand::Reg(AX)),
+                self.access(Size::Dw, skb, stamp),
+            ]);
+        } else {
+            out.extend([
+                jump(4),
+                has(3, 1),
+                jump(2),
+                alu64(AluOp::Mov, self.dst, 0),
+                jump(1),
+                load(Size::Dw, self.dst, skb, stamp),
+            ]);
+        }
+        Ok(out)
+    }
+
+    fn data_end(&self) -> Result<Vec<Slot>, Unknown> {
+        let at = |member: &str| offset(self.btf, member);
+        let spare = at("sk_buff.cb")? + at("sk_skb_cb.temp_reg")?;
+        let same = self.src == self.dst;
+        let reg = if !same {
+            self.dst
+        } else if self.src == Reg(9) {
+            Reg(8)
+        } else {
+            Reg(9)
+        };
+        let mut out = Vec::new();
+        if same {
+            out.push(store(Size::Dw, self.src, spare, Operand::Reg(reg)));
+        }
+        out.extend([
+            load(Size::Dw, reg, self.src, at("sk_buff.data")?),
+            load(Size::W, AX, self.src, at("sk_buff.len")?),
+            alu64_reg(AluOp::Add, reg, AX),
+            load(Size::W, AX, self.src, at("sk_buff.data_len")?),
+            alu64_reg(AluOp::Sub, reg, AX),
+        ]);
+        if same {
+            out.extend([
+                alu64_reg(AluOp::Mov, AX, self.src),
+                alu64_reg(AluOp::Mov, self.dst, reg),
+                load(Size::Dw, reg, AX, spare),
+            ]);
+        }
+        Ok(out)
     }
 
     fn path(&self, path: &[&str], within: Option<i32>) -> Result<(Vec<Slot>, u32), Unknown> {
@@ -284,4 +383,14 @@ impl At<'_> {
         }
         Some((name, off - m.byte_offset() as i32))
     }
+}
+
+/// Whether some instruction that was checked reads the kind of the packet's time stamp.
+pub(super) fn reads_stamp_kind(env: &Env<'_>, btf: &Btf, row: &ProgInfo) -> bool {
+    let Ok(kind) = offset(btf, "__sk_buff.tstamp_type") else { return false };
+    row.ops == "tc_cls_act"
+        && env.insns.iter().zip(&env.aux).any(|(insn, aux)| {
+            let of_ctx = matches!(aux.used, AuxUse::Ptr(ty) if ty.base() == RegBase::Ctx);
+            of_ctx && insn.class() == Class::Ldx && i32::from(insn.off) == kind
+        })
 }

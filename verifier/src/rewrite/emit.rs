@@ -1,7 +1,9 @@
 //! Instructions that rewriting puts in (`include/linux/filter.h`).
 
 use bpfassay_isa::opcode::{NOSPEC, OFF_ADDR_PERCPU};
-use bpfassay_isa::{encode, AluOp, CallTarget, Cond, Insn, Operand, RawInsn, Reg, Size, Width};
+use bpfassay_isa::{
+    encode, AluOp, AtomicOp, CallTarget, Cond, Imm64, Insn, Operand, RawInsn, Reg, Size, Width,
+};
 
 use super::patch::Slot;
 
@@ -65,6 +67,11 @@ pub(super) fn nospec() -> Slot {
     Slot::from(RawInsn { code: NOSPEC, ..RawInsn::default() })
 }
 
+/// `src = xchg(dst, src)`, 8 bytes.
+pub(super) fn xchg(dst: Reg, src: Reg) -> Slot {
+    raw(Insn::Atomic { op: AtomicOp::Xchg, fetch: true, size: Size::Dw, dst, src, off: 0 })
+}
+
 /// `BPF_MOV64_PERCPU_REG`.
 pub(super) fn percpu(dst: Reg, src: Reg) -> Slot {
     let mut slot = alu64_reg(AluOp::Mov, dst, src);
@@ -72,7 +79,19 @@ pub(super) fn percpu(dst: Reg, src: Reg) -> Slot {
     slot
 }
 
+/// LD_IMM64 of an address of the kernel's; None for NULL.
+pub(super) fn address(dst: Reg, symbol: Option<&str>) -> [Slot; 2] {
+    let (low, high) = encode(&Insn::LoadImm64 { dst, value: Imm64::Const(0) });
+    let low = Slot { symbol: symbol.map(Into::into), ..Slot::from(low) };
+    [low, Slot::from(high.unwrap_or_default())]
+}
+
+/// A call of a function of the program, `off` slots beyond the next one.
+pub(super) fn call_subprog(off: i32) -> Slot {
+    raw(Insn::Call { target: CallTarget::Subprog(off) })
+}
+
 /// A call of a kernel function by its symbol.
 pub(super) fn call(symbol: &str) -> Slot {
-    Slot { callee: Some(symbol.into()), ..raw(Insn::Call { target: CallTarget::Helper(0) }) }
+    Slot { symbol: Some(symbol.into()), ..raw(Insn::Call { target: CallTarget::Helper(0) }) }
 }

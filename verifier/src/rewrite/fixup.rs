@@ -9,7 +9,8 @@ use bpfassay_spec::map_ops::{is_map_op, map_op_symbol};
 use bpfassay_spec::{func, AttachType, ProgType, ProtoLookup};
 
 use super::emit::{
-    alu32, alu32_reg, alu64, alu64_reg, branch, call, exit, jump, load, neg, percpu, store, AX,
+    address, alu32, alu32_reg, alu64, alu64_reg, branch, call, exit, jump, load, neg, percpu,
+    store, xchg, AX,
 };
 use super::layout::offset;
 use super::lookup;
@@ -65,7 +66,7 @@ pub(super) fn prologue(
 /// A call of a helper by number, to become one of its function.
 fn helper(id: i32) -> Slot {
     let mut slot = call("");
-    (slot.insn.imm, slot.callee) = (id, None);
+    (slot.insn.imm, slot.symbol) = (id, None);
     slot
 }
 
@@ -91,7 +92,7 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
         let aux = p.aux[i];
         let new = match arithmetic(insn, &aux).or_else(|| legacy_load(insn)) {
             Some(new) => Some(new),
-            None if insn.is_call() && insn.src != PSEUDO_CALL && p.slots[i].callee.is_none() => {
+            None if insn.is_call() && insn.src != PSEUDO_CALL && p.slots[i].symbol.is_none() => {
                 called(env, btf, insn, &aux)?
             }
             None => None,
@@ -109,8 +110,10 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
 
 /// A call of a function shows its distance, and its number where an immediate stands.
 fn name_subprogs(p: &mut Patched) {
-    let starts = p.starts.clone();
-    let number = |at: i64| starts.iter().position(|s| i64::from(*s) == at).unwrap_or(0) as i32;
+    let subprogs = p.subprogs.clone();
+    let number = |at: i64| {
+        subprogs.iter().position(|(start, _)| i64::from(*start) == at).unwrap_or(0) as i32
+    };
     for i in 0..p.slots.len() {
         let insn = p.insn(i);
         let target = i as i64 + 1 + i64::from(insn.imm);
@@ -256,7 +259,7 @@ fn called(
     aux: &InsnAux,
 ) -> Result<Option<Vec<Slot>>, Unknown> {
     if insn.is_kfunc_call() {
-        return kfunc(env, insn).map(|()| None);
+        return kfunc(env, insn, aux).map(Some);
     }
     let (r0, r1, r2, r3) = (Reg::R0, Reg::R1, Reg::R2, Reg::R3);
     let id = insn.imm;
@@ -276,15 +279,19 @@ fn called(
             Slot::from(insn),
         ]));
     }
-    if id == func::TIMER_SET_CALLBACK || aux.call_with_percpu_alloc_ptr {
-        return Err(unknown());
-    }
     let own = |env: &Env<'_>| match env.helpers.get(id) {
         Some(ProtoLookup::Proto(proto)) => Ok(call(proto.func)),
         // The prologue's own.
         _ if id == func::SKB_PULL_DATA => Ok(call("bpf_skb_pull_data")),
         _ => Err(unknown()),
     };
+    if id == func::TIMER_SET_CALLBACK {
+        let [low, high] = address(r3, Some("prog_aux"));
+        return Ok(Some(vec![low, high, own(env)?]));
+    }
+    if aux.call_with_percpu_alloc_ptr {
+        return Ok(Some(vec![load(Size::Dw, r1, r1, 0), own(env)?]));
+    }
     let stores = [
         func::SK_STORAGE_GET,
         func::INODE_STORAGE_GET,
@@ -305,13 +312,19 @@ fn called(
     }
     let tracing = env.prog_type() == ProgType::Tracing;
     let out = match id {
-        func::JIFFIES64 | func::GET_BRANCH_SNAPSHOT => return Err(unknown()),
+        func::GET_BRANCH_SNAPSHOT => return Err(unknown()),
+        func::JIFFIES64 => {
+            let [low, high] = address(r0, Some("jiffies"));
+            vec![low, high, load(Size::Dw, r0, r0, 0)]
+        }
         func::GET_SMP_PROCESSOR_ID if env.kernel.jit.percpu_insn => vec![
-            Slot { callee: Some("cpu_number".into()), ..alu64(AluOp::Mov, r0, 0) },
+            Slot { symbol: Some("cpu_number".into()), ..alu64(AluOp::Mov, r0, 0) },
             percpu(r0, r0),
             load(Size::W, r0, r0, 0),
         ],
-        func::KPTR_XCHG if env.kernel.jit.ptr_xchg => return Err(unknown()),
+        func::KPTR_XCHG if env.kernel.jit.ptr_xchg => {
+            vec![alu64_reg(AluOp::Mov, r0, r2), xchg(r1, r0)]
+        }
         func::GET_FUNC_ARG if tracing => {
             vec![
                 load(Size::Dw, r0, r1, -8),
@@ -347,28 +360,42 @@ fn called(
     Ok(Some(out))
 }
 
-/// Kernel functions that stay calls on a processor whose calls reach them all.
-fn kfunc(env: &Env<'_>, insn: RawInsn) -> Result<(), Unknown> {
+/// A call of a kernel function, with what it is given beside its arguments (`fixup_kfunc_call`).
+fn kfunc(env: &Env<'_>, insn: RawInsn, aux: &InsnAux) -> Result<Vec<Slot>, Unknown> {
     let btf = usize::try_from(insn.off).ok().and_then(|i| env.btfs.get(i + 1));
     let name = btf.and_then(Option::as_deref).map_or("", |b| b.name(insn.imm as u32));
-    let rewritten = [
-        "obj_new",
-        "obj_drop",
-        "refcount_acquire",
-        "list_push",
-        "rbtree_add",
-        "cast",
-        "wq_set",
-        "task_work",
-        "throw",
-        "res_spin",
-        "percpu",
-    ];
-    if name.is_empty() || rewritten.iter().any(|part| name.contains(part)) {
+    if name.is_empty() || env.kernel.jit.far_kfunc_call {
         return Err(Unknown::Call(name.to_string()));
     }
-    if !env.kernel.jit.far_kfunc_call {
-        return Err(Unknown::Call(name.to_string()));
+    let called = RawInsn { imm: 0, ..insn };
+    let call = Slot { symbol: Some(name.into()), ..Slot::from(called) };
+    let meta = |r: Reg| address(r, (aux.kptr_struct_meta != 0).then_some("struct_meta"));
+    let mut out = match name {
+        _ if insn.off != 0 => return Ok(vec![call]),
+        "bpf_obj_new_impl" | "bpf_percpu_obj_new_impl" => {
+            let [low, high] = meta(Reg::R2);
+            vec![alu64(AluOp::Mov, Reg::R1, aux.obj_new_size as i32), low, high, call.clone()]
+        }
+        "bpf_obj_drop_impl" | "bpf_percpu_obj_drop_impl" | "bpf_refcount_acquire_impl" => {
+            let [low, high] = meta(Reg::R2);
+            vec![low, high, call.clone()]
+        }
+        "bpf_list_push_back_impl" | "bpf_list_push_front_impl" | "bpf_rbtree_add_impl" => {
+            let first = if name == "bpf_rbtree_add_impl" { 4 } else { 3 };
+            let [low, high] = meta(Reg(first));
+            let off = alu64(AluOp::Mov, Reg(first + 1), aux.insert_off as i32);
+            vec![low, high, off, call.clone()]
+        }
+        "bpf_cast_to_kern_ctx" | "bpf_rdonly_cast" => {
+            return Ok(vec![alu64_reg(AluOp::Mov, Reg::R0, Reg::R1)]);
+        }
+        _ => Vec::new(),
+    };
+    if aux.arg_prog != 0 {
+        out.extend(address(Reg(aux.arg_prog), Some("prog_aux")));
+        out.push(call);
+    } else if out.is_empty() {
+        out.push(call);
     }
-    Ok(())
+    Ok(out)
 }

@@ -10,6 +10,7 @@ mod emit;
 mod fixup;
 mod layout;
 mod lookup;
+mod loops;
 mod patch;
 
 use std::fmt;
@@ -75,20 +76,14 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
     if !env.kernel.features.rewrites_as_6_18 {
         return Err(Unknown::Release);
     }
-    let inlined = |u: AuxUse| matches!(u, AuxUse::LoopInline { fit: true, .. });
-    if env.aux.iter().any(|a| inlined(a.used)) {
-        return Err(Unknown::Call("bpf_loop".to_string()));
-    }
-    if env.seen_exception {
-        return Err(Unknown::Other("exceptions"));
-    }
     let mut p = Patched {
         slots: env.insns.iter().copied().map(Slot::from).collect(),
         aux: env.aux.clone(),
-        starts: env.subprogs.iter().map(|s| s.start).collect(),
+        subprogs: env.explored_subprogs.clone(),
     };
     name_maps(env, &mut p)?;
     dead::drop_fastcall_spills(&mut p);
+    loops::inline_loops(&mut p)?;
     if env.bpf_capable {
         dead::remove_dead_code(&mut p)?;
     } else {
@@ -97,6 +92,9 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
     let btf = env.config.vmlinux.as_deref();
     let btf = btf.ok_or_else(|| Unknown::Layout("anything".to_string()))?;
     convert_accesses(env, btf, &mut p)?;
+    if env.seen_exception && env.exception_callback_subprog.is_none() {
+        loops::append_exception_callback(&mut p)?;
+    }
     fixup::fix_all(env, btf, &mut p)?;
     Ok(p.slots)
 }
@@ -126,6 +124,7 @@ fn name_maps(env: &Env<'_>, p: &mut Patched) -> Result<(), Unknown> {
 
 fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unknown> {
     let row = env.kernel.prog(env.prog_type()).ok_or(Unknown::Other("this program type"))?;
+    let stamp_as_is = ctx::reads_stamp_kind(env, btf, row);
     let mut i = fixup::prologue(env, row.ops, btf, p)?;
     while i < p.slots.len() {
         if p.aux[i].nospec {
@@ -143,8 +142,8 @@ fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unk
             }
             continue;
         };
-        if ty.base() == RegBase::Arena && (reads || writes || is_atomic) {
-            return Err(Unknown::Other("accesses to an arena"));
+        if ty.base() == RegBase::Arena && (is_atomic || insn.mode() == Mode::MemSx) {
+            return Err(Unknown::Other("some accesses to an arena"));
         }
         if !reads && !writes {
             continue;
@@ -155,17 +154,26 @@ fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unk
         }
         let what = ty.base();
         if what == RegBase::Ctx && row.rewrites_ctx {
-            let new = ctx::convert(btf, row.ops, row.ctx, insn, aux.ctx_field_size)?;
-            let grown = new.len() - 1;
-            p.patch(i - 1, new).ok_or(Unknown::JumpTooFar)?;
-            i += grown;
+            let new = ctx::convert(btf, row.ops, row.ctx, insn, aux.ctx_field_size, stamp_as_is)?;
+            i += replace(p, i - 1, new)?;
         } else if is_socket(ty) {
-            return Err(Unknown::Other("fields of sockets"));
+            let is_sock = matches!(what, RegBase::Socket | RegBase::SockCommon);
+            let (ops, ctx) =
+                if is_sock { ("cg_sock", "struct bpf_sock") } else { ("tcp_sock", "struct") };
+            let new = ctx::convert(btf, ops, ctx, insn, aux.ctx_field_size, stamp_as_is)?;
+            i += replace(p, i - 1, new)?;
         } else if insn.mode() == Mode::MemSx && is_probed(ty) {
             return Err(Unknown::Other("loads that may fault and extend the sign"));
         }
     }
     Ok(())
+}
+
+/// Puts `new` at `at`; by how many slots the program has grown.
+fn replace(p: &mut Patched, at: usize, new: Vec<Slot>) -> Result<usize, Unknown> {
+    let grown = new.len() - 1;
+    p.patch(at, new).ok_or(Unknown::JumpTooFar)?;
+    Ok(grown)
 }
 
 /// A barrier behind the store before `i`.

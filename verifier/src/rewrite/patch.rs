@@ -11,8 +11,8 @@ use crate::env::InsnAux;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Slot {
     pub insn: RawInsn,
-    /// Symbol of the kernel function called; the distance to it is the boot's own, and 0 here.
-    pub callee: Option<Arc<str>>,
+    /// Symbol of what is called or whose address is loaded; the number is the boot's own, and 0 here.
+    pub symbol: Option<Arc<str>>,
     /// Index in [`Program::maps`](bpfassay_object::model::Program::maps) of the map whose address this is.
     pub map: Option<u32>,
 }
@@ -28,8 +28,8 @@ pub(super) struct Patched {
     pub slots: Vec<Slot>,
     /// Facts of the instruction that stands there, which is the last of those put in its place.
     pub aux: Vec<InsnAux>,
-    /// First slot of each subprogram, main first.
-    pub starts: Vec<u32>,
+    /// First slot and stack depth of each subprogram, main first.
+    pub subprogs: Vec<(u32, u16)>,
 }
 
 /// Where the distance of a jump, a call or a function's address stands.
@@ -82,7 +82,7 @@ impl Patched {
         }
         let fresh = InsnAux { seen: self.aux[at].seen, ..InsnAux::default() };
         self.aux.splice(at..at, std::iter::repeat_n(fresh, grown));
-        for start in self.starts.iter_mut().filter(|s| **s as usize > at) {
+        for (start, _) in self.subprogs.iter_mut().filter(|(s, _)| *s as usize > at) {
             *start += grown as u32;
         }
         self.retarget(at as i64, at as i64 + 1, (at + 1 + grown) as i64)
@@ -124,14 +124,17 @@ impl Patched {
         self.aux.drain(from..from + count);
         let (start, end) = (from as u32, (from + count) as u32);
         let len = self.slots.len() as u32;
-        let mut kept: Vec<u32> = Vec::new();
-        for s in self.starts.iter().copied() {
+        let mut kept: Vec<(u32, u16)> = Vec::new();
+        for (s, depth) in self.subprogs.iter().copied() {
             let s = if s >= end { s - count as u32 } else { s.min(start) };
-            if s < len && kept.last() != Some(&s) {
-                kept.push(s);
+            if s >= len {
+                continue;
             }
+            // Of two that begin at one place now, the first has no instructions left.
+            kept.pop_if(|(last, _)| *last == s);
+            kept.push((s, depth));
         }
-        self.starts = kept;
+        self.subprogs = kept;
         self.retarget(start.into(), end.into(), start.into())
     }
 }
