@@ -53,6 +53,8 @@ pub struct InsnAux {
     /// Times processed (counted in `insns_processed`), over all paths and passes.
     pub visits: u32,
     pub zext_dst: bool,
+    /// A 64-bit operation on an arena pointer, which becomes one of 32 bits.
+    pub needs_zext: bool,
     /// A barrier goes before the instruction, behind it.
     pub nospec: bool,
     pub nospec_result: bool,

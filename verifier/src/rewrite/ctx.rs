@@ -374,7 +374,7 @@ impl At<'_> {
     fn member(&self, ctx: &str, off: i32) -> Option<(String, i32)> {
         let id = self.btf.find_by_name_kind(ctx.strip_prefix("struct ")?, BtfKind::Struct)?;
         let ty = self.btf.ty(id)?;
-        let m = ty.members().filter(|m| m.byte_offset() as i32 <= off).last()?;
+        let m = ty.members().rfind(|m| m.byte_offset() as i32 <= off)?;
         let mut name = self.btf.str(m.name_off).to_string();
         if name.is_empty() {
             // A pointer aligned to 8 bytes by a union.

@@ -2,11 +2,11 @@
 //! first one (`gen_prologue`).
 
 use bpfassay_isa::field::{AluCode, Class, Mode};
-use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_FUNC};
+use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC};
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::map_ops::{is_map_op, map_op_symbol};
-use bpfassay_spec::{func, AttachType, ProgType, ProtoLookup};
+use bpfassay_spec::{func, AttachType, MapType, PacketAccess, ProgType, ProtoLookup};
 
 use super::emit::{
     address, alu32, alu32_reg, alu64, alu64_reg, branch, call, exit, jump, load, neg, percpu,
@@ -70,8 +70,19 @@ fn helper(id: i32) -> Slot {
     slot
 }
 
+/// `BPF_F_NO_USER_CONV`
+const NO_USER_CONV: u32 = 1 << 18;
+
+/// The code of the same operation on the lower half.
+fn as_narrow(insn: RawInsn) -> u8 {
+    alu32(AluOp::Add, Reg::R0, 0).insn.code | insn.code & !(alu64(AluOp::Add, Reg::R0, 0).insn.code)
+}
+
 /// Rewrites every instruction, then the calls of functions.
 pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unknown> {
+    let arena = env.maps.iter().find(|m| m.def.map_type == MapType::Arena);
+    let arena_unconverted = arena.is_some_and(|m| m.def.map_flags & NO_USER_CONV != 0);
+    let mut extras = vec![0; p.subprogs.len()];
     let mut i = 0;
     while i < p.slots.len() {
         let insn = p.insn(i);
@@ -79,16 +90,29 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
             i += 2;
             continue;
         }
+        let sub = p.subprogs.partition_point(|(start, _)| *start as usize <= i) - 1;
         if insn.is_may_goto() {
-            return Err(Unknown::Other("may_goto"));
+            let (new, extra) = may_goto(env, insn, p.subprogs[sub].1);
+            extras[sub] = extra;
+            p.patch(i, new).ok_or(Unknown::JumpTooFar)?;
+            i += if extra == TIMED { 7 } else { 4 };
+            continue;
         }
-        if insn.class() == Class::Alu64
+        let is_cast = insn.class() == Class::Alu64
             && insn.alu_op() == AluCode::Mov
             && insn.is_src_reg()
-            && insn.imm != 0
-        {
-            return Err(Unknown::Other("casts between address spaces"));
+            && insn.imm != 0;
+        if is_cast {
+            if insn.imm == 1 && insn.off == OFF_ADDR_SPACE_CAST || arena_unconverted {
+                p.slots[i] = alu32_reg(AluOp::Mov, Reg(insn.dst), Reg(insn.src));
+            }
+            i += 1;
+            continue;
         }
+        if p.aux[i].needs_zext {
+            p.slots[i].insn = RawInsn { code: as_narrow(insn), ..insn };
+        }
+        let insn = p.insn(i);
         let aux = p.aux[i];
         let new = match arithmetic(insn, &aux).or_else(|| legacy_load(insn)) {
             Some(new) => Some(new),
@@ -104,13 +128,72 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
         }
         i += 1;
     }
+    for (sub, extra) in extras.into_iter().enumerate().filter(|(_, e)| *e > 0) {
+        start_budget(p, sub, extra)?;
+    }
     name_subprogs(p);
     Ok(())
+}
+
+/// Bytes of stack for the budget of `may_goto` loops: with the time they began, and without.
+const TIMED: u16 = 16;
+const UNTIMED: u16 = 8;
+/// `BPF_MAX_TIMED_LOOPS`, `BPF_MAX_LOOPS`
+const TIMED_LOOPS: i32 = 0xffff;
+const MAX_LOOPS: i32 = 8 << 20;
+
+/// The budget is counted down; `depth` is the stack of the function without it.
+fn may_goto(env: &Env<'_>, insn: RawInsn, depth: u16) -> (Vec<Slot>, u16) {
+    let (fp, timed) = (Reg::R10, env.kernel.jit.timed_may_goto);
+    let extra = if timed { TIMED } else { UNTIMED };
+    let at = -i32::from(depth + extra);
+    let over = insn.off
+        + if insn.off < 0 {
+            -1
+        } else if timed {
+            5
+        } else {
+            2
+        };
+    let mut out = vec![
+        load(Size::Dw, AX, fp, at),
+        branch(Width::W64, Cond::Eq, AX, 0, over),
+        alu64(AluOp::Sub, AX, 1),
+    ];
+    if timed {
+        out.extend([
+            branch(Width::W64, Cond::Ne, AX, 0, 2),
+            alu64(AluOp::Mov, AX, at),
+            call("arch_bpf_timed_may_goto"),
+        ]);
+    }
+    out.push(store(Size::Dw, fp, at, Operand::Reg(AX)));
+    (out, extra)
+}
+
+/// A function with such loops begins by filling its budget.
+fn start_budget(p: &mut Patched, sub: usize, extra: u16) -> Result<(), Unknown> {
+    let (start, depth) = p.subprogs[sub];
+    let (start, at) = (start as usize, -i32::from(depth + extra));
+    let fill = |off, n| store(Size::Dw, Reg::R10, off, Operand::Imm(n));
+    let mut out = if extra == TIMED {
+        vec![fill(at, TIMED_LOOPS), fill(at + 8, 0)]
+    } else {
+        vec![fill(at, MAX_LOOPS)]
+    };
+    let put = out.len();
+    out.push(p.slots[start].clone());
+    p.patch(start, out).ok_or(Unknown::JumpTooFar)?;
+    p.push_targets(start, put).ok_or(Unknown::JumpTooFar)
 }
 
 /// A call of a function shows its distance, and its number where an immediate stands.
 fn name_subprogs(p: &mut Patched) {
     let subprogs = p.subprogs.clone();
+    if subprogs.len() == 1 {
+        // Nothing is left to call.
+        return;
+    }
     let number = |at: i64| {
         subprogs.iter().position(|(start, _)| i64::from(*start) == at).unwrap_or(0) as i32
     };
@@ -368,7 +451,19 @@ fn kfunc(env: &Env<'_>, insn: RawInsn, aux: &InsnAux) -> Result<Vec<Slot>, Unkno
         return Err(Unknown::Call(name.to_string()));
     }
     let called = RawInsn { imm: 0, ..insn };
-    let call = Slot { symbol: Some(name.into()), ..Slot::from(called) };
+    let packet = env.kernel.prog(env.prog_type()).map(|row| row.packet);
+    let symbol = match name {
+        "bpf_set_dentry_xattr" | "bpf_remove_dentry_xattr" => {
+            return Err(Unknown::Call(name.to_string()));
+        }
+        "bpf_dynptr_from_skb"
+            if matches!(packet, Some(PacketAccess::None | PacketAccess::Read)) =>
+        {
+            "bpf_dynptr_from_skb_rdonly"
+        }
+        name => name,
+    };
+    let call = Slot { symbol: Some(symbol.into()), ..Slot::from(called) };
     let meta = |r: Reg| address(r, (aux.kptr_struct_meta != 0).then_some("struct_meta"));
     let mut out = match name {
         _ if insn.off != 0 => return Ok(vec![call]),

@@ -198,6 +198,11 @@ fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> bool {
     else {
         return false;
     };
+    if dst_is && insn.width == Width::W64 {
+        // Only the lower half counts, and the upper one is the kernel's.
+        let idx = env.insn_idx;
+        env.aux_mut(idx).needs_zext = true;
+    }
     if follows {
         let mut reg = *env.reg(if dst_is { insn.dst } else { src });
         reg.subreg_def = env.insn_idx as i32 + 1;
