@@ -372,6 +372,110 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12).
     pub all_scalars_spilled: bool,
+    /// Return values must lie in a range, and are needed precisely for that; before, their known bits must fit those of the range.
+    ///
+    /// kernel/bpf/verifier.c check_return_code (6.1, 6.12).
+    pub returns_by_range: bool,
+    /// A state that repeats within its own path is an endless loop only if every register is as before; before, also if what is not precise differs.
+    ///
+    /// kernel/bpf/verifier.c is_state_visited (6.1, 6.12).
+    pub loops_exact: bool,
+    /// The log composes the names of register types, and calls scalars so; before, each type has a name of its own, scalars are `inv`, and states show every id.
+    ///
+    /// kernel/bpf/verifier.c reg_type_str, print_verifier_state (5.10, 6.1).
+    pub type_names_composed: bool,
+    /// Reserved memory of a ring buffer is called so; before, allocated memory.
+    ///
+    /// kernel/bpf/verifier.c reg_type_str (6.1), kernel/bpf/log.c reg_type_str (6.12).
+    pub ringbuf_memory_named: bool,
+    /// Any edge may close a loop; before, only jumps may, and neither calls nor falling through.
+    ///
+    /// kernel/bpf/verifier.c push_insn (6.1), kernel/bpf/cfg.c (7.2).
+    pub any_edge_loops: bool,
+    /// A wide load is one node of the control-flow graph, and its second half no target of jumps; before, it is two.
+    ///
+    /// kernel/bpf/verifier.c check_cfg (5.10, 6.1).
+    pub wide_loads_are_whole: bool,
+    /// Frames grow in steps of 16 bytes where programs are compiled; before, of 32 everywhere.
+    ///
+    /// kernel/bpf/verifier.c round_up_stack_depth (6.12).
+    pub jit_frames_of_16: bool,
+    /// A size that may be zero and must not is refused as such; before, the memory is checked for an access of no bytes.
+    ///
+    /// kernel/bpf/verifier.c check_mem_size_reg (6.1, 6.12).
+    pub zero_reads_named: bool,
+    /// Whatever is released must be pointed to at its start; before, only pointers to kernel structs.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg_reg_off (6.1, 6.12).
+    pub release_wants_start: bool,
+    /// What is wrong with a lock, timer or kptr argument has its own errno; before, every mistake is EACCES.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg (6.1, 6.12).
+    pub field_errnos_kept: bool,
+    /// Kernel functions register that their return value may be modified; before, only the error injection list says so.
+    ///
+    /// kernel/bpf/verifier.c check_attach_modify_return (6.1, 6.12).
+    pub fmod_ret_sets: bool,
+    /// The address of a subprogram may be loaded.
+    ///
+    /// kernel/bpf/verifier.c check_ld_imm (5.10, 6.1).
+    pub function_pointers: bool,
+    /// The address of a kernel function may be loaded by its BTF; before, only of a variable.
+    ///
+    /// kernel/bpf/verifier.c check_pseudo_btf_id (6.1, 6.12).
+    pub function_symbols: bool,
+    /// Stack below all that was written may be read like any that was not, and handed to helpers; before, it is out of bounds.
+    ///
+    /// kernel/bpf/verifier.c check_stack_slot_within_bounds (5.10, 6.1).
+    pub reads_grow_stack: bool,
+    /// Global functions may take pointers to memory of a known size; before, only numbers and the context.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args (5.10, 6.1).
+    pub global_pointer_args: bool,
+    /// Equality with a pointer that is not NULL says that the other is not.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (6.1, 6.12).
+    pub registers_tell_null: bool,
+    /// Pointers to maps, trusted structs and memory are not NULL; before, those to map values and sockets alone.
+    ///
+    /// kernel/bpf/verifier.c type_may_be_null, reg_not_null (6.1, 6.12).
+    pub map_pointers_not_null: bool,
+    /// States are compared up to a renaming of ids; before, registers byte for byte, but for ranges and the ids of map values that may be NULL.
+    ///
+    /// kernel/bpf/verifier.c regsafe (6.1, 6.12).
+    pub states_rename_ids: bool,
+    /// Scalars that are linked in an explored state must be linked in the current one.
+    ///
+    /// kernel/bpf/verifier.c regsafe (6.1, 6.12).
+    pub scalar_ids_compared: bool,
+    /// r += K on a register that carries an id keeps the link with the difference; before, every arithmetic ends it.
+    ///
+    /// kernel/bpf/verifier.c adjust_reg_min_max_vals (6.1, 6.12).
+    pub delta_links: bool,
+    /// Copies of constants are not linked.
+    ///
+    /// kernel/bpf/verifier.c check_alu_op (6.1, 6.12).
+    pub constants_unlinked: bool,
+    /// A 32-bit move of a value that fits links both registers.
+    ///
+    /// kernel/bpf/verifier.c check_alu_op (6.1, 6.12).
+    pub narrow_moves_link: bool,
+    /// A branch collects at most six linked registers, which its history remembers; before, everything with the id takes the value.
+    ///
+    /// kernel/bpf/verifier.c find_equal_scalars (6.1), collect_linked_regs (6.12).
+    pub links_collected: bool,
+    /// Equality with a constant is decided by ranges; before, only for registers that are constant.
+    ///
+    /// kernel/bpf/verifier.c is_branch64_taken (6.1), is_scalar_branch_taken (6.12).
+    pub equality_by_range: bool,
+    /// One call of bpf_for_each_map_elem may walk different maps.
+    ///
+    /// kernel/bpf/verifier.c set_map_elem_callback_state (6.1, 6.12).
+    pub walks_any_map: bool,
+    /// Dynptrs are destroyed by writes over them, with their slices, and compared with what they are; before, they are two slots of a kind of their own.
+    ///
+    /// kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12).
+    pub dynptrs_tracked: bool,
     /// What is wrong on a speculative path alone puts a barrier before the instruction, and such paths end at barriers; before, the program is rejected.
     ///
     /// kernel/bpf/verifier.c do_check, error_recoverable_with_nospec (6.18).
@@ -392,10 +496,6 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
     pub rewrites_as_6_18: bool,
-    /// The address of a map is known not to be zero.
-    ///
-    /// kernel/bpf/verifier.c reg_not_null (6.12), reg_type_not_null (6.1).
-    pub map_pointers_not_null: bool,
 }
 
 impl Features {
@@ -493,12 +593,37 @@ impl Features {
             bounds_exchanged: FEATURES[88].span.holds(at),
             argument_tags: FEATURES[89].span.holds(at),
             all_scalars_spilled: FEATURES[90].span.holds(at),
-            speculation_ends_at_barriers: FEATURES[91].span.holds(at),
-            speculation_keeps_halves: FEATURES[92].span.holds(at),
-            barrier_by_first_bytes: FEATURES[93].span.holds(at),
-            masked_operand_misnamed: FEATURES[94].span.holds(at),
-            rewrites_as_6_18: FEATURES[95].span.holds(at),
-            map_pointers_not_null: FEATURES[96].span.holds(at),
+            returns_by_range: FEATURES[91].span.holds(at),
+            loops_exact: FEATURES[92].span.holds(at),
+            type_names_composed: FEATURES[93].span.holds(at),
+            ringbuf_memory_named: FEATURES[94].span.holds(at),
+            any_edge_loops: FEATURES[95].span.holds(at),
+            wide_loads_are_whole: FEATURES[96].span.holds(at),
+            jit_frames_of_16: FEATURES[97].span.holds(at),
+            zero_reads_named: FEATURES[98].span.holds(at),
+            release_wants_start: FEATURES[99].span.holds(at),
+            field_errnos_kept: FEATURES[100].span.holds(at),
+            fmod_ret_sets: FEATURES[101].span.holds(at),
+            function_pointers: FEATURES[102].span.holds(at),
+            function_symbols: FEATURES[103].span.holds(at),
+            reads_grow_stack: FEATURES[104].span.holds(at),
+            global_pointer_args: FEATURES[105].span.holds(at),
+            registers_tell_null: FEATURES[106].span.holds(at),
+            map_pointers_not_null: FEATURES[107].span.holds(at),
+            states_rename_ids: FEATURES[108].span.holds(at),
+            scalar_ids_compared: FEATURES[109].span.holds(at),
+            delta_links: FEATURES[110].span.holds(at),
+            constants_unlinked: FEATURES[111].span.holds(at),
+            narrow_moves_link: FEATURES[112].span.holds(at),
+            links_collected: FEATURES[113].span.holds(at),
+            equality_by_range: FEATURES[114].span.holds(at),
+            walks_any_map: FEATURES[115].span.holds(at),
+            dynptrs_tracked: FEATURES[116].span.holds(at),
+            speculation_ends_at_barriers: FEATURES[117].span.holds(at),
+            speculation_keeps_halves: FEATURES[118].span.holds(at),
+            barrier_by_first_bytes: FEATURES[119].span.holds(at),
+            masked_operand_misnamed: FEATURES[120].span.holds(at),
+            rewrites_as_6_18: FEATURES[121].span.holds(at),
         }
     }
 
@@ -596,12 +721,37 @@ impl Features {
             ("bounds_exchanged", self.bounds_exchanged),
             ("argument_tags", self.argument_tags),
             ("all_scalars_spilled", self.all_scalars_spilled),
+            ("returns_by_range", self.returns_by_range),
+            ("loops_exact", self.loops_exact),
+            ("type_names_composed", self.type_names_composed),
+            ("ringbuf_memory_named", self.ringbuf_memory_named),
+            ("any_edge_loops", self.any_edge_loops),
+            ("wide_loads_are_whole", self.wide_loads_are_whole),
+            ("jit_frames_of_16", self.jit_frames_of_16),
+            ("zero_reads_named", self.zero_reads_named),
+            ("release_wants_start", self.release_wants_start),
+            ("field_errnos_kept", self.field_errnos_kept),
+            ("fmod_ret_sets", self.fmod_ret_sets),
+            ("function_pointers", self.function_pointers),
+            ("function_symbols", self.function_symbols),
+            ("reads_grow_stack", self.reads_grow_stack),
+            ("global_pointer_args", self.global_pointer_args),
+            ("registers_tell_null", self.registers_tell_null),
+            ("map_pointers_not_null", self.map_pointers_not_null),
+            ("states_rename_ids", self.states_rename_ids),
+            ("scalar_ids_compared", self.scalar_ids_compared),
+            ("delta_links", self.delta_links),
+            ("constants_unlinked", self.constants_unlinked),
+            ("narrow_moves_link", self.narrow_moves_link),
+            ("links_collected", self.links_collected),
+            ("equality_by_range", self.equality_by_range),
+            ("walks_any_map", self.walks_any_map),
+            ("dynptrs_tracked", self.dynptrs_tracked),
             ("speculation_ends_at_barriers", self.speculation_ends_at_barriers),
             ("speculation_keeps_halves", self.speculation_keeps_halves),
             ("barrier_by_first_bytes", self.barrier_by_first_bytes),
             ("masked_operand_misnamed", self.masked_operand_misnamed),
             ("rewrites_as_6_18", self.rewrites_as_6_18),
-            ("map_pointers_not_null", self.map_pointers_not_null),
         ]
     }
 
@@ -699,19 +849,44 @@ impl Features {
             "bounds_exchanged" => Some(&mut self.bounds_exchanged),
             "argument_tags" => Some(&mut self.argument_tags),
             "all_scalars_spilled" => Some(&mut self.all_scalars_spilled),
+            "returns_by_range" => Some(&mut self.returns_by_range),
+            "loops_exact" => Some(&mut self.loops_exact),
+            "type_names_composed" => Some(&mut self.type_names_composed),
+            "ringbuf_memory_named" => Some(&mut self.ringbuf_memory_named),
+            "any_edge_loops" => Some(&mut self.any_edge_loops),
+            "wide_loads_are_whole" => Some(&mut self.wide_loads_are_whole),
+            "jit_frames_of_16" => Some(&mut self.jit_frames_of_16),
+            "zero_reads_named" => Some(&mut self.zero_reads_named),
+            "release_wants_start" => Some(&mut self.release_wants_start),
+            "field_errnos_kept" => Some(&mut self.field_errnos_kept),
+            "fmod_ret_sets" => Some(&mut self.fmod_ret_sets),
+            "function_pointers" => Some(&mut self.function_pointers),
+            "function_symbols" => Some(&mut self.function_symbols),
+            "reads_grow_stack" => Some(&mut self.reads_grow_stack),
+            "global_pointer_args" => Some(&mut self.global_pointer_args),
+            "registers_tell_null" => Some(&mut self.registers_tell_null),
+            "map_pointers_not_null" => Some(&mut self.map_pointers_not_null),
+            "states_rename_ids" => Some(&mut self.states_rename_ids),
+            "scalar_ids_compared" => Some(&mut self.scalar_ids_compared),
+            "delta_links" => Some(&mut self.delta_links),
+            "constants_unlinked" => Some(&mut self.constants_unlinked),
+            "narrow_moves_link" => Some(&mut self.narrow_moves_link),
+            "links_collected" => Some(&mut self.links_collected),
+            "equality_by_range" => Some(&mut self.equality_by_range),
+            "walks_any_map" => Some(&mut self.walks_any_map),
+            "dynptrs_tracked" => Some(&mut self.dynptrs_tracked),
             "speculation_ends_at_barriers" => Some(&mut self.speculation_ends_at_barriers),
             "speculation_keeps_halves" => Some(&mut self.speculation_keeps_halves),
             "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
             "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
             "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
-            "map_pointers_not_null" => Some(&mut self.map_pointers_not_null),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 97] = [
+pub static FEATURES: [Feature; 122] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -803,12 +978,37 @@ pub static FEATURES: [Feature; 97] = [
     Feature { name: "bounds_exchanged", about: "Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.", source: "kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "argument_tags", about: "Declaration tags say what arguments of global functions are.", source: "kernel/bpf/btf.c btf_prepare_func_args (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "all_scalars_spilled", about: "Every scalar is spilled with what is known of it, and linked to its copy; before, only bounded ones other than zero, and a zero is zero bytes whose source must be precise.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
+    Feature { name: "returns_by_range", about: "Return values must lie in a range, and are needed precisely for that; before, their known bits must fit those of the range.", source: "kernel/bpf/verifier.c check_return_code (6.1, 6.12)", commit: Some("bpf: enforce precise retval range on program exit"), span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "loops_exact", about: "A state that repeats within its own path is an endless loop only if every register is as before; before, also if what is not precise differs.", source: "kernel/bpf/verifier.c is_state_visited (6.1, 6.12)", commit: Some("bpf: exact states comparison for iterator convergence checks"), span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
+    Feature { name: "type_names_composed", about: "The log composes the names of register types, and calls scalars so; before, each type has a name of its own, scalars are `inv`, and states show every id.", source: "kernel/bpf/verifier.c reg_type_str, print_verifier_state (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(8, 0)), backports: &[] }), until: None } },
+    Feature { name: "ringbuf_memory_named", about: "Reserved memory of a ring buffer is called so; before, allocated memory.", source: "kernel/bpf/verifier.c reg_type_str (6.1), kernel/bpf/log.c reg_type_str (6.12)", commit: Some("bpf: Rename MEM_ALLOC to MEM_RINGBUF"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "any_edge_loops", about: "Any edge may close a loop; before, only jumps may, and neither calls nor falling through.", source: "kernel/bpf/verifier.c push_insn (6.1), kernel/bpf/cfg.c (7.2)", commit: Some("bpf: fix control-flow graph checking in privileged mode"), span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
+    Feature { name: "wide_loads_are_whole", about: "A wide load is one node of the control-flow graph, and its second half no target of jumps; before, it is two.", source: "kernel/bpf/verifier.c check_cfg (5.10, 6.1)", commit: Some("bpf: handle ldimm64 properly in check_cfg()"), span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "jit_frames_of_16", about: "Frames grow in steps of 16 bytes where programs are compiled; before, of 32 everywhere.", source: "kernel/bpf/verifier.c round_up_stack_depth (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "zero_reads_named", about: "A size that may be zero and must not is refused as such; before, the memory is checked for an access of no bytes.", source: "kernel/bpf/verifier.c check_mem_size_reg (6.1, 6.12)", commit: Some("bpf: Simplify checking size of helper accesses"), span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "release_wants_start", about: "Whatever is released must be pointed to at its start; before, only pointers to kernel structs.", source: "kernel/bpf/verifier.c check_func_arg_reg_off (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "field_errnos_kept", about: "What is wrong with a lock, timer or kptr argument has its own errno; before, every mistake is EACCES.", source: "kernel/bpf/verifier.c check_func_arg (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "fmod_ret_sets", about: "Kernel functions register that their return value may be modified; before, only the error injection list says so.", source: "kernel/bpf/verifier.c check_attach_modify_return (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "function_pointers", about: "The address of a subprogram may be loaded.", source: "kernel/bpf/verifier.c check_ld_imm (5.10, 6.1)", commit: Some("bpf: Add bpf_for_each_map_elem() helper"), span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None } },
+    Feature { name: "function_symbols", about: "The address of a kernel function may be loaded by its BTF; before, only of a variable.", source: "kernel/bpf/verifier.c check_pseudo_btf_id (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "reads_grow_stack", about: "Stack below all that was written may be read like any that was not, and handed to helpers; before, it is out of bounds.", source: "kernel/bpf/verifier.c check_stack_slot_within_bounds (5.10, 6.1)", commit: Some("bpf: Fix accesses to uninit stack slots"), span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "global_pointer_args", about: "Global functions may take pointers to memory of a known size; before, only numbers and the context.", source: "kernel/bpf/btf.c btf_prepare_func_args (5.10, 6.1)", commit: Some("bpf: Support pointers in global func args"), span: Span { since: Some(Change { upstream: Some(Release::new(2, 0)), backports: &[] }), until: None } },
+    Feature { name: "registers_tell_null", about: "Equality with a pointer that is not NULL says that the other is not.", source: "kernel/bpf/verifier.c check_cond_jmp_op (6.1, 6.12)", commit: Some("bpf: propagate nullness information for reg to reg comparisons"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "map_pointers_not_null", about: "Pointers to maps, trusted structs and memory are not NULL; before, those to map values and sockets alone.", source: "kernel/bpf/verifier.c type_may_be_null, reg_not_null (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "states_rename_ids", about: "States are compared up to a renaming of ids; before, registers byte for byte, but for ranges and the ids of map values that may be NULL.", source: "kernel/bpf/verifier.c regsafe (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "scalar_ids_compared", about: "Scalars that are linked in an explored state must be linked in the current one.", source: "kernel/bpf/verifier.c regsafe (6.1, 6.12)", commit: Some("bpf: verify scalar ids mapping in regsafe() using check_ids()"), span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
+    Feature { name: "delta_links", about: "r += K on a register that carries an id keeps the link with the difference; before, every arithmetic ends it.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (6.1, 6.12)", commit: Some("bpf: Track delta between \"linked\" registers."), span: Span { since: Some(Change { upstream: Some(Release::new(21, 0)), backports: &[] }), until: None } },
+    Feature { name: "constants_unlinked", about: "Copies of constants are not linked.", source: "kernel/bpf/verifier.c check_alu_op (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
+    Feature { name: "narrow_moves_link", about: "A 32-bit move of a value that fits links both registers.", source: "kernel/bpf/verifier.c check_alu_op (6.1, 6.12)", commit: Some("bpf: Improve verifier u32 scalar equality checking"), span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
+    Feature { name: "links_collected", about: "A branch collects at most six linked registers, which its history remembers; before, everything with the id takes the value.", source: "kernel/bpf/verifier.c find_equal_scalars (6.1), collect_linked_regs (6.12)", commit: Some("bpf: Track equal scalars history on per-instruction level"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
+    Feature { name: "equality_by_range", about: "Equality with a constant is decided by ranges; before, only for registers that are constant.", source: "kernel/bpf/verifier.c is_branch64_taken (6.1), is_scalar_branch_taken (6.12)", commit: Some("bpf: Improve verifier JEQ/JNE insn branch taken checking"), span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
+    Feature { name: "walks_any_map", about: "One call of bpf_for_each_map_elem may walk different maps.", source: "kernel/bpf/verifier.c set_map_elem_callback_state (6.1, 6.12)", commit: Some("bpf: Allow invoking bpf_for_each_map_elem with different maps"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
+    Feature { name: "dynptrs_tracked", about: "Dynptrs are destroyed by writes over them, with their slices, and compared with what they are; before, they are two slots of a kind of their own.", source: "kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12)", commit: Some("bpf: Invalidate slices on destruction of dynptrs on stack"), span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
     Feature { name: "speculation_ends_at_barriers", about: "What is wrong on a speculative path alone puts a barrier before the instruction, and such paths end at barriers; before, the program is rejected.", source: "kernel/bpf/verifier.c do_check, error_recoverable_with_nospec (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
     Feature { name: "speculation_keeps_halves", about: "The state that a masked addition leaves for speculation keeps the pointer's 32-bit bounds.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, __mark_reg32_unbounded (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } },
     Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
     Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
-    Feature { name: "map_pointers_not_null", about: "The address of a map is known not to be zero.", source: "kernel/bpf/verifier.c reg_not_null (6.12), reg_type_not_null (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
@@ -887,6 +1087,8 @@ pub struct Limits {
     pub max_func_args: u32,
     /// Arguments of a helper, kfunc or subprogram. (`MAX_BPF_FUNC_REG_ARGS`)
     pub max_func_reg_args: u32,
+    /// Expected attach types, by number, above which none is known (from 6.12 on no row says which are). (`__MAX_BPF_ATTACH_TYPE`)
+    pub attach_types: u32,
 }
 
 impl Limits {
@@ -922,6 +1124,7 @@ impl Limits {
         min_core_relo_rec: 16,
         max_func_args: 12,
         max_func_reg_args: 5,
+        attach_types: 62,
     };
 
     /// Of a release.
@@ -957,6 +1160,7 @@ impl Limits {
             min_core_relo_rec: pick(27, 1, at),
             max_func_args: pick(28, 1, at),
             max_func_reg_args: pick(29, 1, at),
+            attach_types: pick(30, 3, at),
         }
     }
 
@@ -993,6 +1197,7 @@ impl Limits {
             ("min_core_relo_rec", self.min_core_relo_rec),
             ("max_func_args", self.max_func_args),
             ("max_func_reg_args", self.max_func_reg_args),
+            ("attach_types", self.attach_types),
         ]
     }
 
@@ -1029,6 +1234,7 @@ impl Limits {
             "min_core_relo_rec" => Some(&mut self.min_core_relo_rec),
             "max_func_args" => Some(&mut self.max_func_args),
             "max_func_reg_args" => Some(&mut self.max_func_reg_args),
+            "attach_types" => Some(&mut self.attach_types),
             _ => None,
         }
     }
@@ -1039,7 +1245,7 @@ fn pick(first: usize, n: usize, at: Release) -> u32 {
     LIMITS[first..first + n].iter().find(|(_, span)| span.holds(at)).map_or(0, |(value, _)| *value)
 }
 
-static LIMITS: [(u32, Span); 30] = [
+static LIMITS: [(u32, Span); 33] = [
     (512, Span::ALWAYS),
     (1000000, Span::ALWAYS),
     (4096, Span::ALWAYS),
@@ -1070,5 +1276,8 @@ static LIMITS: [(u32, Span); 30] = [
     (16, Span::ALWAYS),
     (12, Span::ALWAYS),
     (5, Span::ALWAYS),
+    (38, Span { since: None, until: Some(Change { upstream: Some(Release::new(11, 0)), backports: &[] }) }),
+    (44, Span { since: Some(Change { upstream: Some(Release::new(11, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) }),
+    (62, Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None }),
 ];
 

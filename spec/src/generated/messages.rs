@@ -59,6 +59,18 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_RB_NODE.
     pub tree_node_owned: &'static str,
+    /// An access at a variable offset that may leave the stack.
+    ///
+    /// kernel/bpf/verifier.c check_stack_access_within_bounds.
+    pub variable_stack_access: &'static str,
+    /// The address of something of the kernel's that has none.
+    ///
+    /// kernel/bpf/verifier.c check_pseudo_btf_id.
+    pub ldimm64_kind: &'static str,
+    /// A global function is called with what its declaration does not allow.
+    ///
+    /// kernel/bpf/verifier.c check_func_call.
+    pub global_args_invalid: &'static str,
     /// A helper that programs of this kind may not call.
     ///
     /// kernel/bpf/verifier.c check_helper_call.
@@ -85,14 +97,17 @@ impl Words {
             attach_denied: MESSAGES[10].text(at),
             attach_noreturn: MESSAGES[11].text(at),
             tree_node_owned: MESSAGES[12].text(at),
-            helper_not_allowed: MESSAGES[13].text(at),
-            struct_access_privilege: MESSAGES[14].text(at),
+            variable_stack_access: MESSAGES[13].text(at),
+            ldimm64_kind: MESSAGES[14].text(at),
+            global_args_invalid: MESSAGES[15].text(at),
+            helper_not_allowed: MESSAGES[16].text(at),
+            struct_access_privilege: MESSAGES[17].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 15] = [
+pub static MESSAGES: [Message; 18] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -106,6 +121,9 @@ pub static MESSAGES: [Message; 15] = [
     Message { category: "policy", texts: &[Text { text: "Attaching tracing programs to function '{name}' is rejected.\n", code: "policy-attach", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "Attaching fexit/fmod_ret to __noreturn functions is rejected.\n", code: "policy-attach", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }) } }, Text { text: "Attaching fexit/fmod_ret to __noreturn function '{name}' is rejected.\n", code: "policy-attach", span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } }] },
     Message { category: "call", texts: &[Text { text: "rbtree_remove node input must be non-owning ref\n", code: "call-graph-node", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }) } }, Text { text: "{name} can only take non-owning or refcounted bpf_rb_node pointer\n", code: "call-graph-node", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
+    Message { category: "memory", texts: &[Text { text: "invalid variable-offset{access} stack R{reg} var_off={var_off} size={size}\n", code: "memory-stack-bounds", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) } }, Text { text: "invalid variable-offset{access} stack R{reg} var_off={var_off} off={off} size={size}\n", code: "memory-stack-bounds", span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } }] },
+    Message { category: "program", texts: &[Text { text: "pseudo btf_id {id} in ldimm64 isn't KIND_VAR.\n", code: "program-instruction", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }) } }, Text { text: "pseudo btf_id {id} in ldimm64 isn't KIND_VAR or KIND_FUNC\n", code: "program-kernel-symbol", span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } }] },
+    Message { category: "call", texts: &[Text { text: "Caller passes invalid args into func#{subprog}\n", code: "call-global-function", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }) } }, Text { text: "Caller passes invalid args into func#{subprog} ('{name}')\n", code: "call-global-function", span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "unknown func {name}#{id}\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) } }, Text { text: "program of this type cannot use helper {name}#{id}\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "{name} access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) } }, Text { text: "'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } }] },
 ];

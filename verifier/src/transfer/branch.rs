@@ -305,8 +305,8 @@ fn is_not_null(env: &Env<'_>, reg: &RegState) -> bool {
         | RegBase::TcpSock
         | RegBase::MapValue
         | RegBase::MapKey
-        | RegBase::SockCommon => true,
-        RegBase::ConstMapPtr => env.kernel.features.map_pointers_not_null,
+        | RegBase::SockCommon
+        | RegBase::ConstMapPtr => true,
         RegBase::BtfId => crate::check::trust::is_trusted_reg(reg),
         RegBase::Mem => !reg.ty.has(TypeFlags::PTR_UNTRUSTED),
         _ => false,
