@@ -7,6 +7,8 @@ use bpfassay_ci::files::MAX_OBJECT;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{MapDef, Program, SubprogOrigin};
 use bpfassay_verifier::cfg::blocks::{blocks, Block};
+use bpfassay_verifier::rewrite::verify_and_rewrite;
+use bpfassay_verifier::Verdict;
 use clap::Subcommand;
 use serde_json::{json, Value};
 use unicode_width::UnicodeWidthStr;
@@ -16,6 +18,7 @@ use crate::inputs::{self, Input};
 use crate::jited::{self, ProcessorName};
 use crate::out;
 use crate::setup::{self, KernelArgs};
+use crate::xlated;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -40,6 +43,19 @@ enum What {
     /// The code of a JIT with BPF and source lines beside it; emitted here for either processor.
     #[command(after_help = "Example:\n  bpfassay dump jited prog.o --prog ingress --engine arm64")]
     Jited(JitedArgs),
+    /// The program as the verifier leaves it, as `bpftool prog dump xlated` prints a loaded one; maps by name, calls by
+    /// symbol, where the kernel has numbers of its own.
+    #[command(after_help = "Example:\n  bpfassay dump xlated prog.o --prog ingress --opcodes")]
+    Xlated(XlatedArgs),
+}
+
+#[derive(clap::Args)]
+struct XlatedArgs {
+    #[command(flatten)]
+    program: CfgArgs,
+    /// Print the bytes of each instruction below it.
+    #[arg(long)]
+    opcodes: bool,
 }
 
 #[derive(clap::Args)]
@@ -91,6 +107,7 @@ struct CfgArgs {
 pub fn run(args: Args) -> Outcome {
     let text = match &args.what {
         What::Object(args) => return object(args).unwrap_or_else(|outcome| outcome),
+        What::Xlated(args) => return xlated(args).unwrap_or_else(|outcome| outcome),
         What::Cfg(args) => with_program(args, |p| Ok(graph(p))),
         What::Jited(args) => with_program(&args.program, |p| match args.format {
             Format::Text => jited::listing(p, args.engine),
@@ -98,6 +115,32 @@ pub fn run(args: Args) -> Outcome {
         }),
     };
     text.map_or_else(|outcome| outcome, |t| out::text(&t, Outcome::Ok))
+}
+
+/// Judges one program and prints what becomes of it.
+fn xlated(args: &XlatedArgs) -> Result<Outcome, Outcome> {
+    let target = setup::target(&args.program.kernel)?;
+    let at = Input::of(&args.program.object).display();
+    let bytes = inputs::read(&args.program.object, MAX_OBJECT)?;
+    let entries = target
+        .load(&bytes, &at)
+        .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {}", e.message)))?;
+    let program = setup::choose(&entries, args.program.prog.as_deref())
+        .map_err(|e| fail(Outcome::NotJudged, format!("{at}: {e}")))?;
+    let (report, rewritten) = verify_and_rewrite(program, &target.config());
+    match (report.verdict, rewritten) {
+        (Verdict::Accepted, Ok(slots)) => {
+            Ok(out::text(&xlated::listing(program, &slots, args.opcodes), Outcome::Ok))
+        }
+        (Verdict::Rejected(_), _) => {
+            let why = report.message_lines.last().map_or("", String::as_str);
+            Err(fail(Outcome::Rejected, format!("{at}: the program is rejected: {why}")))
+        }
+        (Verdict::Unsupported(why), _) => {
+            Err(fail(Outcome::NotJudged, format!("{at}: unsupported: {why}")))
+        }
+        (_, Err(why)) => Err(fail(Outcome::NotJudged, format!("{at}: unsupported: {why}"))),
+    }
 }
 
 /// Lists an object's programs and maps; what a loader would not load says why.

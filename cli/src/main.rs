@@ -31,6 +31,7 @@ mod record;
 mod run;
 mod selftests;
 mod setup;
+mod xlated;
 
 /// Would Linux accept this eBPF program?  Asked without root and without a kernel.
 #[derive(Parser)]

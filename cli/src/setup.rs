@@ -12,6 +12,7 @@ use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::Opened;
 use bpfassay_spec::profile::sha256;
+use bpfassay_spec::Caps;
 
 use crate::exit::{fail, Outcome};
 use crate::inputs;
@@ -34,6 +35,17 @@ pub struct KernelArgs {
     /// CPUs that the machine may ever have; sizes of maps and the range of CPU numbers hang on it.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8192))]
     pub possible_cpus: Option<u32>,
+    /// Capabilities of whoever loads: `all`, `none`, or `bpf`, `net` and `perfmon` joined by `+`.
+    #[arg(long, value_name = "CAPS", default_value = "all", value_parser = parse_caps)]
+    pub caps: Caps,
+    /// `kernel.unprivileged_bpf_disabled` of the machine, where it is not as the kernel boots: 0, 1 or 2.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub unprivileged_bpf_disabled: Option<u8>,
+}
+
+fn parse_caps(text: &str) -> Result<Caps, String> {
+    Caps::parse(text)
+        .ok_or_else(|| "known are all, none, bpf, net and perfmon, joined by +".to_string())
 }
 
 /// Processors whose kernels are served.
@@ -117,6 +129,10 @@ pub fn target(args: &KernelArgs) -> Result<Target, Outcome> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             target.modules.push((name, btf));
         }
+    }
+    target.caps = args.caps;
+    if let Some(n) = args.unprivileged_bpf_disabled {
+        target.kernel.unprivileged_bpf = n == 0;
     }
     if let Some(n) = args.possible_cpus {
         (target.possible_cpus, target.kernel.nr_cpu_ids) = (n, n);

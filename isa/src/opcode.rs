@@ -24,6 +24,8 @@ pub const JA32: u8 = 0x06;
 pub const JCOND: u8 = 0xe5;
 /// `BPF_JMP | BPF_CALL | BPF_X` (`callx`): in no kernel's table.
 pub const CALLX: u8 = 0x8d;
+/// `BPF_ST | BPF_NOSPEC`: what the kernel itself writes against speculation.
+pub const NOSPEC: u8 = 0xc2;
 /// `BPF_ALU64 | BPF_MOV | BPF_X`: the only code that may cast address spaces.
 pub const MOV64_REG: u8 = 0xbf;
 

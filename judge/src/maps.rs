@@ -10,7 +10,7 @@ use bpfassay_object::model::MapDef;
 use bpfassay_object::Object;
 use bpfassay_spec::map::KeyRule;
 use bpfassay_spec::map_use::MapMemory;
-use bpfassay_spec::{errno, Caps, MapInfo, MapSpec, MapTopic, MapType};
+use bpfassay_spec::{errno, MapInfo, MapSpec, MapTopic, MapType};
 use bpfassay_verifier::check::btf_record::{BtfRecord, FieldKinds};
 use bpfassay_verifier::map_record_of;
 use serde::Serialize;
@@ -214,7 +214,7 @@ impl Maker<'_> {
 
     fn create(&self, def: &MapDef) -> Result<Made, Fault> {
         let record = match (&self.object.btf, def.btf_value_type_id) {
-            (Some(btf), 1..) if def.map_type != MapType::StructOps => {
+            (Some(btf), 1..) if self.target.caps.bpf && def.map_type != MapType::StructOps => {
                 map_record_of(&self.target.config(), btf, def).map(Some)
             }
             _ => Ok(None),
@@ -246,7 +246,7 @@ impl Maker<'_> {
 
     fn refusal(&self, def: &MapDef) -> Option<Fault> {
         let spec = spec_of(def);
-        let refused = self.target.kernel.map_create(&spec, &Caps::ALL).err()?;
+        let refused = self.target.kernel.map_create(&spec, &self.target.caps).err()?;
         Some(Fault::new(refused.errno, code_of(refused.topic()), refused.words(&spec)))
     }
 

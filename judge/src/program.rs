@@ -6,7 +6,7 @@ use bpfassay_diag::explain;
 use bpfassay_isa::RawInsn;
 use bpfassay_object::model::{ProgFlags, Program};
 use bpfassay_object::{Loader, MapOverride, ProgramOverride};
-use bpfassay_spec::{AttachType, ProgType};
+use bpfassay_spec::{AttachType, Caps, ProgType};
 use bpfassay_verifier::log::insn::LogNames;
 use bpfassay_verifier::log::LogLevel;
 use bpfassay_verifier::{verify, Config, Verdict};
@@ -97,7 +97,9 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         Verdict::Accepted => None,
         Verdict::Rejected(_) => {
             let row = explain::block(lines.iter().map(String::as_str));
-            if lines.is_empty() {
+            if report.lacking.is_some() {
+                Some("policy-capability")
+            } else if lines.is_empty() {
                 Some(explain::NO_MESSAGE)
             } else {
                 row.map(|c| c.name)
@@ -127,6 +129,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         },
         detail: Detail {
             log: report.log,
+            needs: report.lacking.or_else(|| code.and_then(|c| needed(program, &config, c))),
             insn_text: insn_idx.and_then(|i| insn_text(&program.insns, i)),
             notes: [&program.notes[..], &report.notes[..]].concat(),
             max_stack: report.max_stack,
@@ -134,6 +137,29 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
         },
         ..blank(program)
     }
+}
+
+/// The first capability in this order, or pair of them, with which a program that was rejected is accepted.
+const ONE_MORE: [(&str, Caps); 4] = [
+    ("CAP_PERFMON", Caps { perfmon: true, ..Caps::NONE }),
+    ("CAP_BPF", Caps { bpf: true, ..Caps::NONE }),
+    ("CAP_BPF and CAP_PERFMON", Caps { bpf: true, perfmon: true, ..Caps::NONE }),
+    ("CAP_NET_ADMIN", Caps { net_admin: true, ..Caps::NONE }),
+];
+
+fn needed(program: &Program, config: &Config<'_>, code: &str) -> Option<String> {
+    let has = config.caps;
+    if has == Caps::ALL {
+        return None;
+    }
+    let accepts = |more: &Caps| {
+        let caps = has.union(*more);
+        let with = Config { caps, log_level: LogLevel::QUIET, ..config.clone() };
+        caps != has && verify(program, &with).verdict == Verdict::Accepted
+    };
+    let (name, _) = ONE_MORE.iter().find(|(_, more)| accepts(more))?;
+    let title = explain::by_name(code).map_or("the verifier refuses it otherwise", |c| c.title);
+    Some(format!("this needs {name} because {title}"))
 }
 
 fn with_options(program: &Program, options: &Options) -> Program {

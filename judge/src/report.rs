@@ -235,6 +235,8 @@ pub struct Detail {
     pub insn_text: Option<String>,
     /// What the loader decided on its own.
     pub notes: Vec<String>,
+    /// Which capability would make the difference, and for what.
+    pub needs: Option<String>,
     /// Deepest stack along a chain of calls, as the kernel holds it against its limit.
     pub max_stack: u32,
     /// Times each instruction slot was processed.

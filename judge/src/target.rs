@@ -10,7 +10,7 @@ use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoaderFeatures};
 use bpfassay_spec::profile::{BtfBlob, Profile};
-use bpfassay_spec::Kernel;
+use bpfassay_spec::{func, AttachType, Caps, Kernel, ProgType};
 use bpfassay_verifier::Config;
 
 use crate::maps::{judge_maps, MapReport};
@@ -38,6 +38,8 @@ pub struct Target {
     pub symbols: SymbolTable,
     /// `LINUX_VERSION_CODE`.
     pub version_code: u32,
+    /// Capabilities of whoever loads.
+    pub caps: Caps,
 }
 
 impl Target {
@@ -89,9 +91,10 @@ impl Target {
         }
     }
 
-    /// The verifier's configuration: quiet, all capabilities.
+    /// The verifier's configuration: quiet.
     pub fn config(&self) -> Config<'_> {
         Config {
+            caps: self.caps,
             vmlinux: self.vmlinux.clone(),
             modules: self.modules.clone(),
             ..Config::new(&self.kernel)
@@ -127,6 +130,7 @@ impl Target {
             assumed: profile.assumed.clone(),
             symbols: SymbolTable::of_profile(profile),
             version_code: profile.version_code().unwrap_or(0),
+            caps: Caps::ALL,
         })
     }
 
@@ -245,7 +249,34 @@ impl Target {
                 ..LoaderFeatures::default()
             },
         };
-        opened.link(&target)
+        let mut object = opened.link(&target);
+        for program in object.programs.iter_mut().filter_map(|e| e.program.as_mut().ok()) {
+            self.drop_for_privilege(program);
+        }
+        object
+    }
+
+    /// What a loader leaves out because whoever runs it may not hand it to the kernel: BTF without CAP_BPF, and
+    /// attach types and newer helpers where they cannot be probed with a program of another type.
+    fn drop_for_privilege(&self, program: &mut Program) {
+        if !self.caps.bpf {
+            (program.btf, program.func_info, program.line_info) = (None, Vec::new(), Vec::new());
+        }
+        if !(self.caps.bpf && self.caps.perfmon) {
+            // Which of them a kernel has is probed with a program of `tracepoint`.
+            for insn in program.insns.iter_mut().filter(|i| i.is_call() && i.src == 0) {
+                insn.imm = match insn.imm {
+                    func::PROBE_READ_USER | func::PROBE_READ_KERNEL => func::PROBE_READ,
+                    func::PROBE_READ_USER_STR | func::PROBE_READ_KERNEL_STR => func::PROBE_READ_STR,
+                    other => other,
+                };
+            }
+        }
+        let probes = self.caps.bpf && self.caps.net_admin;
+        let named = program.section.starts_with("cgroup_skb/");
+        if !probes && named && program.prog_type == ProgType::CgroupSkb {
+            program.expected_attach_type = Some(AttachType::CgroupInetIngress);
+        }
     }
 }
 

@@ -149,6 +149,9 @@ pub struct Kernel {
     /// Highest possible CPU number plus one (`nr_cpu_ids`): bounds `bpf_get_smp_processor_id`.
     /// A fact of the machine, not of the build; 2 unless a profile says otherwise.
     pub nr_cpu_ids: u32,
+    /// Users without CAP_BPF may load programs (`kernel.unprivileged_bpf_disabled` is 0): as the build boots, unless
+    /// the caller says otherwise.
+    pub unprivileged_bpf: bool,
     /// Helpers that this kernel lacks although its tables have them.
     pub absent_helpers: BTreeSet<u32>,
     /// Kfuncs likewise.
@@ -176,6 +179,7 @@ impl Kernel {
             limits: Limits::resolve(at),
             words: Words::resolve(at),
             jit: Jit::of_release(at, arch, &config),
+            unprivileged_bpf: !config.has("BPF_UNPRIV_DEFAULT_OFF"),
             config,
             absent_helpers: BTreeSet::new(),
             absent_kfuncs: BTreeSet::new(),

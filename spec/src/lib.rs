@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod kfunc;
 mod lsm;
 pub mod map;
+pub mod map_ops;
 pub mod map_use;
 mod map_words;
 pub mod message;

@@ -18,11 +18,47 @@ pub struct Caps {
     pub sys_admin: bool,
 }
 
+impl Default for Caps {
+    /// Root.
+    fn default() -> Caps {
+        Caps::ALL
+    }
+}
+
 impl Caps {
     /// Root.
     pub const ALL: Caps = Caps { bpf: true, perfmon: true, net_admin: true, sys_admin: true };
     /// An ordinary user.
     pub const NONE: Caps = Caps { bpf: false, perfmon: false, net_admin: false, sys_admin: false };
+
+    /// Those of both.
+    pub fn union(self, other: Caps) -> Caps {
+        Caps {
+            bpf: self.bpf || other.bpf,
+            perfmon: self.perfmon || other.perfmon,
+            net_admin: self.net_admin || other.net_admin,
+            sys_admin: self.sys_admin || other.sys_admin,
+        }
+    }
+
+    /// `all`, `none`, or `bpf`, `net` and `perfmon` joined by `+`; None for anything else.
+    pub fn parse(text: &str) -> Option<Caps> {
+        match text {
+            "all" => return Some(Caps::ALL),
+            "none" => return Some(Caps::NONE),
+            _ => {}
+        }
+        let mut caps = Caps::NONE;
+        for name in text.split('+') {
+            *match name {
+                "bpf" => &mut caps.bpf,
+                "net" => &mut caps.net_admin,
+                "perfmon" => &mut caps.perfmon,
+                _ => return None,
+            } = true;
+        }
+        Some(caps)
+    }
 }
 
 /// Licences with which GPL-only helpers and kfuncs may be called (`license_is_gpl_compatible`).

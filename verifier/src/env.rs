@@ -53,11 +53,15 @@ pub struct InsnAux {
     /// Times processed (counted in `insns_processed`), over all paths and passes.
     pub visits: u32,
     pub zext_dst: bool,
-    /// Wide arithmetic of an arena pointer, or of anything else.
+    /// A 64-bit operation on an arena pointer, which becomes one of 32 bits.
     pub needs_zext: bool,
+    /// A 64-bit operation on anything else, which must stay one (7.3).
     pub prevent_zext: bool,
+    /// A barrier goes before the instruction, behind it.
     pub nospec: bool,
     pub nospec_result: bool,
+    /// `alu_state`, `alu_limit`.
+    pub alu_limit: crate::transfer::sanitize::AluLimit,
     pub is_iter_next: bool,
     pub call_with_percpu_alloc_ptr: bool,
     pub storage_get_func_atomic: bool,
@@ -144,6 +148,8 @@ pub struct Env<'a> {
     pub aux: Vec<InsnAux>,
     /// Program entry first, ascending by `start`; real subprograms only.
     pub subprogs: Vec<SubprogInfo>,
+    /// First slot and stack depth of each subprogram before rewriting takes and adds any.
+    pub explored_subprogs: Vec<(u32, u16)>,
     pub exception_callback_subprog: Option<u32>,
     /// Maps used by the program (`used_maps`) in first-use order, then their inner maps.
     pub maps: Vec<MapInfo>,

@@ -2,7 +2,7 @@
 //! `opt_remove_dead_code`, `do_misc_fixups`).  The rewriting itself is not ours.
 
 use bpfassay_isa::field::{Class, Mode};
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{func, RegBase};
 
 use crate::env::{AuxUse, Env};
 use crate::stop::{Check, Errno};
@@ -31,6 +31,7 @@ pub fn account_for_rewrites(env: &mut Env<'_>) -> Check {
         insn.is_kfunc_call() && insn.imm == 0 && env.aux(*i).seen != 0
     });
     check_arena_loads(env)?;
+    check_tail_call_maps(env, lost.unwrap_or(u32::MAX))?;
     add_may_goto_slots(env, lost.unwrap_or(u32::MAX))?;
     remove_dead_subprogs(env);
     if let Some(i) = lost {
@@ -55,6 +56,21 @@ fn check_arena_loads(env: &mut Env<'_>) -> Check {
     if refused.is_some() {
         verbose!(env, "sign extending loads from arena are not supported yet\n");
         return Err(Errno::EOPNOTSUPP.into());
+    }
+    Ok(())
+}
+
+/// Where speculation matters, the index of a tail call is masked by the size of its array, which must be one.
+fn check_tail_call_maps(env: &mut Env<'_>, end: u32) -> Check {
+    let end = env.insns.len().min(end as usize);
+    let mixed = (0..end).find(|i| {
+        let (insn, aux) = (env.insns[*i], &env.aux[*i]);
+        let tail_call = insn.is_call() && insn.src == 0 && insn.imm == func::TAIL_CALL;
+        tail_call && aux.seen != 0 && matches!(aux.used, AuxUse::MapPtr { poison: true, .. })
+    });
+    if mixed.is_some() && !env.bypass_spec_v1 {
+        verbose!(env, "tail_call abusing map_ptr\n");
+        return Err(Errno::EINVAL.into());
     }
     Ok(())
 }

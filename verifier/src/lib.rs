@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod report;
+pub mod rewrite;
 pub mod stop;
 
 pub mod attach;

@@ -49,14 +49,28 @@ pub fn verify_observed<'a>(
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
+    verify_then(prog, config, &mut |_| ())
+}
+
+/// As [`verify`]; who accepted it is shown what it found out.
+pub(crate) fn verify_then(
+    prog: &Program,
+    config: &Config<'_>,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
-        return bare_report(stop);
+        let lacking = precheck::privilege_refusal(prog, config).map(|(_, why)| why);
+        let lacking = lacking.filter(|_| matches!(stop, Stop::Reject(_)));
+        return Report { lacking, ..bare_report(stop) };
     }
     let mut env = new_env(prog, config);
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
-        return without_btf(prog, config, e);
+        return without_btf(prog, config, e, accepted);
     }
     let result = run(&mut env);
+    if result.is_ok() {
+        accepted(&env);
+    }
     if env.explore.liveness.stale_writes && env.quirk.is_none() {
         // The kernel may have forgotten slots that are read: see whether that decided the verdict.
         let mut exact = new_env(prog, config);
@@ -71,13 +85,18 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
 }
 
 /// The kernel refuses the object's BTF for a struct in it: loaders go on without BTF, unless a struct_ops map needs it.
-fn without_btf(prog: &Program, config: &Config<'_>, errno: Errno) -> Report {
+fn without_btf(
+    prog: &Program,
+    config: &Config<'_>,
+    errno: Errno,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     let what = format!("the kernel refuses the program's BTF (errno {})", errno.0);
     if prog.maps.iter().any(|m| m.map_type == MapType::StructOps) {
         return bare_report(Stop::unsupported(what));
     }
     let plain = Program { btf: None, func_info: Vec::new(), line_info: Vec::new(), ..prog.clone() };
-    let mut report = verify(&plain, config);
+    let mut report = verify_then(&plain, config, accepted);
     report.notes.push(format!("{what}: judged as loaded without it"));
     report
 }
@@ -131,6 +150,7 @@ fn explore(env: &mut Env<'_>) -> Check {
 fn late_passes(env: &mut Env<'_>) -> Check {
     fastcall::remove_fastcall_spills_fills(env);
     stack_depth::check_max_stack_depth(env)?;
+    env.explored_subprogs = env.subprogs.iter().map(|s| (s.start, s.stack_depth)).collect();
     late::account_for_rewrites(env)
 }
 
@@ -146,6 +166,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         decoded: decode_all(&prog.insns),
         aux: vec![InsnAux::default(); n],
         subprogs: Vec::new(),
+        explored_subprogs: Vec::new(),
         exception_callback_subprog: None,
         maps: Vec::new(),
         map_of_def: vec![None; prog.maps.len()],
@@ -250,6 +271,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
             .map(|s| s.start)
             .collect(),
         notes: Vec::new(),
+        lacking: None,
         log: env.log.into_text(),
     }
 }
@@ -285,6 +307,7 @@ fn bare_report(stop: Stop) -> Report {
         private_stacks: Vec::new(),
         memory: Vec::new(),
         notes: Vec::new(),
+        lacking: None,
         log: String::new(),
     }
 }

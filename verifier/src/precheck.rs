@@ -18,12 +18,10 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
     if let Some(what) = prog.missing.first() {
         return Err(Stop::unsupported(what.clone()));
     }
-    let caps = config.caps;
-    if !(caps.bpf && caps.perfmon && caps.net_admin) {
-        return Err(Stop::unsupported("loading without CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN"));
+    if let Some((errno, _)) = privilege_refusal(prog, config) {
+        return Err(errno.into());
     }
-    if prog.insns.is_empty() || prog.insns.len() > config.kernel.limits.max_processed_insns as usize
-    {
+    if prog.insns.is_empty() || prog.insns.len() > max_insns(config) {
         return Err(Errno::E2BIG.into());
     }
     check_attach(prog)?;
@@ -40,6 +38,38 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
         return Err(Errno::EINVAL.into());
     }
     check_name(&prog.name)
+}
+
+fn max_insns(config: &Config<'_>) -> usize {
+    let limits = &config.kernel.limits;
+    (if config.caps.bpf { limits.max_processed_insns } else { limits.max_unpriv_insns }) as usize
+}
+
+/// What the loader may not do for want of a capability, and why.
+pub fn privilege_refusal(prog: &Program, config: &Config<'_>) -> Option<(Errno, String)> {
+    let (caps, kernel) = (config.caps, config.kernel);
+    if !caps.bpf && !kernel.unprivileged_bpf {
+        let why = "this needs CAP_BPF because kernel.unprivileged_bpf_disabled is not 0";
+        return Some((Errno::EPERM, why.to_string()));
+    }
+    let len = prog.insns.len();
+    if !caps.bpf && len > max_insns(config) && len <= kernel.limits.max_processed_insns as usize {
+        let most = max_insns(config);
+        let why = format!("this needs CAP_BPF because it has {len} instructions, above {most}");
+        return Some((Errno::E2BIG, why));
+    }
+    let row = kernel.prog(prog.prog_type)?;
+    let lacking = if !caps.bpf && !row.unprivileged {
+        "CAP_BPF"
+    } else if row.net_admin && !caps.net_admin {
+        "CAP_NET_ADMIN"
+    } else if row.perfmon && !caps.perfmon {
+        "CAP_PERFMON"
+    } else {
+        return None;
+    };
+    let why = format!("this needs {lacking} because its program type is {}", prog.prog_type.name());
+    Some((Errno::EPERM, why))
 }
 
 /// `bpf_obj_name_cpy`: letters, digits, `_` and `.`, over the 15 bytes that the kernel is given.

@@ -58,6 +58,8 @@ pub struct Report {
     pub memory: Vec<MemoryUse>,
     /// First slots of the functions whose frames the kernel keeps off its own stack (`PRIV_STACK_ADAPTIVE`).
     pub private_stacks: Vec<u32>,
+    /// The capability whose want refused the program before verification, in words.
+    pub lacking: Option<String>,
     /// What was assumed of the load, in words.
     pub notes: Vec<String>,
     /// The log at the level asked for.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use bpfassay_spec::Caps;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -25,6 +26,10 @@ pub struct Config {
     pub exclude: Vec<Pattern>,
     /// Releases or paths of profiles; never empty.
     pub kernels: Vec<Spanned<String>>,
+    /// Capabilities of whoever loads.
+    pub caps: Caps,
+    /// Whether users without CAP_BPF may load at all, where it is not as the kernel boots.
+    pub unprivileged_bpf: Option<bool>,
     /// Objects are judged as built, beside the variants.
     pub as_built: bool,
     /// In the order of the text.
@@ -118,6 +123,7 @@ struct Raw {
     exclude: Vec<Pattern>,
     kernels: Option<Spanned<Vec<Spanned<String>>>>,
     privileges: Option<Spanned<String>>,
+    unprivileged_bpf: Option<bool>,
     as_built: Option<Spanned<bool>>,
     #[serde(default)]
     variant: BTreeMap<Spanned<String>, RawVariant>,
@@ -211,14 +217,7 @@ impl Reader<'_> {
         if objects.is_empty() {
             return Err(self.error(span, "`objects` is empty: there is nothing to judge"));
         }
-        if let Some(p) = &raw.privileges {
-            if p.get_ref() != "root" {
-                let message = format!("privileges `{}` are not served", p.get_ref());
-                return Err(self
-                    .error(p.span(), message)
-                    .help("only \"root\" is, which is the default"));
-            }
-        }
+        let caps = raw.privileges.as_ref().map(|p| self.caps(p)).transpose()?.unwrap_or_default();
         let mut variants = Vec::new();
         for (name, variant) in raw.variant {
             variants.push(self.variant(name, variant)?);
@@ -236,6 +235,8 @@ impl Reader<'_> {
             objects,
             exclude: raw.exclude,
             kernels: self.kernels(raw.kernels)?,
+            caps,
+            unprivileged_bpf: raw.unprivileged_bpf,
             as_built,
             variants,
             budget: raw.budget,
@@ -249,6 +250,16 @@ impl Reader<'_> {
                 .collect::<Result<_, _>>()?,
             baseline: raw.baseline.map(|b| self.baseline(b)).transpose()?,
         })
+    }
+
+    fn caps(&self, p: &Spanned<String>) -> Result<Caps, ConfigError> {
+        match p.get_ref().as_str() {
+            "root" => Ok(Caps::ALL),
+            text => Caps::parse(text).ok_or_else(|| {
+                self.error(p.span(), format!("privileges `{text}` are not known"))
+                    .help("known are root, none, bpf, net and perfmon, joined by +")
+            }),
+        }
     }
 
     pub(crate) fn error(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {

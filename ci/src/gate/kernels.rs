@@ -30,7 +30,7 @@ pub fn targets(config: &Config, folder: &Path) -> Result<Vec<(String, Target)>, 
     let mut targets = Vec::new();
     for kernel in &config.kernels {
         let (label, span) = (kernel.get_ref(), kernel.span());
-        let target = if label.contains('/') || label.ends_with(".json") {
+        let mut target = if label.contains('/') || label.ends_with(".json") {
             read_profile(&folder.join(label)).map_err(|e| config.error(span, e))?
         } else {
             match Target::served(label) {
@@ -45,6 +45,10 @@ pub fn targets(config: &Config, folder: &Path) -> Result<Vec<(String, Target)>, 
                 Err(e) => return Err(config.error(span, e)),
             }
         };
+        target.caps = config.caps;
+        if let Some(may) = config.unprivileged_bpf {
+            target.kernel.unprivileged_bpf = may;
+        }
         targets.push((label.clone(), target));
     }
     Ok(targets)

@@ -136,6 +136,7 @@ fn diagnostic(out: &mut String, object: &ObjectReport, program: &ProgramReport, 
     if let Some(q) = program.quirk {
         notes.push(format!("decided by a known kernel quirk: {q}"));
     }
+    notes.extend(program.detail.needs.clone());
     if let Some(build) = &program.served_by {
         notes.push(format!("Linux {build} has what is missing: `--kernel {build}` judges it"));
     }

@@ -532,6 +532,26 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2).
     pub globals_start_depth: bool,
+    /// What is wrong on a speculative path alone puts a barrier before the instruction, and such paths end at barriers; before, the program is rejected.
+    ///
+    /// kernel/bpf/verifier.c do_check, error_recoverable_with_nospec (6.18).
+    pub speculation_ends_at_barriers: bool,
+    /// The state that a masked addition leaves for speculation keeps the pointer's 32-bit bounds.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals, __mark_reg32_unbounded (7.3).
+    pub speculation_keeps_halves: bool,
+    /// Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.
+    ///
+    /// kernel/bpf/verifier.c check_stack_write_fixed_off (6.18).
+    pub barrier_by_first_bytes: bool,
+    /// What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.
+    ///
+    /// kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12).
+    pub masked_operand_misnamed: bool,
+    /// Accepted programs are rewritten as 6.18 does; what others do is not written down.
+    ///
+    /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
+    pub rewrites_as_6_18: bool,
 }
 
 impl Features {
@@ -669,6 +689,11 @@ impl Features {
             allocated_objects_end: FEATURES[128].span.holds(at),
             refcounted_unmoved: FEATURES[129].span.holds(at),
             globals_start_depth: FEATURES[130].span.holds(at),
+            speculation_ends_at_barriers: FEATURES[131].span.holds(at),
+            speculation_keeps_halves: FEATURES[132].span.holds(at),
+            barrier_by_first_bytes: FEATURES[133].span.holds(at),
+            masked_operand_misnamed: FEATURES[134].span.holds(at),
+            rewrites_as_6_18: FEATURES[135].span.holds(at),
         }
     }
 
@@ -806,6 +831,11 @@ impl Features {
             ("allocated_objects_end", self.allocated_objects_end),
             ("refcounted_unmoved", self.refcounted_unmoved),
             ("globals_start_depth", self.globals_start_depth),
+            ("speculation_ends_at_barriers", self.speculation_ends_at_barriers),
+            ("speculation_keeps_halves", self.speculation_keeps_halves),
+            ("barrier_by_first_bytes", self.barrier_by_first_bytes),
+            ("masked_operand_misnamed", self.masked_operand_misnamed),
+            ("rewrites_as_6_18", self.rewrites_as_6_18),
         ]
     }
 
@@ -943,13 +973,18 @@ impl Features {
             "allocated_objects_end" => Some(&mut self.allocated_objects_end),
             "refcounted_unmoved" => Some(&mut self.refcounted_unmoved),
             "globals_start_depth" => Some(&mut self.globals_start_depth),
+            "speculation_ends_at_barriers" => Some(&mut self.speculation_ends_at_barriers),
+            "speculation_keeps_halves" => Some(&mut self.speculation_keeps_halves),
+            "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
+            "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
+            "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 131] = [
+pub static FEATURES: [Feature; 136] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1081,6 +1116,11 @@ pub static FEATURES: [Feature; 131] = [
     Feature { name: "allocated_objects_end", about: "Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.", source: "kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "refcounted_unmoved", about: "A pointer whose count is raised must be as it came.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "globals_start_depth", about: "The frames of a global function are counted from it, and whether a subprogram reaches a tail call is known for each; before, along the whole chain.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "speculation_ends_at_barriers", about: "What is wrong on a speculative path alone puts a barrier before the instruction, and such paths end at barriers; before, the program is rejected.", source: "kernel/bpf/verifier.c do_check, error_recoverable_with_nospec (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
+    Feature { name: "speculation_keeps_halves", about: "The state that a masked addition leaves for speculation keeps the pointer's 32-bit bounds.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, __mark_reg32_unbounded (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
+    Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } },
+    Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
+    Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -79,6 +79,10 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_func_arg.
     pub release_unreferenced: &'static str,
+    /// A kernel struct is accessed without CAP_PERFMON.
+    ///
+    /// kernel/bpf/verifier.c check_ptr_to_btf_access, check_ptr_to_map_access.
+    pub struct_access_privilege: &'static str,
 }
 
 impl Words {
@@ -102,12 +106,13 @@ impl Words {
             global_args_invalid: MESSAGES[15].text(at),
             helper_not_allowed: MESSAGES[16].text(at),
             release_unreferenced: MESSAGES[17].text(at),
+            struct_access_privilege: MESSAGES[18].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 18] = [
+pub static MESSAGES: [Message; 19] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -126,4 +131,5 @@ pub static MESSAGES: [Message; 18] = [
     Message { category: "call", texts: &[Text { text: "Caller passes invalid args into func#{subprog}\n", code: "call-global-function", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }) } }, Text { text: "Caller passes invalid args into func#{subprog} ('{name}')\n", code: "call-global-function", span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "unknown func {name}#{id}\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) } }, Text { text: "program of this type cannot use helper {name}#{id}\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "R{r} must be referenced when passed to release function\n", code: "lifetime-unacquired", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } }, Text { text: "release helper {name} expects referenced PTR_TO_BTF_ID passed to R{r}\n", code: "lifetime-unacquired", span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } }] },
+    Message { category: "policy", texts: &[Text { text: "{name} access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) } }, Text { text: "'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } }] },
 ];

@@ -95,7 +95,7 @@ fn only_read(env: &mut Env<'_>) -> Check {
 /// What must hold of the pointer whatever is accessed.
 fn check_pointer(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, tname: &str) -> Check {
     if !env.allow_ptr_leaks {
-        verbose!(env, "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n");
+        verbose!(env, words.struct_access_privilege, name = tname);
         return Err(Errno::EPERM.into());
     }
     if env.kernel.features.struct_access_wants_gpl
@@ -223,7 +223,7 @@ pub(super) fn check_ptr_to_map_access(
     };
     let tname = btf.name(id);
     if !env.allow_ptr_leaks {
-        verbose!(env, "'struct {tname}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n");
+        verbose!(env, words.struct_access_privilege, name = tname);
         return Err(Errno::EPERM.into());
     }
     if off < 0 {

@@ -20,7 +20,7 @@ use crate::verbose;
 
 /// Who performs the access (`enum bpf_access_src`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum AccessSrc {
+pub(crate) enum AccessSrc {
     Direct,
     Helper,
 }
@@ -64,7 +64,7 @@ pub(super) fn check_map_access_type(
 }
 
 /// Bounds of the value, and no special field touched in a way it does not allow (`check_map_access`).
-pub(super) fn check_map_access(
+pub(crate) fn check_map_access(
     env: &mut Env<'_>,
     r: Reg,
     off: i32,

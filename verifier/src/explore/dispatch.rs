@@ -45,8 +45,8 @@ pub fn check_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
             Mode::Imm => {
                 ld_imm::check_ld_imm(env)?;
                 env.insn_idx += 1;
-                let pass = env.pass_cnt;
-                if let Some(aux) = env.aux.get_mut(env.insn_idx as usize) {
+                let (pass, speculative) = (env.pass_cnt, env.cur.speculative);
+                if let Some(aux) = env.aux.get_mut(env.insn_idx as usize).filter(|_| !speculative) {
                     aux.seen = pass;
                 }
             }

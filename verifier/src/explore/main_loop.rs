@@ -10,7 +10,7 @@ use super::worklist::pop_stack;
 use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::log::state::{print_insn_state, print_linfo, print_verifier_state};
-use crate::stop::{Check, Errno};
+use crate::stop::{Check, Errno, Stop};
 use crate::{trace, verbose};
 
 /// Explores every path from the current state on.
@@ -95,11 +95,33 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
     if let Some(observer) = env.observer {
         observer.entered(idx, &env.cur, env.aux(idx).live_regs_before);
     }
-    env.aux_mut(idx).seen = env.pass_cnt;
+    if !env.cur.speculative {
+        env.aux_mut(idx).seen = env.pass_cnt;
+    }
+    let ends_here = env.cur.speculative && env.kernel.features.speculation_ends_at_barriers;
+    if ends_here && env.aux(idx).nospec {
+        return Ok(Step::PathDone);
+    }
     liveness::reset_stack_write_marks(env, idx)?;
-    let step = check_insn(env, print_state)?;
+    let step = match check_insn(env, print_state) {
+        Err(stop) if ends_here && may_go_behind_barrier(&stop) => {
+            let aux = env.aux_mut(idx);
+            aux.nospec = true;
+            aux.alu_limit.state = 0;
+            Step::PathDone
+        }
+        step => step?,
+    };
     liveness::commit_stack_write_marks(env)?;
+    if ends_here && env.aux(idx).nospec_result {
+        return Ok(Step::PathDone);
+    }
     Ok(step)
+}
+
+/// What is wrong on a speculative path alone never happens behind a barrier (`error_recoverable_with_nospec`).
+fn may_go_behind_barrier(stop: &Stop) -> bool {
+    matches!(stop, Stop::Reject(Errno::EPERM | Errno::EACCES | Errno::EINVAL))
 }
 
 /// The line of the instruction, with what changed before it and its source.

@@ -11,6 +11,7 @@ use bpfassay_spec::{Features, MapType, RegBase};
 use super::mark::{mark_reg_unknown, reg_bounds_sanity_check};
 use super::mov;
 use super::ptr_alu::adjust_ptr_min_max_vals;
+use super::sanitize::sanitize_val_alu;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32, ADD_CONST64};
 use crate::env::Env;
@@ -197,13 +198,14 @@ fn arena_arithmetic(env: &mut Env<'_>, insn: Alu) -> Check<bool> {
     else {
         return scalar_beside_arena(env, insn).map(|()| false);
     };
-    let wide = insn.width == Width::W64;
-    if wide && env.kernel.features.arena_use_remembered {
-        if env.aux(env.insn_idx).prevent_zext {
+    if insn.width == Width::W64 {
+        let remembered = env.kernel.features.arena_use_remembered;
+        let at = env.insn_idx;
+        if remembered && env.aux(at).prevent_zext {
             return arena_mix(env);
         }
-        let at = env.insn_idx;
-        env.aux_mut(at).needs_zext = true;
+        // Only the lower half counts, and the upper one is the kernel's.
+        env.aux_mut(at).needs_zext |= dst_is || remembered;
     }
     if follows {
         let mut reg = *env.reg(if dst_is { insn.dst } else { src });
@@ -339,6 +341,7 @@ fn adjust_scalar_min_max_vals(
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
+    sanitize_val_alu(env, insn)?;
     let (narrow, f) = (insn.width == Width::W32, &env.kernel.features);
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;

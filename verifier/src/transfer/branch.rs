@@ -15,6 +15,7 @@ use super::null_check::{
     is_pkt_pointer_any, is_pkt_ptr_branch_taken, mark_ptr_or_null_regs, try_match_pkt_pointers,
     Records,
 };
+use super::sanitize::push_speculative_path;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
@@ -199,9 +200,21 @@ fn decide(env: &mut Env<'_>, jump: Jump, taken: Option<bool>) -> Check<Option<bo
         }
     }
     if !env.bypass_spec_v1 {
-        return Err(Stop::unsupported("branches without CAP_PERFMON"));
+        push_other_direction(env, jump, taken == Some(true))?;
     }
     Ok(taken)
+}
+
+/// The processor may mispredict a jump whose direction is known.
+fn push_other_direction(env: &mut Env<'_>, jump: Jump, taken: bool) -> Check {
+    let idx = env.insn_idx;
+    let raw = env.insns[idx as usize];
+    let other = target(idx, if taken { 0 } else { jump.off });
+    let told = env.kernel.features.pushing_fails_e2big;
+    push_speculative_path(env, Some(raw), other).map_err(|stop| match stop {
+        Stop::Reject(_) if !told => Errno::EFAULT.into(),
+        other => other,
+    })
 }
 
 /// The direction of a jump, if it is known, and what is known of scalars on both branches where it was found out

@@ -17,6 +17,11 @@ pub fn mark_reg_unknown(env: &mut Env<'_>, r: Reg) {
     env.reg_mut(r).mark_unknown(capable);
 }
 
+/// The same in a frame of any state.
+pub fn mark_unknown_in(frame: &mut FuncState, r: Reg, bpf_capable: bool) {
+    frame.reg_mut(r).mark_unknown(bpf_capable);
+}
+
 /// `r` becomes unreadable (`mark_reg_not_init`).
 pub fn mark_reg_not_init(env: &mut Env<'_>, r: Reg) {
     let capable = env.bpf_capable;

@@ -8,3 +8,4 @@ pub mod mark;
 pub mod mov;
 pub mod null_check;
 pub mod ptr_alu;
+pub mod sanitize;

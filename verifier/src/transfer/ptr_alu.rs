@@ -4,18 +4,18 @@
 //! whose bounds are added with overflow checks.  Packet pointers then get a new id and lose
 //! their range, because what was proved holds for the old base only.
 //!
-//! Limits of speculative execution (`sanitize_ptr_alu`) apply to loaders without
-//! CAP_PERFMON and are not modelled.
+//! What speculative execution may do with the pointer is in [`super::sanitize`].
 
 use bpfassay_isa::field::AluCode;
 use bpfassay_isa::Width;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::alu::Alu;
+use super::sanitize::Sanitizer;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::mutation::{self, Mutation};
-use crate::stop::{Check, Errno, Stop};
+use crate::stop::{Check, Errno};
 use crate::verbose;
 
 /// `dst = ptr op scalar`; `scalar_is_dst` when the pointer is the second operand.
@@ -54,9 +54,6 @@ pub(super) fn adjust_ptr_min_max_vals(
         *env.reg_mut(insn.dst) = dst;
         return Ok(());
     }
-    if !env.bypass_spec_v1 {
-        return Err(Stop::unsupported("pointer arithmetic without CAP_PERFMON"));
-    }
     dst.ty = ptr.ty;
     dst.id = ptr.id;
     // Where the scalar is the destination, it has the pointer's type by now; only offset and bounds matter.
@@ -67,6 +64,11 @@ pub(super) fn adjust_ptr_min_max_vals(
         check_reg_sane_offset(env, &off, off.off, ptr.ty)?;
         check_reg_sane_offset(env, &ptr, ptr.off, ptr.ty)?;
     }
+    if !env.kernel.features.speculation_keeps_halves {
+        dst.mark_unbounded32();
+    }
+    let mut sanitizer = Sanitizer::new(insn, !scalar_is_dst);
+    sanitizer.before(env, &ptr, &off, &dst)?;
     dst.mark_unbounded32();
     match insn.op {
         AluCode::Add if whole => move_whole(env, &mut dst, &ptr, &off, false),
@@ -118,7 +120,7 @@ pub(super) fn adjust_ptr_min_max_vals(
         dst.exchange(f);
     }
     *env.reg_mut(insn.dst) = dst;
-    Ok(())
+    sanitizer.after(env, &dst)
 }
 
 /// A pointer's offset is one arc and one tnum, constant or not: the scalar's are added.

@@ -1,0 +1,192 @@
+//! The program as the verifier leaves it: what `bpftool prog dump xlated` shows of a loaded one.
+//!
+//! The passes of `bpf_check` behind the last explored path, in the kernel's order: spills that calls make unnecessary,
+//! dead code, context accesses, fixups of single instructions.  What is not known to be rewritten in the kernel's way
+//! is [`Unknown`], never printed wrong.  Addresses are the boot's own: calls have the symbol, maps their index.
+
+mod ctx;
+mod dead;
+mod emit;
+mod fixup;
+mod layout;
+mod lookup;
+mod loops;
+mod patch;
+
+use std::fmt;
+
+use bpfassay_isa::field::{Class, Mode};
+use bpfassay_isa::opcode::{PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
+use bpfassay_isa::RawInsn;
+use bpfassay_object::btf::Btf;
+use bpfassay_object::model::Program;
+use bpfassay_spec::{RegBase, RegType, TypeFlags};
+
+use crate::config::Config;
+use crate::env::{AuxUse, Env};
+use crate::report::Report;
+
+use patch::Patched;
+pub use patch::Slot;
+
+/// Why a program's rewriting is not known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unknown {
+    /// It is not accepted, so nothing is rewritten.
+    NotAccepted,
+    /// Kernels of this release rewrite otherwise.
+    Release,
+    /// The kernel's BTF is not there, or lacks a struct's member.
+    Layout(String),
+    /// A field of the context.
+    Context(String),
+    /// A call of this helper or kernel function.
+    Call(String),
+    /// Anything else, in words.
+    Other(&'static str),
+    /// A jump no longer reaches where it goes.
+    JumpTooFar,
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unknown::NotAccepted => f.write_str("the program is not accepted"),
+            Unknown::Release => f.write_str("this kernel's rewriting is not known"),
+            Unknown::Layout(what) => write!(f, "the kernel's BTF does not have {what}"),
+            Unknown::Context(what) => write!(f, "how {what} is read is not known"),
+            Unknown::Call(what) => write!(f, "what becomes of a call of {what} is not known"),
+            Unknown::Other(what) => write!(f, "what becomes of {what} is not known"),
+            Unknown::JumpTooFar => f.write_str("a jump no longer reaches where it goes"),
+        }
+    }
+}
+
+/// Judges a program and rewrites it as the kernel would.
+pub fn verify_and_rewrite(
+    prog: &Program,
+    config: &Config<'_>,
+) -> (Report, Result<Vec<Slot>, Unknown>) {
+    let mut rewritten = Err(Unknown::NotAccepted);
+    let report = crate::passes::verify_then(prog, config, &mut |env| rewritten = rewrite(env));
+    (report, rewritten)
+}
+
+fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
+    if !env.kernel.features.rewrites_as_6_18 {
+        return Err(Unknown::Release);
+    }
+    let mut p = Patched {
+        slots: env.insns.iter().copied().map(Slot::from).collect(),
+        aux: env.aux.clone(),
+        subprogs: env.explored_subprogs.clone(),
+    };
+    name_maps(env, &mut p)?;
+    dead::drop_fastcall_spills(&mut p);
+    loops::inline_loops(&mut p)?;
+    if env.bpf_capable {
+        dead::remove_dead_code(&mut p)?;
+    } else {
+        dead::trap_dead_code(&mut p);
+    }
+    let btf = env.config.vmlinux.as_deref();
+    let btf = btf.ok_or_else(|| Unknown::Layout("anything".to_string()))?;
+    convert_accesses(env, btf, &mut p)?;
+    if env.seen_exception && env.exception_callback_subprog.is_none() {
+        loops::append_exception_callback(&mut p)?;
+    }
+    fixup::fix_all(env, btf, &mut p)?;
+    Ok(p.slots)
+}
+
+/// LD_IMM64 of a map or a map's value names the map.
+fn name_maps(env: &Env<'_>, p: &mut Patched) -> Result<(), Unknown> {
+    for i in 0..p.slots.len() {
+        if !p.insn(i).is_ld_imm64() {
+            continue;
+        }
+        let (map, off) = match env.aux[i].used {
+            AuxUse::Map { map, off } => {
+                let index = env.map_of_def.iter().position(|m| *m == Some(map));
+                (index.ok_or(Unknown::Other("a map"))? as u32, off)
+            }
+            AuxUse::BtfVar { .. } => return Err(Unknown::Other("an address of the kernel's")),
+            _ => continue,
+        };
+        let insn = p.insn(i);
+        let is_value = !matches!(insn.src, PSEUDO_MAP_FD | bpfassay_isa::opcode::PSEUDO_MAP_IDX);
+        let src = if is_value { PSEUDO_MAP_VALUE } else { PSEUDO_MAP_FD };
+        p.slots[i] = Slot { map: Some(map), ..Slot::from(RawInsn { src, imm: 0, ..insn }) };
+        p.slots[i + 1].insn.imm = if is_value { off as i32 } else { 0 };
+    }
+    Ok(())
+}
+
+fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unknown> {
+    let row = env.kernel.prog(env.prog_type()).ok_or(Unknown::Other("this program type"))?;
+    let stamp_as_is = ctx::reads_stamp_kind(env, btf, row);
+    let mut i = fixup::prologue(env, row.ops, btf, p)?;
+    while i < p.slots.len() {
+        if p.aux[i].nospec {
+            p.patch(i, vec![emit::nospec(), p.slots[i].clone()]).ok_or(Unknown::JumpTooFar)?;
+            i += 1;
+        }
+        let (insn, aux) = (p.insn(i), p.aux[i]);
+        i += 1;
+        let is_atomic = insn.class() == Class::Stx && insn.mode() == Mode::Atomic;
+        let reads = insn.class() == Class::Ldx && matches!(insn.mode(), Mode::Mem | Mode::MemSx);
+        let writes = matches!(insn.class(), Class::Stx | Class::St) && insn.mode() == Mode::Mem;
+        let AuxUse::Ptr(ty) = aux.used else {
+            if writes && aux.nospec_result {
+                i = barrier_behind(p, i)?;
+            }
+            continue;
+        };
+        if ty.base() == RegBase::Arena && (is_atomic || insn.mode() == Mode::MemSx) {
+            return Err(Unknown::Other("some accesses to an arena"));
+        }
+        if !reads && !writes {
+            continue;
+        }
+        if writes && aux.nospec_result {
+            i = barrier_behind(p, i)?;
+            continue;
+        }
+        let what = ty.base();
+        if what == RegBase::Ctx && row.rewrites_ctx {
+            let new = ctx::convert(btf, row.ops, row.ctx, insn, aux.ctx_field_size, stamp_as_is)?;
+            i += replace(p, i - 1, new)?;
+        } else if is_socket(ty) {
+            let is_sock = matches!(what, RegBase::Socket | RegBase::SockCommon);
+            let (ops, ctx) =
+                if is_sock { ("cg_sock", "struct bpf_sock") } else { ("tcp_sock", "struct") };
+            let new = ctx::convert(btf, ops, ctx, insn, aux.ctx_field_size, stamp_as_is)?;
+            i += replace(p, i - 1, new)?;
+        } else if insn.mode() == Mode::MemSx && is_probed(ty) {
+            return Err(Unknown::Other("loads that may fault and extend the sign"));
+        }
+    }
+    Ok(())
+}
+
+/// Puts `new` at `at`; by how many slots the program has grown.
+fn replace(p: &mut Patched, at: usize, new: Vec<Slot>) -> Result<usize, Unknown> {
+    let grown = new.len() - 1;
+    p.patch(at, new).ok_or(Unknown::JumpTooFar)?;
+    Ok(grown)
+}
+
+/// A barrier behind the store before `i`.
+fn barrier_behind(p: &mut Patched, i: usize) -> Result<usize, Unknown> {
+    p.patch(i - 1, vec![p.slots[i - 1].clone(), emit::nospec()]).ok_or(Unknown::JumpTooFar)?;
+    Ok(i + 1)
+}
+
+fn is_socket(ty: RegType) -> bool {
+    matches!(ty.base(), RegBase::Socket | RegBase::SockCommon | RegBase::TcpSock | RegBase::XdpSock)
+}
+
+/// Loads that may fault are probed; shown, they are loads like any other (`bpf_insn_prepare_dump`).
+fn is_probed(ty: RegType) -> bool {
+    ty.base() == RegBase::BtfId || ty.has(TypeFlags::PTR_UNTRUSTED)
+}
