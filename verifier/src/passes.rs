@@ -43,16 +43,37 @@ pub fn verify_observed<'a>(
     }
     let mut env = new_env(prog, config);
     env.observer = Some(observer);
+    env.all_precise = true;
     let result = run(&mut env);
     report(env, result)
 }
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
+    judge(prog, config, None)
+}
+
+/// Judges a program as [`verify`] does, and shows the states that this takes.
+///
+/// A run of an accepted program may leave them: where a scalar did not matter, another value of it is covered.
+pub fn verify_shown<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    observer: &'a dyn Observer,
+) -> Report {
+    judge(prog, config, Some(observer))
+}
+
+fn judge<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    observer: Option<&'a dyn Observer>,
+) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
         return bare_report(stop);
     }
     let mut env = new_env(prog, config);
+    env.observer = observer;
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
         return without_btf(prog, config, e);
     }
@@ -190,6 +211,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         prog_sleepable: prog.flags.sleepable,
         quirk: None,
         observer: None,
+        all_precise: false,
     }
 }
 

@@ -328,7 +328,7 @@ impl<'c> Comparer<'c> {
             exact,
             refs_by_frame: !env.kernel.features.references_of_state,
             static_regs: env.explore.era.has_static_regs(),
-            all_precise: env.observer.is_some(),
+            all_precise: env.all_precise,
             at: None,
         }
     }
