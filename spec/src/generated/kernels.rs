@@ -356,6 +356,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12).
     pub ranges_decide_branches: bool,
+    /// Whether a scalar equals a constant is decided by its ranges too; before, only where both are constants.
+    ///
+    /// kernel/bpf/verifier.c is_branch32_taken, is_branch64_taken (6.1, 6.12).
+    pub ranges_decide_equality: bool,
     /// Static subprograms may be called while a lock is held, and may take and release it; before, neither.
     ///
     /// kernel/bpf/verifier.c do_check (6.1, 6.12).
@@ -465,10 +469,11 @@ impl Features {
             isa_v4: FEATURES[84].span.holds(at),
             may_goto: FEATURES[85].span.holds(at),
             ranges_decide_branches: FEATURES[86].span.holds(at),
-            static_calls_under_lock: FEATURES[87].span.holds(at),
-            bounds_exchanged: FEATURES[88].span.holds(at),
-            argument_tags: FEATURES[89].span.holds(at),
-            all_scalars_spilled: FEATURES[90].span.holds(at),
+            ranges_decide_equality: FEATURES[87].span.holds(at),
+            static_calls_under_lock: FEATURES[88].span.holds(at),
+            bounds_exchanged: FEATURES[89].span.holds(at),
+            argument_tags: FEATURES[90].span.holds(at),
+            all_scalars_spilled: FEATURES[91].span.holds(at),
         }
     }
 
@@ -562,6 +567,7 @@ impl Features {
             ("isa_v4", self.isa_v4),
             ("may_goto", self.may_goto),
             ("ranges_decide_branches", self.ranges_decide_branches),
+            ("ranges_decide_equality", self.ranges_decide_equality),
             ("static_calls_under_lock", self.static_calls_under_lock),
             ("bounds_exchanged", self.bounds_exchanged),
             ("argument_tags", self.argument_tags),
@@ -659,6 +665,7 @@ impl Features {
             "isa_v4" => Some(&mut self.isa_v4),
             "may_goto" => Some(&mut self.may_goto),
             "ranges_decide_branches" => Some(&mut self.ranges_decide_branches),
+            "ranges_decide_equality" => Some(&mut self.ranges_decide_equality),
             "static_calls_under_lock" => Some(&mut self.static_calls_under_lock),
             "bounds_exchanged" => Some(&mut self.bounds_exchanged),
             "argument_tags" => Some(&mut self.argument_tags),
@@ -669,7 +676,7 @@ impl Features {
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 91] = [
+pub static FEATURES: [Feature; 92] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -757,6 +764,7 @@ pub static FEATURES: [Feature; 91] = [
     Feature { name: "isa_v4", about: "Loads and moves that extend the sign, byte swaps in 64 bits, and signed division.", source: "kernel/bpf/verifier.c check_alu_op, resolve_pseudo_ldimm64 (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[] }), until: None } },
     Feature { name: "may_goto", about: "There is may_goto.", source: "kernel/bpf/core.c BPF_INSN_MAP, BPF_JCOND (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "ranges_decide_branches", about: "Comparisons of two scalars none of which is a constant are decided by their ranges, and narrow them; before, only equality does, in 64 bits.", source: "kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "ranges_decide_equality", about: "Whether a scalar equals a constant is decided by its ranges too; before, only where both are constants.", source: "kernel/bpf/verifier.c is_branch32_taken, is_branch64_taken (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
     Feature { name: "static_calls_under_lock", about: "Static subprograms may be called while a lock is held, and may take and release it; before, neither.", source: "kernel/bpf/verifier.c do_check (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(19, 0)), backports: &[] }), until: None } },
     Feature { name: "bounds_exchanged", about: "Ranges of 32 and 64 bits, signed and unsigned, improve each other; before, signed and unsigned ones of a width where the sign is known, and the other width follows from the one compared.", source: "kernel/bpf/verifier.c reg_bounds_sync, __reg_combine_64_into_32 (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "argument_tags", about: "Declaration tags say what arguments of global functions are.", source: "kernel/bpf/btf.c btf_prepare_func_args (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },

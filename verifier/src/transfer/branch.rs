@@ -221,6 +221,10 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if by_range && !env.kernel.features.ranges_decide_branches {
         return known(None);
     }
+    let by_equality = matches!(cond, Cond::Eq | Cond::Ne) && !a.is_const(width == Width::W32);
+    if by_equality && !env.kernel.features.ranges_decide_equality {
+        return known(None);
+    }
     if !env.kernel.features.branches_simulated {
         return known(is_scalar_branch_taken(a, b, cond, width));
     }
