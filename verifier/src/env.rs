@@ -203,6 +203,8 @@ pub struct Env<'a> {
     pub quirk: Option<&'static str>,
     /// Who looks on; scalars are then all precise.
     pub observer: Option<&'a dyn crate::passes::Observer>,
+    /// Keeps the path, for whoever explains a rejection.
+    pub recorder: Option<Box<crate::explore::trail::Recorder>>,
 }
 
 impl<'a> Env<'a> {

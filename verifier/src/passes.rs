@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{AuxUse, Env, InsnAux};
 use crate::explore::era::{Era, Loops};
-use crate::explore::{backtrack, entry, liveness, stack_use, Explorer};
+use crate::explore::{backtrack, entry, liveness, stack_use, trail, Explorer};
 use crate::log::{Log, LogLevel};
-use crate::report::{MemoryUse, Report, Stats, Verdict};
+use crate::report::{MemoryUse, Report, Stats, Trail, Verdict};
 use crate::stop::{Check, Errno, Stop};
 use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
 
@@ -49,12 +49,27 @@ pub fn verify_observed<'a>(
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
+    verify_with(prog, config, None)
+}
+
+/// As [`verify`], and the path on which exploring stopped ([`Report::trail`]).
+pub fn verify_recorded(prog: &Program, config: &Config<'_>) -> Report {
+    verify_with(prog, config, Some(Box::default()))
+}
+
+fn verify_with(
+    prog: &Program,
+    config: &Config<'_>,
+    recorder: Option<Box<trail::Recorder>>,
+) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
         return bare_report(stop);
     }
+    let is_recorded = recorder.is_some();
     let mut env = new_env(prog, config);
+    env.recorder = recorder;
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
-        return without_btf(prog, config, e);
+        return without_btf(prog, config, e, is_recorded);
     }
     let result = run(&mut env);
     if env.explore.liveness.stale_writes && env.quirk.is_none() {
@@ -71,13 +86,13 @@ pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
 }
 
 /// The kernel refuses the object's BTF for a struct in it: loaders go on without BTF, unless a struct_ops map needs it.
-fn without_btf(prog: &Program, config: &Config<'_>, errno: Errno) -> Report {
+fn without_btf(prog: &Program, config: &Config<'_>, errno: Errno, is_recorded: bool) -> Report {
     let what = format!("the kernel refuses the program's BTF (errno {})", errno.0);
     if prog.maps.iter().any(|m| m.map_type == MapType::StructOps) {
         return bare_report(Stop::unsupported(what));
     }
     let plain = Program { btf: None, func_info: Vec::new(), line_info: Vec::new(), ..prog.clone() };
-    let mut report = verify(&plain, config);
+    let mut report = verify_with(&plain, config, is_recorded.then(Box::default));
     report.notes.push(format!("{what}: judged as loaded without it"));
     report
 }
@@ -116,6 +131,7 @@ fn explore(env: &mut Env<'_>) -> Check {
     if env.explore.era.has_static_regs() {
         live_regs::compute_live_registers(env);
     }
+    record_live(env);
     fastcall::mark_fastcall_patterns(env);
     env.explore.concerned = env.insns.iter().map(|i| backtrack::concerned_regs(*i)).collect();
     if env.kernel.features.globals_on_demand {
@@ -125,6 +141,22 @@ fn explore(env: &mut Env<'_>) -> Check {
         entry::do_check_subprogs(env)?;
         entry::do_check_main(env)
     }
+}
+
+/// Who explains a rejection asks which registers are free, whatever the kernel's era knows of it.
+fn record_live(env: &mut Env<'_>) {
+    let Some(mut recorder) = env.recorder.take() else { return };
+    let known: Vec<u16> = env.aux.iter().map(|a| a.live_regs_before).collect();
+    if !env.explore.era.has_static_regs() {
+        let level = std::mem::take(&mut env.log.level);
+        live_regs::compute_live_registers(env);
+        env.log.level = level;
+    }
+    recorder.set_live(env.aux.iter().map(|a| a.live_regs_before).collect());
+    for (aux, live) in env.aux.iter_mut().zip(known) {
+        aux.live_regs_before = live;
+    }
+    env.recorder = Some(recorder);
 }
 
 /// Passes after exploration that can still reject; rewriting instructions is not ours.
@@ -190,6 +222,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         prog_sleepable: prog.flags.sleepable,
         quirk: None,
         observer: None,
+        recorder: None,
     }
 }
 
@@ -228,6 +261,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
     let message_lines = env.log.last_words();
     print_verification_stats(&mut env);
     let insn_idx = (env.stats.insns_processed > 0 && result.is_err()).then_some(env.insn_idx);
+    let trail = trail::trail(&mut env);
     Report {
         verdict: match result {
             Ok(()) => Verdict::Accepted,
@@ -250,6 +284,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
             .map(|s| s.start)
             .collect(),
         notes: Vec::new(),
+        trail,
         log: env.log.into_text(),
     }
 }
@@ -285,6 +320,7 @@ fn bare_report(stop: Stop) -> Report {
         private_stacks: Vec::new(),
         memory: Vec::new(),
         notes: Vec::new(),
+        trail: Trail::default(),
         log: String::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! `bpfassay explain`: what a verifier log means, where the value at fault came from, what to change.
 
 mod json;
+mod object;
 mod text;
 
 use std::collections::VecDeque;
@@ -19,6 +20,8 @@ use crate::out;
 #[command(after_help = "Examples:
   bpftool prog load prog.o /sys/fs/bpf/x 2>&1 | bpfassay explain
   bpfassay explain loader.log --format json
+  bpfassay explain --object prog.o --program parse
+  bpfassay explain loader.log --object prog.o --kernel 6.12
   bpfassay explain \"R0 invalid mem access 'map_value_or_null'\"
   bpfassay explain register-maybe-null")]
 pub struct Args {
@@ -29,6 +32,8 @@ pub struct Args {
     /// List every code.
     #[arg(long, conflicts_with = "what")]
     list: bool,
+    #[command(flatten)]
+    object: object::ObjectArgs,
     /// `text`, or the contract `bpfassay.explain/1`.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     format: Format,
@@ -47,7 +52,11 @@ pub fn run(args: Args) -> Outcome {
     if args.format == Format::Json {
         out::expect_json(json::SCHEMA);
     }
-    explain(args.what.as_deref(), args.format).unwrap_or_else(|outcome| outcome)
+    let done = match &args.object.object {
+        Some(path) => with_object(path, &args),
+        None => explain(args.what.as_deref(), args.format),
+    };
+    done.unwrap_or_else(|outcome| outcome)
 }
 
 fn list() -> String {
@@ -62,8 +71,16 @@ fn list() -> String {
 }
 
 fn explain(what: Option<&str>, format: Format) -> Result<Outcome, Outcome> {
-    let (bytes, whole) = match what {
-        None | Some("-") => {
+    match what.filter(|w| *w != "-" && !PathBuf::from(w).exists()) {
+        Some(word) => meaning(word, format),
+        None => Ok(report(reading(what)?, format)),
+    }
+}
+
+/// The log in a file, or from standard input.
+fn reading(what: Option<&str>) -> Result<Reading, Outcome> {
+    let read = match what.filter(|w| *w != "-") {
+        None => {
             if io::stdin().is_terminal() {
                 out::note(
                     "bpfassay: reading a verifier log from standard input; end it with Ctrl-D",
@@ -71,16 +88,44 @@ fn explain(what: Option<&str>, format: Format) -> Result<Outcome, Outcome> {
             }
             tail_of(&mut io::stdin().lock())
         }
-        Some(word) => {
-            let path = PathBuf::from(word);
-            if !path.exists() {
-                return meaning(word, format);
-            }
-            tail_of_file(&path)
-        }
+        Some(path) => tail_of_file(Path::new(path)),
+    };
+    let (bytes, whole) =
+        read.map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", what.unwrap_or("<stdin>"))))?;
+    Ok(read_tail(bytes, whole))
+}
+
+/// An object's rejections, and what a log says of them.
+fn with_object(path: &Path, args: &Args) -> Result<Outcome, Outcome> {
+    let log = args.what.as_deref().map(|what| reading(Some(what))).transpose()?;
+    let (target, own) = object::judge(path, &args.object)?;
+    let kernel = &target.kernel.release;
+    let logged: Vec<Story> = log.iter().flat_map(|l| &l.programs).map(Story::of).collect();
+    let mut notes = object::disagreements(&logged, &own, kernel);
+    notes.extend(log.iter().flat_map(|l| l.notes.clone()));
+    if log.is_none() {
+        notes.extend(object::notes(&own, kernel));
     }
-    .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", what.unwrap_or("<stdin>"))))?;
-    Ok(report(read_tail(bytes, whole), format))
+    let told: Vec<Told<'_>> = stories(own, logged);
+    let is_known = told.iter().all(|t| t.code().is_some());
+    let outcome = if is_known { Outcome::Ok } else { Outcome::NotJudged };
+    Ok(print(&told, &notes, &[], args.format, outcome))
+}
+
+/// The object's own stories; of a log, those of its rejections, told from the object where both agree.
+fn stories<'a>(own: Vec<object::Own>, logged: Vec<Story>) -> Vec<Told<'a>> {
+    if logged.is_empty() {
+        let explained = own.into_iter().filter_map(|o| o.explanation);
+        return explained.map(|e| Told::Story(Box::new(e.story))).collect();
+    }
+    let rejected = logged.into_iter().filter(Story::is_rejection);
+    rejected
+        .map(|story| {
+            let mine = object::partner(&story, &own).and_then(|o| o.explanation.as_ref());
+            let mine = mine.filter(|e| e.story.message.last() == story.message.last());
+            Told::Story(Box::new(mine.map_or(story, |e| e.story.clone())))
+        })
+        .collect()
 }
 
 /// The end of a file, and how long it is.
@@ -165,13 +210,19 @@ fn report(reading: Reading, format: Format) -> Outcome {
         || nothing
         || told.is_empty() && reading.programs.iter().any(Program::is_cut);
     let outcome = if unknown { Outcome::NotJudged } else { Outcome::Ok };
+    print(&told, &notes, &reading.unknown, format, outcome)
+}
+
+fn print(
+    told: &[Told<'_>],
+    notes: &[String],
+    unknown: &[String],
+    format: Format,
+    outcome: Outcome,
+) -> Outcome {
     match format {
-        Format::Text => {
-            out::people(|paper| text::render(&told, &notes, &reading.unknown, paper), outcome)
-        }
-        Format::Json => {
-            out::machine(json::render(&told, &notes, &reading.unknown).as_bytes(), outcome)
-        }
+        Format::Text => out::people(|paper| text::render(told, notes, unknown, paper), outcome),
+        Format::Json => out::machine(json::render(told, notes, unknown).as_bytes(), outcome),
     }
 }
 
