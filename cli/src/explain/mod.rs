@@ -13,6 +13,8 @@ use bpfassay_diag::explain::{all, by_name, line, Category, Code};
 use bpfassay_diag::read::{read_tail, Program, Reading, MOST_BYTES};
 use bpfassay_diag::story::{Outcome as End, Story};
 
+use bpfassay_judge::explain::{Explanation, Outcome as TriedOutcome, Tried};
+
 use crate::exit::{fail, Outcome};
 use crate::out;
 
@@ -106,24 +108,30 @@ fn with_object(path: &Path, args: &Args) -> Result<Outcome, Outcome> {
     if log.is_none() {
         notes.extend(object::notes(&own, kernel));
     }
-    let told: Vec<Told<'_>> = stories(own, logged);
+    let told: Vec<Told<'_>> = stories(own, logged, kernel);
     let is_known = told.iter().all(|t| t.code().is_some());
     let outcome = if is_known { Outcome::Ok } else { Outcome::NotJudged };
     Ok(print(&told, &notes, &[], args.format, outcome))
 }
 
+fn of_object<'a>(e: &Explanation, kernel: &str) -> Told<'a> {
+    let tried = e.tried.clone();
+    let trial = tried.map(|tried| Trial { tried, kernel: kernel.to_string() });
+    Told::Story(Box::new(e.story.clone()), trial)
+}
+
 /// The object's own stories; of a log, those of its rejections, told from the object where both agree.
-fn stories<'a>(own: Vec<object::Own>, logged: Vec<Story>) -> Vec<Told<'a>> {
+fn stories<'a>(own: Vec<object::Own>, logged: Vec<Story>, kernel: &str) -> Vec<Told<'a>> {
     if logged.is_empty() {
         let explained = own.into_iter().filter_map(|o| o.explanation);
-        return explained.map(|e| Told::Story(Box::new(e.story))).collect();
+        return explained.map(|e| of_object(&e, kernel)).collect();
     }
     let rejected = logged.into_iter().filter(Story::is_rejection);
     rejected
         .map(|story| {
             let mine = object::partner(&story, &own).and_then(|o| o.explanation.as_ref());
             let mine = mine.filter(|e| e.story.message.last() == story.message.last());
-            Told::Story(Box::new(mine.map_or(story, |e| e.story.clone())))
+            mine.map_or_else(|| Told::Story(Box::new(story), None), |e| of_object(e, kernel))
         })
         .collect()
 }
@@ -169,7 +177,7 @@ fn tail_of(from: &mut impl Read) -> io::Result<(Vec<u8>, u64)> {
 
 /// One explanation of the output.
 enum Told<'a> {
-    Story(Box<Story>),
+    Story(Box<Story>, Option<Trial>),
     /// A loader's own words.
     Loader {
         name: Option<&'a str>,
@@ -178,10 +186,35 @@ enum Told<'a> {
     },
 }
 
+/// A change that was tried, and for which kernel.
+pub struct Trial {
+    pub tried: Tried,
+    pub kernel: String,
+}
+
+impl Trial {
+    fn is_verified(&self) -> bool {
+        self.tried.outcome == TriedOutcome::Accepted
+    }
+
+    /// What came of it, in a sentence.
+    fn outcome(&self) -> String {
+        match &self.tried.outcome {
+            TriedOutcome::Accepted => format!(
+                "bpfassay put this change into the program, and Linux {} accepts it then.",
+                self.kernel
+            ),
+            TriedOutcome::GetsPast { message, place } => format!(
+                "bpfassay put this change into the program: the verifier gets past this place, and stops at {place} next: {message}"
+            ),
+        }
+    }
+}
+
 impl Told<'_> {
     fn code(&self) -> Option<&'static Code> {
         match self {
-            Told::Story(s) => s.code,
+            Told::Story(s, _) => s.code,
             Told::Loader { code, .. } => *code,
         }
     }
@@ -193,7 +226,7 @@ fn report(reading: Reading, format: Format) -> Outcome {
     for program in &reading.programs {
         let story = Story::of(program);
         match story.outcome {
-            End::Rejected => told.push(Told::Story(Box::new(story))),
+            End::Rejected => told.push(Told::Story(Box::new(story), None)),
             End::Accepted => notes.push(format!("{}was accepted: nothing to explain", named(program))),
             End::Cut => notes.push(format!(
                 "{}has a log that ends before the verdict: ask for a larger log buffer, or for log level 1",
@@ -238,7 +271,7 @@ fn loaders(reading: &Reading) -> Vec<Told<'_>> {
             Told::Loader { name, code, .. } => {
                 *name == r.name.as_deref() && code.map(|c| c.name) == r.code
             }
-            Told::Story(_) => false,
+            Told::Story(..) => false,
         });
         if !again {
             let code = r.code.and_then(by_name);

@@ -6,7 +6,7 @@ use bpfassay_ci::report::Paper;
 use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{Step, Story};
 
-use super::Told;
+use super::{Told, Trial};
 
 /// Most steps of a history shown.
 const STEPS: usize = 7;
@@ -20,7 +20,7 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String], paper: Pa
             out.push('\n');
         }
         match t {
-            Told::Story(story) => self::story(&mut out, story, paper),
+            Told::Story(story, trial) => self::story(&mut out, story, trial.as_ref(), paper),
             Told::Loader { name, code, text } => loader(&mut out, *name, *code, text, paper),
         }
     }
@@ -77,10 +77,10 @@ fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str,
         "   = these are the loader's words, not the verifier's: {}",
         short(text, 160)
     );
-    lesson(out, code, None, paper);
+    lesson(out, code, None, None, paper);
 }
 
-fn story(out: &mut String, s: &Story, paper: Paper) {
+fn story(out: &mut String, s: &Story, trial: Option<&Trial>, paper: Paper) {
     let title = s.code.map_or("a message that is not known here", |c| c.title);
     match s.code {
         Some(c) => {
@@ -115,7 +115,7 @@ fn story(out: &mut String, s: &Story, paper: Paper) {
     if let (Some(class), Some(why)) = (s.class, &s.why_class) {
         let _ = writeln!(out, "   = at fault: {} ({why})", class.title());
     }
-    lesson(out, s.code, s.fix.as_deref(), paper);
+    lesson(out, s.code, s.fix.as_deref(), trial, paper);
 }
 
 fn place(out: &mut String, s: &Story) {
@@ -167,14 +167,24 @@ fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
     }
 }
 
-fn lesson(out: &mut String, code: Option<&Code>, fix: Option<&str>, paper: Paper) {
+fn lesson(
+    out: &mut String,
+    code: Option<&Code>,
+    fix: Option<&str>,
+    trial: Option<&Trial>,
+    paper: Paper,
+) {
     let Some(code) = code else {
         out.push_str("help: the message is not in this program's table; look for it in kernel/bpf/verifier.c\n");
         return;
     };
-    said(out, "help", fix.unwrap_or(code.change), paper);
+    let text = trial.map(|t| t.tried.change.text.as_str()).or(fix);
+    said(out, "help", text.unwrap_or(code.change), paper);
+    if let Some(t) = trial {
+        said(out, if t.is_verified() { "verified" } else { "tried" }, &t.outcome(), paper);
+    }
     said(out, "why", code.why, paper);
-    if fix.is_some() {
+    if text.is_some() {
         said(out, "in general", code.change, paper);
     }
 }

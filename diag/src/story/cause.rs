@@ -153,7 +153,8 @@ fn lost_bound(trace: &Trace<'_>, events: &[Event]) -> Option<usize> {
     }
     let last = |what: What| events.iter().rev().find(|e| e.what == what);
     let sized = events.first().filter(|e| e.what == What::Constant);
-    last(What::Compared).or(last(What::Changed)).or(sized).map(|e| e.at)
+    let bound = events.iter().rev().find(|e| super::needs::is_bound(trace, e));
+    bound.or(last(What::Changed)).or(sized).map(|e| e.at)
 }
 
 /// The last comparison with the packet's end of a pointer that shares its variable part with the one

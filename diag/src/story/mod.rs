@@ -17,7 +17,10 @@ mod trace;
 mod value;
 
 pub use class::Class;
+pub use fix::{assigned, assigned_at, called};
 pub use lineage::What;
+pub use operand::number_after;
+pub use value::Value;
 
 use crate::explain::{block, by_name, Code};
 use crate::read::{code_of_errno, Program, Report};

@@ -1,7 +1,13 @@
 //! A rejection told from the verifier's own states, and what would change it.
 
+mod bounds;
+mod candidates;
+mod edit;
 mod names;
 mod path;
+mod release;
+mod repair;
+mod scene;
 
 use bpfassay_diag::story::{Step, Story};
 use bpfassay_object::model::Program;
@@ -12,6 +18,9 @@ use crate::target::Target;
 
 pub use names::Namer;
 pub use path::changes;
+pub use repair::{Change, Outcome, Tried};
+
+use scene::Scene;
 
 /// Why a program was rejected.
 #[derive(Clone, Debug)]
@@ -19,6 +28,8 @@ pub struct Explanation {
     pub story: Story,
     /// The path that ends at the rejection; empty where no path was at fault.
     pub trail: Trail,
+    /// A change that was tried on the program, and what it does.
+    pub tried: Option<Tried>,
     /// Times each instruction slot was processed.
     pub visits: Vec<u32>,
 }
@@ -53,5 +64,7 @@ fn tell(program: &Program, target: &Target, report: Report) -> Explanation {
         }
         step.source = path::source(program, step.insn).or(step.source.take());
     });
-    Explanation { story, trail: report.trail, visits: report.insn_visits }
+    let tried = Scene::of(program, &story, &report.trail, &namer)
+        .and_then(|scene| repair::find(&scene, target, &report));
+    Explanation { story, tried, trail: report.trail, visits: report.insn_visits }
 }
