@@ -2,6 +2,7 @@
 
 mod json;
 mod object;
+mod pages;
 mod text;
 
 use std::collections::VecDeque;
@@ -9,9 +10,10 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use bpfassay_ci::report::page::Page;
 use bpfassay_diag::explain::{all, by_name, line, Category, Code};
 use bpfassay_diag::read::{read_tail, Program, Reading, MOST_BYTES};
-use bpfassay_diag::story::{Outcome as End, Story};
+use bpfassay_diag::story::{path, Outcome as End, Story};
 
 use bpfassay_judge::explain::{Explanation, Outcome as TriedOutcome, Tried};
 
@@ -34,6 +36,9 @@ pub struct Args {
     /// List every code.
     #[arg(long, conflicts_with = "what")]
     list: bool,
+    /// Write a page that shows every step: source, instructions, states, lineage, control flow.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     #[command(flatten)]
     object: object::ObjectArgs,
     /// `text`, or the contract `bpfassay.explain/1`.
@@ -56,7 +61,7 @@ pub fn run(args: Args) -> Outcome {
     }
     let done = match &args.object.object {
         Some(path) => with_object(path, &args),
-        None => explain(args.what.as_deref(), args.format),
+        None => explain(args.what.as_deref(), &args),
     };
     done.unwrap_or_else(|outcome| outcome)
 }
@@ -72,10 +77,10 @@ fn list() -> String {
     out
 }
 
-fn explain(what: Option<&str>, format: Format) -> Result<Outcome, Outcome> {
+fn explain(what: Option<&str>, args: &Args) -> Result<Outcome, Outcome> {
     match what.filter(|w| *w != "-" && !PathBuf::from(w).exists()) {
-        Some(word) => meaning(word, format),
-        None => Ok(report(reading(what)?, format)),
+        Some(word) => meaning(word, args),
+        None => report(reading(what)?, args),
     }
 }
 
@@ -107,6 +112,12 @@ fn with_object(path: &Path, args: &Args) -> Result<Outcome, Outcome> {
     notes.extend(log.iter().flat_map(|l| l.notes.clone()));
     if log.is_none() {
         notes.extend(object::notes(&own, kernel));
+    }
+    if let Some(file) = &args.html {
+        let explained = own.iter().filter_map(|o| o.explanation.as_ref());
+        let release = format!("Linux {kernel}");
+        let all: Vec<Page> = explained.map(|e| Page::of_explanation(e, &release)).collect();
+        pages::write(file, &all, &mut notes)?;
     }
     let told: Vec<Told<'_>> = stories(own, logged, kernel);
     let is_known = told.iter().all(|t| t.code().is_some());
@@ -199,15 +210,7 @@ impl Trial {
 
     /// What came of it, in a sentence.
     fn outcome(&self) -> String {
-        match &self.tried.outcome {
-            TriedOutcome::Accepted => format!(
-                "bpfassay put this change into the program, and Linux {} accepts it then.",
-                self.kernel
-            ),
-            TriedOutcome::GetsPast { message, place } => format!(
-                "bpfassay put this change into the program: the verifier gets past this place, and stops at {place} next: {message}"
-            ),
-        }
+        self.tried.outcome.said(&format!("Linux {}", self.kernel))
     }
 }
 
@@ -220,11 +223,14 @@ impl Told<'_> {
     }
 }
 
-fn report(reading: Reading, format: Format) -> Outcome {
+fn report(reading: Reading, args: &Args) -> Result<Outcome, Outcome> {
     let mut notes = reading.notes.clone();
-    let mut told = Vec::new();
+    let (mut told, mut pages) = (Vec::new(), Vec::new());
     for program in &reading.programs {
         let story = Story::of(program);
+        if args.html.is_some() && story.is_rejection() {
+            pages.push(Page::of_log(&story, &path(program)));
+        }
         match story.outcome {
             End::Rejected => told.push(Told::Story(Box::new(story), None)),
             End::Accepted => notes.push(format!("{}was accepted: nothing to explain", named(program))),
@@ -235,6 +241,9 @@ fn report(reading: Reading, format: Format) -> Outcome {
         }
     }
     told.extend(loaders(&reading));
+    if let Some(file) = &args.html {
+        pages::write(file, &pages, &mut notes)?;
+    }
     let nothing = told.is_empty() && reading.programs.is_empty();
     if nothing {
         notes.push("no words of the verifier or of a loader in this text are known".to_string());
@@ -243,7 +252,7 @@ fn report(reading: Reading, format: Format) -> Outcome {
         || nothing
         || told.is_empty() && reading.programs.iter().any(Program::is_cut);
     let outcome = if unknown { Outcome::NotJudged } else { Outcome::Ok };
-    print(&told, &notes, &reading.unknown, format, outcome)
+    Ok(print(&told, &notes, &reading.unknown, args.format, outcome))
 }
 
 fn print(
@@ -289,9 +298,9 @@ fn loaders(reading: &Reading) -> Vec<Told<'_>> {
 }
 
 /// A code, or one message.
-fn meaning(word: &str, format: Format) -> Result<Outcome, Outcome> {
+fn meaning(word: &str, args: &Args) -> Result<Outcome, Outcome> {
     if let Some(code) = by_name(word) {
-        return Ok(match format {
+        return Ok(match args.format {
             Format::Text => out::people(|paper| text::code(code, paper), Outcome::Ok),
             Format::Json => out::machine(json::code(code).as_bytes(), Outcome::Ok),
         });
@@ -301,7 +310,7 @@ fn meaning(word: &str, format: Format) -> Result<Outcome, Outcome> {
         || reading.programs.iter().any(|p| !p.message.is_empty())
         || reading.refusals.iter().any(|r| r.code.is_some());
     if known {
-        return Ok(report(reading, format));
+        return report(reading, args);
     }
     let near: Vec<&str> = all().map(|c| c.name).filter(|n| n.contains(word)).collect();
     let hint = match near.as_slice() {

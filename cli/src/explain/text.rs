@@ -181,7 +181,9 @@ fn lesson(
     let text = trial.map(|t| t.tried.change.text.as_str()).or(fix);
     said(out, "help", text.unwrap_or(code.change), paper);
     if let Some(t) = trial {
-        said(out, if t.is_verified() { "verified" } else { "tried" }, &t.outcome(), paper);
+        let outcome = t.outcome();
+        let outcome = outcome.trim_start_matches("Tried: ");
+        said(out, if t.is_verified() { "verified" } else { "tried" }, outcome, paper);
     }
     said(out, "why", code.why, paper);
     if text.is_some() {

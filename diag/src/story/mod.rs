@@ -20,6 +20,7 @@ pub use class::Class;
 pub use fix::{assigned, assigned_at, called};
 pub use lineage::What;
 pub use operand::number_after;
+pub use trace::{path, PathLine};
 pub use value::Value;
 
 use crate::explain::{block, by_name, Code};

@@ -71,6 +71,22 @@ pub fn changes(before: &TrailStep, after: &TrailStep, insn: &str) -> String {
     out
 }
 
+/// Everything that differs; what is gone has no value (`R1=`).
+pub fn all_changes(before: &TrailStep, after: &TrailStep) -> String {
+    let mut out = changes(before, after, "");
+    let (old, new) = (State::parse(&before.state), State::parse(&after.state));
+    for e in old.entries.iter().filter(|e| new.get(e.name).is_none()) {
+        let _ = write!(out, " {}=", e.name);
+    }
+    out
+}
+
+/// A state without its frame.
+pub fn plain(step: &TrailStep) -> &str {
+    let state = step.state.trim();
+    state.strip_prefix("frame").and_then(|s| s.split_once(':')).map_or(state, |(_, rest)| rest)
+}
+
 /// True if the instruction's text names the register (`R6` as `r6` or `w6`).
 fn names(insn: &str, register: &str) -> bool {
     let Some(n) = register.strip_prefix('R') else { return false };
