@@ -210,7 +210,7 @@ impl Trial {
 
     /// What came of it, in a sentence.
     fn outcome(&self) -> String {
-        self.tried.outcome.said(&format!("Linux {}", self.kernel))
+        self.tried.said(&format!("Linux {}", self.kernel))
     }
 }
 

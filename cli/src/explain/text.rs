@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bpfassay_ci::report::Paper;
+use bpfassay_diag::explain::example::{self, Example};
 use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{Step, Story};
 
@@ -52,7 +53,26 @@ pub fn code(code: &Code, paper: Paper) -> String {
     for m in messages {
         let _ = writeln!(out, "  {}", m.replace("{}", "…"));
     }
+    if let Some(e) = example::of(code.name) {
+        example_of(&mut out, &e);
+    }
     folded(&out, paper)
+}
+
+fn example_of(out: &mut String, e: &Example) {
+    out.push_str("\nFor example:\n");
+    for (head, text) in [("line", e.source), ("instruction", e.insn)] {
+        if let Some(text) = text {
+            let _ = writeln!(out, "  {head:<12} {text}");
+        }
+    }
+    for (i, says) in e.says.iter().enumerate() {
+        let _ = writeln!(out, "  {:<12} {says}", if i == 0 { "verifier" } else { "" });
+    }
+    if let Some(repair) = e.repair {
+        let _ = writeln!(out, "  {:<12} {repair}", "accepted");
+        let _ = writeln!(out, "  {:<12} (this change was tried on the program)", "");
+    }
 }
 
 fn block(out: &mut String, title: &str, text: &str, paper: Paper) {

@@ -170,7 +170,9 @@ pub fn packet_check(trace: &Trace<'_>, at: usize, message: &[String]) -> Option<
         }
         let op = trace.line(*i).insn_text.and_then(Op::parse);
         let Some(Op::Branch { left, right: Some(right), .. }) = op else { return false };
-        let value = |r: Reg| trace.value_before(*i + 1, frame, &format!("R{r}"));
+        // The state behind the branch may stand in a row of its own.
+        let after = *i + 1 + usize::from(*i + 2 < trace.len() && !trace.is_insn(*i + 1));
+        let value = |r: Reg| trace.value_before(after, frame, &format!("R{r}"));
         let (Some(a), Some(b)) = (value(left), value(right)) else { return false };
         let (a, b) = (Value::parse(&a), Value::parse(&b));
         let pointer = match (a.kind.as_str(), b.kind.as_str()) {

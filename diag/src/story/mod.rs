@@ -7,6 +7,7 @@ mod calls;
 mod cause;
 mod class;
 mod fix;
+mod imprecise;
 mod insn;
 mod lineage;
 mod needs;

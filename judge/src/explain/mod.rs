@@ -2,6 +2,7 @@
 
 mod bounds;
 mod candidates;
+mod complexity;
 mod edit;
 mod names;
 mod path;
@@ -100,8 +101,16 @@ fn tell(program: &Program, target: &Target, report: Report) -> Explanation {
         }
         step.source = path::source(program, step.insn).or(step.source.take());
     });
-    let tried = Scene::of(program, &story, &report.trail, &namer)
-        .and_then(|scene| repair::find(&scene, target, &report));
+    let code = story.code.map_or("", |c| c.name);
+    let (tried, costs) = match Scene::of(program, &story, &report.trail, &namer) {
+        Some(scene) if matches!(code, "program-too-complex" | "program-infinite-loop") => {
+            let costs = complexity::costs(&scene, &report);
+            (complexity::remedy(&scene, target, &report), costs)
+        }
+        Some(scene) => (repair::find(&scene, target, &report), None),
+        None => (None, None),
+    };
+    story.knows = costs.or(story.knows.take());
     let listing = listing(program, &namer);
     Explanation { story, tried, trail: report.trail, listing, visits: report.insn_visits }
 }

@@ -133,11 +133,11 @@ impl<'a> Scene<'a> {
 
     /// The number that is added at `insn`.
     pub fn name_of_number(&self, insn: u32, r: u8) -> String {
-        let steps = self.story.added.iter().flat_map(|(_, steps)| steps);
+        let steps = self.story.added.as_ref().map_or(&self.story.lineage, |(_, steps)| steps);
         let makes = |s: &Step| {
             s.what.is_some_and(|w| w.is_origin() || w == What::Changed || w == What::Copied)
         };
-        let assigned = steps.filter(|s| makes(s)).find_map(|s| self.assigned(s));
+        let assigned = steps.iter().filter(|s| makes(s)).find_map(|s| self.assigned(s));
         self.name(insn, r).or(assigned).unwrap_or_else(|| "i".to_string())
     }
 

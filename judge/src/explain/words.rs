@@ -3,7 +3,7 @@
 use bpfassay_diag::story::{Step, What};
 use serde::Serialize;
 
-use super::repair::Outcome;
+use super::repair::{Outcome, Tried};
 use super::Explanation;
 
 /// What a report says of a rejection beside the kernel's message.
@@ -40,7 +40,7 @@ impl Words {
         let tried = e.tried.as_ref().map(|t| FixWords {
             text: t.change.text.clone(),
             verified: t.outcome == Outcome::Accepted,
-            tried: Some(t.outcome.said(kernel)),
+            tried: Some(t.said(kernel)),
         });
         let untried = || Some(FixWords { text: s.fix.clone()?, verified: false, tried: None });
         Words {
@@ -87,6 +87,19 @@ impl Outcome {
             Outcome::GetsPast { message, place } => format!(
                 "Tried: with this change the verifier gets past this place, and stops at {place} next: {message}"
             ),
+        }
+    }
+}
+
+impl Tried {
+    /// What came of it, and what it cost where that matters.
+    pub fn said(&self, kernel: &str) -> String {
+        let said = self.outcome.said(kernel);
+        match self.outcome {
+            Outcome::Accepted if self.processed > 64 => {
+                format!("{said} Instructions processed: {}.", self.processed)
+            }
+            _ => said,
         }
     }
 }
