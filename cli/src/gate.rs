@@ -9,6 +9,7 @@ use bpfassay_ci::gate::date::Date;
 use bpfassay_ci::gate::error::ConfigError;
 use bpfassay_ci::gate::outcome::GateReport;
 use bpfassay_ci::gate::{run as run_gate, Request};
+use bpfassay_ci::report::page::Page;
 use bpfassay_ci::report::{render, Format, Places};
 
 use crate::exit::{fail, Outcome};
@@ -23,6 +24,7 @@ use crate::progress::Progress;
   bpfassay gate --init                       # writes bpfassay.toml, to begin with
   bpfassay gate
   bpfassay gate --output text=- --output sarif=bpf.sarif --output junit=bpf.xml
+  bpfassay gate --output markdown=summary.md --pages why
   bpfassay gate --update-baseline")]
 pub struct Args {
     /// The gate's configuration; its paths are relative to its folder.
@@ -32,6 +34,9 @@ pub struct Args {
     /// Without it, text on standard output.
     #[arg(long, value_name = "FORMAT=FILE", value_parser = parse_output)]
     output: Vec<(Format, PathBuf)>,
+    /// Write a page for every rejection into this folder; the reports lead to them.
+    #[arg(long, value_name = "FOLDER")]
+    pages: Option<PathBuf>,
     /// Write a configuration for the objects below this folder, and judge nothing.
     #[arg(long, conflicts_with_all = ["output", "update_baseline"])]
     init: bool,
@@ -96,8 +101,11 @@ fn gate(args: &Args) -> Result<Outcome, Outcome> {
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let bar = Progress::of("judging what the configuration names", None, false);
-    let report = pool.install(|| run_gate(&request)).map_err(wrong)?;
+    let mut report = pool.install(|| run_gate(&request)).map_err(wrong)?;
     drop(bar);
+    if let Some(folder) = &args.pages {
+        pages(&mut report, folder)?;
+    }
     let default = [(Format::Text, PathBuf::from("-"))];
     let outputs = if args.output.is_empty() { &default[..] } else { &args.output };
     let places = std::env::current_dir().map_or_else(|_| Places::default(), |d| Places::below(&d));
@@ -111,6 +119,25 @@ fn gate(args: &Args) -> Result<Outcome, Outcome> {
     Ok(outputs
         .iter()
         .fold(outcome, |sum, (format, file)| sum.and(write(&report, *format, file, &places))))
+}
+
+/// Writes a page for each rejection that is told, and notes it in the finding.
+fn pages(report: &mut GateReport, folder: &Path) -> Result<(), Outcome> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| fail(Outcome::NotJudged, format!("{}: {e}", folder.display())))?;
+    let programs = &report.programs;
+    for f in report.findings.iter_mut().filter(|f| f.explanation.is_some()) {
+        let Some(on) = f.on.first() else { continue };
+        let run = programs.iter().find(|p| {
+            f.id.as_ref() == Some(&p.id) && p.kernel == on.kernel && p.variant == on.variant
+        });
+        let Some(e) = run.and_then(|r| r.program.detail.explanation.as_deref()) else { continue };
+        let name = format!("{}.html", f.fingerprint.get(..16).unwrap_or(&f.fingerprint));
+        let to = folder.join(&name);
+        out::file(&to, Page::of_explanation(e, &on.kernel).render())?;
+        f.page = Some(to.to_string_lossy().replace('\\', "/"));
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

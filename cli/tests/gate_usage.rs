@@ -33,7 +33,7 @@ fn a_wrong_configuration_is_shown_with_its_line() {
     let (code, said) = gate(&folder, &[], None);
     assert_eq!(code, Some(2));
     for part in [
-        "error: privileges `user` are not served",
+        "error: privileges `user` are not known",
         "--> bpfassay.toml:2:14",
         "2 | privileges = \"user\"",
         "help: only \"root\" is, which is the default",

@@ -20,6 +20,7 @@
 //!
 //! Opens no file, starts no thread, reads no clock and knows no terminal; builds for `wasm32-unknown-unknown`.
 
+pub mod explain;
 mod fleet;
 mod maps;
 pub mod plan;

@@ -26,6 +26,8 @@ pub struct Options {
     /// Attributes of maps that the application sets before loading, by the map's name.
     pub map_overrides: Vec<(String, MapOverride)>,
     pub log_level: LogLevel,
+    /// Tell of every rejection where it comes from and what would change it ([`crate::explain`]).
+    pub explain: bool,
     /// Microseconds of a clock that never goes back, for `verification_us`; without it that field is 0.
     pub clock: Option<fn() -> u64>,
 }
@@ -109,6 +111,9 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
     };
     let insn_idx = report.insn_idx.filter(|_| verdict == VerdictWord::Rejected);
     let s = report.stats;
+    let explained = (options.explain && verdict == VerdictWord::Rejected)
+        .then(|| crate::explain::explain(program, target, &Options::default()))
+        .flatten();
     ProgramReport {
         verdict,
         errno,
@@ -134,6 +139,7 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
             notes: [&program.notes[..], &report.notes[..]].concat(),
             max_stack: report.max_stack,
             insn_visits: report.insn_visits,
+            explanation: explained.map(Box::new),
         },
         ..blank(program)
     }
@@ -162,7 +168,7 @@ fn needed(program: &Program, config: &Config<'_>, code: &str) -> Option<String> 
     Some(format!("this needs {name} because {title}"))
 }
 
-fn with_options(program: &Program, options: &Options) -> Program {
+pub(crate) fn with_options(program: &Program, options: &Options) -> Program {
     let mut p = program.clone();
     let (f, add) = (&mut p.flags, &options.flags);
     f.strict_alignment |= add.strict_alignment;

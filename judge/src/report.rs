@@ -6,6 +6,7 @@
 use bpfassay_object::{LoadError, LoadErrorKind};
 use serde::Serialize;
 
+use crate::explain::Explanation;
 use crate::maps::{MapReport, MapVerdict};
 use crate::program::Judged;
 use crate::target::Target;
@@ -241,6 +242,8 @@ pub struct Detail {
     pub max_stack: u32,
     /// Times each instruction slot was processed.
     pub insn_visits: Vec<u32>,
+    /// Why it was rejected, where that was asked.
+    pub explanation: Option<Box<Explanation>>,
 }
 
 /// Counts over all objects.

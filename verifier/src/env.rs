@@ -215,6 +215,8 @@ pub struct Env<'a> {
     pub observer: Option<&'a dyn crate::passes::Observer>,
     /// Every scalar counts as precise.
     pub all_precise: bool,
+    /// Keeps the path, for whoever explains a rejection.
+    pub recorder: Option<Box<crate::explore::trail::Recorder>>,
 }
 
 impl<'a> Env<'a> {

@@ -11,9 +11,9 @@ use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{AuxUse, Env, InsnAux};
 use crate::explore::era::{Era, Loops};
-use crate::explore::{backtrack, entry, liveness, stack_use, Explorer};
+use crate::explore::{backtrack, entry, liveness, stack_use, trail, Explorer};
 use crate::log::{Log, LogLevel};
-use crate::report::{MemoryUse, Report, Stats, Verdict};
+use crate::report::{MemoryUse, Report, Stats, Trail, Verdict};
 use crate::stop::{Check, Errno, Stop};
 use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
 
@@ -50,7 +50,7 @@ pub fn verify_observed<'a>(
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
-    judge(prog, config, None, &mut |_| ())
+    judge(prog, config, Watch::default(), &mut |_| ())
 }
 
 /// As [`verify`]; who accepted it is shown what it found out.
@@ -59,7 +59,7 @@ pub(crate) fn verify_then(
     config: &Config<'_>,
     accepted: &mut dyn FnMut(&Env<'_>),
 ) -> Report {
-    judge(prog, config, None, accepted)
+    judge(prog, config, Watch::default(), accepted)
 }
 
 /// Judges a program as [`verify`] does, and shows the states that this takes.
@@ -70,13 +70,27 @@ pub fn verify_shown<'a>(
     config: &'a Config<'a>,
     observer: &'a dyn Observer,
 ) -> Report {
-    judge(prog, config, Some(observer), &mut |_| ())
+    let watch = Watch { observer: Some(observer), ..Watch::default() };
+    judge(prog, config, watch, &mut |_| ())
+}
+
+/// As [`verify`], and the path on which exploring stopped ([`Report::trail`]).
+pub fn verify_recorded(prog: &Program, config: &Config<'_>) -> Report {
+    judge(prog, config, Watch { records: true, ..Watch::default() }, &mut |_| ())
+}
+
+/// Who looks on while a program is judged.
+#[derive(Clone, Copy, Default)]
+struct Watch<'a> {
+    observer: Option<&'a dyn Observer>,
+    /// The path is kept.
+    records: bool,
 }
 
 fn judge<'a>(
     prog: &'a Program,
     config: &'a Config<'a>,
-    observer: Option<&'a dyn Observer>,
+    watch: Watch<'a>,
     accepted: &mut dyn FnMut(&Env<'_>),
 ) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
@@ -85,9 +99,10 @@ fn judge<'a>(
         return Report { lacking, ..bare_report(stop) };
     }
     let mut env = new_env(prog, config);
-    env.observer = observer;
+    env.observer = watch.observer;
+    env.recorder = watch.records.then(Box::default);
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
-        return without_btf(prog, config, e, accepted);
+        return without_btf(prog, config, e, watch, accepted);
     }
     let result = run(&mut env);
     if result.is_ok() {
@@ -111,6 +126,7 @@ fn without_btf(
     prog: &Program,
     config: &Config<'_>,
     errno: Errno,
+    watch: Watch<'_>,
     accepted: &mut dyn FnMut(&Env<'_>),
 ) -> Report {
     let what = format!("the kernel refuses the program's BTF (errno {})", errno.0);
@@ -118,7 +134,7 @@ fn without_btf(
         return bare_report(Stop::unsupported(what));
     }
     let plain = Program { btf: None, func_info: Vec::new(), line_info: Vec::new(), ..prog.clone() };
-    let mut report = verify_then(&plain, config, accepted);
+    let mut report = judge(&plain, config, watch, accepted);
     report.notes.push(format!("{what}: judged as loaded without it"));
     report
 }
@@ -157,6 +173,7 @@ fn explore(env: &mut Env<'_>) -> Check {
     if env.explore.era.has_static_regs() {
         live_regs::compute_live_registers(env);
     }
+    record_live(env);
     fastcall::mark_fastcall_patterns(env);
     env.explore.concerned = env.insns.iter().map(|i| backtrack::concerned_regs(*i)).collect();
     if env.kernel.features.globals_on_demand {
@@ -166,6 +183,22 @@ fn explore(env: &mut Env<'_>) -> Check {
         entry::do_check_subprogs(env)?;
         entry::do_check_main(env)
     }
+}
+
+/// Who explains a rejection asks which registers are free, whatever the kernel's era knows of it.
+fn record_live(env: &mut Env<'_>) {
+    let Some(mut recorder) = env.recorder.take() else { return };
+    let known: Vec<u16> = env.aux.iter().map(|a| a.live_regs_before).collect();
+    if !env.explore.era.has_static_regs() {
+        let level = std::mem::take(&mut env.log.level);
+        live_regs::compute_live_registers(env);
+        env.log.level = level;
+    }
+    recorder.set_live(env.aux.iter().map(|a| a.live_regs_before).collect());
+    for (aux, live) in env.aux.iter_mut().zip(known) {
+        aux.live_regs_before = live;
+    }
+    env.recorder = Some(recorder);
 }
 
 /// Passes after exploration that can still reject; rewriting instructions is not ours.
@@ -234,6 +267,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         quirk: None,
         observer: None,
         all_precise: false,
+        recorder: None,
     }
 }
 
@@ -272,6 +306,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
     let message_lines = env.log.last_words();
     print_verification_stats(&mut env);
     let insn_idx = (env.stats.insns_processed > 0 && result.is_err()).then_some(env.insn_idx);
+    let trail = trail::trail(&mut env);
     Report {
         verdict: match result {
             Ok(()) => Verdict::Accepted,
@@ -295,6 +330,7 @@ fn report(mut env: Env<'_>, result: Check) -> Report {
             .collect(),
         notes: Vec::new(),
         lacking: None,
+        trail,
         log: env.log.into_text(),
     }
 }
@@ -331,6 +367,7 @@ fn bare_report(stop: Stop) -> Report {
         memory: Vec::new(),
         notes: Vec::new(),
         lacking: None,
+        trail: Trail::default(),
         log: String::new(),
     }
 }

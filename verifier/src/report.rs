@@ -34,6 +34,28 @@ pub enum MemoryUse {
     MapField,
 }
 
+/// A path, from its first instruction to the one that was rejected.
+///
+/// Empty where no path was at fault: the program's shape, its stack, its calls.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trail {
+    pub steps: Vec<TrailStep>,
+    /// Older steps that were not kept.
+    pub dropped: u64,
+    /// Registers that may be read before they are written, before each instruction, a bit each.
+    pub live: Vec<u16>,
+}
+
+/// One instruction of a path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrailStep {
+    pub insn_idx: u32,
+    /// Depth of calls, 0 for the program itself.
+    pub frame: u32,
+    /// Registers and slots of the innermost frame before it, as the log writes them: ` R1=ctx() R10=fp0`.
+    pub state: String,
+}
+
 /// Result of [`crate::verify`].
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -62,6 +84,8 @@ pub struct Report {
     pub lacking: Option<String>,
     /// What was assumed of the load, in words.
     pub notes: Vec<String>,
+    /// The path on which exploring stopped; empty unless asked for ([`crate::verify_recorded`]).
+    pub trail: Trail,
     /// The log at the level asked for.
     pub log: String,
 }

@@ -275,7 +275,8 @@ fn program(
     target: &Target,
     wants_calls: bool,
 ) -> Judged {
-    let bpfassay_judge::Judged { report, error } = entry.judge(target, &Options::default());
+    let bpfassay_judge::Judged { report, error } =
+        entry.judge(target, &Options { explain: true, ..Options::default() });
     let failed = error.is_some();
     let mut judged = Judged {
         kernel,

@@ -7,6 +7,7 @@
 
 use serde::Serialize;
 
+use bpfassay_judge::explain::Words;
 use bpfassay_judge::{Flip, MapReport, ObjectError, ProgramReport, Source, VerdictWord};
 
 /// Value of `schema`.
@@ -246,6 +247,12 @@ pub struct Finding {
     pub since: Option<String>,
     /// One line: what can be done; null where the message says all.
     pub help: Option<String>,
+    /// Where the rejection comes from and what changes it, for rejections on a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Words>,
+    /// The file with the page that tells it, where pages are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
     /// Stable code of the kernel's message, for rejections.
     pub code: Option<String>,
     /// The message block of the kernel's log, for rejections.

@@ -12,6 +12,7 @@ use crate::gate::outcome::{
 };
 use crate::gate::programs::ProgramRule;
 use crate::gate::values::Limit;
+use bpfassay_judge::explain::Words;
 use bpfassay_judge::{Source, VerdictWord};
 
 /// What every judgement is held against.
@@ -35,6 +36,8 @@ pub fn finding(kind: K, severity: Severity, message: impl Into<String>) -> Findi
         message: message.into(),
         since: None,
         help: None,
+        explanation: None,
+        page: None,
         code: None,
         kernel_words: Vec::new(),
         errno: None,
@@ -93,12 +96,14 @@ impl Rules<'_> {
         let row = self.baseline.map(|b| (b, b.rows.get(&(j.id.clone(), on.clone()))));
         match (r.verdict, row) {
             (VerdictWord::Unsupported, _) => vec![self.not_judged(j)],
-            (VerdictWord::Rejected, None) => vec![rejection(K::Rejected, Severity::Error, j)],
+            (VerdictWord::Rejected, None) => {
+                vec![rejection(K::Rejected, Severity::Error, j, &on.kernel)]
+            }
             (VerdictWord::Rejected, Some((_, Some(row)))) if row.verdict == r.verdict => {
-                vec![rejection(K::KnownRejected, Severity::Note, j)]
+                vec![rejection(K::KnownRejected, Severity::Note, j, &on.kernel)]
             }
             (VerdictWord::Rejected, Some((baseline, row))) => {
-                let mut f = rejection(K::NewlyRejected, Severity::Error, j);
+                let mut f = rejection(K::NewlyRejected, Severity::Error, j, &on.kernel);
                 let day = baseline.taken.as_deref().unwrap_or("today");
                 f.since = Some(match row {
                     Some(row) => format!("{} in the baseline of {day}", row.verdict.as_str()),
@@ -282,10 +287,12 @@ fn load_code(kind: &str) -> Option<String> {
 }
 
 /// What the kernel says, as a finding.
-fn rejection(kind: K, severity: Severity, j: &Judged) -> Finding {
+fn rejection(kind: K, severity: Severity, j: &Judged, kernel: &str) -> Finding {
     let r = &j.report;
     let message = r.message.clone().unwrap_or_else(|| "refused without a log".to_string());
+    let explanation = r.detail.explanation.as_deref().map(|e| Words::of(e, kernel));
     Finding {
+        explanation,
         code: r.code.map(str::to_string),
         kernel_words: r.message_lines.clone(),
         errno: r.errno,

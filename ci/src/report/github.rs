@@ -31,7 +31,7 @@ pub(super) fn render(report: &GateReport, places: &Places) -> String {
         text.extend(subject(f));
         text.extend(on(f, report).map(|on| format!("on {on}")));
         text.extend(f.flips.iter().map(|turn| turn.to_string()));
-        text.extend(help(f).map(str::to_string));
+        text.extend(help(f));
         let _ = writeln!(out, ",title={}::{}", property(&title), data(&text.join("\n")));
     }
     // A line that is no command is simply shown in the log.

@@ -48,8 +48,14 @@ fn findings(out: &mut String, open: &[&Finding], report: &GateReport, places: &P
         for turn in &f.flips {
             let _ = write!(what, "<br>{}", text(&turn.to_string()));
         }
+        for l in f.explanation.iter().flat_map(|e| e.lines()) {
+            let _ = write!(what, "<br>{}", text(&l));
+        }
+        if let Some(page) = &f.page {
+            let _ = write!(what, "<br>[every step]({})", super::sarif::encoded(page));
+        }
         if let Some(h) = help(f) {
-            let _ = write!(what, "<br>*{}*", text(h));
+            let _ = write!(what, "<br>*{}*", text(&h));
         }
         let program = f.id.as_deref().or(f.object.as_deref()).unwrap_or("");
         let _ = writeln!(

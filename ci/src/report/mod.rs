@@ -7,6 +7,7 @@ mod github;
 mod gitlab;
 mod junit;
 mod markdown;
+pub mod page;
 mod paper;
 mod place;
 mod sarif;
@@ -119,9 +120,10 @@ fn row(f: &Finding) -> Option<&'static Code> {
     by_name(code).or_else(|| load_error(code))
 }
 
-/// What can be done: the gate's own words, or the table's.
-fn help(f: &Finding) -> Option<&str> {
-    f.help.as_deref().or_else(|| row(f).map(|c| c.change))
+/// What can be done: the gate's own words, those for this program, or the table's.
+fn help(f: &Finding) -> Option<String> {
+    let own = f.explanation.as_ref().and_then(|e| e.advice());
+    f.help.clone().or(own).or_else(|| row(f).map(|c| c.change.to_string()))
 }
 
 /// `6.18`, `6.18 (variant quiet)`.

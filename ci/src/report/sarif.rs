@@ -115,6 +115,8 @@ fn result(f: &Finding, rules: &[&str], report: &GateReport, places: &Places) -> 
             "errno": f.errno,
             "insnIdx": f.insn_idx,
             "flips": f.flips,
+            "explanation": f.explanation,
+            "page": f.page,
         }),
     );
     Value::Object(result)
@@ -129,7 +131,7 @@ fn message(f: &Finding) -> String {
         text = format!("{text} {}", sentence(&turn.to_string()));
     }
     if let Some(h) = help(f) {
-        text = format!("{text} {}", sentence(h));
+        text = format!("{text} {}", sentence(&h));
     }
     text
 }
@@ -163,7 +165,7 @@ fn artifact(path: &str) -> Value {
 }
 
 /// A path as a URI reference: what may stand unescaped in one stays.
-fn encoded(path: &str) -> String {
+pub(super) fn encoded(path: &str) -> String {
     let mut out = String::with_capacity(path.len());
     for b in path.bytes() {
         match b {

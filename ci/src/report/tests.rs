@@ -23,6 +23,8 @@ fn finding(kind: FindingKind, severity: Severity, message: &str) -> Finding {
         message: message.into(),
         since: None,
         flips: Vec::new(),
+        explanation: None,
+        page: None,
         help: None,
         code: None,
         kernel_words: vec!["first".into(), message.into()],

@@ -60,11 +60,15 @@ fn finding(out: &mut String, paper: Paper, f: &Finding, report: &GateReport, pla
     if f.kernel_words.len() > 1 {
         notes.push(format!("the kernel says:\n{}", f.kernel_words.join("\n")));
     }
+    if let Some(e) = &f.explanation {
+        notes.extend(e.lines());
+    }
+    notes.extend(f.page.as_ref().map(|p| format!("page: {p}")));
     let notes: Vec<String> = notes.iter().map(|n| paper.fitted(n)).collect();
     for n in &notes {
         group = group.element(Level::NOTE.message(n.as_str()));
     }
-    let help = help(f).map(|h| paper.wrapped(h));
+    let help = help(f).map(|h| paper.wrapped(&h));
     if let Some(h) = &help {
         group = group.element(Level::HELP.message(h.as_str()));
     }

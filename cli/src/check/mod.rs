@@ -339,6 +339,7 @@ fn options(args: &Args) -> Options {
             (Some(_), 0) => LogLevel::LEVEL2,
             (_, n) => LogLevel(n),
         },
+        explain: args.format != Format::Json,
         clock: Some(clock),
     }
 }

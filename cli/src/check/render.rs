@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Element, Level, Snippet};
 use bpfassay_ci::report::Paper;
 use bpfassay_diag::explain::{by_name, load_error};
+use bpfassay_judge::explain::Words;
 use bpfassay_judge::{
     CheckReport, MapReport, MapVerdict, ObjectReport, ProgramReport, Source, VerdictWord,
 };
@@ -29,6 +30,7 @@ pub fn text(
     style: Style,
 ) -> String {
     let mut out = String::new();
+    let kernel = format!("Linux {}", report.kernel);
     for object in report.objects.iter().filter(|_| style.is_all) {
         if let Some(e) = &object.error {
             let title = format!("{}: {}", object.path, e.message);
@@ -45,7 +47,7 @@ pub fn text(
         }
     }
     for (object, program) in shown.iter().filter(|(_, p)| !refused_for_map(p)) {
-        diagnostic(&mut out, object, program, style);
+        diagnostic(&mut out, object, program, &kernel, style);
     }
     if style.verbosity >= 0 {
         table(&mut out, shown, style);
@@ -98,7 +100,13 @@ fn map_diagnostic(out: &mut String, object: &ObjectReport, map: &MapReport, styl
     let _ = writeln!(out, "{}\n", style.paper.renderer().render(&[group]));
 }
 
-fn diagnostic(out: &mut String, object: &ObjectReport, program: &ProgramReport, style: Style) {
+fn diagnostic(
+    out: &mut String,
+    object: &ObjectReport,
+    program: &ProgramReport,
+    kernel: &str,
+    style: Style,
+) {
     let level = match program.verdict {
         VerdictWord::Accepted => return,
         VerdictWord::Rejected => Level::ERROR,
@@ -143,11 +151,14 @@ fn diagnostic(out: &mut String, object: &ObjectReport, program: &ProgramReport, 
     if style.verbosity > 0 {
         notes.extend(program.detail.notes.iter().cloned());
     }
+    let words = program.detail.explanation.as_deref().map(|e| Words::of(e, kernel));
+    notes.extend(words.iter().flat_map(Words::lines));
     let notes: Vec<String> = notes.iter().map(|n| style.paper.fitted(n)).collect();
     for note in &notes {
         group = group.element(Level::NOTE.message(note.as_str()));
     }
-    let help = program.code.and_then(by_name).map(|c| style.paper.wrapped(c.change));
+    let general = || program.code.and_then(by_name).map(|c| c.change.to_string());
+    let help = words.and_then(|w| w.advice()).or_else(general).map(|h| style.paper.wrapped(&h));
     if let Some(help) = &help {
         group = group.element(Level::HELP.message(help.as_str()));
     }

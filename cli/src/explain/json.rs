@@ -5,7 +5,7 @@ use serde::Serialize;
 use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{Source, Step, Story};
 
-use super::Told;
+use super::{Told, Trial};
 
 pub const SCHEMA: &str = "bpfassay.explain/1";
 
@@ -56,13 +56,16 @@ struct Fix<'a> {
     text: &'a str,
     /// Tried, and accepted with it.
     verified: bool,
+    /// What came of trying it; not there if it was not tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tried: Option<String>,
 }
 
 pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String]) -> String {
     let programs = told
         .iter()
         .map(|t| match t {
-            Told::Story(story) => program(story),
+            Told::Story(story, trial) => program(story, trial.as_ref()),
             Told::Loader { name, code, text } => loader(*name, *code, text),
         })
         .collect();
@@ -82,7 +85,7 @@ pub fn code(code: &'static Code) -> String {
     out
 }
 
-fn program(s: &Story) -> Program<'_> {
+fn program<'a>(s: &'a Story, trial: Option<&'a Trial>) -> Program<'a> {
     let added = s.added.iter().flat_map(|(_, steps)| steps);
     Program {
         name: s.program.as_deref(),
@@ -98,7 +101,7 @@ fn program(s: &Story) -> Program<'_> {
         knows: s.knows.as_deref(),
         lineage: s.lineage.iter().chain(added).map(event).collect(),
         why_class: s.why_class.as_deref(),
-        fix: fix(s.fix.as_deref(), s.code),
+        fix: trial.map(tried).or_else(|| fix(s.fix.as_deref(), s.code)),
     }
 }
 
@@ -122,7 +125,12 @@ fn loader<'a>(name: Option<&'a str>, code: Option<&'static Code>, text: &'a str)
 }
 
 fn fix<'a>(own: Option<&'a str>, code: Option<&'static Code>) -> Option<Fix<'a>> {
-    own.or(code.map(|c| c.change)).map(|text| Fix { text, verified: false })
+    own.or(code.map(|c| c.change)).map(|text| Fix { text, verified: false, tried: None })
+}
+
+fn tried(t: &Trial) -> Fix<'_> {
+    let text = &t.tried.change.text;
+    Fix { text, verified: t.is_verified(), tried: Some(t.outcome()) }
 }
 
 fn place(step: &Step) -> Option<Place<'_>> {

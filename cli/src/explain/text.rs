@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 
 use bpfassay_ci::report::Paper;
+use bpfassay_diag::explain::example::{self, Example};
 use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{Step, Story};
 
-use super::Told;
+use super::{Told, Trial};
 
 /// Most steps of a history shown.
 const STEPS: usize = 7;
@@ -20,7 +21,7 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String], paper: Pa
             out.push('\n');
         }
         match t {
-            Told::Story(story) => self::story(&mut out, story, paper),
+            Told::Story(story, trial) => self::story(&mut out, story, trial.as_ref(), paper),
             Told::Loader { name, code, text } => loader(&mut out, *name, *code, text, paper),
         }
     }
@@ -52,7 +53,26 @@ pub fn code(code: &Code, paper: Paper) -> String {
     for m in messages {
         let _ = writeln!(out, "  {}", m.replace("{}", "…"));
     }
+    if let Some(e) = example::of(code.name) {
+        example_of(&mut out, &e);
+    }
     folded(&out, paper)
+}
+
+fn example_of(out: &mut String, e: &Example) {
+    out.push_str("\nFor example:\n");
+    for (head, text) in [("line", e.source), ("instruction", e.insn)] {
+        if let Some(text) = text {
+            let _ = writeln!(out, "  {head:<12} {text}");
+        }
+    }
+    for (i, says) in e.says.iter().enumerate() {
+        let _ = writeln!(out, "  {:<12} {says}", if i == 0 { "verifier" } else { "" });
+    }
+    if let Some(repair) = e.repair {
+        let _ = writeln!(out, "  {:<12} {repair}", "accepted");
+        let _ = writeln!(out, "  {:<12} (this change was tried on the program)", "");
+    }
 }
 
 fn block(out: &mut String, title: &str, text: &str, paper: Paper) {
@@ -77,10 +97,10 @@ fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str,
         "   = these are the loader's words, not the verifier's: {}",
         short(text, 160)
     );
-    lesson(out, code, None, paper);
+    lesson(out, code, None, None, paper);
 }
 
-fn story(out: &mut String, s: &Story, paper: Paper) {
+fn story(out: &mut String, s: &Story, trial: Option<&Trial>, paper: Paper) {
     let title = s.code.map_or("a message that is not known here", |c| c.title);
     match s.code {
         Some(c) => {
@@ -115,7 +135,7 @@ fn story(out: &mut String, s: &Story, paper: Paper) {
     if let (Some(class), Some(why)) = (s.class, &s.why_class) {
         let _ = writeln!(out, "   = at fault: {} ({why})", class.title());
     }
-    lesson(out, s.code, s.fix.as_deref(), paper);
+    lesson(out, s.code, s.fix.as_deref(), trial, paper);
 }
 
 fn place(out: &mut String, s: &Story) {
@@ -167,14 +187,26 @@ fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
     }
 }
 
-fn lesson(out: &mut String, code: Option<&Code>, fix: Option<&str>, paper: Paper) {
+fn lesson(
+    out: &mut String,
+    code: Option<&Code>,
+    fix: Option<&str>,
+    trial: Option<&Trial>,
+    paper: Paper,
+) {
     let Some(code) = code else {
         out.push_str("help: the message is not in this program's table; look for it in kernel/bpf/verifier.c\n");
         return;
     };
-    said(out, "help", fix.unwrap_or(code.change), paper);
+    let text = trial.map(|t| t.tried.change.text.as_str()).or(fix);
+    said(out, "help", text.unwrap_or(code.change), paper);
+    if let Some(t) = trial {
+        let outcome = t.outcome();
+        let outcome = outcome.trim_start_matches("Tried: ");
+        said(out, if t.is_verified() { "verified" } else { "tried" }, outcome, paper);
+    }
     said(out, "why", code.why, paper);
-    if fix.is_some() {
+    if text.is_some() {
         said(out, "in general", code.change, paper);
     }
 }

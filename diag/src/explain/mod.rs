@@ -8,6 +8,7 @@
 
 mod call;
 mod context;
+pub mod example;
 mod lifetime;
 mod load;
 mod maps;

@@ -347,7 +347,7 @@ fn attempts_joined(programs: Vec<Program>) -> Vec<Program> {
     for p in programs {
         let same = joined.last().is_some_and(|l| {
             (l.name.is_some() && l.name == p.name)
-                || (l.name == p.name
+                || ((l.name == p.name || p.name.is_none() && p.instructions == 0)
                     && l.message == p.message
                     && !p.message.is_empty()
                     && (l.instructions == 0 || p.instructions == 0 || l.text == p.text))

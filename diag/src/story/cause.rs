@@ -153,7 +153,8 @@ fn lost_bound(trace: &Trace<'_>, events: &[Event]) -> Option<usize> {
     }
     let last = |what: What| events.iter().rev().find(|e| e.what == what);
     let sized = events.first().filter(|e| e.what == What::Constant);
-    last(What::Compared).or(last(What::Changed)).or(sized).map(|e| e.at)
+    let bound = events.iter().rev().find(|e| super::needs::is_bound(trace, e));
+    bound.or(last(What::Changed)).or(sized).map(|e| e.at)
 }
 
 /// The last comparison with the packet's end of a pointer that shares its variable part with the one
@@ -169,7 +170,9 @@ pub fn packet_check(trace: &Trace<'_>, at: usize, message: &[String]) -> Option<
         }
         let op = trace.line(*i).insn_text.and_then(Op::parse);
         let Some(Op::Branch { left, right: Some(right), .. }) = op else { return false };
-        let value = |r: Reg| trace.value_before(*i + 1, frame, &format!("R{r}"));
+        // The state behind the branch may stand in a row of its own.
+        let after = *i + 1 + usize::from(*i + 2 < trace.len() && !trace.is_insn(*i + 1));
+        let value = |r: Reg| trace.value_before(after, frame, &format!("R{r}"));
         let (Some(a), Some(b)) = (value(left), value(right)) else { return false };
         let (a, b) = (Value::parse(&a), Value::parse(&b));
         let pointer = match (a.kind.as_str(), b.kind.as_str()) {

@@ -2,6 +2,7 @@
 //!
 //! Each verdict has its evidence; without any there is none.
 
+use super::imprecise;
 use super::insn::Op;
 use super::lineage::{Event, What};
 use super::trace::Trace;
@@ -164,7 +165,7 @@ fn of(
     if let Some(why) = environment(story, events) {
         return Some((Class::Environment, why));
     }
-    if let Some(why) = imprecise(story, trace, at) {
+    if let Some(why) = imprecise::of(story, trace, events, added, at) {
         return Some((Class::Imprecision, why));
     }
     Some((Class::Source, source(code.name, events)))
@@ -212,22 +213,6 @@ fn environment(story: &Story, events: &[Event]) -> Option<String> {
         && events.first().is_some_and(|e| e.what == What::Constant);
     if no_map {
         return Some("a constant stands where the loader should have put a map".into());
-    }
-    None
-}
-
-/// Signs that the program has checked, and the verifier did not keep it.
-fn imprecise(story: &Story, trace: &Trace<'_>, at: Option<usize>) -> Option<String> {
-    let name = story.code?.name;
-    if name == "memory-packet-bounds" {
-        let text = story.message.iter().find(|l| l.contains("invalid access to packet"))?;
-        let unproven = super::operand::number_after(text, "r=") == Some(0);
-        let moved = super::operand::number_after(text, "id=").is_some_and(|id| id > 0);
-        let checked =
-            at.is_some_and(|at| super::cause::packet_check(trace, at, &story.message).is_some());
-        if unproven && moved && checked {
-            return Some("a comparison with data_end is on the way of this pointer, and its proof was not kept".into());
-        }
     }
     None
 }

@@ -1,5 +1,6 @@
 //! What to change, in terms of this program.
 
+use super::needs::asks_for_null;
 use super::operand::number_after;
 use super::{Source, Step, Story, What};
 
@@ -35,13 +36,35 @@ fn place(step: &Step) -> String {
 }
 
 /// The variable that a source line assigns.
-fn assigned(source: Option<&Source>) -> Option<String> {
+pub fn assigned(source: Option<&Source>) -> Option<String> {
     const LONGEST: usize = 100;
     let text = source.map(|s| &s.text).filter(|t| t.len() <= LONGEST)?;
     let (left, right) = text.split_once('=')?;
-    if right.starts_with('=') || left.ends_with(['!', '<', '>']) {
+    // Of several assignments in a line none is known to be the one.
+    let several = right.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "");
+    if right.starts_with('=') || left.ends_with(['!', '<', '>']) || several.contains('=') {
         return None;
     }
+    left_side(left)
+}
+
+/// The variable that the expression at `column` (from 1) of a source line is assigned to.
+pub fn assigned_at(text: &str, column: u32) -> Option<String> {
+    let at = (column as usize).checked_sub(1).filter(|at| text.is_char_boundary(*at))?;
+    let (before, after) = text.split_at_checked(at)?;
+    let word = after.len()
+        - after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_').len();
+    let (name, rest) = after.split_at(word);
+    let rest = rest.trim_start();
+    if word > 0 && rest.starts_with('=') && !rest.starts_with("==") {
+        return Some(name.to_string());
+    }
+    let left = before.trim_end().strip_suffix('=')?;
+    (!left.ends_with(['=', '!', '<', '>'])).then(|| left_side(left)).flatten()
+}
+
+/// The name at the end of what stands before `=`.
+fn left_side(left: &str) -> Option<String> {
     let name: String = left
         .trim_end()
         .trim_end_matches(['+', '-', '*', '/', '|', '&', '^'])
@@ -54,7 +77,7 @@ fn assigned(source: Option<&Source>) -> Option<String> {
 }
 
 /// The call of a line: `bpf_map_lookup_elem`.
-fn called(step: &Step) -> String {
+pub fn called(step: &Step) -> String {
     let target = step.text.rsplit(' ').next().unwrap_or("");
     super::calls::name(target).to_string()
 }
@@ -92,7 +115,8 @@ fn bounds(story: &Story, block: &str) -> Option<String> {
         ));
     }
     let numbers = story.added.as_ref().map_or(&story.lineage, |(_, steps)| steps);
-    let check = numbers.iter().rev().find(|s| s.what == Some(What::Compared));
+    let bound = |s: &&Step| s.what == Some(What::Compared) && !asks_for_null(&s.text);
+    let check = numbers.iter().rev().find(bound);
     let most = (limit - size).max(0);
     match (check, &story.added) {
         (Some(check), _) => Some(format!(

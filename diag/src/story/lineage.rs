@@ -294,12 +294,22 @@ impl Walk<'_, '_> {
                 self.push(i, What::Loaded);
                 true
             }
+            // Old-style packet loads are calls to the kernel.
+            Op::Other(Some(0)) if (1..=5).contains(&r) && self.is_packet_load(i) => {
+                self.push(i, What::Clobbered);
+                true
+            }
             Op::Other(Some(to)) if to == r => {
                 self.push(i, What::Loaded);
                 true
             }
             _ => false,
         }
+    }
+
+    /// `r0 = *(u8 *)skb[12]`.
+    fn is_packet_load(&self, i: usize) -> bool {
+        self.trace.line(i).insn_text.is_some_and(|t| t.contains(" *)skb["))
     }
 
     /// A load: a fill goes back to the spill, anything else is an origin.

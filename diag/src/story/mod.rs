@@ -7,6 +7,7 @@ mod calls;
 mod cause;
 mod class;
 mod fix;
+mod imprecise;
 mod insn;
 mod lineage;
 mod needs;
@@ -17,7 +18,11 @@ mod trace;
 mod value;
 
 pub use class::Class;
+pub use fix::{assigned, assigned_at, called};
 pub use lineage::What;
+pub use operand::number_after;
+pub use trace::{path, PathLine};
+pub use value::Value;
 
 use crate::explain::{block, by_name, Code};
 use crate::read::{code_of_errno, Program, Report};
@@ -152,13 +157,21 @@ impl Story {
         self.at.as_ref().map(|s| s.insn)
     }
 
+    /// Visits every step, for whoever knows more of the program than its log says.
+    pub fn each_step(&mut self, mut see: impl FnMut(&mut Step)) {
+        let added = self.added.iter_mut().flat_map(|(_, steps)| steps);
+        let steps = self.lineage.iter_mut().chain(added);
+        self.at.iter_mut().chain(self.cause.iter_mut()).chain(steps).for_each(&mut see);
+        self.fix = fix::of(self);
+    }
+
     fn tell(&mut self, trace: &Trace<'_>) {
         let end = trace.len().checked_sub(1);
         let named = cause::named_insn(&self.message);
         let at = match named {
             // Messages about the program's shape name their instruction.
             Some(insn) if end.is_none_or(|e| trace.insn(e) != Some(insn)) => {
-                self.at = Some(Step::bare(insn));
+                self.at = Some(Step::at(insn));
                 None
             }
             _ => end,
@@ -185,7 +198,7 @@ impl Story {
         let found = cause::find(self.code, &self.message, trace, at, &events, &added_events);
         self.cause = Some(match found {
             cause::Cause::At(i) => step(trace, i, None),
-            cause::Cause::Insn(n) => cause::step_of(trace, n).unwrap_or_else(|| Step::bare(n)),
+            cause::Cause::Insn(n) => cause::step_of(trace, n).unwrap_or_else(|| Step::at(n)),
         });
         needs::measure(self, trace, at, register, &events, &added_events);
         class::decide(self, trace, &events, &added_events, Some(at));
@@ -206,7 +219,8 @@ fn code_of(program: &Program) -> Option<&'static Code> {
 }
 
 impl Step {
-    fn bare(insn: u32) -> Step {
+    /// An instruction known by its number only.
+    pub fn at(insn: u32) -> Step {
         Step {
             insn,
             frame: 0,

@@ -144,9 +144,23 @@ fn scale(trace: &Trace<'_>, events: &[Event]) -> Option<(u64, usize)> {
     (scale > 1).then_some((scale, place?))
 }
 
+/// True for a comparison that may bound a number: none that asks for NULL.
+pub fn is_bound(trace: &Trace<'_>, e: &Event) -> bool {
+    let words = trace.line(e.at).insn_text.unwrap_or("");
+    e.what == What::Compared && !asks_for_null(words)
+}
+
+/// `if r0 == 0x0 goto pc+1`.
+pub fn asks_for_null(words: &str) -> bool {
+    words.contains(" == 0x0 ")
+        || words.contains(" != 0x0 ")
+        || words.contains("== 0 goto")
+        || words.contains("!= 0 goto")
+}
+
 /// The last comparison of the index, and what it proves.
 fn index_known(trace: &Trace<'_>, at: usize, register: Reg, numbers: &[Event]) -> Option<String> {
-    if let Some(e) = numbers.iter().rev().find(|e| e.what == What::Compared) {
+    if let Some(e) = numbers.iter().rev().find(|e| is_bound(trace, e)) {
         let frame = e.place.frame();
         let value = trace.value_at(e.at, &e.place.name()).or_else(|| {
             // The value behind a branch stands in the state that follows.
@@ -163,6 +177,9 @@ fn index_known(trace: &Trace<'_>, at: usize, register: Reg, numbers: &[Event]) -
     let value = trace.value_before(at, trace.frame(at), &format!("R{register}"))?;
     let v = Value::parse(&value);
     let name = format!("R{register}");
+    if v.is_pointer() && v.is_fixed() {
+        return None;
+    }
     Some(format!("no comparison on this path bounds it; {}", bounds(&name, &v)))
 }
 

@@ -1,6 +1,8 @@
 //! The path that ends at the rejection, with what was known along it.
 
+use super::Source;
 use crate::log::{Kind, Line, Lines, State};
+use crate::read::Program;
 
 /// One line of the log that matters, by its place in the text.
 #[derive(Clone, Copy, Debug)]
@@ -153,6 +155,82 @@ impl<'a> Trace<'a> {
         }
         path.reverse();
         path
+    }
+}
+
+/// One instruction of a path, with what it changed.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PathLine {
+    pub insn: u32,
+    pub frame: u8,
+    /// `(79) r1 = *(u64 *)(r6 +0)`.
+    pub text: String,
+    pub source: Option<Source>,
+    /// Registers and slots behind it, as far as it changed them: `R1=scalar() fp-8=mmmmmmmm`.
+    pub changes: String,
+    /// The state it begins with, where one is printed before it.
+    pub begins: String,
+}
+
+/// The path that ends at a log's rejection.
+pub fn path(program: &Program) -> Vec<PathLine> {
+    let trace = Trace::new(&program.text);
+    let mut begins = String::new();
+    let mut sources = Sources::default();
+    let mut out = Vec::new();
+    for at in 0..trace.len() {
+        let line = trace.line(at);
+        let state = line.state.map_or("", without_frame);
+        if !trace.is_insn(at) {
+            begins = state.to_string();
+            continue;
+        }
+        out.push(PathLine {
+            insn: line.insn.unwrap_or(0),
+            frame: trace.frame(at),
+            text: line.insn_text.unwrap_or("").to_string(),
+            source: sources.of(&trace, at),
+            changes: state.to_string(),
+            begins: std::mem::take(&mut begins),
+        });
+    }
+    out
+}
+
+/// The source line above each position, without looking far up for every one.
+#[derive(Default)]
+struct Sources {
+    row: usize,
+    last: Option<Source>,
+}
+
+impl Sources {
+    fn of(&mut self, trace: &Trace<'_>, at: usize) -> Option<Source> {
+        let row = trace.path[at] as usize;
+        if row < self.row {
+            self.row = 0;
+        }
+        for r in &trace.rows[self.row..row] {
+            match r.kind {
+                Kind::Source => {
+                    let text = &trace.text[r.start as usize..r.end as usize];
+                    let text = text.trim_start_matches(';').trim();
+                    self.last = (!text.is_empty()).then(|| Source::parse(text));
+                }
+                Kind::FromTo | Kind::Message => self.last = None,
+                _ => {}
+            }
+        }
+        self.row = row;
+        self.last.clone()
+    }
+}
+
+/// `frame1: R0=1` without the frame.
+fn without_frame(state: &str) -> &str {
+    match state.strip_prefix("frame").and_then(|s| s.split_once(": ")) {
+        Some((_, rest)) => rest,
+        None => state,
     }
 }
 

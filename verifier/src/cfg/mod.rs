@@ -8,6 +8,7 @@ pub mod blocks;
 pub mod const_regs;
 pub mod graph;
 pub mod live_regs;
+pub mod loops;
 pub mod order;
 pub mod walk;
 

@@ -15,6 +15,9 @@ use crate::{trace, verbose};
 
 /// Explores every path from the current state on.
 pub fn do_check(env: &mut Env<'_>) -> Check {
+    if let Some(recorder) = &mut env.recorder {
+        recorder.go_back_to(0);
+    }
     let mut print_state = false;
     let mut prev_insn_idx = u32::MAX;
     loop {
@@ -92,6 +95,9 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
         print_before(env, print_state);
     }
     env.log.end_message();
+    if let Some(recorder) = &mut env.recorder {
+        recorder.enter(idx, &env.cur);
+    }
     if let Some(observer) = env.observer {
         observer.entered(idx, &env.cur, env.aux(idx).live_regs_before);
     }

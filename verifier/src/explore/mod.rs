@@ -17,6 +17,7 @@ pub mod prune;
 pub mod scc;
 pub mod stack_use;
 pub mod states;
+pub mod trail;
 pub mod widen;
 pub mod worklist;
 

@@ -1,6 +1,7 @@
 //! Branches still to explore (`push_stack`, `push_async_cb`, `pop_stack`).
 
 use super::entry::init_func_state;
+use super::trail;
 use crate::domain::state::VerifierState;
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
@@ -14,6 +15,8 @@ pub struct Pending {
     pub prev_insn_idx: u32,
     /// Log position to go back to when this branch is taken up (level 1).
     pub log_pos: u64,
+    /// Steps of the recorded path up to here.
+    pub path_len: u64,
 }
 
 /// Copies the current state to explore from `insn_idx` later; the copy is returned for refinement.
@@ -28,8 +31,8 @@ pub fn push_stack<'e>(
 ) -> Check<&'e mut VerifierState> {
     let mut state = env.cur.clone();
     state.speculative |= speculative;
-    let log_pos = env.log.pos();
-    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
+    let (log_pos, path_len) = (env.log.pos(), trail::length(env));
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len });
     if env.explore.pending.len() > env.kernel.limits.max_jmp_seq as usize {
         verbose!(env, "The sequence of {} jumps is too complex.\n", env.explore.pending.len());
         let told = env.kernel.features.pushing_fails_e2big;
@@ -49,7 +52,7 @@ pub fn push_async_cb<'e>(
     subprog: u32,
     is_sleepable: bool,
 ) -> Check<&'e mut VerifierState> {
-    let log_pos = env.log.pos();
+    let (log_pos, path_len) = (env.log.pos(), trail::length(env));
     let too_many = env.explore.pending.len() >= env.kernel.limits.max_jmp_seq as usize;
     if too_many {
         verbose!(
@@ -63,7 +66,7 @@ pub fn push_async_cb<'e>(
     let mut state = VerifierState::new(init_func_state(env, -1, 0, subprog));
     state.branches = 1;
     state.in_sleepable = is_sleepable;
-    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos });
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len });
     last_pending(env)
 }
 
@@ -76,7 +79,11 @@ fn last_pending<'e>(env: &'e mut Env<'_>) -> Check<&'e mut VerifierState> {
 
 /// Takes up the newest pending branch; false when none is left (`pop_stack`).
 pub fn pop_stack(env: &mut Env<'_>) -> bool {
-    let Some(p) = env.explore.pending.pop() else { return false };
+    let popped = env.explore.pending.pop();
+    if let Some(recorder) = &mut env.recorder {
+        recorder.go_back_to(popped.as_ref().map_or(0, |p| p.path_len));
+    }
+    let Some(p) = popped else { return false };
     let done = std::mem::replace(&mut env.cur, p.state);
     env.cur.reuse(done);
     env.log.leave_path(p.log_pos);

@@ -40,6 +40,13 @@ pub fn print_explored_state(env: &mut Env<'_>, id: StateId, frameno: u32, print_
     after_state(env, print_all);
 }
 
+/// The innermost frame of a state, whole, in one line.
+pub fn state_text(env: &Env<'_>, state: &VerifierState) -> String {
+    let mut log = Log::default();
+    Printer::of(env, true).state(&mut log, state, state.curframe());
+    log.into_text().trim_end().to_string()
+}
+
 fn after_state(env: &mut Env<'_>, print_all: bool) {
     if !print_all {
         env.scratched_regs = 0;

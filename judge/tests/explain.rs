@@ -1,0 +1,70 @@
+//! Rejections of the project's own programs, told from the verifier's states: which change helps is known by trying.
+
+use std::path::Path;
+
+use bpfassay_judge::explain::{explain, Explanation, Outcome};
+use bpfassay_judge::{Options, Target};
+
+fn told(object: &str, program: &str) -> Explanation {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/objects/v3/reject").join(object);
+    let bytes = std::fs::read(&path).expect("the object is there");
+    let target = Target::served("6.18").expect("a whole build").expect("it is served");
+    let entries = target.load(&bytes, object).expect("it can be read");
+    let entry = entries.iter().find(|e| e.name == program).expect("the program is there");
+    let program = entry.ok().expect("it can be linked");
+    explain(program, &target, &Options::default()).expect("it is rejected")
+}
+
+#[test]
+fn changes_that_repair_are_verified() {
+    let cases = [
+        ("map_null.o", "unchecked_bad", "if (!v) return 0;"),
+        ("map_off_by_one.o", "index_bad", "if (i >= 16) return 0;"),
+        ("map_negative.o", "negative_bad", "if (i >= 8) return 0;"),
+        ("packet_end.o", "off_by_one_bad", "> data_end) return 0;"),
+        ("packet_stale.o", "stale_bad", "load `data` and `data_end` from the context again"),
+        ("helper_size.o", "maybe_zero_bad", "if (n == 0) return 0;"),
+        ("helper_size.o", "too_long_bad", "at most 16 bytes"),
+        ("ringbuf_leak.o", "leaked_bad", "bpf_ringbuf_discard(e, 0);"),
+        ("socket_leak.o", "unreleased_bad", "bpf_sk_release(sk);"),
+        ("no_return_value.o", "one_path_bad", "return 0;"),
+    ];
+    for (object, program, words) in cases {
+        let e = told(object, program);
+        let tried = e.tried.unwrap_or_else(|| panic!("{object} {program}: nothing helps"));
+        assert_eq!(tried.outcome, Outcome::Accepted, "{object} {program}");
+        assert!(tried.change.text.contains(words), "{object} {program}: {}", tried.change.text);
+    }
+}
+
+/// An access at a fixed place outside is not repaired by a check, and no check is blamed for it.
+#[test]
+fn nothing_is_offered_where_no_check_helps() {
+    let e = told("map_off_by_one.o", "at_end_bad");
+    assert_eq!(e.tried, None);
+    let said = format!("{:?} {:?}", e.story.knows, e.story.fix);
+    assert!(said.contains("fixed place") && !said.contains("proves"), "{said}");
+}
+
+#[test]
+fn an_endless_loop_is_named_with_what_it_costs() {
+    let e = told("loop_too_long.o", "half_a_million_bad");
+    let knows = e.story.knows.unwrap_or_default();
+    assert!(knows.contains("the loop at ") && knows.contains("R2"), "{knows}");
+    let tried = e.tried.expect("the loop can be helped");
+    assert_eq!(tried.outcome, Outcome::Accepted);
+    assert!(tried.processed < 1000, "{}", tried.processed);
+}
+
+/// The path is the one that failed, from its first instruction to the last.
+#[test]
+fn the_path_ends_at_the_rejection() {
+    let e = told("map_off_by_one.o", "index_bad");
+    let path = e.path();
+    assert_eq!(path.first().map(|p| p.insn), Some(0));
+    assert_eq!(path.last().map(|p| p.insn), Some(11));
+    assert!(path[0].begins.contains("R1=ctx()"), "{:?}", path[0]);
+    let check = path.iter().find(|p| p.insn == 9).expect("the comparison is on it");
+    assert!(check.changes.contains("umax32=16"), "{:?}", check.changes);
+}
