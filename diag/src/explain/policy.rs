@@ -19,7 +19,7 @@ pub(super) const CODES: &[Code] = &[
         "policy-kfunc",
         "this program type may not call this kernel function",
         &[
-"destructive kfunc calls require CAP_SYS_BOOT capabilities", "metadata kfuncs can't be offloaded", "R{} cannot be used in tracing programs on types with NMI unsafe fields",
+"destructive kfunc calls require CAP_SYS_BOOT capabilities", "metadata kfuncs can't be offloaded", "arg#{} cannot be used in tracing programs on types with NMI unsafe fields", "R{} cannot be used in tracing programs on types with NMI unsafe fields",
             "calling kernel function {} is not allowed",
             "metadata kfuncs require device-bound program",
             "destructive kfunc calls require CAP_SYS_BOOT capability",

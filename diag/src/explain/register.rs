@@ -103,6 +103,8 @@ pub(super) const CODES: &[Code] = &[
         "the program may return a value that is not allowed here",
         &[
 "At program exit the register R0{} should have been in {}", "At {} the register R{} has value {} should have been in {}", "At {} the register R{} has unknown scalar value should have been in {}", "At bpf_set_retval the register R{} has{} should have been in [{}, {}]",
+            " value {} should have been in {}",
+            " unknown scalar value should have been in {}",
             "{} the register R{} is not a known value ({})",
             "{} the register R{} has{} should have been in [{}, {}]",
             "At subprogram exit the register R{} is not a scalar value ({})",
@@ -157,6 +159,7 @@ pub(super) const CODES: &[Code] = &[
         "arena addresses used in a way the kernel does not allow",
         &[
 "arena argument of {} requires a program with an associated arena", "R{} arena pointer cannot be a stack argument", "R{} arena pointer requires a program with an associated arena", "same insn cannot be used with and without arena pointer",
+            "arg#{} is not a pointer to arena or scalar",
             "addr_space_cast insn can only convert between address space 1 and 0",
             "addr_space_cast insn can only be used in a program that has an associated arena",
             "sign extending loads from arena are not supported yet",
