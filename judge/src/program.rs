@@ -111,8 +111,10 @@ pub fn judge(program: &Program, target: &Target, options: &Options) -> ProgramRe
     };
     let insn_idx = report.insn_idx.filter(|_| verdict == VerdictWord::Rejected);
     let s = report.stats;
+    // A story that cannot be told takes nothing from the verdict.
+    let told = || crate::explain::explain(program, target, &Options::default());
     let explained = (options.explain && verdict == VerdictWord::Rejected)
-        .then(|| crate::explain::explain(program, target, &Options::default()))
+        .then(|| catch_unwind(AssertUnwindSafe(told)).ok().flatten())
         .flatten();
     ProgramReport {
         verdict,

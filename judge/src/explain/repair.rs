@@ -10,7 +10,7 @@ use crate::target::Target;
 /// Most changes tried for one rejection.
 const MOST: usize = 12;
 /// Programs that cost more than this are not verified again and again.
-const DEAR: u32 = 400_000;
+const DEAR: u32 = 120_000;
 
 /// A change that may help.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,7 +22,7 @@ pub struct Recorder {
 
 impl Recorder {
     /// Steps since the path began.
-    pub fn len(&self) -> u64 {
+    pub fn position(&self) -> u64 {
         self.dropped + self.steps.len() as u64
     }
 
@@ -48,7 +48,7 @@ impl Recorder {
 
 /// Length of the recorded path; 0 without a recorder.
 pub fn length(env: &Env<'_>) -> u64 {
-    env.recorder.as_ref().map_or(0, |r| r.len())
+    env.recorder.as_ref().map_or(0, |r| r.position())
 }
 
 /// The recorded path in the log's words.
