@@ -125,7 +125,7 @@ impl StackSlot {
 }
 
 /// Pointers that keep their type through a spill (`is_spillable_regtype`).
-fn is_spillable(ty: RegType) -> bool {
+pub(super) fn is_spillable(ty: RegType) -> bool {
     !matches!(
         ty.base(),
         RegBase::NotInit | RegBase::Scalar | RegBase::TpBuffer | RegBase::ConstDynptr
@@ -309,7 +309,7 @@ fn write_fixed_off(
         verbose!(env, "attempt to corrupt spilled pointer on stack\n");
         return Err(Errno::EACCES.into());
     }
-    note_spill_barrier(env, frameno, off, size, value, insn_idx);
+    super::stack_barrier::note_spill_barrier(env, frameno, off, size, value, insn_idx);
     destroy_if_dynptr_stack_slot(env, frameno, spi)?;
     if off % REG_SIZE == 0 && size == REG_SIZE {
         mark_stack_write(env, frameno, 1 << spi);
@@ -358,29 +358,6 @@ fn write_fixed_off(
         Written::Data => return write_data(env, frameno, off, size, value, insn_idx),
     }
     push_jmp_history(env, insn_stack_access_flags(frameno, spi as u32), 0)
-}
-
-/// A store that a later load might pass speculatively, and so see a pointer or what lay there before, is followed by
-/// a barrier.
-fn note_spill_barrier(
-    env: &mut Env<'_>,
-    frameno: u32,
-    off: i32,
-    size: i32,
-    value: Option<Reg>,
-    insn_idx: u32,
-) {
-    if env.bypass_spec_v4 {
-        return;
-    }
-    let (spi, _) = locate(off);
-    let slot = &env.cur.frame(frameno).stack()[spi];
-    let first_bytes = env.kernel.features.barrier_by_first_bytes;
-    let old = |i: i32| slot.kind[if first_bytes { i as usize } else { locate(off + i).1 }];
-    let spills = value.is_some_and(|r| is_spillable(env.reg(r).ty));
-    if spills || (0..size).any(|i| !matches!(old(i), SlotType::Misc | SlotType::Zero)) {
-        env.aux_mut(insn_idx).nospec_result = true;
-    }
 }
 
 /// Bytes of a slot that no spill covers are unknown, zero or not (before 6.9).
