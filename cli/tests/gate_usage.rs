@@ -36,7 +36,7 @@ fn a_wrong_configuration_is_shown_with_its_line() {
         "error: privileges `user` are not known",
         "--> bpfassay.toml:2:14",
         "2 | privileges = \"user\"",
-        "help: only \"root\" is, which is the default",
+        "help: known are root, none, bpf, net and perfmon, joined by +",
     ] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }
