@@ -9,8 +9,9 @@ use bpfassay_builds::{Build, VMLINUX};
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
 use bpfassay_object::{Fact, LoaderFeatures};
+use bpfassay_spec::helper::older_probe_read;
 use bpfassay_spec::profile::{BtfBlob, Profile};
-use bpfassay_spec::{func, AttachType, Caps, Kernel, ProgType};
+use bpfassay_spec::{AttachType, Caps, Kernel, ProgType};
 use bpfassay_verifier::Config;
 
 use crate::maps::{judge_maps, MapReport};
@@ -265,11 +266,7 @@ impl Target {
         if !(self.caps.bpf && self.caps.perfmon) {
             // Which of them a kernel has is probed with a program of `tracepoint`.
             for insn in program.insns.iter_mut().filter(|i| i.is_call() && i.src == 0) {
-                insn.imm = match insn.imm {
-                    func::PROBE_READ_USER | func::PROBE_READ_KERNEL => func::PROBE_READ,
-                    func::PROBE_READ_USER_STR | func::PROBE_READ_KERNEL_STR => func::PROBE_READ_STR,
-                    other => other,
-                };
+                insn.imm = older_probe_read(insn.imm);
             }
         }
         let probes = self.caps.bpf && self.caps.net_admin;

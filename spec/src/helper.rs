@@ -97,3 +97,13 @@ impl Kernel {
         self.tables.helpers.get(at).filter(|_| !is_hole)
     }
 }
+
+/// What libbpf calls in place of a newer reading helper where it cannot find out whether the kernel has that.
+pub fn older_probe_read(id: i32) -> i32 {
+    use crate::generated::func;
+    match id {
+        func::PROBE_READ_USER | func::PROBE_READ_KERNEL => func::PROBE_READ,
+        func::PROBE_READ_USER_STR | func::PROBE_READ_KERNEL_STR => func::PROBE_READ_STR,
+        other => other,
+    }
+}

@@ -69,3 +69,14 @@ pub fn is_map_op(helper: i32) -> bool {
             | func::MAP_LOOKUP_PERCPU_ELEM
     )
 }
+
+/// Helpers that are given the flags of the allocation they may make (`is_storage_get_function`).
+pub fn gets_storage(helper: i32) -> bool {
+    matches!(
+        helper,
+        func::SK_STORAGE_GET
+            | func::INODE_STORAGE_GET
+            | func::TASK_STORAGE_GET
+            | func::CGRP_STORAGE_GET
+    )
+}

@@ -16,9 +16,8 @@ use super::map_value::{access_map_value, map_of};
 use super::packet::{check_packet_access, may_access_direct_pkt_data};
 use super::region::{check_buffer_access, check_mem_region_access, check_tp_buffer_access};
 use super::sock::{check_flow_keys_access, check_sock_access};
-use super::stack::{
-    check_stack_access_within_bounds, check_stack_read, check_stack_write, is_pointer_value,
-};
+use super::stack::{check_stack_read, check_stack_write, is_pointer_value};
+use super::stack_bounds::check_stack_access_within_bounds;
 use super::Access;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::env::{AuxUse, Env};

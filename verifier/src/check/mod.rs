@@ -50,6 +50,8 @@ pub mod reg_arg;
 pub mod region;
 pub mod sock;
 pub mod stack;
+mod stack_barrier;
+mod stack_bounds;
 pub mod stack_obj;
 pub mod stack_range;
 pub mod summary;

@@ -13,7 +13,6 @@ use super::stack_range::check_stack_range_initialized;
 use super::Access;
 use crate::domain::reg::{DynptrType, RegState};
 use crate::domain::stack::{SlotType, StackSlot, REG_SIZE};
-use crate::domain::state::FuncState;
 use crate::env::Env;
 use crate::explore::history::{insn_stack_access_flags, push_jmp_history};
 use crate::explore::liveness::{mark_stack_read, mark_stack_write};
@@ -125,7 +124,7 @@ impl StackSlot {
 }
 
 /// Pointers that keep their type through a spill (`is_spillable_regtype`).
-fn is_spillable(ty: RegType) -> bool {
+pub(super) fn is_spillable(ty: RegType) -> bool {
     !matches!(
         ty.base(),
         RegBase::NotInit | RegBase::Scalar | RegBase::TpBuffer | RegBase::ConstDynptr
@@ -309,7 +308,7 @@ fn write_fixed_off(
         verbose!(env, "attempt to corrupt spilled pointer on stack\n");
         return Err(Errno::EACCES.into());
     }
-    note_spill_barrier(env, frameno, off, size, value, insn_idx);
+    super::stack_barrier::note_spill_barrier(env, frameno, off, size, value, insn_idx);
     destroy_if_dynptr_stack_slot(env, frameno, spi)?;
     if off % REG_SIZE == 0 && size == REG_SIZE {
         mark_stack_write(env, frameno, 1 << spi);
@@ -358,29 +357,6 @@ fn write_fixed_off(
         Written::Data => return write_data(env, frameno, off, size, value, insn_idx),
     }
     push_jmp_history(env, insn_stack_access_flags(frameno, spi as u32), 0)
-}
-
-/// A store that a later load might pass speculatively, and so see a pointer or what lay there before, is followed by
-/// a barrier.
-fn note_spill_barrier(
-    env: &mut Env<'_>,
-    frameno: u32,
-    off: i32,
-    size: i32,
-    value: Option<Reg>,
-    insn_idx: u32,
-) {
-    if env.bypass_spec_v4 {
-        return;
-    }
-    let (spi, _) = locate(off);
-    let slot = &env.cur.frame(frameno).stack()[spi];
-    let first_bytes = env.kernel.features.barrier_by_first_bytes;
-    let old = |i: i32| slot.kind[if first_bytes { i as usize } else { locate(off + i).1 }];
-    let spills = value.is_some_and(|r| is_spillable(env.reg(r).ty));
-    if spills || (0..size).any(|i| !matches!(old(i), SlotType::Misc | SlotType::Zero)) {
-        env.aux_mut(insn_idx).nospec_result = true;
-    }
 }
 
 /// Bytes of a slot that no spill covers are unknown, zero or not (before 6.9).
@@ -778,68 +754,4 @@ fn invalid_read<T>(env: &mut Env<'_>, kind: SlotType, off: i32, i: i32, size: i3
         verbose!(env, "invalid read from stack off {off}+{i} size {size}\n");
     }
     Err(Errno::EACCES.into())
-}
-
-fn within_bounds(env: &Env<'_>, off: i64, frame: &FuncState, access: StackAccess) -> bool {
-    let uninit = env.allow_uninit_stack && env.kernel.features.reads_grow_stack;
-    let anywhere = access != StackAccess::Read || uninit;
-    let depth = if anywhere { env.kernel.limits.max_stack as i32 } else { frame.allocated_stack() };
-    (-i64::from(depth)..0).contains(&off)
-}
-
-/// The access lies in the stack; makes room for it (`check_stack_access_within_bounds`).
-/// `off` includes the register's fixed offset.
-pub(super) fn check_stack_access_within_bounds(
-    env: &mut Env<'_>,
-    ptr: Reg,
-    off: i32,
-    access_size: i32,
-    access: StackAccess,
-) -> Check {
-    let reg = *env.reg(ptr);
-    let word = match access {
-        StackAccess::Read => " read from",
-        StackAccess::Write => " write to",
-        StackAccess::Indirect => " indirect access to",
-    };
-    let fixed = reg.var_off.is_const();
-    let (min_off, max_off) = if fixed {
-        let min = (reg.var_off.value as i64).wrapping_add(off as i64);
-        (min, min.wrapping_add(access_size as i64))
-    } else {
-        let most = i64::from(env.kernel.limits.max_var_off);
-        if reg.smax >= most || reg.smin <= -most {
-            verbose!(env, "invalid unbounded variable-offset{word} stack R{}\n", ptr.0);
-            return Err(Errno::EACCES.into());
-        }
-        (reg.smin + off as i64, reg.smax + off as i64 + access_size as i64)
-    };
-    let frame = env.cur.frame(reg.frameno);
-    let err = if !within_bounds(env, min_off, frame, access) {
-        Errno::EACCES
-    } else if max_off > 0 {
-        Errno::EINVAL
-    } else if access_size < 0 {
-        Errno::EFAULT
-    } else {
-        if env.kernel.features.reads_grow_stack || access == StackAccess::Write {
-            grow_stack_state(env, reg.frameno, -min_off as i32);
-        }
-        return Ok(());
-    };
-    if fixed {
-        let off = if env.kernel.features.pointer_offset_whole { min_off } else { off.into() };
-        verbose!(env, "invalid{word} stack R{} off={off} size={access_size}\n", ptr.0);
-    } else {
-        verbose!(
-            env,
-            words.variable_stack_access,
-            access = word,
-            reg = ptr.0,
-            var_off = reg.var_off,
-            off = off,
-            size = access_size
-        );
-    }
-    Err(err.into())
 }

@@ -4,7 +4,8 @@
 use bpfassay_isa::Reg;
 
 use super::callinfo::CallMeta;
-use super::stack::{check_stack_access_within_bounds, locate, StackAccess};
+use super::stack::{locate, StackAccess};
+use super::stack_bounds::check_stack_access_within_bounds;
 use crate::domain::reg::RegState;
 use crate::domain::stack::SlotType;
 use crate::env::Env;

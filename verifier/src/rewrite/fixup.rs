@@ -5,7 +5,7 @@ use bpfassay_isa::field::{AluCode, Class, Mode};
 use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC};
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::Btf;
-use bpfassay_spec::map_ops::{is_map_op, map_op_symbol};
+use bpfassay_spec::map_ops::{gets_storage, is_map_op, map_op_symbol};
 use bpfassay_spec::{func, AttachType, MapType, PacketAccess, ProgType, ProtoLookup};
 
 use super::emit::{
@@ -375,13 +375,7 @@ fn called(
     if aux.call_with_percpu_alloc_ptr {
         return Ok(Some(vec![load(Size::Dw, r1, r1, 0), own(env)?]));
     }
-    let stores = [
-        func::SK_STORAGE_GET,
-        func::INODE_STORAGE_GET,
-        func::TASK_STORAGE_GET,
-        func::CGRP_STORAGE_GET,
-    ];
-    if stores.contains(&id) {
+    if gets_storage(id) {
         let flags = if aux.storage_get_func_atomic { GFP_ATOMIC } else { GFP_KERNEL };
         return Ok(Some(vec![alu64(AluOp::Mov, Reg(5), flags), own(env)?]));
     }

@@ -20,7 +20,7 @@ use bpfassay_isa::opcode::{PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
-use bpfassay_spec::{RegBase, RegType, TypeFlags};
+use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
 use crate::config::Config;
 use crate::env::{AuxUse, Env};
@@ -115,6 +115,14 @@ fn name_maps(env: &Env<'_>, p: &mut Patched) -> Result<(), Unknown> {
         };
         let insn = p.insn(i);
         let is_value = !matches!(insn.src, PSEUDO_MAP_FD | bpfassay_isa::opcode::PSEUDO_MAP_IDX);
+        let def = &env.prog.maps[map as usize];
+        if is_value && def.map_type == MapType::Arena {
+            // The address that the process has it at.
+            let symbol = Some(format!("{}+{off}", def.source_name).into());
+            p.slots[i] = Slot { symbol, ..Slot::from(RawInsn { src: 0, imm: 0, ..insn }) };
+            p.slots[i + 1].insn.imm = 0;
+            continue;
+        }
         let src = if is_value { PSEUDO_MAP_VALUE } else { PSEUDO_MAP_FD };
         p.slots[i] = Slot { map: Some(map), ..Slot::from(RawInsn { src, imm: 0, ..insn }) };
         p.slots[i + 1].insn.imm = if is_value { off as i32 } else { 0 };
