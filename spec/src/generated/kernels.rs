@@ -476,6 +476,70 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12).
     pub dynptrs_tracked: bool,
+    /// The number of the processor is below that of processors.
+    ///
+    /// kernel/bpf/verifier.c do_refine_retval_range (6.1, 6.12).
+    pub processor_id_bounded: bool,
+    /// Which arguments of tracepoints may be NULL or an error is known.
+    ///
+    /// kernel/bpf/btf.c btf_ctx_access, raw_tp_null_args (6.1, 6.12).
+    pub raw_tp_args_known: bool,
+    /// Programs that may sleep may use maps with locks.
+    ///
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (6.1, 6.12).
+    pub sleepable_may_lock: bool,
+    /// A constant may be stored into the context.
+    ///
+    /// kernel/bpf/verifier.c do_check, BPF_ST (6.1, 6.12).
+    pub numbers_into_context: bool,
+    /// What a program is attached to is looked at after its control-flow graph; before, ahead of wide loads.
+    ///
+    /// kernel/bpf/verifier.c bpf_check (6.1, 6.12).
+    pub target_after_graph: bool,
+    /// Global functions and tail calls that may change the packet end what is known of it.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, bpf_helper_changes_pkt_data (6.1, 6.12).
+    pub packet_changes_known: bool,
+    /// Congestion control may write when it is limited by the application and when its window changed.
+    ///
+    /// net/ipv4/bpf_tcp_ca.c bpf_tcp_ca_btf_struct_access (6.1, 6.12).
+    pub tcp_ca_limits: bool,
+    /// There are atomic operations beside addition.
+    ///
+    /// kernel/bpf/verifier.c check_xadd (5.10), check_atomic (6.1).
+    pub atomic_operations: bool,
+    /// Special fields of map values are looked for in one pass; before, locks and timers apart from kptrs, of which one that is wrong spoils all, and the tag `kptr` means one that nobody holds a reference to.
+    ///
+    /// kernel/bpf/btf.c btf_parse_kptrs (6.1), btf_parse_fields (6.12).
+    pub fields_together: bool,
+    /// Helpers take a pointer to the owner of storage that may be NULL.
+    ///
+    /// kernel/bpf/bpf_task_storage.c bpf_task_storage_get_proto (6.1, 6.12).
+    pub owners_may_be_null: bool,
+    /// A pointer read through a union is untrusted.
+    ///
+    /// kernel/bpf/btf.c btf_struct_walk (6.1, 6.12).
+    pub unions_hide_members: bool,
+    /// Some LSM hooks take no programs.
+    ///
+    /// kernel/bpf/bpf_lsm.c bpf_lsm_verify_prog (6.1).
+    pub lsm_hooks_disabled: bool,
+    /// What bpf_get_task_stack returns is bounded by the buffer.
+    ///
+    /// kernel/bpf/verifier.c do_refine_retval_range (5.10, 6.1).
+    pub task_stack_sized: bool,
+    /// There are unconditional jumps of 32 bits.
+    ///
+    /// kernel/bpf/core.c BPF_INSN_MAP (6.1.192).
+    pub far_jumps: bool,
+    /// Map values may hold timers.
+    ///
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (6.1).
+    pub timer_fields: bool,
+    /// Programs may call kernel functions.
+    ///
+    /// kernel/bpf/verifier.c add_kfunc_call (6.1).
+    pub kernel_functions: bool,
 }
 
 impl Features {
@@ -599,6 +663,22 @@ impl Features {
             equality_by_range: FEATURES[114].span.holds(at),
             walks_any_map: FEATURES[115].span.holds(at),
             dynptrs_tracked: FEATURES[116].span.holds(at),
+            processor_id_bounded: FEATURES[117].span.holds(at),
+            raw_tp_args_known: FEATURES[118].span.holds(at),
+            sleepable_may_lock: FEATURES[119].span.holds(at),
+            numbers_into_context: FEATURES[120].span.holds(at),
+            target_after_graph: FEATURES[121].span.holds(at),
+            packet_changes_known: FEATURES[122].span.holds(at),
+            tcp_ca_limits: FEATURES[123].span.holds(at),
+            atomic_operations: FEATURES[124].span.holds(at),
+            fields_together: FEATURES[125].span.holds(at),
+            owners_may_be_null: FEATURES[126].span.holds(at),
+            unions_hide_members: FEATURES[127].span.holds(at),
+            lsm_hooks_disabled: FEATURES[128].span.holds(at),
+            task_stack_sized: FEATURES[129].span.holds(at),
+            far_jumps: FEATURES[130].span.holds(at),
+            timer_fields: FEATURES[131].span.holds(at),
+            kernel_functions: FEATURES[132].span.holds(at),
         }
     }
 
@@ -722,6 +802,22 @@ impl Features {
             ("equality_by_range", self.equality_by_range),
             ("walks_any_map", self.walks_any_map),
             ("dynptrs_tracked", self.dynptrs_tracked),
+            ("processor_id_bounded", self.processor_id_bounded),
+            ("raw_tp_args_known", self.raw_tp_args_known),
+            ("sleepable_may_lock", self.sleepable_may_lock),
+            ("numbers_into_context", self.numbers_into_context),
+            ("target_after_graph", self.target_after_graph),
+            ("packet_changes_known", self.packet_changes_known),
+            ("tcp_ca_limits", self.tcp_ca_limits),
+            ("atomic_operations", self.atomic_operations),
+            ("fields_together", self.fields_together),
+            ("owners_may_be_null", self.owners_may_be_null),
+            ("unions_hide_members", self.unions_hide_members),
+            ("lsm_hooks_disabled", self.lsm_hooks_disabled),
+            ("task_stack_sized", self.task_stack_sized),
+            ("far_jumps", self.far_jumps),
+            ("timer_fields", self.timer_fields),
+            ("kernel_functions", self.kernel_functions),
         ]
     }
 
@@ -845,13 +941,29 @@ impl Features {
             "equality_by_range" => Some(&mut self.equality_by_range),
             "walks_any_map" => Some(&mut self.walks_any_map),
             "dynptrs_tracked" => Some(&mut self.dynptrs_tracked),
+            "processor_id_bounded" => Some(&mut self.processor_id_bounded),
+            "raw_tp_args_known" => Some(&mut self.raw_tp_args_known),
+            "sleepable_may_lock" => Some(&mut self.sleepable_may_lock),
+            "numbers_into_context" => Some(&mut self.numbers_into_context),
+            "target_after_graph" => Some(&mut self.target_after_graph),
+            "packet_changes_known" => Some(&mut self.packet_changes_known),
+            "tcp_ca_limits" => Some(&mut self.tcp_ca_limits),
+            "atomic_operations" => Some(&mut self.atomic_operations),
+            "fields_together" => Some(&mut self.fields_together),
+            "owners_may_be_null" => Some(&mut self.owners_may_be_null),
+            "unions_hide_members" => Some(&mut self.unions_hide_members),
+            "lsm_hooks_disabled" => Some(&mut self.lsm_hooks_disabled),
+            "task_stack_sized" => Some(&mut self.task_stack_sized),
+            "far_jumps" => Some(&mut self.far_jumps),
+            "timer_fields" => Some(&mut self.timer_fields),
+            "kernel_functions" => Some(&mut self.kernel_functions),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 117] = [
+pub static FEATURES: [Feature; 133] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -969,6 +1081,22 @@ pub static FEATURES: [Feature; 117] = [
     Feature { name: "equality_by_range", about: "Equality with a constant is decided by ranges; before, only for registers that are constant.", source: "kernel/bpf/verifier.c is_branch64_taken (6.1), is_scalar_branch_taken (6.12)", commit: Some("bpf: Improve verifier JEQ/JNE insn branch taken checking"), span: Span { since: Some(Change { upstream: Some(Release::new(15, 0)), backports: &[] }), until: None } },
     Feature { name: "walks_any_map", about: "One call of bpf_for_each_map_elem may walk different maps.", source: "kernel/bpf/verifier.c set_map_elem_callback_state (6.1, 6.12)", commit: Some("bpf: Allow invoking bpf_for_each_map_elem with different maps"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "dynptrs_tracked", about: "Dynptrs are destroyed by writes over them, with their slices, and compared with what they are; before, they are two slots of a kind of their own.", source: "kernel/bpf/verifier.c mark_stack_slots_dynptr (6.1, 6.12)", commit: Some("bpf: Invalidate slices on destruction of dynptrs on stack"), span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[] }), until: None } },
+    Feature { name: "processor_id_bounded", about: "The number of the processor is below that of processors.", source: "kernel/bpf/verifier.c do_refine_retval_range (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "raw_tp_args_known", about: "Which arguments of tracepoints may be NULL or an error is known.", source: "kernel/bpf/btf.c btf_ctx_access, raw_tp_null_args (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "sleepable_may_lock", about: "Programs that may sleep may use maps with locks.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "numbers_into_context", about: "A constant may be stored into the context.", source: "kernel/bpf/verifier.c do_check, BPF_ST (6.1, 6.12)", commit: Some("bpf: allow ctx writes using BPF_ST_MEM instruction"), span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
+    Feature { name: "target_after_graph", about: "What a program is attached to is looked at after its control-flow graph; before, ahead of wide loads.", source: "kernel/bpf/verifier.c bpf_check (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "packet_changes_known", about: "Global functions and tail calls that may change the packet end what is known of it.", source: "kernel/bpf/verifier.c check_func_call, bpf_helper_changes_pkt_data (6.1, 6.12)", commit: Some("bpf: track changes_pkt_data property for global functions"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "tcp_ca_limits", about: "Congestion control may write when it is limited by the application and when its window changed.", source: "net/ipv4/bpf_tcp_ca.c bpf_tcp_ca_btf_struct_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "atomic_operations", about: "There are atomic operations beside addition.", source: "kernel/bpf/verifier.c check_xadd (5.10), check_atomic (6.1)", commit: Some("bpf: Rename BPF_XADD and prepare to encode other atomics in .imm"), span: Span { since: Some(Change { upstream: Some(Release::new(2, 0)), backports: &[] }), until: None } },
+    Feature { name: "fields_together", about: "Special fields of map values are looked for in one pass; before, locks and timers apart from kptrs, of which one that is wrong spoils all, and the tag `kptr` means one that nobody holds a reference to.", source: "kernel/bpf/btf.c btf_parse_kptrs (6.1), btf_parse_fields (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "owners_may_be_null", about: "Helpers take a pointer to the owner of storage that may be NULL.", source: "kernel/bpf/bpf_task_storage.c bpf_task_storage_get_proto (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "unions_hide_members", about: "A pointer read through a union is untrusted.", source: "kernel/bpf/btf.c btf_struct_walk (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "lsm_hooks_disabled", about: "Some LSM hooks take no programs.", source: "kernel/bpf/bpf_lsm.c bpf_lsm_verify_prog (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "task_stack_sized", about: "What bpf_get_task_stack returns is bounded by the buffer.", source: "kernel/bpf/verifier.c do_refine_retval_range (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "far_jumps", about: "There are unconditional jumps of 32 bits.", source: "kernel/bpf/core.c BPF_INSN_MAP (6.1.192)", commit: Some("bpf: Support new 32bit offset jmp instruction"), span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "timer_fields", about: "Map values may hold timers.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (6.1)", commit: Some("bpf: Introduce bpf timers."), span: Span { since: Some(Change { upstream: Some(Release::new(5, 0)), backports: &[] }), until: None } },
+    Feature { name: "kernel_functions", about: "Programs may call kernel functions.", source: "kernel/bpf/verifier.c add_kfunc_call (6.1)", commit: Some("bpf: Support bpf program calling kernel function"), span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -138,6 +138,7 @@ fn struct_walk(
     off: i32,
     size: i32,
     flags: &mut TypeFlags,
+    unions_hide: bool,
 ) -> Result<Walk, Miss> {
     let Some(mut t) = btf.ty(id) else {
         return Err(Miss(String::new(), Errno::EINVAL));
@@ -150,7 +151,7 @@ fn struct_walk(
                 None => return Err(Miss(String::new(), Errno::EINVAL)),
             };
         }
-        match walk_level(btf, t, off, size, flags)? {
+        match walk_level(btf, t, off, size, flags, unions_hide)? {
             Step::Done(w) => return Ok(w),
             Step::Into(next, at) => (t, off) = (next, at),
         }
@@ -173,13 +174,14 @@ fn walk_level<'a>(
     off: i32,
     size: i32,
     flags: &mut TypeFlags,
+    unions_hide: bool,
 ) -> Result<Step<'a>, Miss> {
     let name = shown(t.name());
     if !t.kind().is_composite() {
         return Err(Miss(format!("Type '{name}' is not a struct\n"), Errno::EINVAL));
     }
     // A union does not say which member is in use; one with a single member hides nothing.
-    if t.kind() == BtfKind::Union && t.vlen() != 1 {
+    if unions_hide && t.kind() == BtfKind::Union && t.vlen() != 1 {
         *flags |= TypeFlags::PTR_UNTRUSTED;
     }
     let end = off.wrapping_add(size) as u32;
@@ -346,8 +348,9 @@ pub(super) fn btf_struct_access(
     let btf = btf_of(env, obj)?;
     let (mut id, mut off) = (reg.btf_id(), off);
     let mut flags = TypeFlags::NONE;
+    let hide = env.kernel.features.unions_hide_members;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, size, &mut flags) {
+        match struct_walk(&btf, id, off, size, &mut flags, hide) {
             Err(m) => return miss(env, m),
             // A program's own types hold no kernel pointers.
             Ok(Walk::Ptr { .. }) if is_alloc => return Ok((BtfLoad::Scalar, String::new())),
@@ -409,8 +412,9 @@ pub fn btf_struct_ids_match(
     let Ok(btf) = btf_of(env, from.btf) else { return false };
     let (mut id, mut off) = (from.btf_id, off);
     let mut flags = TypeFlags::NONE;
+    let hide = env.kernel.features.unions_hide_members;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, 1, &mut flags) {
+        match struct_walk(&btf, id, off, 1, &mut flags, hide) {
             Ok(Walk::Struct { id: inner }) => (id, off) = (inner, 0),
             Err(m) => {
                 verbose!(env, "{}", m.0);
