@@ -17,7 +17,7 @@ const FLIPS: [Row; 23] = [
     ("map/other_cpu", "compare_cpus", "5.10", "6.1", true, "bpf_map_lookup_percpu_elem", "fact"),
     ("string/snprintf", "format", "5.10", "6.1", true, "bpf_snprintf", "fact"),
     ("string/strncmp", "is_systemd", "5.10", "6.1", true, "bpf_strncmp", "fact"),
-    ("later/timer", "arm", "5.10", "6.1", true, "bpf_timer_start", "fact"),
+    ("later/timer", "arm", "5.10", "6.1", true, "function_pointers", "behaviour"),
     ("xdp/multi_buffer", "tail_word", "5.10", "6.1", true, "bpf_xdp_load_bytes", "fact"),
     ("map/bloom", "two_steps", "5.10", "6.1", true, "bloom_filter", "fact"),
     ("kfunc/packet", "skb_slices", "6.1", "6.12", true, "bpf_dynptr_from_skb", "type"),
