@@ -343,6 +343,9 @@ fn check_sleepable(env: &mut Env<'_>, name: &str) -> Check {
     let ok = match env.prog.prog_type {
         ProgType::Lsm => env.kernel.in_set(KernelSet::SleepableLsmHooks, name),
         _ if is_bare_syscall(env, name) => true,
+        _ if !env.kernel.features.fmod_ret_sets && env.kernel.fmod_ret(name).is_some() => {
+            env.kernel.error_injection(name).unwrap_or(false)
+        }
         _ => env.kernel.may_trace_sleepable(name).ok_or_else(|| {
             Stop::unsupported("sleepable: the error injection list is not in BTF")
         })?,
@@ -385,7 +388,9 @@ fn is_lsm_hook(env: &Env<'_>, name: &str) -> bool {
 fn check_lsm(env: &mut Env<'_>, id: u32, name: &str) -> Check {
     if !is_gpl_compatible(&env.prog.license) {
         verbose!(env, "LSM programs must have a GPL compatible license\n");
-    } else if env.kernel.in_set(KernelSet::BpfLsmDisabledHooks, name) {
+    } else if env.kernel.features.lsm_hooks_disabled
+        && env.kernel.in_set(KernelSet::BpfLsmDisabledHooks, name)
+    {
         verbose!(env, "attach_btf_id {id} points to disabled hook {name}\n");
     } else if !is_lsm_hook(env, name) {
         verbose!(env, "attach_btf_id {id} points to wrong type name {name}\n");

@@ -32,6 +32,11 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
             verbose!(env, "BPF_LDX uses reserved fields\n");
             return Err(Errno::EINVAL.into());
         }
+        let adds_only = insn.class() == Class::Stx && !env.kernel.features.atomic_operations;
+        if adds_only && insn.imm != 0 {
+            verbose!(env, "BPF_STX uses reserved fields\n");
+            return Err(Errno::EINVAL.into());
+        }
         if insn.is_ld_imm64() {
             resolve_one(env, i)?;
             i += 2;
@@ -39,7 +44,9 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
         }
         let features = &env.kernel.features;
         let swaps = insn.class() == Class::Alu64 && insn.alu_op() == AluCode::End;
+        let far = insn.class() == Class::Jmp32 && insn.jmp_op() == JmpCode::Ja;
         let too_new = swaps && !features.isa_v4
+            || far && !features.far_jumps
             || insn.is_jump_class() && insn.jmp_op() == JmpCode::Jcond && !features.may_goto;
         if !insn.is_known_opcode() || too_new {
             verbose!(env, "unknown opcode {:02x}\n", insn.code);

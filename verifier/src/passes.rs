@@ -151,11 +151,17 @@ fn explore(env: &mut Env<'_>) -> Check {
     subprogs::add_subprog_and_kfunc(env)?;
     subprogs::check_subprogs(env)?;
     btf_info::check_btf_info(env)?;
+    let target_first = !env.kernel.features.target_after_graph;
+    if target_first {
+        attach::check_attach_btf_id(env)?;
+    }
     ldimm64::resolve_pseudo_ldimm64(env)?;
     walk::check_cfg(env)?;
     order::compute_postorder(env);
     liveness::init(env);
-    attach::check_attach_btf_id(env)?;
+    if !target_first {
+        attach::check_attach_btf_id(env)?;
+    }
     if env.kernel.features.dead_branches_pruned {
         const_regs::compute_const_regs(env)?;
         const_regs::prune_dead_branches(env);

@@ -51,7 +51,8 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
         let insn = env.insns[i];
         let by_address = insn.is_pseudo_func() && env.kernel.features.function_pointers;
         let is_local = by_address || insn.is_pseudo_call();
-        if !is_local && !insn.is_kfunc_call() {
+        let is_kfunc = insn.is_kfunc_call() && env.kernel.features.kernel_functions;
+        if !is_local && !is_kfunc {
             continue;
         }
         if !env.bpf_capable {

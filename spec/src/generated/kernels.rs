@@ -552,6 +552,70 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
     pub rewrites_as_6_18: bool,
+    /// The number of the processor is below that of processors.
+    ///
+    /// kernel/bpf/verifier.c do_refine_retval_range (6.1, 6.12).
+    pub processor_id_bounded: bool,
+    /// Which arguments of tracepoints may be NULL or an error is known.
+    ///
+    /// kernel/bpf/btf.c btf_ctx_access, raw_tp_null_args (6.1, 6.12).
+    pub raw_tp_args_known: bool,
+    /// Programs that may sleep may use maps with locks.
+    ///
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (6.1, 6.12).
+    pub sleepable_may_lock: bool,
+    /// A constant may be stored into the context.
+    ///
+    /// kernel/bpf/verifier.c do_check, BPF_ST (6.1, 6.12).
+    pub numbers_into_context: bool,
+    /// What a program is attached to is looked at after its control-flow graph; before, ahead of wide loads.
+    ///
+    /// kernel/bpf/verifier.c bpf_check (6.1, 6.12).
+    pub target_after_graph: bool,
+    /// Global functions and tail calls that may change the packet end what is known of it.
+    ///
+    /// kernel/bpf/verifier.c check_func_call, bpf_helper_changes_pkt_data (6.1, 6.12).
+    pub packet_changes_known: bool,
+    /// Congestion control may write when it is limited by the application and when its window changed.
+    ///
+    /// net/ipv4/bpf_tcp_ca.c bpf_tcp_ca_btf_struct_access (6.1, 6.12).
+    pub tcp_ca_limits: bool,
+    /// There are atomic operations beside addition.
+    ///
+    /// kernel/bpf/verifier.c check_xadd (5.10), check_atomic (6.1).
+    pub atomic_operations: bool,
+    /// Special fields of map values are looked for in one pass; before, locks and timers apart from kptrs, of which one that is wrong spoils all, and the tag `kptr` means one that nobody holds a reference to.
+    ///
+    /// kernel/bpf/btf.c btf_parse_kptrs (6.1), btf_parse_fields (6.12).
+    pub fields_together: bool,
+    /// Helpers take a pointer to the owner of storage that may be NULL.
+    ///
+    /// kernel/bpf/bpf_task_storage.c bpf_task_storage_get_proto (6.1, 6.12).
+    pub owners_may_be_null: bool,
+    /// A pointer read through a union is untrusted.
+    ///
+    /// kernel/bpf/btf.c btf_struct_walk (6.1, 6.12).
+    pub unions_hide_members: bool,
+    /// Some LSM hooks take no programs.
+    ///
+    /// kernel/bpf/bpf_lsm.c bpf_lsm_verify_prog (6.1).
+    pub lsm_hooks_disabled: bool,
+    /// What bpf_get_task_stack returns is bounded by the buffer.
+    ///
+    /// kernel/bpf/verifier.c do_refine_retval_range (5.10, 6.1).
+    pub task_stack_sized: bool,
+    /// There are unconditional jumps of 32 bits.
+    ///
+    /// kernel/bpf/core.c BPF_INSN_MAP (6.1.192).
+    pub far_jumps: bool,
+    /// Map values may hold timers.
+    ///
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (6.1).
+    pub timer_fields: bool,
+    /// Programs may call kernel functions.
+    ///
+    /// kernel/bpf/verifier.c add_kfunc_call (6.1).
+    pub kernel_functions: bool,
 }
 
 impl Features {
@@ -694,6 +758,22 @@ impl Features {
             barrier_by_first_bytes: FEATURES[133].span.holds(at),
             masked_operand_misnamed: FEATURES[134].span.holds(at),
             rewrites_as_6_18: FEATURES[135].span.holds(at),
+            processor_id_bounded: FEATURES[136].span.holds(at),
+            raw_tp_args_known: FEATURES[137].span.holds(at),
+            sleepable_may_lock: FEATURES[138].span.holds(at),
+            numbers_into_context: FEATURES[139].span.holds(at),
+            target_after_graph: FEATURES[140].span.holds(at),
+            packet_changes_known: FEATURES[141].span.holds(at),
+            tcp_ca_limits: FEATURES[142].span.holds(at),
+            atomic_operations: FEATURES[143].span.holds(at),
+            fields_together: FEATURES[144].span.holds(at),
+            owners_may_be_null: FEATURES[145].span.holds(at),
+            unions_hide_members: FEATURES[146].span.holds(at),
+            lsm_hooks_disabled: FEATURES[147].span.holds(at),
+            task_stack_sized: FEATURES[148].span.holds(at),
+            far_jumps: FEATURES[149].span.holds(at),
+            timer_fields: FEATURES[150].span.holds(at),
+            kernel_functions: FEATURES[151].span.holds(at),
         }
     }
 
@@ -836,6 +916,22 @@ impl Features {
             ("barrier_by_first_bytes", self.barrier_by_first_bytes),
             ("masked_operand_misnamed", self.masked_operand_misnamed),
             ("rewrites_as_6_18", self.rewrites_as_6_18),
+            ("processor_id_bounded", self.processor_id_bounded),
+            ("raw_tp_args_known", self.raw_tp_args_known),
+            ("sleepable_may_lock", self.sleepable_may_lock),
+            ("numbers_into_context", self.numbers_into_context),
+            ("target_after_graph", self.target_after_graph),
+            ("packet_changes_known", self.packet_changes_known),
+            ("tcp_ca_limits", self.tcp_ca_limits),
+            ("atomic_operations", self.atomic_operations),
+            ("fields_together", self.fields_together),
+            ("owners_may_be_null", self.owners_may_be_null),
+            ("unions_hide_members", self.unions_hide_members),
+            ("lsm_hooks_disabled", self.lsm_hooks_disabled),
+            ("task_stack_sized", self.task_stack_sized),
+            ("far_jumps", self.far_jumps),
+            ("timer_fields", self.timer_fields),
+            ("kernel_functions", self.kernel_functions),
         ]
     }
 
@@ -978,13 +1074,29 @@ impl Features {
             "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
             "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
             "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
+            "processor_id_bounded" => Some(&mut self.processor_id_bounded),
+            "raw_tp_args_known" => Some(&mut self.raw_tp_args_known),
+            "sleepable_may_lock" => Some(&mut self.sleepable_may_lock),
+            "numbers_into_context" => Some(&mut self.numbers_into_context),
+            "target_after_graph" => Some(&mut self.target_after_graph),
+            "packet_changes_known" => Some(&mut self.packet_changes_known),
+            "tcp_ca_limits" => Some(&mut self.tcp_ca_limits),
+            "atomic_operations" => Some(&mut self.atomic_operations),
+            "fields_together" => Some(&mut self.fields_together),
+            "owners_may_be_null" => Some(&mut self.owners_may_be_null),
+            "unions_hide_members" => Some(&mut self.unions_hide_members),
+            "lsm_hooks_disabled" => Some(&mut self.lsm_hooks_disabled),
+            "task_stack_sized" => Some(&mut self.task_stack_sized),
+            "far_jumps" => Some(&mut self.far_jumps),
+            "timer_fields" => Some(&mut self.timer_fields),
+            "kernel_functions" => Some(&mut self.kernel_functions),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 136] = [
+pub static FEATURES: [Feature; 152] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1121,6 +1233,22 @@ pub static FEATURES: [Feature; 136] = [
     Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }) } },
     Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
     Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
+    Feature { name: "processor_id_bounded", about: "The number of the processor is below that of processors.", source: "kernel/bpf/verifier.c do_refine_retval_range (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "raw_tp_args_known", about: "Which arguments of tracepoints may be NULL or an error is known.", source: "kernel/bpf/btf.c btf_ctx_access, raw_tp_null_args (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "sleepable_may_lock", about: "Programs that may sleep may use maps with locks.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "numbers_into_context", about: "A constant may be stored into the context.", source: "kernel/bpf/verifier.c do_check, BPF_ST (6.1, 6.12)", commit: Some("bpf: allow ctx writes using BPF_ST_MEM instruction"), span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
+    Feature { name: "target_after_graph", about: "What a program is attached to is looked at after its control-flow graph; before, ahead of wide loads.", source: "kernel/bpf/verifier.c bpf_check (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "packet_changes_known", about: "Global functions and tail calls that may change the packet end what is known of it.", source: "kernel/bpf/verifier.c check_func_call, bpf_helper_changes_pkt_data (6.1, 6.12)", commit: Some("bpf: track changes_pkt_data property for global functions"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "tcp_ca_limits", about: "Congestion control may write when it is limited by the application and when its window changed.", source: "net/ipv4/bpf_tcp_ca.c bpf_tcp_ca_btf_struct_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "atomic_operations", about: "There are atomic operations beside addition.", source: "kernel/bpf/verifier.c check_xadd (5.10), check_atomic (6.1)", commit: Some("bpf: Rename BPF_XADD and prepare to encode other atomics in .imm"), span: Span { since: Some(Change { upstream: Some(Release::new(2, 0)), backports: &[] }), until: None } },
+    Feature { name: "fields_together", about: "Special fields of map values are looked for in one pass; before, locks and timers apart from kptrs, of which one that is wrong spoils all, and the tag `kptr` means one that nobody holds a reference to.", source: "kernel/bpf/btf.c btf_parse_kptrs (6.1), btf_parse_fields (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "owners_may_be_null", about: "Helpers take a pointer to the owner of storage that may be NULL.", source: "kernel/bpf/bpf_task_storage.c bpf_task_storage_get_proto (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "unions_hide_members", about: "A pointer read through a union is untrusted.", source: "kernel/bpf/btf.c btf_struct_walk (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "lsm_hooks_disabled", about: "Some LSM hooks take no programs.", source: "kernel/bpf/bpf_lsm.c bpf_lsm_verify_prog (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "task_stack_sized", about: "What bpf_get_task_stack returns is bounded by the buffer.", source: "kernel/bpf/verifier.c do_refine_retval_range (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "far_jumps", about: "There are unconditional jumps of 32 bits.", source: "kernel/bpf/core.c BPF_INSN_MAP (6.1.192)", commit: Some("bpf: Support new 32bit offset jmp instruction"), span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "timer_fields", about: "Map values may hold timers.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (6.1)", commit: Some("bpf: Introduce bpf timers."), span: Span { since: Some(Change { upstream: Some(Release::new(5, 0)), backports: &[] }), until: None } },
+    Feature { name: "kernel_functions", about: "Programs may call kernel functions.", source: "kernel/bpf/verifier.c add_kfunc_call (6.1)", commit: Some("bpf: Support bpf program calling kernel function"), span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

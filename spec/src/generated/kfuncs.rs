@@ -58,7 +58,7 @@ pub static SETS: [KfuncSet; 48] = [
 ];
 
 /// By name.
-pub static KFUNCS: [Kfunc; 558] = [
+pub static KFUNCS: [Kfunc; 579] = [
     Kfunc { name: "__bpf_trap", flags: K(0), set: 6, tests: &[] },
     Kfunc { name: "__scx_bpf_dsq_insert_vtime", flags: K(K::IMPLICIT_ARGS.0 | K::RCU.0), set: 15, tests: &[(true, Test::Since(Change { upstream: Some(Release::new(31, 0)), backports: &[] })), (true, Test::Hooked(crate::sets::KernelSet::ScxEnqueueOps))] },
     Kfunc { name: "__scx_bpf_dsq_insert_vtime", flags: K(K::RCU.0), set: 15, tests: &[(true, Test::Since(Change { upstream: Some(Release::new(29, 0)), backports: &[] })), (false, Test::Since(Change { upstream: Some(Release::new(31, 0)), backports: &[] }))] },
@@ -206,7 +206,28 @@ pub static KFUNCS: [Kfunc; 558] = [
     Kfunc { name: "bpf_iter_task_vma_next", flags: K(K::ITER_NEXT.0 | K::RET_NULL.0), set: 6, tests: &[] },
     Kfunc { name: "bpf_key_put", flags: K(K::RELEASE.0), set: 7, tests: &[(true, Test::Config("KEYS"))] },
     Kfunc { name: "bpf_kfree_skb", flags: K(K::RELEASE.0), set: 41, tests: &[(true, Test::Hook(&["Qdisc_ops.enqueue", "Qdisc_ops.dequeue", "Qdisc_ops.init", "Qdisc_ops.reset", "Qdisc_ops.destroy"]))] },
+    Kfunc { name: "bpf_kfunc_call_int_mem_release", flags: K(K::RELEASE.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_memb1_release", flags: K(K::RELEASE.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_memb_acquire", flags: K(K::ACQUIRE.0 | K::RET_NULL.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
     Kfunc { name: "bpf_kfunc_call_memb_release", flags: K(K::RELEASE.0), set: 24, tests: &[] },
+    Kfunc { name: "bpf_kfunc_call_test1", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test2", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test3", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_acq_rdonly_mem", flags: K(K::ACQUIRE.0 | K::RET_NULL.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_acquire", flags: K(K::ACQUIRE.0 | K::RET_NULL.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_destructive", flags: K(K::DESTRUCTIVE.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_fail1", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_fail2", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_fail3", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_get_rdonly_mem", flags: K(K::RET_NULL.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_get_rdwr_mem", flags: K(K::RET_NULL.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_mem_len_fail1", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_mem_len_fail2", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_mem_len_pass1", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_pass1", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_pass2", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_pass_ctx", flags: K(0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
+    Kfunc { name: "bpf_kfunc_call_test_ref", flags: K(K::TRUSTED_ARGS.0), set: 24, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(14, 0)), backports: &[] }))] },
     Kfunc { name: "bpf_kfunc_call_test_release", flags: K(K::RELEASE.0), set: 24, tests: &[] },
     Kfunc { name: "bpf_ksock_acquire", flags: K(K::ACQUIRE.0 | K::RCU.0 | K::RET_NULL.0), set: 46, tests: &[(true, Test::Since(Change { upstream: Some(Release::new(33, 4)), backports: &[] }))] },
     Kfunc { name: "bpf_ksock_connect", flags: K(K::SLEEPABLE.0), set: 45, tests: &[(true, Test::Since(Change { upstream: Some(Release::new(33, 4)), backports: &[] }))] },

@@ -54,6 +54,10 @@ pub fn check_func_arg(
     if ty.base() == ArgBase::MapValue {
         ty = resolve_map_arg_type(env, meta, ty)?;
     }
+    let owner = ty.base() == ArgBase::BtfId && !ty.has(TypeFlags::OBJ_RELEASE);
+    if owner && !env.kernel.features.owners_may_be_null {
+        ty = ty.minus(TypeFlags::PTR_MAYBE_NULL);
+    }
     let is_null = register_is_null(&reg) && ty.may_be_null();
     if is_null && env.kernel.features.null_arguments_precise {
         mark_chain_precision(env, regno)?;
@@ -111,7 +115,7 @@ fn check_release_arg(
     meta: &mut CallMeta,
 ) -> Check {
     if ty.base() == ArgBase::Dynptr {
-        if reg.ty != RegBase::Stack {
+        if reg.ty != RegBase::Stack && env.kernel.features.dynptrs_tracked {
             let unowned = if env.kernel.features.kfunc_args_trusted {
                 "CONST_PTR_TO_DYNPTR cannot be released"
             } else {
@@ -140,7 +144,7 @@ fn check_release_arg(
 /// A bad offset is answered like a missing reference, after its own message.
 fn is_acquired_dynptr(env: &mut Env<'_>, reg: &RegState) -> bool {
     if !env.kernel.features.dynptrs_tracked {
-        return plain_dynptr::reference(env, reg) != 0;
+        return reg.ty == RegBase::Stack && plain_dynptr::reference(env, reg) != 0;
     }
     let Ok(spi) = dynptr_get_spi(env, reg) else { return false };
     env.frame_of(reg).stack().get(spi as usize).is_some_and(|s| s.spilled.ref_obj_id != 0)

@@ -72,6 +72,10 @@ pub fn check_atomic(env: &mut Env<'_>) -> Check {
 
 fn not_allowed(env: &mut Env<'_>, word: &str, r: Reg) -> Check {
     let name = env.type_name(env.reg(r).ty);
+    if !env.kernel.features.atomic_operations {
+        verbose!(env, "BPF_XADD {word} R{} {name} is not allowed\n", r.0);
+        return Err(Errno::EACCES.into());
+    }
     verbose!(env, "BPF_ATOMIC {word} R{} {name} is not allowed\n", r.0);
     Err(Errno::EACCES.into())
 }

@@ -211,8 +211,13 @@ fn pointer(
             return Ok(None);
         }
         let btf = Some((a.btf, a.btf_id));
+        let tracked = env.kernel.features.trust_tracked;
         return Ok(Some(CtxAccess {
-            ty: a.ty,
+            ty: if tracked {
+                a.ty
+            } else {
+                a.ty.minus(TypeFlags::PTR_TRUSTED | TypeFlags::MEM_RCU)
+            },
             btf,
             ref_obj_id: a.ref_obj_id,
             ..CtxAccess::SCALAR
@@ -242,8 +247,9 @@ fn struct_pointer(
         let row = env.kernel.raw_tp_arg(name, idx);
         // Nobody checked the tracepoints of modules.
         let unknown = row.is_none() && info.btf != BtfObj::VMLINUX;
-        may_be_error = row.is_some_and(|r| r.may_be_error);
-        if unknown || row.is_some_and(|r| r.may_be_null) {
+        may_be_error = env.kernel.features.raw_tp_args_known && row.is_some_and(|r| r.may_be_error);
+        let known = env.kernel.features.raw_tp_args_known;
+        if known && (unknown || row.is_some_and(|r| r.may_be_null)) {
             flags |= TypeFlags::PTR_MAYBE_NULL;
         }
     }

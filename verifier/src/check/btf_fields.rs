@@ -317,6 +317,8 @@ struct Kernel<'e> {
     config: &'e BuildConfig,
     /// Feature `uptr_fields`.
     has_uptrs: bool,
+    /// Feature `fields_together`.
+    together: bool,
 }
 
 impl Kernel<'_> {
@@ -498,6 +500,7 @@ pub fn load_struct_metas(env: &mut Env<'_>) -> Outcome {
         btfs: &env.btfs,
         config: &env.kernel.config,
         has_uptrs: env.kernel.features.uptr_fields,
+        together: env.kernel.features.fields_together,
     };
     env.struct_metas = struct_metas(btf, &kernel)?;
     Ok(())
@@ -526,6 +529,7 @@ pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>
         btfs: &env.btfs,
         config: &env.kernel.config,
         has_uptrs: env.kernel.features.uptr_fields,
+        together: env.kernel.features.fields_together,
     };
     value_record(btf, &kernel, &env.struct_metas, def)
 }
@@ -542,7 +546,8 @@ pub fn map_record_of(
     let own = [None, config.vmlinux.clone()].into_iter();
     let btfs: Vec<_> = own.chain(config.modules.iter().map(|(_, b)| Some(b.clone()))).collect();
     let has_uptrs = config.kernel.features.uptr_fields;
-    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config, has_uptrs };
+    let together = config.kernel.features.fields_together;
+    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config, has_uptrs, together };
     let metas = struct_metas(btf, &kernel)?;
     value_record(btf, &kernel, &metas, def)
 }
@@ -566,7 +571,11 @@ fn value_record(
         return Err(Errno::EINVAL);
     }
     // A value that is wrong inside only has no usable fields; the map exists all the same.
-    let record = parse_fields(btf, value, map_mask(), size, kernel).unwrap_or(None);
+    let record = if kernel.together {
+        parse_fields(btf, value, map_mask(), size, kernel).unwrap_or(None)
+    } else {
+        fields_apart(btf, value, size, kernel)
+    };
     // A tag that the kernel does not know is wrong, too.
     let record = record.filter(|r| kernel.has_uptrs || !r.has(FieldKinds::UPTR));
     if let Some(r) = &record {
@@ -580,6 +589,26 @@ fn value_record(
     }
     check_map_types(def, key.map(|(t, _)| t), value)?;
     Ok(record.map(Arc::new))
+}
+
+/// The same where locks and timers are looked for apart from kptrs, of which one that is wrong spoils all, and the tag
+/// `kptr` says that nobody holds a reference (6.1; its tag `kptr_ref` is gone).
+fn fields_apart(btf: &Btf, value: Type<'_>, size: u32, kernel: &Kernel<'_>) -> Option<BtfRecord> {
+    let others = FieldKinds::SPIN_LOCK | FieldKinds::TIMER;
+    let pointers = FieldKinds::KPTR | FieldKinds::UPTR;
+    let mut record = parse_fields(btf, value, others | pointers, size, kernel).unwrap_or(None);
+    let known = |r: &BtfRecord| {
+        let mut kptrs = r.fields.iter().filter(|f| f.kind.intersects(pointers));
+        kptrs.all(|f| f.kind == FieldKinds::KPTR_REF)
+    };
+    if !record.as_ref().is_some_and(known) {
+        record = parse_fields(btf, value, others, size, kernel).unwrap_or(None);
+    }
+    let mut record = record?;
+    for f in record.fields.iter_mut().filter(|f| f.kind == FieldKinds::KPTR_REF) {
+        f.kind = FieldKinds::KPTR_UNREF;
+    }
+    Some(record)
 }
 
 /// Type behind modifiers and its size (`btf_type_id_size`).

@@ -140,6 +140,7 @@ fn struct_walk(
     size: i32,
     flags: &mut TypeFlags,
     flexible: bool,
+    unions_hide: bool,
 ) -> Result<Walk, Miss> {
     let Some(mut t) = btf.ty(id) else {
         return Err(Miss(String::new(), Errno::EINVAL));
@@ -152,7 +153,7 @@ fn struct_walk(
                 None => return Err(Miss(String::new(), Errno::EINVAL)),
             };
         }
-        match walk_level(btf, t, off, size, flags, flexible)? {
+        match walk_level(btf, t, off, size, flags, flexible, unions_hide)? {
             Step::Done(w) => return Ok(w),
             Step::Into(next, at) => (t, off) = (next, at),
         }
@@ -176,13 +177,14 @@ fn walk_level<'a>(
     size: i32,
     flags: &mut TypeFlags,
     flexible: bool,
+    unions_hide: bool,
 ) -> Result<Step<'a>, Miss> {
     let name = shown(t.name());
     if !t.kind().is_composite() {
         return Err(Miss(format!("Type '{name}' is not a struct\n"), Errno::EINVAL));
     }
     // A union does not say which member is in use; one with a single member hides nothing.
-    if t.kind() == BtfKind::Union && t.vlen() != 1 {
+    if unions_hide && t.kind() == BtfKind::Union && t.vlen() != 1 {
         *flags |= TypeFlags::PTR_UNTRUSTED;
     }
     let end = off.wrapping_add(size) as u32;
@@ -356,8 +358,9 @@ pub(super) fn btf_struct_access(
     let (mut id, mut off) = (reg.btf_id(), off);
     let mut flags = TypeFlags::NONE;
     let flexible = !is_alloc || !env.kernel.features.allocated_objects_end;
+    let hide = env.kernel.features.unions_hide_members;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, size, &mut flags, flexible) {
+        match struct_walk(&btf, id, off, size, &mut flags, flexible, hide) {
             Err(m) => return miss(env, m),
             // A program's own types hold no kernel pointers.
             Ok(Walk::Ptr { .. }) if is_alloc => return Ok((BtfLoad::Scalar, String::new())),
@@ -419,8 +422,9 @@ pub fn btf_struct_ids_match(
     let Ok(btf) = btf_of(env, from.btf) else { return false };
     let (mut id, mut off) = (from.btf_id, off);
     let mut flags = TypeFlags::NONE;
+    let hide = env.kernel.features.unions_hide_members;
     for _ in 0..MAX_NESTING {
-        match struct_walk(&btf, id, off, 1, &mut flags, true) {
+        match struct_walk(&btf, id, off, 1, &mut flags, true, hide) {
             Ok(Walk::Struct { id: inner }) => (id, off) = (inner, 0),
             Err(m) => {
                 verbose!(env, "{}", m.0);

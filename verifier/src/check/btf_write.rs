@@ -26,6 +26,9 @@ const TCP_CA: [(&str, &str); 10] = [
     ("tcp_sock", "app_limited"),
 ];
 
+/// Those of them that came later (feature `tcp_ca_limits`).
+const LATER: [&str; 2] = ["snd_cwnd_stamp", "app_limited"];
+
 /// Members of `struct task_struct` that a scheduler may write.
 const SCX: [&str; 3] = ["scx.disallow", "scx.slice", "scx.dsq_vtime"];
 
@@ -170,7 +173,9 @@ fn tcp_ca_write(env: &mut Env<'_>, btf: &Btf, tname: &str, off: i32, size: i32) 
         return Err(Errno::EACCES.into());
     }
     // The private area may be entered anywhere, the rest only at its start.
-    let end = TCP_CA.iter().find_map(|(s, path)| {
+    let all = env.kernel.features.tcp_ca_limits;
+    let rows = TCP_CA.iter().filter(|(_, path)| all || !LATER.contains(path));
+    let end = rows.clone().find_map(|(s, path)| {
         let (from, to) = member_range(btf, s, path)?;
         let at = off as u32;
         let hit = if *path == "icsk_ca_priv" { (from..to).contains(&at) } else { at == from };

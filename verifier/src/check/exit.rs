@@ -53,7 +53,9 @@ pub fn check_return_code(env: &mut Env<'_>, reg: Reg, reg_name: &str) -> Check {
         return Err(Errno::EACCES.into());
     }
     if in_async_cb {
-        return enforce(env, reg, reg_name, "At async callback return", cb_range, false);
+        let by_range = env.kernel.features.returns_by_range;
+        let ctx = if by_range { "At async callback return" } else { "At async callback" };
+        return enforce(env, reg, reg_name, ctx, cb_range, false);
     }
     if is_subprog && !in_exception_cb {
         if !env.reg(reg).is_scalar() {

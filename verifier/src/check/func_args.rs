@@ -162,7 +162,7 @@ impl Args<'_> {
             tags.0 |= Tags::ARENA.0;
         }
         let takes = env.kernel.features.global_pointer_args;
-        let ctx_only = !takes && !is_prog_ctx_type(env, self.btf, t)?;
+        let ctx_only = !takes && !tags.has(Tags::CTX) && !is_prog_ctx_type(env, self.btf, t)?;
         if t.kind() == BtfKind::Ptr && !(self.is_global && ctx_only) {
             if let Some(arg) = self.pointer(env, i, t, tags)? {
                 return Ok(arg);
@@ -186,6 +186,10 @@ impl Args<'_> {
         let mut tags = Tags::default();
         for text in self.btf.decl_tags(self.func.id(), i as i32) {
             let tags_known = env.kernel.features.argument_tags;
+            if !tags_known && self.is_global && text == "arg:ctx" && has_context_struct(env) {
+                // libbpf gives the argument the context's type where the kernel knows no tags.
+                return Ok(Tags::CTX);
+            }
             let Some(tag) = text.strip_prefix("arg:").filter(|_| tags_known) else { continue };
             if !self.is_global {
                 verbose!(env, "arg#{i} type tag is not supported in static functions\n");
@@ -213,7 +217,7 @@ impl Args<'_> {
             if tags.has_more_than(Tags::CTX) {
                 return bad_combination(env, i);
             }
-            if tags.has(Tags::CTX) {
+            if tags.has(Tags::CTX) && env.kernel.features.argument_tags {
                 validate_prog_ctx_type(env, self.btf, ptr, i)?;
             }
             return Ok(Some(plain(ArgBase::Ctx.into())));
@@ -308,6 +312,12 @@ impl Args<'_> {
             if tags.has(Tags::NONNULL) { TypeFlags::NONE } else { TypeFlags::PTR_MAYBE_NULL };
         Ok(SubprogArg { ty: ArgType::with(ArgBase::Mem, nullable), mem_size_or_btf_id: size })
     }
+}
+
+/// Programs of this type have a context struct of their own, which libbpf knows.
+fn has_context_struct(env: &Env<'_>) -> bool {
+    let row = env.kernel.prog(env.prog.prog_type);
+    row.is_some_and(|r| r.ctx.starts_with("struct ") || r.ctx == "bpf_user_pt_regs_t")
 }
 
 fn plain(ty: ArgType) -> SubprogArg {

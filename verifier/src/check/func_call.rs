@@ -184,7 +184,7 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
         return Err(stop);
     }
     verbose!(env, "Func#{subprog} ('{name}') is global and assumed valid.\n");
-    if changes_pkt_data {
+    if changes_pkt_data && env.kernel.features.packet_changes_known {
         clear_all_pkt_pointers(env);
     }
     let context = if env.kernel.features.contexts_apart {

@@ -130,7 +130,8 @@ fn helper_proto(env: &mut Env<'_>, func_id: i32) -> Check<&'static HelperProto> 
 
 /// Packet pointers are void after the helper.
 fn changes_pkt_data(env: &Env<'_>, func_id: i32) -> bool {
-    env.kernel.helper_traits(func_id).changes_pkt_data
+    let known = func_id != func::TAIL_CALL || env.kernel.features.packet_changes_known;
+    known && env.kernel.helper_traits(func_id).changes_pkt_data
 }
 
 fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check {

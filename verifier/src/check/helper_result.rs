@@ -57,6 +57,10 @@ pub fn set_result(
         let id = env.new_id();
         env.reg_mut(Reg::R0).id = id;
     }
+    if !env.kernel.features.trust_tracked {
+        let r0 = env.reg_mut(Reg::R0);
+        r0.ty = r0.ty.minus(TypeFlags::PTR_TRUSTED | TypeFlags::MEM_RCU);
+    }
     set_reference(env, meta)?;
     refine_range(env, proto.ret, meta)
 }
@@ -262,7 +266,8 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
     }
     let features = &env.kernel.features;
     let cpus = env.kernel.nr_cpu_ids.saturating_sub(1);
-    let up_to_size = env.kernel.helper_traits(meta.func_id).returns_up_to_size;
+    let sized = meta.func_id != func::GET_TASK_STACK || features.task_stack_sized;
+    let up_to_size = sized && env.kernel.helper_traits(meta.func_id).returns_up_to_size;
     let r0 = env.reg_mut(Reg::R0);
     if up_to_size {
         r0.smax = meta.msize_max_value as i64;
@@ -270,7 +275,7 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
         r0.smin = -MAX_ERRNO as i64;
         r0.s32_min = -MAX_ERRNO;
         r0.exchange(features);
-    } else if meta.func_id == func::GET_SMP_PROCESSOR_ID {
+    } else if meta.func_id == func::GET_SMP_PROCESSOR_ID && features.processor_id_bounded {
         (r0.umin, r0.umax) = (0, cpus as u64);
         (r0.smin, r0.smax) = (0, cpus as i64);
         (r0.u32_min, r0.u32_max) = (0, cpus);

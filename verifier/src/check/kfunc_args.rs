@@ -42,6 +42,9 @@ fn invalid<T>() -> Check<T> {
 
 /// Every argument of the call at `insn_idx`.
 pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) -> Check {
+    if !env.kernel.features.trust_tracked {
+        return super::plain_kfunc_args::check(env, meta);
+    }
     let btf = kfunc::desc_btf(env, meta)?;
     let proto = btf.ty(meta.proto_id).ok_or(Stop::Reject(Errno::EINVAL))?;
     let params: Vec<KfParam<'_>> = proto.params().map(|p| KfParam::new(&btf, p)).collect();
@@ -186,6 +189,17 @@ fn check_scalar(env: &mut Env<'_>, meta: &mut KfuncMeta, param: &KfParam<'_>, re
         meta.arg_constant = Some(reg.var_off.value);
         return Ok(());
     }
+    check_buffer_size(env, meta, param, regno)
+}
+
+/// A number that the kfunc's result is as large as.
+pub(super) fn check_buffer_size(
+    env: &mut Env<'_>,
+    meta: &mut KfuncMeta,
+    param: &KfParam<'_>,
+    regno: Reg,
+) -> Check {
+    let reg = *env.reg(regno);
     let is_rdonly = param.name == "rdonly_buf_size";
     if !is_rdonly && param.name != "rdwr_buf_size" {
         return Ok(());

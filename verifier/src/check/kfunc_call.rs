@@ -66,7 +66,8 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         verbose!(env, "{} is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", meta.name);
         return Err(Errno::EPERM.into());
     }
-    if meta.has(KfuncFlags::SLEEPABLE) && !env.cur.in_sleepable {
+    let early = env.kernel.features.trust_tracked;
+    if early && meta.has(KfuncFlags::SLEEPABLE) && !env.cur.in_sleepable {
         verbose!(env, "program must be sleepable to call sleepable kfunc {}\n", meta.name);
         return Err(Errno::EACCES.into());
     }

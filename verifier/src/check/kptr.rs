@@ -31,7 +31,11 @@ pub fn process_kptr_func(env: &mut Env<'_>, regno: Reg, meta: &mut CallMeta) -> 
     }
     let record = reg_btf_record(env, &reg);
     if !record.is_some_and(|r| r.has(FieldKinds::KPTR)) {
-        verbose!(env, "R{} has no valid kptr\n", regno.0);
+        let named = meta.map.filter(|_| !env.kernel.features.fields_together);
+        match named.map(|m| env.map(m).def.name.clone()) {
+            Some(name) => verbose!(env, "map '{name}' has no valid kptr\n"),
+            None => verbose!(env, "R{} has no valid kptr\n", regno.0),
+        }
         return Err(Errno::EINVAL.into());
     }
     let off = (reg.off as u32).wrapping_add(reg.var_off.value as u32);

@@ -60,9 +60,12 @@ fn check_fields(env: &mut Env<'_>, map: &MapInfo) -> Check {
         if tracing {
             return refuse(env, "tracing progs cannot use bpf_spin_lock");
         }
+        if env.prog_sleepable && !env.kernel.features.sleepable_may_lock {
+            return refuse(env, "sleepable progs cannot use bpf_spin_lock");
+        }
     }
     let tracing = tracing && !env.kernel.features.tracing_may_defer;
-    if tracing && record.has(FieldKinds::TIMER) {
+    if tracing && record.has(FieldKinds::TIMER) && env.kernel.features.timer_fields {
         return refuse(env, "tracing progs cannot use bpf_timer");
     }
     if tracing && record.has(FieldKinds::WORKQUEUE) {

@@ -294,6 +294,11 @@ pub fn check_store(env: &mut Env<'_>) -> Check {
     }
     check_reg_arg(env, dst, RegArg::Src)?;
     let dst_type = env.reg(dst).ty;
+    if dst_type == RegBase::Ctx && !env.kernel.features.numbers_into_context {
+        let name = env.type_name(dst_type);
+        verbose!(env, "BPF_ST stores into R{} {name} is not allowed\n", dst.0);
+        return Err(Errno::EACCES.into());
+    }
     let idx = env.insn_idx;
     check_mem_access(env, idx, dst, raw.off as i32, size, Access::Write, None, false, false)?;
     save_aux_ptr_type(env, dst_type, false)

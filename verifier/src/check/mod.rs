@@ -44,6 +44,7 @@ pub mod mem;
 pub mod mem_arg;
 pub mod packet;
 mod plain_dynptr;
+mod plain_kfunc_args;
 pub mod prog_ctx;
 pub mod refs;
 pub mod reg_arg;

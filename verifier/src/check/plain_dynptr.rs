@@ -5,7 +5,6 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{ArgType, RegBase, TypeFlags};
 
 use super::dynptr::{arg_dynptr_type, is_refcounted, SLOTS};
-use super::kfunc_arg::nth_arg;
 use super::refs::{acquire_reference, release_reference};
 use super::stack_obj::{check_obj_write, spi_of};
 use crate::domain::reg::{DynptrType, RegState};
@@ -22,7 +21,8 @@ pub(super) fn process(env: &mut Env<'_>, regno: Reg, insn_idx: u32, arg: ArgType
     if reg.ty == RegBase::ConstDynptr {
         return Ok(());
     }
-    let nth = nth_arg(env, regno.index() - 1);
+    let nth = format!("arg #{}", regno.0);
+    let arg = arg.minus(TypeFlags::MEM_RDONLY);
     if arg.has(TypeFlags::MEM_UNINIT) {
         if slots_of(env, &reg).is_some_and(|spi| any_slot_is(env, &reg, spi)) {
             verbose!(env, "Dynptr has to be an uninitialized dynptr\n");

@@ -101,7 +101,7 @@ fn check_jump(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
 }
 
 fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check<Step> {
-    let is_kfunc = insn.src == PSEUDO_KFUNC_CALL;
+    let is_kfunc = insn.src == PSEUDO_KFUNC_CALL && env.kernel.features.kernel_functions;
     let known_source = insn.src == 0 || insn.src == PSEUDO_CALL || is_kfunc;
     if insn.is_src_reg()
         || (!is_kfunc && insn.off != 0)
