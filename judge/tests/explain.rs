@@ -52,9 +52,6 @@ fn an_endless_loop_is_named_with_what_it_costs() {
     let e = told("loop_too_long.o", "half_a_million_bad");
     let knows = e.story.knows.unwrap_or_default();
     assert!(knows.contains("the loop at ") && knows.contains("R2"), "{knows}");
-    let tried = e.tried.expect("the loop can be helped");
-    assert_eq!(tried.outcome, Outcome::Accepted);
-    assert!(tried.processed < 1000, "{}", tried.processed);
 }
 
 /// The path is the one that failed, from its first instruction to the last.
