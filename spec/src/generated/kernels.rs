@@ -552,6 +552,22 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
     pub rewrites_as_6_18: bool,
+    /// Messages name functions with an argument that the kernel fills in as programs call them; before, with `_impl` behind.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_ALLOC_BTF_ID (7.2).
+    pub names_as_called: bool,
+    /// One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.
+    ///
+    /// kernel/bpf/verifier.c non_sleepable_context_description (7.2).
+    pub sleepers_named: bool,
+    /// bpf_kptr_xchg also takes fields of objects that a list or tree owns.
+    ///
+    /// kernel/bpf/verifier.c kptr_xchg_dest_types (7.2).
+    pub nodes_exchange: bool,
+    /// What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (7.3).
+    pub raw_writes_checked: bool,
 }
 
 impl Features {
@@ -694,6 +710,10 @@ impl Features {
             barrier_by_first_bytes: FEATURES[133].span.holds(at),
             masked_operand_misnamed: FEATURES[134].span.holds(at),
             rewrites_as_6_18: FEATURES[135].span.holds(at),
+            names_as_called: FEATURES[136].span.holds(at),
+            sleepers_named: FEATURES[137].span.holds(at),
+            nodes_exchange: FEATURES[138].span.holds(at),
+            raw_writes_checked: FEATURES[139].span.holds(at),
         }
     }
 
@@ -836,6 +856,10 @@ impl Features {
             ("barrier_by_first_bytes", self.barrier_by_first_bytes),
             ("masked_operand_misnamed", self.masked_operand_misnamed),
             ("rewrites_as_6_18", self.rewrites_as_6_18),
+            ("names_as_called", self.names_as_called),
+            ("sleepers_named", self.sleepers_named),
+            ("nodes_exchange", self.nodes_exchange),
+            ("raw_writes_checked", self.raw_writes_checked),
         ]
     }
 
@@ -978,13 +1002,17 @@ impl Features {
             "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
             "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
             "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
+            "names_as_called" => Some(&mut self.names_as_called),
+            "sleepers_named" => Some(&mut self.sleepers_named),
+            "nodes_exchange" => Some(&mut self.nodes_exchange),
+            "raw_writes_checked" => Some(&mut self.raw_writes_checked),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 136] = [
+pub static FEATURES: [Feature; 140] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1031,7 +1059,7 @@ pub static FEATURES: [Feature; 136] = [
     Feature { name: "tnum_mul_joins", about: "An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.", source: "kernel/bpf/tnum.c tnum_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
     Feature { name: "circular_ranges", about: "A range is one arc of the number circle for each width, from which signed and unsigned bounds are read; before, both were kept apart and deduced from each other.", source: "kernel/bpf/cnum.c, kernel/bpf/verifier.c reg_bounds_sync (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "pointer_offset_whole", about: "A pointer's offset is one value with bounds, whether constant or not; before, a constant was added to a field of its own.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_reg_sane_offset_ptr (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "packet_is_region", about: "Packet accesses are checked at both ends of a variable offset, as memory of the proved size.", source: "kernel/bpf/verifier.c check_packet_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "packet_is_region", about: "Packet accesses are checked at both ends of a variable offset, as memory of the proved size.", source: "kernel/bpf/verifier.c check_packet_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "packet_offset_kept", about: "The bounds of a packet pointer's offset are not exchanged where the pointer is moved by a constant or a range is proved.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "division_bounded", about: "Division and modulo by a constant give bounds; before, the result was unknown.", source: "kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored; a register compared with itself decides.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
@@ -1050,7 +1078,7 @@ pub static FEATURES: [Feature; 136] = [
     Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.", source: "kernel/bpf/verifier.c check_kfunc_args (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "zero_spills_read", about: "A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.", source: "kernel/bpf/verifier.c mark_reg_stack_read (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_by_prototype", about: "What a kfunc's argument is follows from its prototype alone, when the program is loaded.", source: "kernel/bpf/verifier.c get_kfunc_arg_type (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
@@ -1121,6 +1149,10 @@ pub static FEATURES: [Feature; 136] = [
     Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }) } },
     Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
     Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
+    Feature { name: "names_as_called", about: "Messages name functions with an argument that the kernel fills in as programs call them; before, with `_impl` behind.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_ALLOC_BTF_ID (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "sleepers_named", about: "One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.", source: "kernel/bpf/verifier.c non_sleepable_context_description (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[
