@@ -12,7 +12,7 @@ use bpfassay_judge::{Fleet, FleetProgram, Options, Target, VerdictWord};
 type Row =
     (&'static str, &'static str, &'static str, &'static str, bool, &'static str, &'static str);
 
-const FLIPS: [Row; 23] = [
+const FLIPS: [Row; 26] = [
     ("later/dynptr", "slice", "5.10", "6.1", true, "bpf_dynptr_read", "fact"),
     ("map/other_cpu", "compare_cpus", "5.10", "6.1", true, "bpf_map_lookup_percpu_elem", "fact"),
     ("string/snprintf", "format", "5.10", "6.1", true, "bpf_snprintf", "fact"),
@@ -80,6 +80,25 @@ const FLIPS: [Row; 23] = [
         "cast_argument_bad",
         "6.18.15",
         "6.18.44",
+        false,
+        "untrusted_is_read_only",
+        "behaviour",
+    ),
+    (
+        "reject/inner_array",
+        "unchecked_bad",
+        "7.0",
+        "7.1",
+        false,
+        "inner_array_may_be_shorter",
+        "behaviour",
+    ),
+    ("reject/call_depth", "nine_frames_bad", "7.1", "7.2", true, "max_call_frames", "fact"),
+    (
+        "reject/untrusted_write",
+        "atomic_bad",
+        "7.1",
+        "7.2",
         false,
         "untrusted_is_read_only",
         "behaviour",

@@ -159,6 +159,10 @@ fn raw_tp_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Chec
         verbose!(env, "attach_btf_id {id} points to wrong type name {}\n", t.name());
         return Err(Errno::EINVAL.into());
     };
+    if env.prog_sleepable && !env.kernel.in_set(KernelSet::FaultableTracepoints, name) {
+        verbose!(env, "Sleepable program cannot attach to non-faultable tracepoint {name}\n");
+        return Err(Errno::EINVAL.into());
+    }
     // The typedef's prototype has no argument names; the function behind the tracepoint does.
     let template = btf.find_by_name_kind(&format!("__bpf_trace_{name}"), BtfKind::Func);
     let func = template.and_then(|id| btf.ty(id));

@@ -616,6 +616,22 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c add_kfunc_call (6.1).
     pub kernel_functions: bool,
+    /// Messages name functions with an argument that the kernel fills in as programs call them; before, with `_impl` behind.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_ALLOC_BTF_ID (7.2).
+    pub names_as_called: bool,
+    /// One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.
+    ///
+    /// kernel/bpf/verifier.c non_sleepable_context_description (7.2).
+    pub sleepers_named: bool,
+    /// bpf_kptr_xchg also takes fields of objects that a list or tree owns.
+    ///
+    /// kernel/bpf/verifier.c kptr_xchg_dest_types (7.2).
+    pub nodes_exchange: bool,
+    /// What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (7.3).
+    pub raw_writes_checked: bool,
 }
 
 impl Features {
@@ -774,6 +790,10 @@ impl Features {
             far_jumps: FEATURES[149].span.holds(at),
             timer_fields: FEATURES[150].span.holds(at),
             kernel_functions: FEATURES[151].span.holds(at),
+            names_as_called: FEATURES[152].span.holds(at),
+            sleepers_named: FEATURES[153].span.holds(at),
+            nodes_exchange: FEATURES[154].span.holds(at),
+            raw_writes_checked: FEATURES[155].span.holds(at),
         }
     }
 
@@ -932,6 +952,10 @@ impl Features {
             ("far_jumps", self.far_jumps),
             ("timer_fields", self.timer_fields),
             ("kernel_functions", self.kernel_functions),
+            ("names_as_called", self.names_as_called),
+            ("sleepers_named", self.sleepers_named),
+            ("nodes_exchange", self.nodes_exchange),
+            ("raw_writes_checked", self.raw_writes_checked),
         ]
     }
 
@@ -1090,13 +1114,17 @@ impl Features {
             "far_jumps" => Some(&mut self.far_jumps),
             "timer_fields" => Some(&mut self.timer_fields),
             "kernel_functions" => Some(&mut self.kernel_functions),
+            "names_as_called" => Some(&mut self.names_as_called),
+            "sleepers_named" => Some(&mut self.sleepers_named),
+            "nodes_exchange" => Some(&mut self.nodes_exchange),
+            "raw_writes_checked" => Some(&mut self.raw_writes_checked),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 152] = [
+pub static FEATURES: [Feature; 156] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1162,7 +1190,7 @@ pub static FEATURES: [Feature; 152] = [
     Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.", source: "kernel/bpf/verifier.c check_kfunc_args (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "zero_spills_read", about: "A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.", source: "kernel/bpf/verifier.c mark_reg_stack_read (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_by_prototype", about: "What a kfunc's argument is follows from its prototype alone, when the program is loaded.", source: "kernel/bpf/verifier.c get_kfunc_arg_type (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
@@ -1249,6 +1277,10 @@ pub static FEATURES: [Feature; 152] = [
     Feature { name: "far_jumps", about: "There are unconditional jumps of 32 bits.", source: "kernel/bpf/core.c BPF_INSN_MAP (6.1.192)", commit: Some("bpf: Support new 32bit offset jmp instruction"), span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[Release::new(11, 192)] }), until: None } },
     Feature { name: "timer_fields", about: "Map values may hold timers.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (6.1)", commit: Some("bpf: Introduce bpf timers."), span: Span { since: Some(Change { upstream: Some(Release::new(5, 0)), backports: &[] }), until: None } },
     Feature { name: "kernel_functions", about: "Programs may call kernel functions.", source: "kernel/bpf/verifier.c add_kfunc_call (6.1)", commit: Some("bpf: Support bpf program calling kernel function"), span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None } },
+    Feature { name: "names_as_called", about: "Messages name functions with an argument that the kernel fills in as programs call them; before, with `_impl` behind.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_ALLOC_BTF_ID (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "sleepers_named", about: "One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.", source: "kernel/bpf/verifier.c non_sleepable_context_description (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -47,10 +47,12 @@ pub enum KernelSet {
     ScxSelectCpuOps,
     /// `scx_cid_ops` (kernel/sched/ext/ext.c).
     ScxCidOps,
+    /// `faultable_tracepoints` (include/trace/events/syscalls.h TRACE_EVENT_SYSCALL (7.2)).
+    FaultableTracepoints,
 }
 
 /// In the order of [`KernelSet`].
-pub static SETS: [NameSet; 20] = [
+pub static SETS: [NameSet; 21] = [
     NameSet { span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_audit_rule_match", configs: &["AUDIT"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_getprocattr", configs: &[], span: Span { since: None, until: None } },
@@ -434,5 +436,9 @@ pub static SETS: [NameSet; 20] = [
         Member { name: "sched_ext_ops_cid.tick", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.update_idle", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.yield", configs: &[], span: Span { since: None, until: None } },
+    ] },
+    NameSet { span: Span::ALWAYS, members: &[
+        Member { name: "sys_enter", configs: &[], span: Span { since: None, until: None } },
+        Member { name: "sys_exit", configs: &[], span: Span { since: None, until: None } },
     ] },
 ];

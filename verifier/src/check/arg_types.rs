@@ -79,6 +79,9 @@ const WHOLE_KEY_OR_VALUE: &[RegType] = &[STACK, PACKET, PACKET_META, MAP_VALUE];
 const PERCPU_BTF: &[RegType] =
     &[BTF_PERCPU, BTF_PERCPU.plus(TypeFlags::MEM_RCU), BTF_PERCPU.plus(TypeFlags::PTR_TRUSTED)];
 const MAP_VALUE_OR_ALLOC: &[RegType] = &[MAP_VALUE, BTF_ALLOC];
+const NODE: RegType = BTF_ALLOC.plus(TypeFlags::NON_OWN_REF);
+/// The same with objects that a list or tree owns.
+const EXCHANGED: &[RegType] = &[MAP_VALUE, BTF_ALLOC, NODE, NODE.plus(TypeFlags::MEM_RCU)];
 
 /// Types an argument takes, in the order the log lists them (`compatible_reg_types`).
 fn compatible(arg: ArgBase) -> Option<&'static [RegType]> {
@@ -149,6 +152,8 @@ pub fn check_reg_type(
         verifier_bug!(env, "unsupported arg type {}", arg.word());
         return Err(Errno::EFAULT.into());
     };
+    let shared = arg.base() == ArgBase::KptrXchgDest && env.kernel.features.nodes_exchange;
+    let types = if shared { EXCHANGED } else { types };
     let reg = *env.reg(regno);
     let folded = if env.kernel.features.type_names_composed {
         fold_flags(reg.ty, arg, regno, meta)
@@ -222,7 +227,12 @@ fn check_btf_pointer(
         return check_kernel_object(env, regno, reg, arg, btf, meta);
     }
     let alloc = TypeFlags::MEM_ALLOC;
-    if flags == alloc || flags == alloc | TypeFlags::MEM_PERCPU {
+    let node = NODE.flags();
+    let is_node = flags == node || flags == node | TypeFlags::MEM_RCU;
+    if flags == alloc
+        || flags == alloc | TypeFlags::MEM_PERCPU
+        || is_node && env.kernel.features.nodes_exchange
+    {
         if !env.kernel.helper_traits(meta.func_id).takes_allocated {
             verifier_bug!(env, "unimplemented handling of MEM_ALLOC");
             return Err(Errno::EFAULT.into());

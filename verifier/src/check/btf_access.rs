@@ -68,6 +68,7 @@ pub(super) fn check_ptr_to_btf_access(
             && !is_non_owning_ref(reg.ty)
             && !reg.ty.has(TypeFlags::MEM_RCU)
             && reg.ref_obj_id == 0
+            && !(may_fault && env.kernel.features.plain_pointers_may_fault)
         {
             verbose!(env, "verifier bug: ref_obj_id for allocated object must be non-zero\n");
             return Err(Errno::EFAULT.into());

@@ -149,7 +149,7 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
         );
         return Err(Errno::EINVAL.into());
     }
-    if env.kernel.features.rcu_sections_nest {
+    if env.kernel.features.sleepers_named {
         if let Some(region) = non_sleepable_region(env).filter(|_| might_sleep) {
             let name = subprog_name(env, subprog);
             verbose!(env, "sleepable global function {name}() called in {region}\n");

@@ -147,7 +147,7 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
             return Err(Errno::EINVAL.into());
         }
     }
-    if env.kernel.features.rcu_sections_nest {
+    if env.kernel.features.sleepers_named {
         if let Some(region) =
             super::trust::non_sleepable_region(env).filter(|_| helper_may_sleep(env, proto))
         {
@@ -270,7 +270,8 @@ fn release_argument(env: &mut Env<'_>, proto: &HelperProto, meta: &CallMeta) -> 
     } else {
         Err(Errno::EINVAL.into())
     };
-    if let Err(crate::Stop::Reject(_)) = released {
+    if let (Err(crate::Stop::Reject(_)), false) = (&released, env.kernel.features.references_by_id)
+    {
         let id = meta.func_id;
         verbose!(
             env,

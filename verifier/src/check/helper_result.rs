@@ -53,7 +53,8 @@ pub fn set_result(
         RetBase::MemOrBtfId => set_mem_or_btf(env, flags, meta, percpu_alloc)?,
         RetBase::BtfId => set_btf_pointer(env, proto, flags, meta)?,
     }
-    if env.reg(Reg::R0).ty.may_be_null() {
+    let r0 = env.reg(Reg::R0);
+    if r0.ty.may_be_null() && r0.id == 0 {
         let id = env.new_id();
         env.reg_mut(Reg::R0).id = id;
     }
@@ -110,17 +111,7 @@ fn set_map_value(env: &mut Env<'_>, flags: TypeFlags, meta: &CallMeta) -> Check 
 fn refine_lookup(env: &mut Env<'_>) {
     let mut r0 = *env.reg(Reg::R0);
     let null = r0.flags() & TypeFlags::PTR_MAYBE_NULL;
-    let (id, uid) = (r0.id, r0.map_uid());
     mark_not_null(env.kernel, &env.maps, &mut r0);
-    let value = r0.base() == RegBase::MapValue;
-    let uid = if r0.base() == RegBase::ConstMapPtr {
-        id
-    } else if value {
-        uid
-    } else {
-        0
-    };
-    r0.set_map_uid(uid);
     r0.ty = r0.ty.plus(null);
     *env.reg_mut(Reg::R0) = r0;
 }

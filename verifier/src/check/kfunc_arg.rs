@@ -191,7 +191,7 @@ pub fn ptr_arg(
         }
         is_mem_size(env, n, next, "__sz") || is_mem_size(env, n, next, "__szk")
     });
-    let with_size = features.kfunc_args_trusted && has_size;
+    let with_size = has_size;
     if param.may_be_null() && register_is_null(env.reg(regno)) && !with_size {
         return Ok(PtrArg::Null);
     }

@@ -416,7 +416,7 @@ fn check_alloc(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState
 
 /// Behind the names of functions that were called with a hidden argument.
 fn impl_suffix(env: &Env<'_>) -> &'static str {
-    match env.kernel.features.kfunc_args_trusted {
+    match env.kernel.features.names_as_called {
         true => "",
         false => "_impl",
     }
@@ -661,7 +661,8 @@ fn check_mem_size(
         check_const_size(env, meta, params, i)?;
     }
     let trusted = env.kernel.features.kfunc_args_trusted;
-    let optional = register_is_null(env.reg(regno)) && (trusted || params[i].has("__opt"));
+    let optional = register_is_null(env.reg(regno))
+        && (trusted || params[i].has("__opt") || params[i].has("__nullable"));
     if !optional {
         if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
             if matches!(stop, Stop::Reject(_)) {
@@ -709,11 +710,13 @@ fn check_const_size(
 
 fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
     let arg = arg_name(env, i);
-    if !is_alloc_obj(reg.ty) {
+    let gone = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
+    if !is_alloc_obj(reg.ty) || gone && env.kernel.features.references_by_id {
         verbose!(env, "{arg} is neither owning or non-owning ref\n");
         return invalid();
     }
-    if !is_non_owning_ref(reg.ty) {
+    let features = &env.kernel.features;
+    if !is_non_owning_ref(reg.ty) && (reg.ref_obj_id != 0 || !features.references_by_id) {
         meta.arg_owning_ref = true;
     }
     let Some(has) = reg_btf_record(env, reg).map(|r| r.has(FieldKinds::REFCOUNT)) else {

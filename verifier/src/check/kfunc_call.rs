@@ -303,6 +303,9 @@ fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
     if let Some(regno) = meta.release_regno {
         let ref_id = env.reg(regno).ref_obj_id;
         if let Err(e) = release_reference(env, ref_id) {
+            if env.kernel.features.references_by_id {
+                return Err(e.into());
+            }
             verbose!(env, "kfunc {name}#{id} reference has not been acquired before\n");
             return Err(e.into());
         }

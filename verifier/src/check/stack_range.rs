@@ -94,7 +94,8 @@ pub(super) fn check_stack_range_initialized(
 
 /// A raw buffer may reach beyond the tracked stack, but not into a dynptr.
 fn check_no_dynptr(env: &mut Env<'_>, reg: &RegState, from: i32, to: i32) -> Check {
-    if !env.kernel.features.dynptrs_tracked {
+    // Where raw writes are checked, the write itself looks after it.
+    if !env.kernel.features.dynptrs_tracked || env.kernel.features.raw_writes_checked {
         return Ok(());
     }
     for i in from..to {
