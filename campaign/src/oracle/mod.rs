@@ -1,5 +1,6 @@
 //! Oracles: each looks at a judged case and says what is wrong.
 
+mod addresses;
 mod agreement;
 mod containment;
 mod no_trap;
