@@ -8,20 +8,23 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bpfassay_judge::Target;
-use bpfassay_verifier::{Config, Verdict};
+use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::{verify, Config, Verdict};
 use rayon::prelude::*;
 
 use crate::case::Case;
 use crate::finding::Finding;
-use crate::kernel::Kernel;
+use crate::kernel::{Answer, Kernel, Question};
 use crate::minimise::minimise;
-use crate::oracle::{self, against, masked_message, Judged, Oracle};
+use crate::oracle::{self, against, equal_lines, masked_message, Judged, Oracle};
 use crate::report::{bucket, Cluster, Report, Tally};
 use crate::source::Source;
 use crate::store::{Batch, Head, Seen, Store};
 
-/// Cases of one batch.
+/// Cases of one batch, where no kernel is asked.
 pub const BATCH: u64 = 512;
+/// Cases of one batch that is also put to kernels: a boot costs as much as thousands of programs.
+pub const KERNEL_BATCH: u64 = 8192;
 /// Findings of one kind that a batch keeps a case of.
 const KEPT: u64 = 1;
 
@@ -37,6 +40,8 @@ pub struct Options {
     /// Ends after so many cases, over all shards.
     pub programs: Option<u64>,
     pub jobs: usize,
+    /// Cases of one batch; what a kill may cost.
+    pub batch: u64,
     /// This shard, from 0, and how many there are.
     pub shard: (u64, u64),
     pub folder: Option<PathBuf>,
@@ -57,8 +62,21 @@ struct Shared<'o> {
     options: &'o Options,
     target: &'o Target,
     state: Mutex<State>,
-    kernels: Mutex<Vec<Box<dyn Kernel>>>,
+    kernels: Mutex<Vec<Asked>>,
     stop: AtomicBool,
+}
+
+/// A kernel, and the served one that it should answer like, if that is not the campaign's.
+struct Asked {
+    kernel: Box<dyn Kernel>,
+    target: Option<Target>,
+}
+
+impl Asked {
+    fn new(kernel: Box<dyn Kernel>) -> Result<Asked, String> {
+        let target = kernel.release().map(oracle::target).transpose()?;
+        Ok(Asked { kernel, target })
+    }
 }
 
 struct State {
@@ -95,13 +113,14 @@ pub fn run(
     let before = state.all.milliseconds;
     let done: BTreeSet<u64> = done.into_keys().collect();
     let state = Mutex::new(state);
+    let kernels = kernels.into_iter().map(Asked::new).collect::<Result<_, _>>()?;
     let kernels = Mutex::new(kernels);
     let shared = Shared { options, target: &target, state, kernels, stop: AtomicBool::new(false) };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.jobs)
         .build()
         .map_err(|e| e.to_string())?;
-    let last = options.cases().map_or(u64::MAX, |n| n.div_ceil(BATCH));
+    let last = options.cases().map_or(u64::MAX, |n| n.div_ceil(options.batch));
     let (shard, shards) = options.shard;
     let numbers = (0..last).filter(|n| n % shards == shard && !done.contains(n));
     pool.install(|| {
@@ -140,6 +159,7 @@ fn open(options: &Options) -> Result<(Option<Store>, BTreeMap<u64, Batch>), Stri
     let Some(folder) = &options.folder else { return Ok((None, BTreeMap::new())) };
     let head = Head {
         seed: options.seed,
+        batch: options.batch,
         kernel: options.kernel.clone(),
         oracles: options.oracles.clone(),
         corpus: options.corpus.iter().map(|(name, _)| name.clone()).collect(),
@@ -166,6 +186,14 @@ impl Options {
         Some(Case { name: name.clone(), ..source.case() })
     }
 
+    /// What kernels are to write: messages and statistics, or every instruction and state.
+    fn log_level(&self) -> LogLevel {
+        match self.oracles.iter().any(|o| o == "state") {
+            true => LogLevel::LEVEL2,
+            false => LogLevel::STATS,
+        }
+    }
+
     fn oracles(&self) -> Vec<Box<dyn Oracle>> {
         self.oracles.iter().filter_map(|name| oracle::named(name, &self.engines)).collect()
     }
@@ -175,18 +203,19 @@ impl Shared<'_> {
     fn batch(&self, number: u64, start: Instant, each: &(dyn Fn(&Progress<'_>) + Sync)) {
         let began = Instant::now();
         let asks_kernel = self.kernels.lock().is_ok_and(|k| !k.is_empty());
-        let mut config = self.target.config();
-        if asks_kernel {
-            config.log_level = bpfassay_verifier::log::LogLevel::LEVEL2;
-        }
+        let config = self.target.config();
         let mut batch = Batch { number, ..Batch::default() };
         let mut oracles = self.options.oracles();
         let end = self.options.cases().unwrap_or(u64::MAX);
-        let numbers = number * BATCH..((number + 1) * BATCH).min(end);
+        let numbers = number * self.options.batch..((number + 1) * self.options.batch).min(end);
         let mut for_kernels = Vec::new();
+        let runs_first = self.options.oracles.iter().any(|o| o == "containment");
         for n in numbers {
             let Some(case) = self.options.case(n) else { continue };
-            let judged = Judged::new(&case, &config);
+            let judged = match runs_first {
+                true => Judged::after_runs(&case, &config),
+                false => Judged::new(&case, &config),
+            };
             tally(&mut batch.tally, &judged);
             let found = look(&judged, &mut oracles, &mut batch.tally);
             batch.tally.executions += judged.executions();
@@ -194,8 +223,7 @@ impl Shared<'_> {
                 note(&mut batch.seen, finding, n);
             }
             if asks_kernel {
-                let report = judged.report;
-                for_kernels.push((n, case, report));
+                for_kernels.push((n, case));
             }
         }
         for oracle in &oracles {
@@ -207,40 +235,74 @@ impl Shared<'_> {
         if asks_kernel {
             self.ask_kernels(&for_kernels, &mut batch);
         }
+        if self.stop.load(Ordering::Relaxed) && asks_kernel {
+            // Half asked is not done.
+            return;
+        }
         batch.tally.milliseconds = 0;
         self.finish(batch, began, start, each);
     }
 
-    fn ask_kernels(&self, cases: &[(u64, Case, bpfassay_verifier::Report)], batch: &mut Batch) {
+    fn ask_kernels(&self, cases: &[(u64, Case)], batch: &mut Batch) {
         let Ok(mut kernels) = self.kernels.lock() else { return };
-        let programs: Vec<_> = cases.iter().map(|(_, c, _)| &c.program).collect();
-        for kernel in kernels.iter_mut() {
-            let name = kernel.name().to_string();
-            let oracle = format!("verdict, {name}");
-            let answers = match kernel.ask(&programs) {
-                Ok(answers) => answers,
-                Err(why) => {
-                    // A kernel that stopped answering ends the run with what is known.
-                    self.stop.store(true, Ordering::Relaxed);
-                    if let Ok(mut state) = self.state.lock() {
-                        state.notes.push(format!("{name}, batch {}: {why}", batch.number));
-                    }
-                    return;
+        for asked in kernels.iter_mut() {
+            let name = asked.kernel.name().to_string();
+            if let Err(why) = self.ask(asked, &name, cases, batch) {
+                // A kernel that stopped answering ends the run with what is known.
+                self.stop.store(true, Ordering::Relaxed);
+                if let Ok(mut state) = self.state.lock() {
+                    state.notes.push(format!("{name}, batch {}: {why}", batch.number));
                 }
-            };
-            for ((n, _, report), answer) in cases.iter().zip(&answers) {
-                if !answer.is_verdict() {
-                    batch.tally.count(&oracle, "not compared", 1);
-                    continue;
-                }
-                batch.tally.count(&oracle, "checked", 1);
-                if let Some(finding) = against(report, answer, &name) {
-                    batch.tally.count(&oracle, "findings", 1);
-                    batch.tally.count(&oracle, &finding.kind, 1);
-                    note(&mut batch.seen, finding, *n);
-                }
+                return;
             }
         }
+    }
+
+    /// Asks one kernel, and ourselves in its place.
+    fn ask(
+        &self,
+        asked: &mut Asked,
+        name: &str,
+        cases: &[(u64, Case)],
+        batch: &mut Batch,
+    ) -> Result<(), String> {
+        let level = self.options.log_level();
+        let mut config = asked.target.as_ref().unwrap_or(self.target).config();
+        config.log_level = level;
+        let ours = |(_, case): &(u64, Case)| verify(&case.program, &config);
+        let reports: Vec<_> = cases.iter().map(ours).collect();
+        let questions = cases.iter().zip(&reports).map(|((_, c), r)| {
+            let errno = match &r.verdict {
+                Verdict::Rejected(e) => e.0,
+                _ => 0,
+            };
+            let expected = Answer::verdict(errno, r.log.clone());
+            Question { program: &c.program, log_level: level.0, expected }
+        });
+        let answers = asked.kernel.ask(&questions.collect::<Vec<_>>())?;
+        let oracle = format!("verdict, {name}");
+        for (((n, _), report), answer) in cases.iter().zip(&reports).zip(&answers) {
+            if matches!(report.verdict, Verdict::Unsupported(_)) {
+                batch.tally.count(&oracle, "unsupported", 1);
+                continue;
+            }
+            if !answer.is_verdict() {
+                batch.tally.count(&oracle, &format!("not compared: {}", answer.stage), 1);
+                continue;
+            }
+            batch.tally.count(&oracle, "checked", 1);
+            if level.is_level2() {
+                let (all, equal) = equal_lines(&report.log, &answer.log);
+                batch.tally.count(&oracle, "instructions", all);
+                batch.tally.count(&oracle, "instructions before logs part", equal);
+            }
+            if let Some(finding) = against(report, answer, name) {
+                batch.tally.count(&oracle, "findings", 1);
+                batch.tally.count(&oracle, &format!("{}: {}", finding.oracle, finding.kind), 1);
+                note(&mut batch.seen, finding, *n);
+            }
+        }
+        Ok(())
     }
 
     fn finish(
@@ -355,7 +417,7 @@ fn clusters(options: &Options, target: &Target, seen: &[Seen]) -> Vec<Cluster> {
 /// The smallest case with a finding of the same key; findings against kernels stay as they are, since asking
 /// once more costs a boot.
 fn minimised(options: &Options, config: &Config<'_>, case: Case, finding: &Finding) -> Case {
-    if finding.oracle == "verdict" {
+    if oracle::KERNEL_NAMES.contains(&finding.oracle.as_str()) {
         return case;
     }
     let Some(mut oracle) = oracle::named(&finding.oracle, &options.engines) else { return case };

@@ -37,6 +37,8 @@ pub struct Batch {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Head {
     pub seed: u64,
+    /// Cases of one batch.
+    pub batch: u64,
     pub kernel: String,
     pub oracles: Vec<String>,
     /// Of the corpus, in order.

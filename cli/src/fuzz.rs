@@ -1,11 +1,12 @@
 //! `bpfassay fuzz`: a campaign of generated programs against oracles.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bpfassay_campaign::engine::{self, Options};
-use bpfassay_campaign::kernel::{ByCommand, Kernel};
-use bpfassay_campaign::oracle::{ENGINES, NAMES};
+use bpfassay_campaign::engine::{self, Options, BATCH, KERNEL_BATCH};
+use bpfassay_campaign::kernel::command::ByCommand;
+use bpfassay_campaign::kernel::Kernel;
+use bpfassay_campaign::oracle::{ENGINES, KERNEL_NAMES, NAMES};
 use bpfassay_campaign::report::Report;
 use bpfassay_campaign::source::Source;
 use bpfassay_ci::files;
@@ -19,20 +20,31 @@ use crate::progress::Progress;
 #[command(after_help = "Examples:
   bpfassay fuzz --time 600 --resume campaign
   bpfassay fuzz --seed 7 --programs 100000 --shard 2/4 --resume part2
+  bpfassay fuzz --kernels 6.18.15,6.1 --oracles state --programs 20000
   bpfassay fuzz --merge part1 part2 --format json")]
 pub struct Args {
     /// Inputs of a coverage-guided fuzzer, a program each; without any, programs come from the seed.
     #[arg(value_name = "CORPUS")]
     corpus: Vec<PathBuf>,
-    /// Which oracles look, in this order.
+    /// Which oracles look, in this order; of those that ask kernels, `verdict` always does, and `state` compares logs.
     #[arg(long, value_delimiter = ',', default_values = NAMES)]
     oracles: Vec<String>,
     /// Engines that are to agree.
     #[arg(long, value_delimiter = ',', default_values = ENGINES)]
     engines: Vec<String>,
-    /// A kernel to ask, in a virtual machine or elsewhere: a command in which {batch} and {out} stand for files.
-    #[arg(long, value_name = "NAME=COMMAND")]
+    /// Kernels to ask, each against our answer for it: a release that `kernels fetch` has fetched, in a virtual machine;
+    /// or NAME=COMMAND, in which {batch} and {out} stand for files.
+    #[arg(long, value_name = "RELEASE", value_delimiter = ',')]
     kernels: Vec<String>,
+    /// Folder of the fetched kernels, as for `kernels`.
+    #[arg(long, value_name = "DIR")]
+    kernel_folder: Option<PathBuf>,
+    /// Seconds that a kernel may take for a batch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800)]
+    patience: u64,
+    /// Programs of a batch, which is what a kill may cost [default: 512, with kernels 8192].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    batch: Option<u64>,
     /// Served kernel that the verifier plays.
     #[arg(long, default_value = "6.18")]
     kernel: String,
@@ -74,15 +86,14 @@ fn campaign(args: &Args) -> Result<Report, String> {
         return engine::merged(&args.merge);
     }
     for name in &args.oracles {
-        if !NAMES.contains(&name.as_str()) {
-            return Err(format!("no oracle {name}; there are {}", NAMES.join(", ")));
+        let mut all = NAMES.iter().chain(&KERNEL_NAMES);
+        if !all.any(|n| n == name) {
+            let all = [&NAMES[..], &KERNEL_NAMES].concat().join(", ");
+            return Err(format!("no oracle {name}; there are {all}"));
         }
     }
     let folder = args.resume.clone().unwrap_or_else(std::env::temp_dir);
-    let kernels = args.kernels.iter().map(|k| {
-        let kernel: Box<dyn Kernel> = Box::new(ByCommand::parse(k, &folder)?);
-        Ok::<_, String>(kernel)
-    });
+    let kernels = args.kernels.iter().map(|k| kernel(args, k, &folder));
     let corpus = args.corpus.iter().map(|file| {
         let bytes =
             files::read(file, files::MAX_TEXT).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -96,6 +107,7 @@ fn campaign(args: &Args) -> Result<Report, String> {
         time: args.time.map(Duration::from_secs),
         programs: args.programs,
         jobs: args.jobs,
+        batch: args.batch.unwrap_or(if args.kernels.is_empty() { BATCH } else { KERNEL_BATCH }),
         shard: shard(&args.shard)?,
         folder: args.resume.clone(),
         corpus: corpus.collect::<Result<_, _>>()?,
@@ -104,6 +116,28 @@ fn campaign(args: &Args) -> Result<Report, String> {
     engine::run(&options, kernels.collect::<Result<_, _>>()?, &|p| {
         bar.say(format!("{} programs, {} findings", p.all.programs, p.findings));
     })
+}
+
+fn kernel(args: &Args, name: &str, folder: &Path) -> Result<Box<dyn Kernel>, String> {
+    if name.contains('=') {
+        return Ok(Box::new(ByCommand::parse(name, folder)?));
+    }
+    machine(args, name, folder)
+}
+
+#[cfg(unix)]
+fn machine(args: &Args, name: &str, folder: &Path) -> Result<Box<dyn Kernel>, String> {
+    use bpfassay_campaign::kernel::vm::Machine;
+    let images = args.kernel_folder.clone().or_else(crate::kernels::cache);
+    let images = images.ok_or("neither HOME nor --kernel-folder says where kernels are kept")?;
+    let (release, image) = crate::kernels::image(&images, name)?;
+    let patience = Duration::from_secs(args.patience);
+    Ok(Box::new(Machine::new(release, image, folder.to_path_buf(), patience)))
+}
+
+#[cfg(not(unix))]
+fn machine(_: &Args, _: &str, _: &Path) -> Result<Box<dyn Kernel>, String> {
+    Err("virtual machines are not run on this system".to_string())
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use bpfassay_campaign::kernel::guest;
 use bpfassay_harness::vm::{self, agent, fetch, Event, Image, Options, Request};
 use bpfassay_judge::served_packages;
 use clap::Subcommand;
@@ -88,6 +89,16 @@ enum Action {
     /// The side that runs in the virtual machine.
     #[command(hide = true)]
     Agent,
+    /// Load the programs of a campaign's batch in this kernel; in a virtual machine only.
+    #[command(hide = true)]
+    Load {
+        batch: PathBuf,
+        /// By children, each program with a time limit.
+        #[arg(long)]
+        all: bool,
+        #[arg(long, default_value_t = 0)]
+        from: usize,
+    },
 }
 
 #[derive(clap::Args)]
@@ -134,11 +145,26 @@ pub fn run(args: Args) -> Outcome {
             )
         }
         Action::Agent => agent::init().map(|()| Outcome::Ok),
+        Action::Load { batch, all, from } => load(&batch, all, from),
     };
     done.unwrap_or_else(|e| fail(Outcome::NotJudged, e))
 }
 
-fn cache() -> Option<PathBuf> {
+/// Random programs may crash the kernel that loads them, so it must be the agent's.
+fn load(batch: &Path, all: bool, from: usize) -> Result<Outcome, String> {
+    let first = fs::read("/proc/1/cmdline").unwrap_or_default();
+    if !String::from_utf8_lossy(&first).contains("agent") {
+        return Err("batches are loaded in virtual machines only".to_string());
+    }
+    let mut out = out::stream();
+    match all {
+        true => guest::serve(batch, &mut out)?,
+        false => guest::load(batch, from, &mut out)?,
+    }
+    Ok(Outcome::Ok)
+}
+
+pub(crate) fn cache() -> Option<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|h| Path::new(&h).join(".cache"));
     Some(base.or_else(home)?.join("bpfassay/kernels"))
@@ -208,10 +234,12 @@ fn fetch_all(
     Ok(out::text(&said, Outcome::Ok))
 }
 
-fn image(folder: &Path, kernel: &str) -> Result<Image, String> {
+/// The exact release, and its image among the fetched ones.
+pub(crate) fn image(folder: &Path, kernel: &str) -> Result<(&'static str, Image), String> {
     let name = find_for_guest(kernel)?;
-    fetch::image(&folder.join(name))
-        .ok_or_else(|| format!("{name} is not fetched: `bpfassay kernels fetch {name}`"))
+    let image = fetch::image(&folder.join(name))
+        .ok_or_else(|| format!("{name} is not fetched: `bpfassay kernels fetch {name}`"))?;
+    Ok((name, image))
 }
 
 /// Boots and runs one command; what it says to people goes to standard error, what it prints comes back.
@@ -223,7 +251,7 @@ fn run_in(
     out: Option<&Path>,
     machine: &Machine,
 ) -> Result<(Vec<Event>, Outcome), String> {
-    let image = image(folder, kernel)?;
+    let (_, image) = image(folder, kernel)?;
     let request = Request {
         commands: vec![command],
         folder: here(Path::new(".")),
@@ -285,6 +313,26 @@ fn ask(
         return Ok(out::machine((text + "\n").as_bytes(), outcome));
     }
     Ok(outcome)
+}
+
+/// What the kernel says of every program below the roots; `files` are those that the roots hold.
+pub(crate) fn recorded(
+    folder: &Path,
+    kernel: &str,
+    roots: &[PathBuf],
+    files: &[PathBuf],
+) -> Result<Vec<Value>, String> {
+    let machine = Machine {
+        cpus: 1,
+        time_limit: 3600,
+        accel: "tcg".to_string(),
+        qemu: "qemu-system-x86_64".to_string(),
+    };
+    let mut command = vec!["record".to_string(), "--out".to_string(), "/out".to_string()];
+    command.extend(roots.iter().map(|r| here(r).to_string_lossy().into_owned()));
+    let files: Vec<PathBuf> = files.iter().map(|f| here(f)).collect();
+    let (events, _) = run_in(folder, kernel, command, &files, None, &machine)?;
+    Ok(records(&events))
 }
 
 /// The record of each object, with the logs of its programs as `log`.

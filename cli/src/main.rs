@@ -11,6 +11,7 @@ mod asm;
 mod check;
 mod classic;
 mod compare;
+mod diff;
 mod diff_log;
 mod dump;
 mod exit;
@@ -67,6 +68,8 @@ enum Command {
     Gate(gate::Args),
     /// Judge objects beside the running kernel and show where the answers part.
     Compare(compare::Args),
+    /// Judge objects against what a kernel said or says, and show what changed since the last time.
+    Diff(diff::Args),
     /// Write down what the running kernel says of objects, or a profile of it.
     Record(record::Args),
     /// Make a profile of a kernel from its package's files, without booting it.
@@ -134,6 +137,7 @@ fn run(command: Command) -> exit::Outcome {
         Command::Fleet(args) => fleet::run(args),
         Command::Gate(args) => gate::run(args),
         Command::Compare(args) => compare::run(args),
+        Command::Diff(args) => diff::run(args),
         Command::Record(args) => record::run(args),
         Command::Profile(args) => profile::run(args),
         Command::Asm(args) => asm::run_asm(args),

@@ -37,6 +37,11 @@ pub fn paper() -> Paper {
     Paper { colour: is_coloured(&io::stdout()), width: size.map(|(w, _)| usize::from(w.0)) }
 }
 
+/// Standard output as it is, for another program that reads while we write.
+pub fn stream() -> impl Write {
+    io::stdout().lock()
+}
+
 /// A character that would steer a terminal, or the order in which text is read.
 fn is_steering(c: char) -> bool {
     let orders =

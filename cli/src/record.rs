@@ -125,7 +125,7 @@ fn truth(args: &Args) -> Result<Outcome, Outcome> {
 }
 
 /// An object's path below the folder it was found in.
-fn label(path: &str, roots: &[PathBuf]) -> String {
+pub(crate) fn label(path: &str, roots: &[PathBuf]) -> String {
     let path = Path::new(path);
     let below = roots.iter().find_map(|r| path.strip_prefix(r).ok());
     let label = match below {

@@ -71,9 +71,14 @@ impl Pages {
         os::close(self.part(off, len)?, len)
     }
 
-    /// From writable to executable, for good.
+    /// From writable to executable.
     pub fn seal(&self) -> io::Result<()> {
         os::seal(self.ptr, self.len)
+    }
+
+    /// From executable to writable, when nobody runs what stands there any more.
+    pub fn unseal(&self) -> io::Result<()> {
+        os::unseal(self.ptr, self.len)
     }
 }
 
@@ -169,6 +174,10 @@ mod os {
         protect(ptr, len, libc::PROT_READ | libc::PROT_EXEC)
     }
 
+    pub fn unseal(ptr: NonNull<u8>, len: usize) -> io::Result<()> {
+        protect(ptr, len, READ_WRITE)
+    }
+
     pub fn unmap(ptr: NonNull<u8>, len: usize) {
         // SAFETY: our own mapping; its owner is being dropped.
         unsafe { libc::munmap(ptr.as_ptr().cast(), len) };
@@ -237,6 +246,12 @@ mod os {
         done(unsafe { VirtualProtect(ptr.as_ptr().cast(), len, PAGE_EXECUTE_READ, &mut old) })
     }
 
+    pub fn unseal(ptr: NonNull<u8>, len: usize) -> io::Result<()> {
+        let mut old = 0;
+        // SAFETY: our own allocation, which nobody runs any more.
+        done(unsafe { VirtualProtect(ptr.as_ptr().cast(), len, PAGE_READWRITE, &mut old) })
+    }
+
     pub fn unmap(ptr: NonNull<u8>, _: usize) {
         // SAFETY: our own allocation, its owner is being dropped; a release takes length 0.
         unsafe { VirtualFree(ptr.as_ptr().cast(), 0, MEM_RELEASE) };
@@ -273,6 +288,10 @@ mod os {
     }
 
     pub fn seal(_: NonNull<u8>, _: usize) -> io::Result<()> {
+        none()
+    }
+
+    pub fn unseal(_: NonNull<u8>, _: usize) -> io::Result<()> {
         none()
     }
 

@@ -213,6 +213,8 @@ pub struct Env<'a> {
     pub quirk: Option<&'static str>,
     /// Who looks on; scalars are then all precise.
     pub observer: Option<&'a dyn crate::passes::Observer>,
+    /// Every scalar counts as precise.
+    pub all_precise: bool,
 }
 
 impl<'a> Env<'a> {

@@ -31,6 +31,6 @@ pub mod transfer;
 
 pub use check::btf_fields::map_record_of;
 pub use config::Config;
-pub use passes::{verify, verify_observed, Observer};
+pub use passes::{verify, verify_observed, verify_shown, Observer};
 pub use report::{MemoryUse, Report, Stats, Verdict};
 pub use stop::{Check, Errno, Stop};

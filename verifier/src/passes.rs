@@ -43,13 +43,14 @@ pub fn verify_observed<'a>(
     }
     let mut env = new_env(prog, config);
     env.observer = Some(observer);
+    env.all_precise = true;
     let result = run(&mut env);
     report(env, result)
 }
 
 /// Judges a program: the one entry point.
 pub fn verify(prog: &Program, config: &Config<'_>) -> Report {
-    verify_then(prog, config, &mut |_| ())
+    judge(prog, config, None, &mut |_| ())
 }
 
 /// As [`verify`]; who accepted it is shown what it found out.
@@ -58,12 +59,33 @@ pub(crate) fn verify_then(
     config: &Config<'_>,
     accepted: &mut dyn FnMut(&Env<'_>),
 ) -> Report {
+    judge(prog, config, None, accepted)
+}
+
+/// Judges a program as [`verify`] does, and shows the states that this takes.
+///
+/// A run of an accepted program may leave them: where a scalar did not matter, another value of it is covered.
+pub fn verify_shown<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    observer: &'a dyn Observer,
+) -> Report {
+    judge(prog, config, Some(observer), &mut |_| ())
+}
+
+fn judge<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    observer: Option<&'a dyn Observer>,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     if let Err(stop) = precheck::check_load(prog, config) {
         let lacking = precheck::privilege_refusal(prog, config).map(|(_, why)| why);
         let lacking = lacking.filter(|_| matches!(stop, Stop::Reject(_)));
         return Report { lacking, ..bare_report(stop) };
     }
     let mut env = new_env(prog, config);
+    env.observer = observer;
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
         return without_btf(prog, config, e, accepted);
     }
@@ -211,6 +233,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         prog_sleepable: prog.flags.sleepable,
         quirk: None,
         observer: None,
+        all_precise: false,
     }
 }
 

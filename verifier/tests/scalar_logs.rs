@@ -1,7 +1,7 @@
 //! Whole level-2 logs of generated scalar programs, as kernel 6.18.44 wrote them.
 //!
 //! A file holds the program, one slot per line in hexadecimal (bytes in memory order), an empty line,
-//! and the log.  They were made by the `scalars` example of the harness.
+//! and the log.
 
 use std::path::PathBuf;
 

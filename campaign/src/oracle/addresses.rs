@@ -98,8 +98,7 @@ mod tests {
     fn is_left(text: &str) -> bool {
         let insns = assemble(text, &NoNames).expect("a program");
         let program = Program::bare("p", ProgType::SchedCls, insns);
-        let case =
-            Case { name: String::new(), program, inputs: Vec::new(), choices: Vec::new() };
+        let case = Case { name: String::new(), program, inputs: Vec::new(), choices: Vec::new() };
         let target = crate::oracle::target("6.18").expect("a kernel that is served");
         may_be_left(&case, &target.config())
     }

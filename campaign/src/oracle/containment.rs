@@ -1,10 +1,11 @@
 //! Each concrete register lies inside some state that the verifier had at that instruction, at every step.
 //!
-//! The program runs first, and a sample of its steps is kept; then the verifier goes over it once more with every
-//! scalar taken for precise ([`bpfassay_verifier::verify_observed`]), and each state crosses off the steps whose live
-//! registers it holds.  What is left over no state holds.  A slot of the stack is looked at when it is read.
+//! The program runs first, and a sample of its steps is kept; each state that the verdict takes crosses off the steps
+//! whose live registers it holds.  Where some are left, the verifier goes over the program once more with every scalar
+//! taken for precise ([`bpfassay_verifier::verify_observed`]), since a path may be covered by one that did not care.
+//! What is left then no state holds.  A slot of the stack is looked at when it is read.
 
-use std::sync::Mutex;
+use std::cell::{Cell, RefCell};
 
 use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
@@ -19,21 +20,40 @@ use crate::finding::Finding;
 pub struct Containment {
     too_many: u64,
     by_quirk: u64,
+    again: u64,
 }
 
 /// Crosses off what a state holds.
-struct Crossing<'s> {
+pub(super) struct Crossing<'s> {
     steps: &'s Steps,
-    is_held: Mutex<Vec<bool>>,
+    is_held: RefCell<Vec<bool>>,
+    /// Steps of each instruction that no state has held so far.
+    left: Vec<Cell<u8>>,
+}
+
+impl<'s> Crossing<'s> {
+    /// `held` are those crossed off before, if any.
+    pub(super) fn new(steps: &'s Steps, mut held: Vec<bool>) -> Crossing<'s> {
+        held.resize(steps.count(), false);
+        let left = |i| steps.before(i).filter(|(n, _)| !held[*n]).count() as u8;
+        let left = (0..steps.insns()).map(|i| Cell::new(left(i))).collect();
+        Crossing { steps, is_held: RefCell::new(held), left }
+    }
+
+    pub(super) fn into_held(self) -> Vec<bool> {
+        self.is_held.into_inner()
+    }
 }
 
 impl Observer for Crossing<'_> {
     fn entered(&self, idx: u32, state: &VerifierState, live: u16) {
-        let Ok(mut is_held) = self.is_held.lock() else { return };
+        let Some(left) = self.left.get(idx as usize).filter(|l| l.get() > 0) else { return };
+        let mut is_held = self.is_held.borrow_mut();
         for (n, step) in self.steps.before(idx as usize) {
             if !is_held[n] && step.frame == state.curframe() {
                 let outside = first_outside(state.cur(), state.curframe(), &step.regs, live);
                 is_held[n] = outside.is_none();
+                left.set(left.get() - u8::from(is_held[n]));
             }
         }
     }
@@ -70,6 +90,7 @@ impl Oracle for Containment {
     fn counts(&self) -> std::collections::BTreeMap<String, u64> {
         [
             ("too many states to look on".to_string(), self.too_many),
+            ("explored again".to_string(), self.again),
             ("a kernel's quirk on a path".to_string(), self.by_quirk),
         ]
         .into()
@@ -80,7 +101,11 @@ impl Oracle for Containment {
             return None;
         }
         let steps = &judged.runs()?.steps;
-        let crossing = Crossing { steps, is_held: Mutex::new(vec![false; steps.count()]) };
+        if !judged.held.is_empty() && judged.held.iter().all(|h| *h) {
+            return None;
+        }
+        self.again += 1;
+        let crossing = Crossing::new(steps, judged.held.clone());
         let report = verify_observed(&judged.case.program, judged.config, &crossing);
         if report.verdict != Verdict::Accepted {
             self.too_many += 1;
@@ -91,7 +116,7 @@ impl Oracle for Containment {
             self.by_quirk += 1;
             return None;
         }
-        let is_held = crossing.is_held.into_inner().ok()?;
+        let is_held = crossing.into_held();
         let lost = |idx| steps.before(idx).find(|(n, _)| !is_held[*n]).map(|(_, s)| (idx, s));
         let (idx, step) = (0..steps.insns()).find_map(lost)?;
         // What went wrong was done by the instruction before; in straight code that is the one above.

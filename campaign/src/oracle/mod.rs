@@ -12,17 +12,18 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use bpfassay_judge::Target;
-use bpfassay_verifier::{verify, Config, Report, Verdict};
+use bpfassay_verifier::{verify, verify_shown, Config, Report, Verdict};
 
 use crate::case::Case;
 use crate::finding::Finding;
 
 pub use agreement::{Agreement, ENGINES};
 pub use containment::Containment;
+use containment::Crossing;
 pub use no_trap::NoTrap;
 pub use runs::{Runs, Step, Steps};
 pub use two_sided::TwoSided;
-pub use verdict::{against, masked_message};
+pub use verdict::{against, equal_lines, masked_message};
 
 /// A case and what our verifier says of it.
 pub struct Judged<'c> {
@@ -30,12 +31,30 @@ pub struct Judged<'c> {
     pub config: &'c Config<'c>,
     pub report: Report,
     runs: OnceCell<Option<Runs>>,
+    early: Option<Runs>,
+    /// Of the early runs: steps that some state held while the verdict was reached.
+    held: Vec<bool>,
 }
 
 impl<'c> Judged<'c> {
     pub fn new(case: &'c Case, config: &'c Config<'c>) -> Judged<'c> {
         let report = verify(&case.program, config);
-        Judged { case, config, report, runs: OnceCell::new() }
+        let runs = OnceCell::new();
+        Judged { case, config, report, runs, early: None, held: Vec::new() }
+    }
+
+    /// Runs the program first, so that the states which lead to the verdict are held against its steps at once.
+    pub fn after_runs(case: &'c Case, config: &'c Config<'c>) -> Judged<'c> {
+        let Some(early) = Runs::early(case) else { return Judged::new(case, config) };
+        let crossing = Crossing::new(&early.steps, Vec::new());
+        let report = verify_shown(&case.program, config, &crossing);
+        let held = crossing.into_held();
+        let runs = OnceCell::new();
+        if report.verdict == Verdict::Accepted && early.are_final(case, &report) {
+            let _ = runs.set(Some(early));
+            return Judged { case, config, report, runs, early: None, held };
+        }
+        Judged { case, config, report, runs, early: Some(early), held: Vec::new() }
     }
 
     /// The runs of an accepted program.
@@ -76,6 +95,9 @@ pub trait Oracle: Send {
 
 /// Every oracle that needs no kernel, in the order they are asked.
 pub const NAMES: [&str; 4] = ["no-trap", "containment", "agreement", "two-sided"];
+
+/// Those that ask kernels: verdict, errno, message and counters; and the log, instruction by instruction.
+pub const KERNEL_NAMES: [&str; 2] = ["verdict", "state"];
 
 /// The oracle of a name.
 pub fn named(name: &str, engines: &[String]) -> Option<Box<dyn Oracle>> {

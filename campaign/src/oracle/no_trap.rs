@@ -24,9 +24,9 @@ impl Oracle for NoTrap {
             place: form(judged.case, at),
             detail: format!("input {input}, insn {at}: {what}"),
         };
-        if let Some((input, at)) = runs.unseen {
+        if let Some(at) = runs.unseen(&judged.report.insn_visits) {
             let what = "runs, and no path of the verifier came here".to_string();
-            return Some(finding(input, "unexplored".to_string(), at, what));
+            return Some(finding(0, "unexplored".to_string(), at, what));
         }
         for (i, out) in runs.outcomes.iter().enumerate() {
             let Some(trap) = &out.trap else { continue };

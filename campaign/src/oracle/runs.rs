@@ -1,13 +1,13 @@
 //! What an accepted program does on its inputs under the checking interpreter, run once for all oracles.
 
-use bpfassay_harness::engine::Outcome;
+use bpfassay_harness::engine::{Outcome, TrapKind};
 use bpfassay_harness::engines::interp::Tracer;
 use bpfassay_harness::kernel::Element;
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::trust::Trusted;
 use bpfassay_isa::Insn;
-use bpfassay_verifier::Report;
+use bpfassay_verifier::{MemoryUse, Report};
 
 use crate::case::Case;
 
@@ -17,18 +17,28 @@ pub const FUEL: u64 = 1 << 16;
 /// Steps kept for one instruction.
 const SAMPLE: usize = 12;
 
+/// Instructions of a run before the verdict is known: loops without end are many among rejected programs.
+const EARLY_FUEL: u64 = 1 << 12;
+
 /// One run for each input, in order, with the same maps.
 #[derive(Debug)]
 pub struct Runs {
     pub outcomes: Vec<Outcome>,
     /// Afterwards.
     pub maps: Vec<Vec<Element>>,
-    /// Input and first instruction that no path of the verifier came to.
-    pub unseen: Option<(usize, usize)>,
     pub steps: Steps,
 }
 
 impl Runs {
+    /// Of a program that nobody has judged: the checking interpreter looks at every access.
+    ///
+    /// None where the program's maps cannot be made.
+    pub fn early(case: &Case) -> Option<Runs> {
+        let mut interp = Interp::load(&case.program, World::seeded(1)).ok()?;
+        interp.fuel = EARLY_FUEL;
+        Some(Runs::with(interp, case))
+    }
+
     /// None where the program's maps cannot be made, or it reads a map's fields.
     pub fn of(case: &Case, report: &Report) -> Option<Runs> {
         let mut interp = match Trusted::of_report(&case.program, report) {
@@ -39,16 +49,31 @@ impl Runs {
         }
         .ok()?;
         interp.fuel = FUEL;
-        let steps = Steps::new(case.program.insns.len());
-        let mut watch = Watch { visits: &report.insn_visits, unseen: None, steps };
-        let mut unseen = None;
-        let mut outcomes = Vec::with_capacity(case.inputs.len());
-        for (i, input) in case.inputs.iter().enumerate() {
-            outcomes.push(interp.run_traced(input, &mut watch));
-            unseen = unseen.or(watch.unseen.map(|at| (i, at)));
-        }
+        Some(Runs::with(interp, case))
+    }
+
+    fn with(mut interp: Interp, case: &Case) -> Runs {
+        let mut watch = Watch { steps: Steps::new(case.program.insns.len()) };
+        let run = |input| interp.run_traced(input, &mut watch);
+        let outcomes = case.inputs.iter().map(run).collect();
         let maps = (0..case.program.maps.len()).map(|m| interp.elements(m)).collect();
-        Some(Runs { outcomes, maps, unseen, steps: watch.steps })
+        Runs { outcomes, maps, steps: watch.steps }
+    }
+
+    /// They are what [`Runs::of`] would give: no run was cut short, and the verifier's word on memory and context
+    /// changes nothing.
+    pub fn are_final(&self, case: &Case, report: &Report) -> bool {
+        let is_out =
+            |o: &Outcome| o.trap.as_ref().is_some_and(|t| matches!(t.kind, TrapKind::OutOfFuel));
+        report.memory.iter().all(|m| *m == MemoryUse::Plain)
+            && case.inputs.iter().all(|i| report.max_ctx_offset as usize <= i.ctx.len().max(1))
+            && !self.outcomes.iter().any(is_out)
+    }
+
+    /// The first instruction that was run although no path of the verifier came to it.
+    pub fn unseen(&self, visits: &[u32]) -> Option<usize> {
+        (0..self.steps.insns())
+            .find(|i| visits.get(*i) == Some(&0) && self.steps.before(*i).next().is_some())
     }
 }
 
@@ -101,18 +126,13 @@ impl Steps {
     }
 }
 
-struct Watch<'v> {
-    visits: &'v [u32],
-    unseen: Option<usize>,
+struct Watch {
     steps: Steps,
 }
 
-impl Tracer for Watch<'_> {
+impl Tracer for Watch {
     const ENABLED: bool = true;
     fn step(&mut self, frame: usize, idx: usize, _insn: &Insn, regs: &[u64]) {
-        if self.unseen.is_none() && self.visits.get(idx) == Some(&0) {
-            self.unseen = Some(idx);
-        }
         self.steps.note(frame, idx, regs);
     }
 }

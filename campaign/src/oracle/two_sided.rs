@@ -11,6 +11,7 @@ use bpfassay_harness::testrun::Interp;
 use bpfassay_verifier::Verdict;
 
 use super::{masked_message, Judged, Oracle};
+use crate::case::Case;
 use crate::finding::Finding;
 
 /// Instructions of one run; loops without end are many among rejected programs.
@@ -20,6 +21,19 @@ const WITNESS_FUEL: u64 = 1 << 11;
 pub struct TwoSided {
     runs: u64,
     counts: BTreeMap<String, u64>,
+}
+
+impl TwoSided {
+    fn has_witness(&mut self, case: &Case) -> Option<bool> {
+        let mut interp = Interp::load(&case.program, World::seeded(1)).ok()?;
+        interp.fuel = WITNESS_FUEL;
+        let mut is_unsafe = false;
+        for input in &case.inputs {
+            self.runs += 1;
+            is_unsafe |= interp.run(input).trap.is_some();
+        }
+        Some(is_unsafe)
+    }
 }
 
 impl Oracle for TwoSided {
@@ -39,13 +53,13 @@ impl Oracle for TwoSided {
         if !matches!(judged.report.verdict, Verdict::Rejected(_)) {
             return None;
         }
-        let mut interp = Interp::load(&judged.case.program, World::seeded(1)).ok()?;
-        interp.fuel = WITNESS_FUEL;
-        let mut is_unsafe = false;
-        for input in &judged.case.inputs {
-            self.runs += 1;
-            is_unsafe |= interp.run(input).trap.is_some();
-        }
+        let is_unsafe = match &judged.early {
+            Some(early) => {
+                self.runs += early.outcomes.len() as u64;
+                early.outcomes.iter().any(|o| o.trap.is_some())
+            }
+            None => self.has_witness(judged.case)?,
+        };
         let name = match is_unsafe {
             true => "unsafe".to_string(),
             false => {

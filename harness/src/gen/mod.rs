@@ -3,4 +3,3 @@
 pub mod bare;
 pub mod loaded;
 pub mod rng;
-pub mod scalar;

@@ -359,7 +359,7 @@ impl<'c> Comparer<'c> {
             renames: env.kernel.features.states_rename_ids,
             scalar_ids: env.kernel.features.scalar_ids_compared,
             static_regs: env.explore.era.has_static_regs(),
-            all_precise: env.observer.is_some(),
+            all_precise: env.all_precise,
             at: None,
         }
     }

@@ -1,5 +1,4 @@
-//! A kernel that is asked: a command that answers a batch of programs, so that it may be a virtual machine, a
-//! User-Mode Linux or another host, and never the machine this runs on by accident.
+//! A kernel behind a command.
 //!
 //! `{batch}` and `{out}` in the command stand for two files.  The batch is a JSON list of programs (`prog_type`,
 //! `insns` in hexadecimal, `log_level`, `prog_flags`, `maps`, and `patch`: which instructions load which map); the
@@ -10,37 +9,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bpfassay_object::model::Program;
 use serde::Deserialize;
 use serde_json::{json, Value};
 
-/// What a kernel says of one program.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-pub struct Answer {
-    /// Positive; 0 for accepted.
-    #[serde(default)]
-    pub errno: i32,
-    #[serde(default)]
-    pub log: String,
-    /// Where it stopped: `ok` and `load` are verdicts.
-    #[serde(default)]
-    pub stage: String,
-}
-
-impl Answer {
-    /// The program reached the verifier.
-    pub fn is_verdict(&self) -> bool {
-        matches!(self.stage.as_str(), "ok" | "load")
-    }
-}
-
-/// Anything that answers batches of programs.
-pub trait Kernel: Send {
-    fn name(&self) -> &str;
-
-    /// One answer for each program, in order.  Fewer answers mean that the kernel stopped answering.
-    fn ask(&mut self, programs: &[&Program]) -> Result<Vec<Answer>, String>;
-}
+use super::{Answer, Kernel, Question};
 
 /// A kernel behind a command.
 #[derive(Clone, Debug)]
@@ -77,10 +49,10 @@ impl Kernel for ByCommand {
         &self.name
     }
 
-    fn ask(&mut self, programs: &[&Program]) -> Result<Vec<Answer>, String> {
+    fn ask(&mut self, questions: &[Question<'_>]) -> Result<Vec<Answer>, String> {
         let batch = self.folder.join(format!("{}-batch.json", self.name));
         let out = self.folder.join(format!("{}-out.json", self.name));
-        let list: Vec<Value> = programs.iter().map(|p| describe(p)).collect();
+        let list: Vec<Value> = questions.iter().map(describe).collect();
         let text = serde_json::to_string(&list).map_err(|e| e.to_string())?;
         fs::write(&batch, text).map_err(|e| e.to_string())?;
         let _ = fs::remove_file(&out);
@@ -121,7 +93,8 @@ fn run(words: &[String], patience: Duration) -> Result<(), String> {
 /// `BPF_F_SLEEPABLE`.
 const F_SLEEPABLE: u32 = 1 << 4;
 
-fn describe(program: &Program) -> Value {
+fn describe(question: &Question<'_>) -> Value {
+    let program = question.program;
     let hex: String =
         program.insns.iter().flat_map(|i| i.to_le_bytes()).map(|b| format!("{b:02x}")).collect();
     let maps: Vec<Value> = program
@@ -144,7 +117,7 @@ fn describe(program: &Program) -> Value {
     json!({
         "prog_type": program.prog_type as u32,
         "insns": hex,
-        "log_level": 2,
+        "log_level": question.log_level,
         "prog_flags": if program.flags.sleepable { F_SLEEPABLE } else { 0 },
         "maps": maps,
         "patch": patch,
