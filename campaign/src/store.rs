@@ -37,12 +37,17 @@ pub struct Batch {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Head {
     pub seed: u64,
-    /// Cases of one batch.
+    /// Cases of one batch; journals that do not say had 512.
+    #[serde(default = "usual_batch")]
     pub batch: u64,
     pub kernel: String,
     pub oracles: Vec<String>,
     /// Of the corpus, in order.
     pub corpus: Vec<String>,
+}
+
+fn usual_batch() -> u64 {
+    crate::engine::BATCH
 }
 
 /// A folder with a journal.
