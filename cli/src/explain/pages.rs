@@ -15,7 +15,7 @@ pub fn write(file: &Path, pages: &[Page], notes: &mut Vec<String>) -> Result<(),
     }
     for (i, page) in pages.iter().enumerate() {
         let to = numbered(file, i);
-        out::file(&to, &page.render())?;
+        out::file(&to, page.render())?;
         if i > 0 {
             notes.push(format!("page {} of {}: {}", i + 1, pages.len(), to.display()));
         }

@@ -83,7 +83,7 @@ pub(super) const CODES: &[Code] = &[
         "lifetime-dynptr",
         "a dynptr is used before it is set up, or overwritten",
         &[
-"CONST_PTR_TO_DYNPTR cannot be released", "Expected an initialized dynptr as {}", "cannot pass in dynptr at an offset", "arg#{} pointer type {} {} must be valid and initialized", "arg#{} pointer type {} {} not to stack", "arg#{} pointer type {} {} points to unsupported dynamic pointer type", "R{} expected pointer to stack or const struct bpf_dynptr", "=dynptr_{}",
+"CONST_PTR_TO_DYNPTR cannot be released", "Expected an initialized dynptr as {}", "cannot pass in dynptr at an offset", "arg#{} points to unsupported dynamic pointer type", "R{} points to unsupported dynamic pointer type", "arg#{} must be valid and initialized", "R{} must be valid and initialized", "arg#{} not to stack", "R{} not to stack", "arg#{} pointer type {} {} must be valid and initialized", "arg#{} pointer type {} {} not to stack", "arg#{} pointer type {} {} points to unsupported dynamic pointer type", "R{} expected pointer to stack or const struct bpf_dynptr", "=dynptr_{}",
             "Dynptr has to be an uninitialized dynptr",
             "cannot overwrite referenced dynptr",
             "Expected an initialized dynptr as arg #{}",

@@ -133,7 +133,7 @@ pub(super) const CODES: &[Code] = &[
         "register-atomic",
         "an atomic operation on memory that does not allow it",
         &[
-"BPF_ST stores into R{} {} is not allowed", "BPF_XADD stores into R{} {} is not allowed","BPF_ATOMIC {} R{} {} is not allowed"],
+"BPF_ST stores into R{} {} is not allowed", "BPF_XADD {} R{} {} is not allowed", "BPF_XADD stores into R{} {} is not allowed","BPF_ATOMIC {} R{} {} is not allowed"],
         "Atomic operations are allowed on map values, the stack, arenas and allocated memory; accesses to contexts, packets and kernel objects are rewritten or checked in ways that an atomic operation would escape.",
         "Use a plain read and write there, or keep the counter in a map.",
     ),

@@ -165,7 +165,8 @@ fn memory(
     let (kind, name) = (pointee.kind().kernel_name(), pointee.name());
     let is_dynptr = pointee.kind() == BtfKind::Struct && name == "bpf_dynptr_kern";
     let plain = is_scalar(pointee) || is_scalar_struct(env, params[i].btf, pointee, 0);
-    if !plain && !is_dynptr && !(sized && pointee.is_void()) {
+    let fits = plain || is_dynptr || sized && pointee.is_void();
+    if !fits {
         let void = if sized { "void, " } else { "" };
         verbose!(
             env,
