@@ -118,6 +118,11 @@ pub struct SubprogInfo {
     pub might_throw: bool,
     /// `PRIV_STACK_UNKNOWN` (None), `NO_PRIV_STACK` (false) or adaptive (true).
     pub priv_stack: Option<bool>,
+    /// The function records have been found to fit: it has its name.
+    pub is_named: bool,
+    /// Instructions processed in it, and in it and what it calls; counted where statistics show them.
+    pub insns_self: u32,
+    pub insns_total: u32,
     pub args: Vec<SubprogArg>,
     /// From func_info_aux: linkage is global; body is known unreliable; is called; is verified.
     pub is_global: bool,

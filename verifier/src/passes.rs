@@ -9,7 +9,8 @@ use crate::check::callinfo::CallTables;
 use crate::check::{btf_fields, btf_info, summary};
 use crate::config::Config;
 use crate::domain::state::{FuncState, VerifierState};
-use crate::env::{AuxUse, Env, InsnAux};
+use crate::env::{AuxUse, Env, InsnAux, SubprogInfo};
+use crate::explore::account::Account;
 use crate::explore::era::{Era, Loops};
 use crate::explore::{backtrack, entry, liveness, stack_use, trail, Explorer};
 use crate::log::{Log, LogLevel};
@@ -217,6 +218,8 @@ fn late_passes(env: &mut Env<'_>) -> Check {
 
 fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
     let n = prog.insns.len();
+    let by_subprogram = config.kernel.features.statistics_by_subprogram;
+    let account = Account::new(by_subprogram && config.log_level.has_stats());
     let mut btfs = vec![prog.btf.clone(), config.vmlinux.clone()];
     btfs.extend(config.modules.iter().map(|(_, b)| Some(b.clone())));
     Env {
@@ -241,7 +244,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         insn_idx: 0,
         prev_insn_idx: u32::MAX,
         cur_hist_ent: None,
-        explore: Explorer { era: Era::of(&config.kernel.features), ..Explorer::default() },
+        explore: Explorer { era: Era::of(&config.kernel.features), account, ..Explorer::default() },
         calls: CallTables::default(),
         id_gen: 0,
         wrong_links: Vec::new(),
@@ -277,6 +280,28 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
     }
 }
 
+/// What 7.3 says of each subprogram.
+fn print_subprograms(env: &mut Env<'_>) {
+    verbose!(env, "stack depth max {}\n", env.max_stack);
+    // What throwing adds behind the program is no subprogram of it (`hidden_subprog_cnt`).
+    let own = |s: &&SubprogInfo| (s.start as usize) < env.prog.insns.len();
+    for i in 0..env.subprogs.iter().filter(own).count() {
+        let sub = &env.subprogs[i];
+        let name = if sub.is_named { entry::subprog_name(env, i as u32) } else { String::new() };
+        let name = if name.is_empty() { "<unknown>" } else { name.as_str() };
+        let kind = match i {
+            0 => "main",
+            _ if sub.is_global => "global",
+            _ => "static",
+        };
+        let (own, total, stack) = (sub.insns_self, sub.insns_total, sub.stack_depth);
+        verbose!(
+            env,
+            "subprog {i} ({name}) {kind} insns_self {own} insns_total {total} stack {stack}\n"
+        );
+    }
+}
+
 /// Decodes every slot once; second slots of LD_IMM64 stay None.
 fn decode_all(insns: &[RawInsn]) -> Vec<Option<Insn>> {
     let mut out = vec![None; insns.len()];
@@ -293,7 +318,11 @@ fn print_verification_stats(env: &mut Env<'_>) {
     if env.log.level.has_stats() {
         verbose!(env, "verification time 0 usec\n");
         let depths: Vec<String> = env.subprogs.iter().map(|s| s.stack_depth.to_string()).collect();
-        verbose!(env, "stack depth {}\n", depths.join("+"));
+        if env.kernel.features.statistics_by_subprogram {
+            print_subprograms(env);
+        } else {
+            verbose!(env, "stack depth {}\n", depths.join("+"));
+        }
     }
     let s = env.stats;
     verbose!(

@@ -632,6 +632,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_stack_range_initialized (7.3).
     pub raw_writes_checked: bool,
+    /// The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.
+    ///
+    /// kernel/bpf/verifier.c print_verification_stats (7.3).
+    pub statistics_by_subprogram: bool,
 }
 
 impl Features {
@@ -794,6 +798,7 @@ impl Features {
             sleepers_named: FEATURES[153].span.holds(at),
             nodes_exchange: FEATURES[154].span.holds(at),
             raw_writes_checked: FEATURES[155].span.holds(at),
+            statistics_by_subprogram: FEATURES[156].span.holds(at),
         }
     }
 
@@ -956,6 +961,7 @@ impl Features {
             ("sleepers_named", self.sleepers_named),
             ("nodes_exchange", self.nodes_exchange),
             ("raw_writes_checked", self.raw_writes_checked),
+            ("statistics_by_subprogram", self.statistics_by_subprogram),
         ]
     }
 
@@ -1118,13 +1124,14 @@ impl Features {
             "sleepers_named" => Some(&mut self.sleepers_named),
             "nodes_exchange" => Some(&mut self.nodes_exchange),
             "raw_writes_checked" => Some(&mut self.raw_writes_checked),
+            "statistics_by_subprogram" => Some(&mut self.statistics_by_subprogram),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 156] = [
+pub static FEATURES: [Feature; 157] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1281,6 +1288,7 @@ pub static FEATURES: [Feature; 156] = [
     Feature { name: "sleepers_named", about: "One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.", source: "kernel/bpf/verifier.c non_sleepable_context_description (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "statistics_by_subprogram", about: "The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.", source: "kernel/bpf/verifier.c print_verification_stats (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

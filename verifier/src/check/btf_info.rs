@@ -85,6 +85,7 @@ fn check_btf_func(env: &mut Env<'_>) -> Check {
             verbose!(env, "tail_call is only allowed in functions that return 'int'.\n");
             return Err(Errno::EINVAL.into());
         }
+        env.subprogs[i].is_named = true;
     }
     for (i, info) in prog.func_info.iter().enumerate() {
         env.subprogs[i].is_global =

@@ -249,6 +249,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         print_verifier_state(env, frameno - 1, true);
     }
     env.log.end_message();
+    env.explore.account.leave(&mut env.subprogs, &env.cur, frameno);
     env.cur.pop_frame();
     restore_refs(env, in_callback);
     if in_callback && env.kernel.features.callbacks_repeat {

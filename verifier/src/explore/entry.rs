@@ -4,6 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{ArgBase, ArgType, ProgType, RegBase, RegType, TypeFlags};
 
+use super::account;
 use super::main_loop::do_check;
 use crate::check::btf_info::btf_prepare_func_args;
 use crate::check::func_call::returns_void;
@@ -123,7 +124,12 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32, sleepable: bool) -> Check {
     if subprog == 0 && env.prog.prog_type == ProgType::StructOps {
         crate::attach_target::acquire_argument_references(env);
     }
-    do_check(env)?;
+    let (earlier, before) = (env.subprogs[subprog as usize].insns_total, env.stats.insns_processed);
+    let done = do_check(env);
+    account::end_path(env);
+    // Asynchronous callbacks have frames of their own, and count for whom they are verified with.
+    env.subprogs[subprog as usize].insns_total = earlier + env.stats.insns_processed - before;
+    done?;
     env.log.leave_path(0);
     Ok(())
 }

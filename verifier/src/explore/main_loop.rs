@@ -1,5 +1,6 @@
 //! The loop over instructions and paths (`do_check`).
 
+use super::account;
 use super::dispatch::{check_insn, Step};
 use super::entry::mark_verifier_state_scratched;
 use super::history::push_jmp_history;
@@ -37,6 +38,7 @@ pub fn do_check(env: &mut Env<'_>) -> Check {
             step == Step::PathDone
         };
         if path_done {
+            account::end_path(env);
             mark_verifier_state_scratched(env);
             update_branch_counts(env)?;
             liveness::update_live_stack(env)?;
@@ -57,6 +59,9 @@ fn count_insn(env: &mut Env<'_>) -> Check {
     env.stats.insns_processed += 1;
     let idx = env.insn_idx;
     env.aux_mut(idx).visits += 1;
+    if env.explore.account.is_on {
+        env.explore.account.count(&mut env.subprogs, &env.cur);
+    }
     if env.stats.insns_processed > env.kernel.limits.max_processed_insns {
         verbose!(env, "BPF program is too large. Processed {} insn\n", env.stats.insns_processed);
         return Err(Errno::E2BIG.into());

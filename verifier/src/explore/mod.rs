@@ -1,6 +1,7 @@
 //! Paths: pending branches, explored states, pruning, precision, liveness, loops, limits.
 //! Knows that states compare and join, not what is in them.
 
+pub mod account;
 pub mod backtrack;
 pub mod compare;
 pub mod dispatch;
@@ -28,6 +29,7 @@ use worklist::Pending;
 #[derive(Debug, Default)]
 pub struct Explorer {
     pub era: era::Era,
+    pub account: account::Account,
     /// Branches still to explore, newest last (`env->head`).
     pub pending: Vec<Pending>,
     pub states: states::StateTable,
