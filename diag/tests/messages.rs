@@ -56,6 +56,8 @@ const NOT_FINAL: &[&str] = &[
     "propagate_backedges: too many iterations",
     "verification time 0 usec",
     "stack depth 7",
+    "stack depth max 7",
+    "subprog 7 (7) 7 insns_self 7 insns_total 7 stack 7",
     "processed 7 insns (limit 7) max_states_per_insn 7 total_states 7 peak_states 7 mark_read 7",
     "func#7 @7",
     // What stands before the line that counts.

@@ -2,6 +2,8 @@
 //!
 //! Lines are told apart by their form alone, so any one of them can be classified without its neighbours.
 
+use super::stats::stack_depth;
+
 /// Kinds of lines of a log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -31,8 +33,10 @@ pub enum Kind {
     LiveRegs,
     /// `verification time N usec` (level 4).
     VerificationTime,
-    /// `stack depth a+b` (level 4).
+    /// `stack depth a+b`, in 7.3 `stack depth max a` (level 4).
     StackDepth,
+    /// `subprog N (name) main insns_self a insns_total b stack c` (level 4, 7.3).
+    SubprogStats,
     /// `processed N insns …`.
     Processed,
     /// An empty line.
@@ -158,7 +162,6 @@ fn by_word(text: &str) -> Option<Line<'_>> {
         ("SCC exit ", Kind::Scc),
         ("SCC backedge ", Kind::Scc),
         ("verification time ", Kind::VerificationTime),
-        ("stack depth ", Kind::StackDepth),
         ("processed ", Kind::Processed),
     ];
     if text.is_empty() {
@@ -169,6 +172,12 @@ fn by_word(text: &str) -> Option<Line<'_>> {
     }
     if let Some((_, kind)) = WORDS.iter().find(|(w, _)| text.starts_with(w)) {
         return Some(plain(text, *kind));
+    }
+    if stack_depth(text).is_some() {
+        return Some(plain(text, Kind::StackDepth));
+    }
+    if text.starts_with("subprog ") && text.contains(" insns_self ") {
+        return Some(plain(text, Kind::SubprogStats));
     }
     if let Some(rest) = text.strip_prefix("mark_precise: ") {
         return Some(mark_precise(text, rest));
@@ -356,6 +365,12 @@ mod tests {
         kind("(0) live stack update done in 2 iterations", Kind::StackLiveness, None);
         kind("verification time 33 usec", Kind::VerificationTime, None);
         kind("stack depth 8+0", Kind::StackDepth, None);
+        kind("stack depth max 8", Kind::StackDepth, None);
+        kind(
+            "subprog 0 (tenant) main insns_self 12 insns_total 12 stack 8",
+            Kind::SubprogStats,
+            None,
+        );
         kind("", Kind::Blank, None);
     }
 
@@ -363,6 +378,7 @@ mod tests {
     fn words_of_the_verifier_are_messages() {
         for text in [
             "R1 type=fp expected=map_ptr",
+            "stack depth 520 exceeds interpreter stack depth limit",
             "R0 !read_ok",
             "(anon) frame 1 insn 2 x",
             "unreachable insn 3",

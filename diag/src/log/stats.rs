@@ -1,6 +1,6 @@
 //! The statistics at the end of a log (`print_verification_stats`).
 
-use super::line::Lines;
+use super::line::{Kind, Line, Lines};
 
 /// What verification cost.  `None` where the log level left the number out.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -13,7 +13,8 @@ pub struct Stats {
     pub peak_states: u32,
     /// Always 0 in 6.18.
     pub mark_read: u32,
-    /// Sum over the subprograms of the `stack depth a+b+…` line (log level 4).
+    /// Sum over the subprograms of the `stack depth a+b+…` line, in 7.3 the depth of the deepest
+    /// chain of calls, which it prints as `stack depth max a` (log level 4).
     pub stack_depth: Option<u32>,
     /// Microseconds of the `verification time` line (log level 4).
     pub verification_us: Option<u64>,
@@ -24,15 +25,17 @@ impl Stats {
     pub fn parse(log: &str) -> Option<Stats> {
         let mut found = None;
         let mut extra = (None, None);
-        // The statistics are the last lines; reading backwards keeps this short for long logs.
-        for line in Lines::new(log).rev().map(|l| l.text).take(64) {
+        // The statistics are the last lines, from 7.3 on with one for each of up to 256 subprograms;
+        // reading backwards keeps this short for long logs.
+        for line in Lines::new(log).rev().map(|l| l.text).take(320) {
             if found.is_none() {
                 found = Stats::parse_processed(line);
             } else if let Some(us) = parse_time(line) {
                 extra.0.get_or_insert(us);
                 break;
-            } else if let Some(depths) = line.strip_prefix("stack depth ") {
-                extra.1.get_or_insert(sum_depths(depths)?);
+            } else if let Some(depth) = stack_depth(line) {
+                extra.1.get_or_insert(depth);
+            } else if Line::classify(line).kind == Kind::SubprogStats {
             } else {
                 break;
             }
@@ -70,8 +73,11 @@ fn parse_time(line: &str) -> Option<u64> {
     line.strip_prefix("verification time ")?.strip_suffix(" usec")?.parse().ok()
 }
 
-fn sum_depths(text: &str) -> Option<u32> {
-    text.split('+').try_fold(0u32, |sum, d| sum.checked_add(d.trim().parse().ok()?))
+/// The bytes of `stack depth a+b`, added up, or of `stack depth max a`.
+pub(super) fn stack_depth(line: &str) -> Option<u32> {
+    let depths = line.strip_prefix("stack depth ")?;
+    let depths = depths.strip_prefix("max ").unwrap_or(depths);
+    depths.split('+').try_fold(0u32, |sum, d| sum.checked_add(d.trim().parse().ok()?))
 }
 
 #[cfg(test)]
@@ -93,6 +99,16 @@ mod tests {
             verification_us: Some(12),
         };
         assert_eq!(Stats::parse(log), Some(want));
+    }
+
+    #[test]
+    fn reads_the_lines_of_7_3() {
+        let log = "verification time 12 usec\nstack depth max 24\n\
+                   subprog 0 (drop) main insns_self 20 insns_total 31 stack 8\n\
+                   subprog 1 (<unknown>) static insns_self 11 insns_total 11 stack 16\n\
+                   processed 31 insns (limit 1000000) max_states_per_insn 1 total_states 4 peak_states 3 mark_read 0\n";
+        let stats = Stats::parse(log).expect("statistics");
+        assert_eq!((stats.verification_us, stats.stack_depth), (Some(12), Some(24)));
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Splitter {
             Kind::Message => return false,
             Kind::Blank | Kind::Scc | Kind::StackLiveness | Kind::LiveHeading | Kind::LiveRegs => {}
             Kind::Propagating | Kind::MarkPrecise => {}
-            Kind::VerificationTime | Kind::StackDepth => {}
+            Kind::VerificationTime | Kind::StackDepth | Kind::SubprogStats => {}
             Kind::Processed => return self.statistics(text),
             Kind::Func => {
                 if self.program.instructions > 0 {

@@ -636,6 +636,14 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c print_verification_stats (7.3).
     pub statistics_by_subprogram: bool,
+    /// The log shows beside an instruction what the one before changed; before, the whole state ahead of each.
+    ///
+    /// kernel/bpf/verifier.c do_check (5.10, 6.1).
+    pub states_beside_insns: bool,
+    /// OR, XOR and MUL of two registers that are both no constants have bounds; before, nothing is known of the result.
+    ///
+    /// kernel/bpf/verifier.c adjust_scalar_min_max_vals (6.1), is_safe_to_compute_dst_reg_range (6.12).
+    pub unknown_operands_bounded: bool,
 }
 
 impl Features {
@@ -799,6 +807,8 @@ impl Features {
             nodes_exchange: FEATURES[154].span.holds(at),
             raw_writes_checked: FEATURES[155].span.holds(at),
             statistics_by_subprogram: FEATURES[156].span.holds(at),
+            states_beside_insns: FEATURES[157].span.holds(at),
+            unknown_operands_bounded: FEATURES[158].span.holds(at),
         }
     }
 
@@ -962,6 +972,8 @@ impl Features {
             ("nodes_exchange", self.nodes_exchange),
             ("raw_writes_checked", self.raw_writes_checked),
             ("statistics_by_subprogram", self.statistics_by_subprogram),
+            ("states_beside_insns", self.states_beside_insns),
+            ("unknown_operands_bounded", self.unknown_operands_bounded),
         ]
     }
 
@@ -1125,13 +1137,15 @@ impl Features {
             "nodes_exchange" => Some(&mut self.nodes_exchange),
             "raw_writes_checked" => Some(&mut self.raw_writes_checked),
             "statistics_by_subprogram" => Some(&mut self.statistics_by_subprogram),
+            "states_beside_insns" => Some(&mut self.states_beside_insns),
+            "unknown_operands_bounded" => Some(&mut self.unknown_operands_bounded),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 157] = [
+pub static FEATURES: [Feature; 159] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1289,6 +1303,8 @@ pub static FEATURES: [Feature; 157] = [
     Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "statistics_by_subprogram", about: "The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.", source: "kernel/bpf/verifier.c print_verification_stats (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "states_beside_insns", about: "The log shows beside an instruction what the one before changed; before, the whole state ahead of each.", source: "kernel/bpf/verifier.c do_check (5.10, 6.1)", commit: Some("bpf: Only print scratched registers and stack slots to verifier logs."), span: Span { since: Some(Change { upstream: Some(Release::new(7, 0)), backports: &[] }), until: None } },
+    Feature { name: "unknown_operands_bounded", about: "OR, XOR and MUL of two registers that are both no constants have bounds; before, nothing is known of the result.", source: "kernel/bpf/verifier.c adjust_scalar_min_max_vals (6.1), is_safe_to_compute_dst_reg_range (6.12)", commit: Some("bpf: improve XOR and OR range computation"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

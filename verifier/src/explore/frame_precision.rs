@@ -237,7 +237,7 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, frame: u32, wanted: &mut Wanted) 
 /// `backtrack_insn`.
 fn backtrack(env: &mut Env<'_>, idx: u32, wanted: &mut Wanted) -> Check<Step> {
     let insn = env.insns[idx as usize];
-    if insn == RawInsn::default() {
+    if insn.code == 0 {
         return Ok(Step::On);
     }
     if env.log.level.is_level2() {

@@ -135,8 +135,30 @@ fn may_go_behind_barrier(stop: &Stop) -> bool {
     matches!(stop, Stop::Reject(Errno::EPERM | Errno::EACCES | Errno::EINVAL))
 }
 
+/// The whole state on a line of its own: ahead of each instruction, or at level 1 where a path begins.
+fn print_state_ahead(env: &mut Env<'_>, print_state: &mut bool) {
+    if env.log.level.is_level2() {
+        trace!(env, "{}:", env.insn_idx);
+    } else if *print_state {
+        let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
+        trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
+    } else {
+        return;
+    }
+    let frame = env.cur.curframe();
+    print_verifier_state(env, frame, true);
+    *print_state = false;
+}
+
 /// The line of the instruction, with what changed before it and its source.
 fn print_before(env: &mut Env<'_>, print_state: &mut bool) {
+    if !env.kernel.features.states_beside_insns {
+        print_state_ahead(env, print_state);
+        print_linfo(env, env.insn_idx, "; ");
+        trace!(env, "{}: ", env.insn_idx);
+        print_insn(env, env.insn_idx);
+        return;
+    }
     if *print_state && env.log.level.is_level2() {
         let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
         trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));

@@ -56,6 +56,9 @@ fn after_state(env: &mut Env<'_>, print_all: bool) {
 
 /// The state after an instruction, appended to its line where nothing was printed in between.
 pub fn print_insn_state(env: &mut Env<'_>, frameno: u32) {
+    if !env.kernel.features.states_beside_insns {
+        return print_verifier_state(env, frameno, true);
+    }
     if env.prev_log_pos != 0 && env.prev_log_pos == env.log.pos() {
         env.log.reset_to(env.prev_log_pos - 1);
         let width = state_column(env.prev_insn_print_pos as u32) as usize;

@@ -316,14 +316,13 @@ fn is_computable(insn: Alu, src: &RegState, f: &Features) -> bool {
         Width::W64 => src.var_off.is_const() && src.smin == src.smax && src.umin == src.umax,
     };
     match insn.op {
-        AluCode::Add
-        | AluCode::Sub
-        | AluCode::Neg
-        | AluCode::And
-        | AluCode::Xor
-        | AluCode::Or
-        | AluCode::Mul
-        | AluCode::End => true,
+        AluCode::Add | AluCode::Sub | AluCode::Neg | AluCode::And | AluCode::End => true,
+        AluCode::Xor | AluCode::Or | AluCode::Mul => {
+            f.unknown_operands_bounded || {
+                let subreg = insn.width == Width::W32 && src.var_off.subreg_is_const();
+                subreg || src.var_off.is_const()
+            }
+        }
         AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => known && src.umax < bits(insn.width),
         AluCode::Div | AluCode::Mod => known && f.division_bounded,
         _ => false,
