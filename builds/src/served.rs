@@ -16,7 +16,7 @@ pub(crate) static STORED: [Stored; 16] = [
         base: "6.18.15",
         modules: include_bytes!("../data/5.10.262/modules.zst"),
         packages: &["pool/updates/main/l/linux-signed-amd64/linux-image-5.10.0-46-cloud-amd64_5.10.262-1_amd64.deb"],
-        note: "not all behaviours of 5.10 are known: of 856 selftests of 6.18 asked of that kernel 842 got its verdict, and 11 were accepted that it rejects",
+        note: "not all behaviours of 5.10 are known: of 1,317 selftests of 6.18 asked of that kernel 1,312 got its verdict, and none was accepted that it rejects",
     },
     Stored {
         name: "6.1.192",
@@ -115,7 +115,7 @@ pub(crate) static STORED: [Stored; 16] = [
         base: "6.18.15",
         modules: include_bytes!("../data/7.1.13/modules.zst"),
         packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-base-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb", "pool/main/l/linux/linux-modules-7.1.13+deb13-cloud-amd64_7.1.13-1~bpo13+1_amd64.deb"],
-        note: "asked of 7.1 so far: 300 programs, each with that kernel's verdict",
+        note: "asked of 7.1 so far: 300 programs of our own and 926 selftests, each with that kernel's verdict",
     },
     Stored {
         name: "7.2.13",
@@ -126,7 +126,7 @@ pub(crate) static STORED: [Stored; 16] = [
         base: "6.18.15",
         modules: include_bytes!("../data/7.2.13/modules.zst"),
         packages: &["pool/main/l/linux-signed-amd64/linux-binary-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb", "pool/main/l/linux/linux-base-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb", "pool/main/l/linux/linux-modules-7.2.13+deb14-cloud-amd64_7.2.13-1_amd64.deb"],
-        note: "asked of 7.2 so far: 300 programs of our own and 738 of its selftests, and 299 and 738 got its verdict",
+        note: "asked of 7.2 so far: 300 programs of our own and 738 of its selftests, each with that kernel's verdict",
     },
     Stored {
         name: "7.3.4",
