@@ -9,7 +9,7 @@ use bpfassay_object::btf::{BtfKind, Type};
 use bpfassay_object::model::{as_written, KernelBtfRef, MapDef};
 use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
-use crate::check::btf_fields::map_record;
+use crate::check::map_fields::map_record;
 use crate::check::map_use::check_map_prog_compatibility;
 use crate::domain::reg::{BtfObj, MapId};
 use crate::env::{AuxUse, Env, MapInfo};

@@ -29,7 +29,7 @@ pub mod stack_depth;
 pub mod subprogs;
 pub mod transfer;
 
-pub use check::btf_fields::map_record_of;
+pub use check::map_fields::map_record_of;
 pub use config::Config;
 pub use passes::{verify, verify_observed, verify_recorded, verify_shown, Observer};
 pub use report::{MemoryUse, Report, Stats, Trail, TrailStep, Verdict};

@@ -1,5 +1,5 @@
-//! Finding special fields in BTF: map values at map creation, allocatable structs when the
-//! program's BTF is loaded (`btf_parse_fields`, `btf_parse_struct_metas`, `map_check_btf`).
+//! Finding special fields in BTF, and those of allocatable structs when the program's BTF is
+//! loaded (`btf_parse_fields`, `btf_parse_struct_metas`).  Map values are in [`super::map_fields`].
 //!
 //! The kernel does this before it sees the program and logs nothing, so an error here
 //! says only that the map or the BTF would not exist as described.
@@ -8,13 +8,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bpfassay_object::btf::{Btf, BtfKind, Type};
-use bpfassay_object::map_btf;
-use bpfassay_object::model::MapDef;
-use bpfassay_spec::map::{KeyRule, MapFields};
-use bpfassay_spec::{Config as BuildConfig, MapInfo as MapRow, MapType};
+use bpfassay_spec::Config as BuildConfig;
 
 use super::btf_record::{BtfField, BtfRecord, FieldKinds, FieldTarget, GraphRoot, KptrTarget};
-use crate::config::Config;
 use crate::domain::reg::BtfObj;
 use crate::env::Env;
 use crate::stop::Errno;
@@ -94,10 +90,10 @@ struct Finder<'b> {
     found: Vec<Found<'b>>,
 }
 
-type Outcome<T = ()> = Result<T, Errno>;
+pub(super) type Outcome<T = ()> = Result<T, Errno>;
 
 /// Structs with special members, by id.
-type Metas = BTreeMap<u32, Arc<BtfRecord>>;
+pub(super) type Metas = BTreeMap<u32, Arc<BtfRecord>>;
 
 impl<'b> Finder<'b> {
     fn search(&mut self, t: Type<'b>) -> Outcome {
@@ -312,13 +308,13 @@ fn contains_tag<'b>(btf: &'b Btf, place: &Place<'b>) -> Outcome<(u32, &'b str)> 
 }
 
 /// The kernel's BTFs, where kptr targets are looked for.
-struct Kernel<'e> {
-    btfs: &'e [Option<Arc<Btf>>],
-    config: &'e BuildConfig,
+pub(super) struct Kernel<'e> {
+    pub(super) btfs: &'e [Option<Arc<Btf>>],
+    pub(super) config: &'e BuildConfig,
     /// Feature `uptr_fields`.
-    has_uptrs: bool,
+    pub(super) has_uptrs: bool,
     /// Feature `fields_together`.
-    together: bool,
+    pub(super) together: bool,
 }
 
 impl Kernel<'_> {
@@ -341,7 +337,7 @@ impl Kernel<'_> {
 }
 
 /// All special fields of a struct or data section (`btf_parse_fields`); None if it has none.
-fn parse_fields(
+pub(super) fn parse_fields(
     btf: &Btf,
     t: Type<'_>,
     mask: FieldKinds,
@@ -424,7 +420,7 @@ fn check_combination(r: &BtfRecord) -> Outcome {
 }
 
 /// Targets that a map or struct may not have (`btf_check_and_fixup_fields`).
-fn check_targets(btf: &Btf, record: &BtfRecord, metas: &Metas) -> Outcome {
+pub(super) fn check_targets(btf: &Btf, record: &BtfRecord, metas: &Metas) -> Outcome {
     let is_node = record.has(FieldKinds::GRAPH_NODE);
     for f in &record.fields {
         if let (FieldKinds::UPTR, Some(t)) = (f.kind, f.kptr()) {
@@ -462,7 +458,7 @@ fn struct_mask() -> FieldKinds {
 
 /// Structs of the program's BTF with special members, by id (`btf_parse_struct_metas`).
 /// An error means that the kernel refuses the BTF.
-fn struct_metas(btf: &Btf, kernel: &Kernel<'_>) -> Outcome<Metas> {
+pub(super) fn struct_metas(btf: &Btf, kernel: &Kernel<'_>) -> Outcome<Metas> {
     const TRIGGERS: [&str; 6] = [
         "bpf_spin_lock",
         "bpf_list_head",
@@ -504,163 +500,4 @@ pub fn load_struct_metas(env: &mut Env<'_>) -> Outcome {
     };
     env.struct_metas = struct_metas(btf, &kernel)?;
     Ok(())
-}
-
-/// Fields of map values.
-fn map_mask() -> FieldKinds {
-    FieldKinds::SPIN_LOCK
-        | FieldKinds::RES_SPIN_LOCK
-        | FieldKinds::TIMER
-        | FieldKinds::KPTR
-        | FieldKinds::GRAPH_ROOT
-        | FieldKinds::REFCOUNT
-        | FieldKinds::WORKQUEUE
-        | FieldKinds::UPTR
-        | FieldKinds::TASK_WORK
-}
-
-/// Special fields of a map's value (`map_check_btf`); None if it has none.
-/// An error means that the map cannot be created with its BTF; loaders then create it without.
-pub fn map_record(env: &Env<'_>, def: &MapDef) -> Outcome<Option<Arc<BtfRecord>>> {
-    let Some(btf) = env.btf(BtfObj::PROG).filter(|_| def.btf_value_type_id != 0) else {
-        return Ok(None);
-    };
-    let kernel = Kernel {
-        btfs: &env.btfs,
-        config: &env.kernel.config,
-        has_uptrs: env.kernel.features.uptr_fields,
-        together: env.kernel.features.fields_together,
-    };
-    value_record(btf, &kernel, &env.struct_metas, def)
-}
-
-/// As [`map_record`], of a map whose object's BTF is `btf`, before there is a program.
-pub fn map_record_of(
-    config: &Config<'_>,
-    btf: &Arc<Btf>,
-    def: &MapDef,
-) -> Result<Option<Arc<BtfRecord>>, Errno> {
-    if def.btf_value_type_id == 0 {
-        return Ok(None);
-    }
-    let own = [None, config.vmlinux.clone()].into_iter();
-    let btfs: Vec<_> = own.chain(config.modules.iter().map(|(_, b)| Some(b.clone()))).collect();
-    let has_uptrs = config.kernel.features.uptr_fields;
-    let together = config.kernel.features.fields_together;
-    let kernel = Kernel { btfs: &btfs, config: &config.kernel.config, has_uptrs, together };
-    let metas = struct_metas(btf, &kernel)?;
-    value_record(btf, &kernel, &metas, def)
-}
-
-fn value_record(
-    btf: &Btf,
-    kernel: &Kernel<'_>,
-    metas: &Metas,
-    def: &MapDef,
-) -> Outcome<Option<Arc<BtfRecord>>> {
-    let key = sized(btf, def.btf_key_type_id);
-    if def.btf_key_type_id != 0 {
-        if key.is_none_or(|(_, size)| size != def.key_size) {
-            return Err(Errno::EINVAL);
-        }
-    } else if !allows_no_key(def.map_type) {
-        return Err(Errno::EINVAL);
-    }
-    let Some((value, size)) = sized(btf, def.btf_value_type_id) else { return Err(Errno::EINVAL) };
-    if size != def.value_size {
-        return Err(Errno::EINVAL);
-    }
-    // A value that is wrong inside only has no usable fields; the map exists all the same.
-    let record = if kernel.together {
-        parse_fields(btf, value, map_mask(), size, kernel).unwrap_or(None)
-    } else {
-        fields_apart(btf, value, size, kernel)
-    };
-    // A tag that the kernel does not know is wrong, too.
-    let record = record.filter(|r| kernel.has_uptrs || !r.has(FieldKinds::UPTR));
-    if let Some(r) = &record {
-        if def.map_flags & (MapDef::F_RDONLY_PROG | MapDef::F_WRONLY_PROG) != 0 {
-            return Err(Errno::EACCES);
-        }
-        if r.fields.iter().any(|f| !map_may_hold(def.map_type, f.kind)) {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        check_targets(btf, r, metas)?;
-    }
-    check_map_types(def, key.map(|(t, _)| t), value)?;
-    Ok(record.map(Arc::new))
-}
-
-/// The same where locks and timers are looked for apart from kptrs, of which one that is wrong spoils all, and the tag
-/// `kptr` says that nobody holds a reference (6.1; its tag `kptr_ref` is gone).
-fn fields_apart(btf: &Btf, value: Type<'_>, size: u32, kernel: &Kernel<'_>) -> Option<BtfRecord> {
-    let others = FieldKinds::SPIN_LOCK | FieldKinds::TIMER;
-    let pointers = FieldKinds::KPTR | FieldKinds::UPTR;
-    let mut record = parse_fields(btf, value, others | pointers, size, kernel).unwrap_or(None);
-    let known = |r: &BtfRecord| {
-        let mut kptrs = r.fields.iter().filter(|f| f.kind.intersects(pointers));
-        kptrs.all(|f| f.kind == FieldKinds::KPTR_REF)
-    };
-    if !record.as_ref().is_some_and(known) {
-        record = parse_fields(btf, value, others, size, kernel).unwrap_or(None);
-    }
-    let mut record = record?;
-    for f in record.fields.iter_mut().filter(|f| f.kind == FieldKinds::KPTR_REF) {
-        f.kind = FieldKinds::KPTR_UNREF;
-    }
-    Some(record)
-}
-
-/// Type behind modifiers and its size (`btf_type_id_size`).
-fn sized(btf: &Btf, id: u32) -> Option<(Type<'_>, u32)> {
-    let t = btf.skip_mods_and_typedefs(id)?;
-    Some((t, btf.size_of(t.id())?))
-}
-
-/// Map types with a check of their own, which may do without a key type.
-fn allows_no_key(t: MapType) -> bool {
-    MapRow::of(t).is_some_and(|row| row.key != KeyRule::Any)
-}
-
-/// Which map types may hold a field.
-fn map_may_hold(t: MapType, kind: FieldKinds) -> bool {
-    let class = if kind.intersects(FieldKinds::SPIN_LOCK | FieldKinds::RES_SPIN_LOCK) {
-        MapFields::LOCK
-    } else if kind.intersects(FieldKinds::KPTR | FieldKinds::REFCOUNT) {
-        MapFields::KPTR
-    } else if kind == FieldKinds::UPTR {
-        MapFields::UPTR
-    } else if kind.intersects(FieldKinds::GRAPH_ROOT) {
-        MapFields::GRAPH
-    } else {
-        MapFields::ASYNC
-    };
-    MapRow::of(t).is_some_and(|row| row.fields.has(class))
-}
-
-fn is_int_of(t: Option<Type<'_>>, bytes: u32) -> bool {
-    t.and_then(|t| t.int()).is_some_and(|i| i.offset == 0 && i.bits as u32 == 8 * bytes)
-}
-
-/// What a map type asks of key and value (`map_check_btf` of its operations).
-fn check_map_types(def: &MapDef, key: Option<Type<'_>>, value: Type<'_>) -> Outcome {
-    let keyless = def.btf_key_type_id == 0;
-    let ok = match MapRow::of(def.map_type).map_or(KeyRule::Any, |row| row.key) {
-        KeyRule::Index if keyless => {
-            def.map_type == MapType::Array
-                && def.max_entries == 1
-                && value.kind() == BtfKind::Datasec
-        }
-        KeyRule::Index | KeyRule::Int4 => is_int_of(key, 4),
-        KeyRule::Struct => key.is_some_and(|k| k.kind() == BtfKind::Struct),
-        KeyRule::CgroupStorage => map_btf::is_cgroup_storage_key(key),
-        KeyRule::Void => keyless,
-        KeyRule::Never => return Err(Errno::ENOTSUPP),
-        KeyRule::Any => true,
-    };
-    if ok {
-        Ok(())
-    } else {
-        Err(Errno::EINVAL)
-    }
 }

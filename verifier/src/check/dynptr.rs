@@ -282,3 +282,16 @@ pub fn mark_dynptr_cb_reg(env: &mut Env<'_>, reg: &mut RegState, ty: DynptrType)
     let id = env.new_id();
     mark_dynptr_reg(reg, ty, true, id);
 }
+
+/// `get_dynptr_type_flag`
+pub fn dynptr_flag(ty: DynptrType) -> TypeFlags {
+    match ty {
+        DynptrType::Local => TypeFlags::DYNPTR_TYPE_LOCAL,
+        DynptrType::Ringbuf => TypeFlags::DYNPTR_TYPE_RINGBUF,
+        DynptrType::Skb => TypeFlags::DYNPTR_TYPE_SKB,
+        DynptrType::Xdp => TypeFlags::DYNPTR_TYPE_XDP,
+        DynptrType::SkbMeta => TypeFlags::DYNPTR_TYPE_SKB_META,
+        DynptrType::File => TypeFlags::DYNPTR_TYPE_FILE,
+        DynptrType::Invalid => TypeFlags::NONE,
+    }
+}

@@ -8,7 +8,6 @@ use bpfassay_spec::{ArgBase, ArgType, AttachType, MapType, ProgType, RegBase, Re
 use super::arg_types::check_func_arg_reg_off;
 use super::btf_record::{FieldKinds, KptrTarget};
 use super::btf_walk::btf_struct_ids_match;
-use super::callback::in_rbtree_lock_required_cb;
 use super::callinfo::{KfuncMeta, Special};
 use super::const_arg::check_reg_const_str;
 use super::dynptr::Origin;
@@ -16,14 +15,14 @@ use super::kfunc_arg::{
     arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam,
     PtrArg,
 };
-use super::locks::{process_spin_lock, reg_btf_record, LockOp};
-use super::map_field::check_map_field_pointer;
+use super::kfunc_objects::{
+    check_alloc, check_holder, check_owned, check_rb_node, check_refcounted, check_res_lock,
+    check_timed_field,
+};
 use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
 use super::region::check_ptr_off_reg;
 use super::stack::register_is_null;
-use super::trust::{
-    has_unsafe_modifiers, is_alloc_obj, is_non_owning_ref, is_rcu_reg, is_trusted_reg, TRUSTED,
-};
+use super::trust::{has_unsafe_modifiers, is_rcu_reg, is_trusted_reg, TRUSTED};
 use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
 use crate::env::Env;
@@ -34,9 +33,9 @@ use crate::{verbose, verifier_bug};
 /// What is released must be trusted too (`is_kfunc_trusted_args`).
 const TRUSTED_ARGS: KfuncFlags = KfuncFlags(KfuncFlags::TRUSTED_ARGS.0 | KfuncFlags::RELEASE.0);
 
-const ALLOC: RegType = RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC);
+pub(super) const ALLOC: RegType = RegType::with(RegBase::BtfId, TypeFlags::MEM_ALLOC);
 
-fn invalid<T>() -> Check<T> {
+pub(super) fn invalid<T>() -> Check<T> {
     Err(Errno::EINVAL.into())
 }
 
@@ -391,37 +390,6 @@ fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) 
     Ok(())
 }
 
-fn check_alloc(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
-    let arg = arg_name(env, i);
-    if reg.ty == ALLOC {
-        if !meta.is(Special::ObjDrop) {
-            verbose!(env, "{arg} expected for bpf_obj_drop{}()\n", impl_suffix(env));
-            return invalid();
-        }
-    } else if reg.ty == ALLOC.plus(TypeFlags::MEM_PERCPU) {
-        if !meta.is(Special::PercpuObjDrop) {
-            verbose!(env, "{arg} expected for bpf_percpu_obj_drop{}()\n", impl_suffix(env));
-            return invalid();
-        }
-    } else {
-        verbose!(env, "{arg} expected pointer to allocated object\n");
-        return invalid();
-    }
-    must_be_referenced(env, reg)?;
-    if meta.btf == BtfObj::VMLINUX {
-        meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
-    }
-    Ok(())
-}
-
-/// Behind the names of functions that were called with a hidden argument.
-fn impl_suffix(env: &Env<'_>) -> &'static str {
-    match env.kernel.features.names_as_called {
-        true => "",
-        false => "_impl",
-    }
-}
-
 fn is_btf_reg(reg: &RegState) -> bool {
     reg.base() == RegBase::BtfId || reg2btf(reg.base()).is_some()
 }
@@ -439,66 +407,6 @@ fn refuse_for_struct<T>(env: &mut Env<'_>, i: usize, reg: &RegState, want: Type<
     let (have, kind, name) = (env.type_name(reg.ty), want.kind().kernel_name(), want.name());
     verbose!(env, "{arg} is {have} expected {kind} {name}{or}\n");
     invalid()
-}
-
-fn must_be_referenced(env: &mut Env<'_>, reg: &RegState) -> Check {
-    if reg.ref_obj_id == 0 {
-        verbose!(env, "allocated object must be referenced\n");
-        return invalid();
-    }
-    Ok(())
-}
-
-/// A list head or tree root stands in a map value or in an object the program owns.
-fn check_holder(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
-    let arg = arg_name(env, i);
-    if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
-        verbose!(env, "{arg} expected pointer to map value or allocated object\n");
-        return invalid();
-    }
-    if reg.ty == ALLOC {
-        return must_be_referenced(env, reg);
-    }
-    Ok(())
-}
-
-fn check_owned(env: &mut Env<'_>, i: usize, reg: &RegState) -> Check {
-    let arg = arg_name(env, i);
-    if reg.ty != ALLOC {
-        verbose!(env, "{arg} expected pointer to allocated object\n");
-        return invalid();
-    }
-    must_be_referenced(env, reg)
-}
-
-fn check_rb_node(
-    env: &mut Env<'_>,
-    meta: &mut KfuncMeta,
-    i: usize,
-    regno: Reg,
-    reg: &RegState,
-) -> Check {
-    if meta.is(Special::RbtreeAdd) {
-        check_owned(env, i, reg)?;
-    } else {
-        let owned_ok = env.kernel.features.tree_takes_owned_nodes;
-        let is_shared = is_non_owning_ref(reg.ty);
-        let fits = if owned_ok {
-            is_shared || reg.ref_obj_id != 0
-        } else {
-            is_shared && reg.ref_obj_id == 0
-        };
-        if !fits {
-            verbose!(env, words.tree_node_owned, name = meta.name);
-            return invalid();
-        }
-        if in_rbtree_lock_required_cb(env) {
-            let name = if owned_ok { meta.name } else { "rbtree_remove" };
-            verbose!(env, "{} not allowed in rbtree cb\n", name);
-            return invalid();
-        }
-    }
-    graph::process_node(env, reg, regno, meta, FieldKinds::RB_NODE)
 }
 
 /// Created, cloned or used; what it points to is remembered for slices.
@@ -533,7 +441,7 @@ fn check_dynptr(
                 verifier_bug!(env, "no dynptr type for parent of clone");
                 return Err(Errno::EFAULT.into());
             }
-            flags |= dynptr_flag(meta.dynptr_type);
+            flags |= dynptr::dynptr_flag(meta.dynptr_type);
             origin = Origin::Clone(meta.dynptr_ref_obj_id);
             if meta.dynptr_type == DynptrType::Ringbuf && meta.dynptr_ref_obj_id == 0 {
                 verifier_bug!(env, "missing ref obj id for parent of clone");
@@ -550,19 +458,6 @@ fn check_dynptr(
         meta.dynptr_ref_obj_id = dynptr::dynptr_ref_obj_id(env, &reg)?;
     }
     Ok(())
-}
-
-/// `get_dynptr_type_flag`
-pub fn dynptr_flag(ty: DynptrType) -> TypeFlags {
-    match ty {
-        DynptrType::Local => TypeFlags::DYNPTR_TYPE_LOCAL,
-        DynptrType::Ringbuf => TypeFlags::DYNPTR_TYPE_RINGBUF,
-        DynptrType::Skb => TypeFlags::DYNPTR_TYPE_SKB,
-        DynptrType::Xdp => TypeFlags::DYNPTR_TYPE_XDP,
-        DynptrType::SkbMeta => TypeFlags::DYNPTR_TYPE_SKB_META,
-        DynptrType::File => TypeFlags::DYNPTR_TYPE_FILE,
-        DynptrType::Invalid => TypeFlags::NONE,
-    }
 }
 
 /// Programs that cannot hold the css_set lock (`check_css_task_iter_allowlist`).
@@ -706,80 +601,4 @@ fn check_const_size(
         meta.arg_constant = Some(size.var_off.value);
     }
     Ok(())
-}
-
-fn check_refcounted(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) -> Check {
-    let arg = arg_name(env, i);
-    let gone = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
-    if !is_alloc_obj(reg.ty) || gone && env.kernel.features.references_by_id {
-        verbose!(env, "{arg} is neither owning or non-owning ref\n");
-        return invalid();
-    }
-    let features = &env.kernel.features;
-    if !is_non_owning_ref(reg.ty) && (reg.ref_obj_id != 0 || !features.references_by_id) {
-        meta.arg_owning_ref = true;
-    }
-    let Some(has) = reg_btf_record(env, reg).map(|r| r.has(FieldKinds::REFCOUNT)) else {
-        verifier_bug!(env, "Couldn't find btf_record");
-        return Err(Errno::EFAULT.into());
-    };
-    if !has {
-        verbose!(env, "{arg} doesn't point to a type with bpf_refcount field\n");
-        return invalid();
-    }
-    meta.arg_btf = reg.btf().map(|btf| KptrTarget { btf, btf_id: reg.btf_id() });
-    Ok(())
-}
-
-fn check_timed_field(
-    env: &mut Env<'_>,
-    meta: &mut KfuncMeta,
-    i: usize,
-    regno: Reg,
-    kind: FieldKinds,
-) -> Check {
-    let arg = arg_name(env, i);
-    if env.reg(regno).ty != RegBase::MapValue {
-        verbose!(env, "{arg} doesn't point to a map value\n");
-        return invalid();
-    }
-    let map = check_map_field_pointer(env, regno, kind)?;
-    if meta.map.is_some() {
-        let what = match kind {
-            FieldKinds::WORKQUEUE => "bpf_wq",
-            FieldKinds::TIMER => "bpf_timer",
-            _ => "bpf_task_work",
-        };
-        verifier_bug!(env, "Two map pointers in a {what} helper");
-        return Err(Errno::EFAULT.into());
-    }
-    meta.map_uid = env.reg(regno).map_uid();
-    meta.map = map;
-    Ok(())
-}
-
-fn check_res_lock(
-    env: &mut Env<'_>,
-    meta: &KfuncMeta,
-    i: usize,
-    regno: Reg,
-    reg: &RegState,
-) -> Check {
-    let arg = arg_name(env, i);
-    if env.kernel.features.tree_callbacks_nest && in_rbtree_lock_required_cb(env) {
-        verbose!(env, "can't res_spin_{{lock,unlock}} in rbtree cb\n");
-        return Err(Errno::EACCES.into());
-    }
-    if reg.ty != RegBase::MapValue && reg.ty != ALLOC {
-        verbose!(env, "{arg} doesn't point to map value or allocated object\n");
-        return invalid();
-    }
-    let (is_lock, is_irq) = match meta.special {
-        Some(Special::ResSpinLock) => (true, false),
-        Some(Special::ResSpinLockIrqsave) => (true, true),
-        Some(Special::ResSpinUnlock) => (false, false),
-        Some(Special::ResSpinUnlockIrqrestore) => (false, true),
-        _ => return Err(Errno::EFAULT.into()),
-    };
-    process_spin_lock(env, regno, LockOp { is_lock, is_res: true, is_irq })
 }

@@ -9,6 +9,7 @@ pub mod entry;
 pub mod era;
 pub mod frame_precision;
 pub mod history;
+mod idmap;
 pub mod liveness;
 pub mod loop_entries;
 pub mod main_loop;
@@ -34,7 +35,7 @@ pub struct Explorer {
     pub pending: Vec<Pending>,
     pub states: states::StateTable,
     pub scc: scc::SccVisits,
-    pub idmap: compare::IdMap,
+    pub idmap: idmap::IdMap,
     pub liveness: liveness::Liveness,
     pub stack_use: stack_use::StackUse,
     /// Instructions that precision was tracked back over within frames.

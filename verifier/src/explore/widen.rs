@@ -1,6 +1,7 @@
 //! Convergence of iterator, may_goto and callback loops (`find_prev_entry`, `widen_imprecise_scalars`).
 
-use super::compare::{regs_exact, same_values, IdMap};
+use super::compare::{regs_exact, same_values};
+use super::idmap::IdMap;
 use super::prune::same_callsites;
 use super::states::InBucket;
 use crate::domain::reg::RegState;
