@@ -1,6 +1,8 @@
 //! Facts over the kernel's history, against what kernels of twelve release lines answered.
 
-use bpfassay_spec::{Config, FeatureProbe, Features, Kernel, Release};
+use bpfassay_spec::{
+    AccessType, Config, CtxAccess, FeatureProbe, Features, Kernel, ProgKind, ProgType, Release,
+};
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|l| !l.starts_with('#') && !l.is_empty())
@@ -129,4 +131,27 @@ fn words_are_the_releases() {
         assert_eq!(words.packet_outside.contains("offset is outside"), is_old, "{release}");
         assert_eq!(!words.leak_at_exit.is_empty(), names_leak, "{release}");
     }
+}
+
+/// Fields that came after 5.10 are no fields before.
+#[test]
+fn contexts_have_the_fields_of_their_release() {
+    let mut compared = 0;
+    for row in lines(include_str!("../truth/late_ctx_fields.txt")) {
+        let [release, prog_type, size, first, end, accepted] =
+            row.split(' ').collect::<Vec<_>>().try_into().expect("six columns");
+        let kernel = bpfassay_builds::kernel(release).expect("a served kernel");
+        let kind = ProgKind::new(ProgType::from_name(prog_type).expect("a program type"), None);
+        let size: u32 = size.parse().unwrap();
+        let (first, end): (i32, i32) = (first.parse().unwrap(), end.parse().unwrap());
+        let accepted: Vec<&str> = accepted.split(',').collect();
+        for off in (first..end).step_by(size as usize) {
+            let mut access = CtxAccess::new(false);
+            let is_allowed = kernel.ctx_access(&kind, off, size, AccessType::Read, &mut access);
+            let want = accepted.contains(&off.to_string().as_str());
+            assert_eq!(is_allowed, want, "{release} {prog_type}: {size} bytes at {off}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 2 * 285);
 }

@@ -50,6 +50,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
     CtxTable { name: "bpf_skb_is_valid_access", source: "net/core/filter.c", min: 0, max: 192, aligned: true, whole: false, rules: &[
+        CtxRule { first: 184, last: 191, end: 192, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(6, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: 48, last: 67, end: 68, op: Op::Any, sizes: 15, fit: Fit::Within, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 48, last: 67, end: 68, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 76, last: 79, end: 80, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: true, tests: &[], act: Act::Deny },
@@ -139,6 +140,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: 140, last: 143, end: 144, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Set(RegType::of(RegBase::PacketMeta)) },
         CtxRule { first: 80, last: 83, end: 84, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Set(RegType::of(RegBase::PacketEnd)) },
         CtxRule { first: 88, last: 139, end: 140, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
+        CtxRule { first: 180, last: 180, end: 181, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(8, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: 180, last: 180, end: 181, op: Op::Any, sizes: 1, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 180, last: 180, end: 181, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Goto(6) },
@@ -167,6 +169,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
     CtxTable { name: "sk_lookup_is_valid_access", source: "net/core/filter.c", min: 0, max: 72, aligned: true, whole: false, rules: &[
+        CtxRule { first: 64, last: 67, end: 68, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(7, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::with(RegBase::Socket, F(F::PTR_MAYBE_NULL.0))), field: 0, btf: None, quirk: None } },
         CtxRule { first: 0, last: 7, end: 8, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
@@ -186,6 +189,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
     CtxTable { name: "sk_reuseport_is_valid_access", source: "net/core/filter.c", min: 0, max: 56, aligned: true, whole: false, rules: &[
+        CtxRule { first: 40, last: 55, end: 56, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(4, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
         CtxRule { first: 0, last: 0, end: 8, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::Packet)), field: 0, btf: None, quirk: None } },
         CtxRule { first: 8, last: 8, end: 16, op: Op::Any, sizes: 8, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: Some(RegType::of(RegBase::PacketEnd)), field: 0, btf: None, quirk: None } },
@@ -273,6 +277,7 @@ pub static TABLES: [CtxTable; 33] = [
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
     ] },
     CtxTable { name: "sock_ops_is_valid_access", source: "net/core/filter.c", min: 0, max: 224, aligned: true, whole: false, rules: &[
+        CtxRule { first: 216, last: 223, end: 224, op: Op::Any, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[(false, Test::Since(Change { upstream: Some(Release::new(12, 0)), backports: &[] }))], act: Act::Deny },
         CtxRule { first: 4, last: 4, end: 8, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: 164, last: 164, end: 168, op: Op::Write, sizes: 4, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Allow { reg: None, field: 0, btf: None, quirk: None } },
         CtxRule { first: i32::MIN, last: i32::MAX, end: i32::MAX, op: Op::Write, sizes: 15, fit: Fit::Any, ldsx: false, tests: &[], act: Act::Deny },
