@@ -4,5 +4,6 @@
 
 pub mod explain;
 pub mod log;
+pub mod number;
 pub mod read;
 pub mod story;

@@ -12,6 +12,7 @@ use crate::gate::outcome::{
 };
 use crate::gate::programs::ProgramRule;
 use crate::gate::values::Limit;
+use bpfassay_diag::number::grouped;
 use bpfassay_judge::explain::Words;
 use bpfassay_judge::{Source, VerdictWord};
 
@@ -344,17 +345,4 @@ fn allow_lists(allow: &Allow, j: &Judged, found: &mut Vec<Finding>) {
 /// A finding about the configuration itself.
 pub fn about_config(kind: K, severity: Severity, place: ConfigPlace, message: String) -> Finding {
     Finding { config: Some(place), ..finding(kind, severity, message) }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn grouped(n: u32) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }

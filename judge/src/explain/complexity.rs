@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bpfassay_diag::log::State;
+use bpfassay_diag::number::grouped;
 use bpfassay_object::model::Program;
 use bpfassay_spec::Kernel;
 use bpfassay_verifier::cfg::loops::{natural_loops, Loop};
@@ -37,7 +38,7 @@ pub fn costs(scene: &Scene<'_>, report: &Report) -> Option<String> {
             place(scene, l.head),
             l.head,
             l.body.last().copied().unwrap_or(l.head),
-            grouped(u64::from(visits)),
+            grouped(visits),
             inside * 100 / total
         ));
         if let Some(names) = apart(scene, l.head) {
@@ -165,17 +166,4 @@ fn counter(scene: &Scene<'_>, l: &Loop) -> Option<(u32, u8)> {
         let is_it = super::scene::number_of(to) == Some(counted) && value.parse::<i64>().is_ok();
         is_it.then_some((i + 1, counted))
     })
-}
-
-/// `1,000,001`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }

@@ -135,18 +135,23 @@ fn may_go_behind_barrier(stop: &Stop) -> bool {
     matches!(stop, Stop::Reject(Errno::EPERM | Errno::EACCES | Errno::EINVAL))
 }
 
+/// Where the path comes from, and the whole state it begins with.
+fn print_path_start(env: &mut Env<'_>) {
+    let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
+    trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
+    let frame = env.cur.curframe();
+    print_verifier_state(env, frame, true);
+}
+
 /// The whole state on a line of its own: ahead of each instruction, or at level 1 where a path begins.
 fn print_state_ahead(env: &mut Env<'_>, print_state: &mut bool) {
     if env.log.level.is_level2() {
         trace!(env, "{}:", env.insn_idx);
+        let frame = env.cur.curframe();
+        print_verifier_state(env, frame, true);
     } else if *print_state {
-        let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
-        trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
-    } else {
-        return;
+        print_path_start(env);
     }
-    let frame = env.cur.curframe();
-    print_verifier_state(env, frame, true);
     *print_state = false;
 }
 
@@ -160,10 +165,7 @@ fn print_before(env: &mut Env<'_>, print_state: &mut bool) {
         return;
     }
     if *print_state && env.log.level.is_level2() {
-        let (from, to) = (env.prev_insn_idx as i32, env.insn_idx);
-        trace!(env, "\nfrom {} to {}{}:", from, to, speculation(env));
-        let frame = env.cur.curframe();
-        print_verifier_state(env, frame, true);
+        print_path_start(env);
         *print_state = false;
     }
     if env.scratched_regs != 0 || env.scratched_slots != 0 {
