@@ -19,7 +19,7 @@ const ROUNDS: usize = 50;
 /// Nanoseconds one compilation took.
 type Compile = fn(&[RawInsn]) -> Result<f64, String>;
 
-fn bytes(insns: &[RawInsn]) -> Vec<u8> {
+pub fn bytes(insns: &[RawInsn]) -> Vec<u8> {
     insns.iter().flat_map(|i| i.to_le_bytes()).collect()
 }
 
@@ -36,12 +36,12 @@ fn timed(
     compiled.map(|_| spent).map_err(|e| e.to_string())
 }
 
-fn x86(insns: &[RawInsn]) -> Result<f64, String> {
+pub fn x86(insns: &[RawInsn]) -> Result<f64, String> {
     let features = Features { bmi2: true, movbe: true, convention: Convention::SysV };
     timed(|source, resolve| bpfassay_jit_x86::compile(source, &OPTIONS, features, resolve), insns)
 }
 
-fn arm64(insns: &[RawInsn]) -> Result<f64, String> {
+pub fn arm64(insns: &[RawInsn]) -> Result<f64, String> {
     timed(|source, resolve| bpfassay_jit_arm64::compile(source, &OPTIONS, true, resolve), insns)
 }
 
@@ -52,7 +52,11 @@ const ENGINES: &[(&str, Compile)] = &[
     ("rbpf", |i| peers::rbpf_compile(&bytes(i))),
 ];
 
-fn straight() -> String {
+fn insns(text: &str) -> Vec<RawInsn> {
+    assemble(text, &NoNames).expect("assembles")
+}
+
+pub fn straight() -> Vec<RawInsn> {
     const BODY: [&str; 8] = [
         "r0 += r2",
         "r2 ^= 77",
@@ -64,14 +68,14 @@ fn straight() -> String {
         "r2 += r4",
     ];
     let lines: Vec<&str> = BODY.iter().copied().cycle().take(INSNS - 4).collect();
-    format!("r0 = 1\nr2 = 2\nr3 = 3\n{}\nexit", lines.join("\n"))
+    insns(&format!("r0 = 1\nr2 = 2\nr3 = 3\n{}\nexit", lines.join("\n")))
 }
 
-fn branchy() -> String {
+pub fn branchy() -> Vec<RawInsn> {
     let lines: Vec<String> = (0..(INSNS - 2) / 2)
         .map(|i| format!("if r0 > {:#x} goto pc+1\nr0 += {}", i * 3, i % 7))
         .collect();
-    format!("r0 = 1\n{}\nexit", lines.join("\n"))
+    insns(&format!("r0 = 1\n{}\nexit", lines.join("\n")))
 }
 
 /// Nanoseconds of the fastest of some rounds.
@@ -81,8 +85,7 @@ fn turn(compile: Compile, insns: &[RawInsn]) -> Result<f64, String> {
 
 /// Prints nanoseconds per instruction, the least of all rounds.
 pub fn table() {
-    for (name, text) in [("straight", straight()), ("branchy", branchy())] {
-        let insns = assemble(&text, &NoNames).expect("assembles");
+    for (name, insns) in [("straight", straight()), ("branchy", branchy())] {
         let mut best: Vec<_> = ENGINES.iter().map(|_| Ok(f64::INFINITY)).collect();
         for _ in 0..TURNS {
             for (best, (_, compile)) in best.iter_mut().zip(ENGINES) {

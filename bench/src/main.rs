@@ -1,6 +1,7 @@
 //! Engines side by side on compute programs: one command, one run, one table.
 //!
 //!     cargo run --release                       # root, for the kernel's column
+//!     cargo run --release -- --drawn 7          # programs drawn from a seed
 //!     UBPF_DIR=path/to/ubpf cargo run --release # with uBPF's column
 //!
 //! Every figure is nanoseconds per run, the least of many short rounds in which the engines take turns,
@@ -14,7 +15,6 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use bpfassay_judge::Target;
 use bpfassay_harness::engine::{Input, Instance};
 use bpfassay_harness::engines::kernel::Kernel;
 use bpfassay_harness::engines::native::Native;
@@ -22,9 +22,12 @@ use bpfassay_harness::native::{machine::Facts, ENGINE};
 use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::Interp;
 use bpfassay_harness::trust::{Distrust, Trusted};
+use bpfassay_judge::Target;
 use bpfassay_object::model::Program;
 
+mod cold;
 mod compile;
+mod draw;
 mod peers;
 
 const ROUNDS: usize = 24;
@@ -34,6 +37,10 @@ const RUNS: u32 = 400;
 const EQUAL: f64 = 1.005;
 /// Bytes of the packet (`BENCH_LEN` of programs/bench.h).
 const LEN: usize = 1500;
+/// Programs drawn where no number is given: two of each kind.
+const DRAWN: usize = 28;
+/// Columns of a program's name.
+const WIDTH: usize = 18;
 
 /// One engine on one program.
 struct Cell<'a> {
@@ -174,20 +181,50 @@ fn summary(rows: &[(&'static str, f64)], engine: &str) -> (usize, f64, f64) {
     (of.len(), mean, of.iter().copied().fold(0.0, f64::max))
 }
 
-fn main() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("objects");
-    let only = env::args().nth(1);
-    if only.as_deref() == Some("--compile") {
-        return compile::table();
-    }
-    let target = Target::served("6.18").expect("a whole build").expect("6.18 is known");
-    let mut objects: Vec<PathBuf> = fs::read_dir(&folder)
-        .expect("bench/objects")
-        .flatten()
-        .map(|e| e.path())
-        .filter(|p| p.extension().is_some_and(|e| e == "o"))
-        .collect();
+/// Objects of a folder, in the order of their names.
+fn objects(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").flatten().map(|e| e.path());
+    let mut objects: Vec<PathBuf> =
+        entries.filter(|p| p.extension().is_some_and(|e| e == "o")).collect();
     objects.sort();
+    objects
+}
+
+/// Objects drawn from a seed, compiled into a folder of their own that stays.
+fn drawn(seed: u64, count: usize) -> Vec<PathBuf> {
+    let folder = env::temp_dir().join(format!("bpfassay-bench-{seed}"));
+    fs::create_dir_all(&folder).expect("a temporary folder");
+    println!("{count} programs of seed {seed} in {}", folder.display());
+    let compiled = draw::programs(seed, count).into_iter().filter_map(|program| {
+        let object = draw::compile(&program, &folder);
+        object.inspect_err(|why| println!("{}: {why}", program.name)).ok()
+    });
+    compiled.collect()
+}
+
+fn main() {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let number = |n: &str| n.parse().unwrap_or_else(|_| panic!("{n}: no number"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("objects");
+    let paths = match args[..] {
+        ["--compile"] => return compile::table(),
+        ["--cold"] => return cold::table(),
+        ["--cold-once", what] => return cold::once(what),
+        ["--drawn", seed] => drawn(number(seed), DRAWN),
+        ["--drawn", seed, count] => drawn(number(seed), number(count) as usize),
+        [] => objects(&folder),
+        [name] => vec![folder.join(name).with_extension("o")],
+        _ => panic!("one program, --drawn SEED [COUNT], --compile or --cold"),
+    };
+    if !measured(paths) {
+        process::exit(1);
+    }
+}
+
+/// Measures programs and prints the table; false where an engine's answer was another than the kernel's.
+fn measured(objects: Vec<PathBuf>) -> bool {
+    let target = Target::served("6.18").expect("a whole build").expect("6.18 is known");
     let data = packet();
     let mut ratios: Vec<(&'static str, f64)> = Vec::new();
     let mut medians: Vec<(&'static str, f64)> = Vec::new();
@@ -195,9 +232,6 @@ fn main() {
     let (mut peer_rows, mut ahead) = (0, 0);
     for path in objects {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if only.as_ref().is_some_and(|o| *o != name) {
-            continue;
-        }
         let bytes = fs::read(&path).expect("object");
         let entries = target.load(&bytes, &name).expect("object loads");
         let Some(program) = entries.iter().find_map(|e| e.program.as_ref().ok()) else {
@@ -215,7 +249,7 @@ fn main() {
         let base = kernel.and_then(|c| c.best.clone().ok());
         let typical = kernel.map_or(f64::NAN, Cell::median);
         let truth = kernel.and_then(|c| c.retval);
-        print!("{name:<10}");
+        print!("{name:<WIDTH$}");
         for c in &cells {
             match (&c.best, base) {
                 (Ok(ns), Some(base)) => {
@@ -254,7 +288,5 @@ fn main() {
         println!("{engine:<18} geometric mean {mean:.3} ({typical:.2}) of the kernel's time over {n} programs, worst {worst:.3} ({worst_typical:.2})");
     }
     println!("{ENGINE} equal to or ahead of the best peer on {ahead} of {peer_rows} rows");
-    if wrong {
-        process::exit(1);
-    }
+    !wrong
 }

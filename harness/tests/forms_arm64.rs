@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bpfassay_harness::gen::bare;
 use bpfassay_harness::gen::loaded::{self, Kind};
 use bpfassay_isa::{CallTarget, Imm64, RawInsn};
-use bpfassay_jit::source::ArrayPlan;
-use bpfassay_jit::{Access, CallPlan, Options, Resolve, Source};
+use bpfassay_jit::{Access, ArrayPlan, CallPlan, HashPlan, Options, Resolve, Source};
 use yaxpeax_arch::{Decoder, U8Reader};
 use yaxpeax_arm::armv8::a64::InstDecoder;
 
@@ -27,6 +26,11 @@ impl Resolve for Addresses {
         let array = ArrayPlan { base: 0x7f12_3456_7100, stride: 8 << (slot % 3), entries: 7 };
         match target {
             CallTarget::Helper(12) => CallPlan::TailCall,
+            CallTarget::Helper(1) if slot % 3 == 1 => CallPlan::Hash(HashPlan {
+                table: array.base,
+                key_size: [1, 2, 4, 8, 20, 32][slot as usize % 6],
+                offset: slot % 2 * 4096,
+            }),
             CallTarget::Helper(1) => CallPlan::Array(array),
             _ => CallPlan::Host,
         }

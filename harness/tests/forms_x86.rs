@@ -10,8 +10,7 @@ use bpfassay_harness::gen::bare;
 use bpfassay_harness::gen::loaded::{self, Kind};
 use bpfassay_isa::{CallTarget, Imm64, RawInsn};
 use bpfassay_jit::abi::Convention;
-use bpfassay_jit::source::ArrayPlan;
-use bpfassay_jit::{Access, CallPlan, Compiled, Options, Resolve, Source};
+use bpfassay_jit::{Access, ArrayPlan, CallPlan, Compiled, HashPlan, Options, Resolve, Source};
 use bpfassay_jit_x86::Features;
 use iced_x86::{Decoder, DecoderOptions, Instruction};
 
@@ -35,6 +34,11 @@ impl Resolve for Addresses {
             CallTarget::Helper(1) if slot.is_multiple_of(3) => {
                 CallPlan::Array(ArrayPlan { stride: 24, ..array })
             }
+            CallTarget::Helper(1) if slot % 3 == 1 => CallPlan::Hash(HashPlan {
+                table: base,
+                key_size: [1, 2, 4, 8, 20, 32][slot as usize % 6],
+                offset: slot % 2 * 4096,
+            }),
             CallTarget::Helper(1) => CallPlan::Array(array),
             _ => CallPlan::Host,
         }

@@ -2,7 +2,8 @@
 
 use bpfassay_isa::{AluOp, AtomicOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
 use bpfassay_jit::buf::{CodeBuf, Label, Patch};
-use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts, Head, Target};
+use bpfassay_jit::target::{Addr, FuncFacts, Head, Target};
+use bpfassay_jit::{ArrayPlan, HashPlan};
 
 use crate::enc::{arith, branch, wide, Extend, R};
 use crate::masm::control::fix;
@@ -190,6 +191,10 @@ impl Target for Arm64 {
 
     fn array_lookup(&mut self, array: &ArrayPlan) {
         self.array(array);
+    }
+
+    fn try_hash_lookup(&mut self, hash: &HashPlan) -> bool {
+        self.hash(hash)
     }
 
     fn try_rotate(&mut self, width: Width, dst: Reg, a: Reg, count: u8) -> bool {

@@ -1,8 +1,8 @@
 //! The trait, and forms of several BPF instructions in one.
 
 use bpfassay_isa::{AluOp, AtomicOp, Cond, Operand, Reg, Size, SwapKind, SxFrom, Width};
-use bpfassay_jit::target::{Addr, ArrayPlan, FuncFacts, Head};
-use bpfassay_jit::{CodeBuf, Label, Target};
+use bpfassay_jit::target::{Addr, FuncFacts, Head};
+use bpfassay_jit::{ArrayPlan, CodeBuf, HashPlan, Label, Target};
 
 use crate::alu::{group_of, sum};
 use crate::enc::{self, Group1, Mem, Rm, Shift, W};
@@ -145,6 +145,10 @@ impl Target for X86 {
 
     fn array_lookup(&mut self, array: &ArrayPlan) {
         self.lookup(array);
+    }
+
+    fn try_hash_lookup(&mut self, hash: &HashPlan) -> bool {
+        self.hash(hash)
     }
 
     fn try_rotate(&mut self, w: Width, dst: Reg, a: Reg, count: u8) -> bool {

@@ -14,6 +14,7 @@ pub mod enc;
 mod frame;
 mod fused;
 mod glue;
+mod lookup;
 mod memory;
 
 use bpfassay_isa::{AluOp, Operand, Reg, Size, Width};

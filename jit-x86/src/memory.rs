@@ -1,10 +1,10 @@
-//! Loads, stores, and the lookup of an array element in place.
+//! Loads and stores.
 
 use bpfassay_isa::{Operand, Reg, Size};
 use bpfassay_jit::abi;
-use bpfassay_jit::target::{Addr, ArrayPlan, Space};
+use bpfassay_jit::target::{Addr, Space};
 
-use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, Shift, W};
+use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, W};
 use crate::{gp, size, Flags, X86};
 
 /// Machine operand of an address.
@@ -47,45 +47,6 @@ impl X86 {
                 self.asm.op(None, enc::MOV_RM_IMM, size(s), 0, Rm::M(m), imm);
             }
         }
-    }
-
-    /// r0 = element number `*(u32 *)r2` of the array, or 0 beyond its end.
-    pub(crate) fn lookup(&mut self, array: &ArrayPlan) {
-        self.flags = Flags::LOST;
-        let done = self.asm.buf.new_label();
-        let (index, result) = (enc::RSI, enc::RAX);
-        self.asm.rm(enc::MOV_R_RM, W::D, index, Rm::M(Mem::at(enc::RSI, 0)));
-        self.asm.mov_imm(result, 0);
-        self.asm.alu_imm(Group1::Cmp, W::D, Rm::R(index), array.entries as i32);
-        self.local_jump(cc::AE, done);
-        let stride = array.stride;
-        let scale = match stride {
-            _ if array.entries == 1 => None,
-            1 | 2 | 4 | 8 => Some(stride.trailing_zeros() as u8),
-            _ => {
-                if stride.is_power_of_two() {
-                    let n = stride.trailing_zeros() as u8;
-                    self.asm.shift_imm(Shift::Shl, W::Q, Rm::R(index), n);
-                } else {
-                    self.asm.imul_imm(W::Q, index, Rm::R(index), stride as i32);
-                }
-                Some(0)
-            }
-        };
-        match (i32::try_from(array.base), scale) {
-            (_, None) => self.asm.mov_imm(result, array.base),
-            (Ok(base), Some(0)) => self.asm.lea(W::Q, result, Mem::at(index, base)),
-            (Ok(base), Some(scale)) => {
-                let m = Mem { base: None, index: Some((index, scale)), disp: base };
-                self.asm.lea(W::Q, result, m);
-            }
-            (Err(_), Some(scale)) => {
-                self.asm.mov_imm(result, array.base);
-                let m = Mem { base: Some(result), index: Some((index, scale)), disp: 0 };
-                self.asm.lea(W::Q, result, m);
-            }
-        }
-        self.asm.buf.bind(done);
     }
 
     pub(crate) fn cast(&mut self, dst: Reg, src: Reg, to_user: bool) {

@@ -22,5 +22,5 @@ mod walk;
 pub use buf::{CodeBuf, Fixup, Label};
 pub use source::{Access, CallPlan, Compiled, FaultRow, Func, Glue, JitError, Options, Resolve};
 pub use source::{OneAddress, Site, SiteKind, Source};
-pub use target::{Addr, FuncFacts, Space, Target};
+pub use target::{Addr, ArrayPlan, FuncFacts, HashPlan, Space, Target};
 pub use walk::compile;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bpfassay_isa::{CallTarget, DecodeError, Imm64, RawInsn};
 
-pub use crate::target::ArrayPlan;
+pub use crate::target::{ArrayPlan, HashPlan};
 
 /// How an instruction reaches memory; what the verifier knows and the bytes do not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +46,8 @@ pub enum CallPlan {
     TailCall,
     /// Look the element up in place; asked for only with a map known to be in r1.
     Array(ArrayPlan),
+    /// Look the key up in place, likewise; backends may call the host instead.
+    Hash(HashPlan),
 }
 
 /// Answers of who knows maps, helpers and addresses.

@@ -137,6 +137,11 @@ pub trait Target: Patch {
     /// `bpf_map_lookup_elem` of an array: r0 = the address of element `*(u32 *)r2`, or 0.
     fn array_lookup(&mut self, array: &ArrayPlan);
 
+    /// As [`Target::array_lookup`] of a hash map, whose key is at r2.
+    fn try_hash_lookup(&mut self, _hash: &HashPlan) -> bool {
+        false
+    }
+
     // Fused forms.
 
     /// `dst = a rotated left by count`, 1 to width - 1.
@@ -192,4 +197,55 @@ pub struct ArrayPlan {
     pub base: u64,
     pub stride: u32,
     pub entries: u32,
+}
+
+/// A hash map's table, by which a value's address is found.
+///
+/// At `table` stand the address of its entries and the bytes of all of them but one, which is a mask.
+/// An entry begins with the address of a value, or 0 where it is free; the key's words follow.
+/// A key is in the entry at its hash cut by the mask, or in the next ones, with no free entry between; there always
+/// is a free one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HashPlan {
+    pub table: u64,
+    /// Bytes; what is missing of the last of the key's words is zero.
+    pub key_size: u32,
+    /// Added to what is found.
+    pub offset: u32,
+}
+
+impl HashPlan {
+    /// Multiplied with for each word of a key.
+    pub const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// Words of an entry for keys of so many bytes: a power of two.
+    pub const fn entry_words(key_size: usize) -> usize {
+        (1 + key_size.div_ceil(8)).next_power_of_two()
+    }
+
+    /// The hash, 0 to begin with, when another word is added: both halves of a product in one.
+    #[inline(always)]
+    pub const fn mix(hash: u64, word: u64) -> u64 {
+        let product = (hash ^ word) as u128 * HashPlan::FACTOR as u128;
+        product as u64 ^ (product >> 64) as u64
+    }
+
+    /// Loads that make up the key: offset and size of each, if a load each is all it takes; None of keys that are
+    /// longer than it is worth.
+    pub fn loads(&self) -> Option<impl Iterator<Item = (i32, Size)>> {
+        /// Bytes.
+        const LONGEST: u32 = 40;
+        let last = match self.key_size % 8 {
+            0 => None,
+            1 => Some(Size::B),
+            2 => Some(Size::H),
+            4 => Some(Size::W),
+            _ => return None,
+        };
+        let whole = self.key_size / 8;
+        (1..=LONGEST).contains(&self.key_size).then(|| {
+            let words = (0..whole).map(|i| (i as i32 * 8, Size::Dw));
+            words.chain(last.map(|size| (whole as i32 * 8, size)))
+        })
+    }
 }

@@ -680,7 +680,8 @@ impl<'a, T: Target> Walk<'a, T> {
         match self.resolve.call(slot as u32, target, self.r1_map) {
             // Size and number of elements are the program's to choose.
             CallPlan::Array(plan) if !self.is_blinding() => self.t.array_lookup(&plan),
-            CallPlan::Host | CallPlan::Array(_) => {
+            CallPlan::Hash(plan) if !self.is_blinding() && self.t.try_hash_lookup(&plan) => {}
+            CallPlan::Host | CallPlan::Array(_) | CallPlan::Hash(_) => {
                 let site = self.site(SiteKind::Call(target));
                 self.t.call_host(site);
             }

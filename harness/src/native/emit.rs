@@ -4,9 +4,8 @@
 //! map `i` lies at [`HEAP`] plus a stride, the run context above it.
 
 use bpfassay_isa::{CallTarget, Imm64};
-use bpfassay_jit::source::ArrayPlan;
 pub use bpfassay_jit::Compiled;
-use bpfassay_jit::{Access, CallPlan, JitError, Options, Resolve, Source};
+use bpfassay_jit::{Access, ArrayPlan, CallPlan, HashPlan, JitError, Options, Resolve, Source};
 use bpfassay_object::model::{MapDef, Program};
 use bpfassay_spec::MapType;
 
@@ -32,6 +31,21 @@ fn map_at(index: i32) -> u64 {
     HEAP + 0x2_1460 * u64::from(index as u32)
 }
 
+/// How code finds the elements of a map whose first one is at `base`, as on the first CPU.
+fn plan(map: &MapDef, base: u64) -> CallPlan {
+    match map.map_type {
+        MapType::Array | MapType::PercpuArray => CallPlan::Array(ArrayPlan {
+            base,
+            stride: map.value_size.next_multiple_of(8),
+            entries: map.max_entries,
+        }),
+        MapType::Hash | MapType::PercpuHash => {
+            CallPlan::Hash(HashPlan { table: base, key_size: map.key_size, offset: 0 })
+        }
+        _ => CallPlan::Host,
+    }
+}
+
 impl Resolve for StandIns<'_> {
     fn wide(&mut self, _: u32, value: Imm64) -> Result<u64, &'static str> {
         Ok(match value {
@@ -47,14 +61,7 @@ impl Resolve for StandIns<'_> {
             (CallTarget::Helper(TAIL_CALL), _) => CallPlan::TailCall,
             (CallTarget::Helper(MAP_LOOKUP), Some(Imm64::MapFd(i))) => {
                 let map = usize::try_from(i).ok().and_then(|n| self.0.get(n));
-                match map.filter(|m| m.map_type == MapType::Array) {
-                    Some(m) => CallPlan::Array(ArrayPlan {
-                        base: map_at(i) + 0x100,
-                        stride: m.value_size.next_multiple_of(8),
-                        entries: m.max_entries,
-                    }),
-                    None => CallPlan::Host,
-                }
+                map.map_or(CallPlan::Host, |m| plan(m, map_at(i) + 0x100))
             }
             _ => CallPlan::Host,
         }

@@ -15,14 +15,13 @@ use bpfassay_isa::{CallTarget, Imm64, RawInsn, Size};
 use bpfassay_jit::{
     abi, Access, CallPlan, Compiled, Glue, JitError, Options, Resolve, SiteKind, Source,
 };
-use bpfassay_spec::MapType;
 
 use super::exec::Exec;
 use super::fault;
 use crate::engine::{Trap, TrapKind};
 use crate::engines::code::{Code, Slot};
 use crate::runtime::helpers::{Call, Helper};
-use crate::runtime::maps::Found;
+use crate::runtime::maps::{Found, Plan};
 use crate::runtime::memory::{Fault, FaultKind, RegionKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
 use crate::trust::Trusted;
@@ -635,7 +634,11 @@ impl Resolve for Facing<'_> {
         match target {
             CallTarget::Helper(TAIL_CALL) if self.rt.helpers.is_linux() => CallPlan::TailCall,
             CallTarget::Helper(MAP_LOOKUP) if self.rt.helpers.is_linux() => {
-                map.and_then(|m| self.array(m)).map_or(CallPlan::Host, CallPlan::Array)
+                match map.and_then(|m| self.plan(m)) {
+                    Some(Plan::Array(array)) => CallPlan::Array(array),
+                    Some(Plan::Hash(hash)) => CallPlan::Hash(hash),
+                    None => CallPlan::Host,
+                }
             }
             _ => CallPlan::Host,
         }
@@ -643,21 +646,10 @@ impl Resolve for Facing<'_> {
 }
 
 impl Facing<'_> {
-    /// Where an array's values are, if the map is one.
-    fn array(&self, map: Imm64) -> Option<bpfassay_jit::source::ArrayPlan> {
+    /// How elements of a map are found without the map.
+    fn plan(&self, map: Imm64) -> Option<Plan> {
         let (Imm64::MapFd(i) | Imm64::MapIdx(i)) = map else { return None };
         let map = self.rt.maps.get(usize::try_from(i).ok()?)?;
-        let shape = map.shape();
-        if shape.map_type != MapType::Array || !self.rt.mem.is_native() {
-            return None;
-        }
-        let base = self.rt.map_value_addr(i, 0).ok()?;
-        let entries = shape.max_entries;
-        // Beyond 2 GiB of numbers immediates end.
-        (entries <= i32::MAX as u32).then_some(bpfassay_jit::source::ArrayPlan {
-            base,
-            stride: shape.value_size.next_multiple_of(8),
-            entries,
-        })
+        map.plan(&self.rt.mem, self.rt.world.cpu).filter(|_| self.rt.mem.is_native())
     }
 }

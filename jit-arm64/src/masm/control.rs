@@ -107,6 +107,14 @@ impl Arm64 {
         self.branch_if(branch::cbnz(w, r, 0), to);
     }
 
+    pub(crate) fn branch_if_zero(&mut self, w: Width, r: R, to: Label) {
+        self.branch_if(branch::cbz(w, r, 0), to);
+    }
+
+    pub(crate) fn branch_cc(&mut self, cc: Cc, to: Label) {
+        self.branch_if(branch::b_cond(cc, 0), to);
+    }
+
     fn branch_on_bit(&mut self, r: R, bit: u32, set: bool, to: Label) {
         let word = if set { branch::tbnz(r, bit, 0) } else { branch::tbz(r, bit, 0) };
         self.buf.fixup_u32(fix::TEST, word, to, 8, REACH_14);

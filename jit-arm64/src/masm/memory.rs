@@ -1,13 +1,13 @@
 //! Loads and stores, and how an address becomes a base and an offset.
 
 use bpfassay_isa::{Operand, Reg, Size, Width};
-use bpfassay_jit::target::{Addr, ArrayPlan, Space};
+use bpfassay_jit::target::{Addr, Space};
 
 use crate::enc::arith::{self, AddImm};
 use crate::enc::mem::{self, Access};
-use crate::enc::{bits, wide, Cc, Extend, Shift, R, SP, ZR};
+use crate::enc::{bits, Extend, Shift, R, SP, ZR};
 use crate::masm::{Arm64, Last};
-use crate::regs::{map, ARENA, BPF_FP, RET, T0, T1};
+use crate::regs::{map, ARENA, BPF_FP, T0, T1};
 
 /// log2 of the size.
 fn log(size: Size) -> u8 {
@@ -228,39 +228,6 @@ impl Arm64 {
         self.load_op(size, false, dst, addr);
         self.put(word);
         true
-    }
-
-    /// No branch: the address is computed for any index and dropped if there is no such element.
-    pub(crate) fn array(&mut self, array: &ArrayPlan) {
-        let w = Width::W32;
-        let index = Addr { base: Reg::R2, index: None, off: 0, space: Space::Plain };
-        self.access(Access::Load, Size::W, T1, &index);
-        self.constant(RET, array.base);
-        let stride = u64::from(array.stride);
-        if array.entries > 1 {
-            if stride.is_power_of_two() {
-                let n = stride.trailing_zeros();
-                let word = match n {
-                    0..=4 => arith::add_ext(Width::W64, RET, RET, T1, Extend::Uxtw, n),
-                    _ => arith::add(Width::W64, RET, RET, T1, Shift::Lsl, n),
-                };
-                self.put(word);
-            } else {
-                self.constant(T0, stride);
-                self.put(arith::madd(Width::W64, RET, T1, T0, RET));
-            }
-        }
-        let entries = u64::from(array.entries);
-        match AddImm::new(entries) {
-            Some(i) => self.put(arith::cmp_imm(w, T1, i)),
-            None => {
-                for word in wide::load(T0, entries).words() {
-                    self.put(*word);
-                }
-                self.put(arith::cmp(w, T1, T0));
-            }
-        }
-        self.put(arith::csel(Width::W64, RET, RET, ZR, Cc::Lo));
     }
 }
 

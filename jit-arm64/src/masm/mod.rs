@@ -7,6 +7,7 @@
 mod alu;
 mod atomic;
 pub(crate) mod control;
+mod lookup;
 mod memory;
 mod stubs;
 

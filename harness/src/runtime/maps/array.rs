@@ -1,5 +1,7 @@
 //! Array and per-CPU array.
 
+use bpfassay_jit::ArrayPlan;
+
 use super::*;
 
 pub struct Array {
@@ -31,6 +33,17 @@ impl Array {
     pub fn lookup(&self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
         let i = index(key).filter(|i| *i < shape.max_entries as usize)?;
         Some(mem.addr(self.values, self.at(shape, i, cpu)))
+    }
+
+    /// Where code finds the elements.
+    pub fn plan(&self, shape: &Shape, mem: &Memory, cpu: u32) -> Option<ArrayPlan> {
+        let entries = shape.max_entries;
+        // Beyond 2 GiB of numbers immediates end.
+        (entries <= i32::MAX as u32).then(|| ArrayPlan {
+            base: mem.addr(self.values, self.at(shape, 0, cpu)),
+            stride: shape.stride(),
+            entries,
+        })
     }
 
     pub fn update(

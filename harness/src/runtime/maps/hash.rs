@@ -6,66 +6,28 @@
 //! and in batches; here the element that was looked up or written longest ago
 //! goes, and only when the map is full.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::{BTreeMap, VecDeque};
+
+use bpfassay_jit::HashPlan;
 
 use super::array::write_value;
+use super::table::Table;
 use super::*;
-
-/// Keys are short and lookups are what programs spend their time on: a multiplication for eight bytes.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl KeyHasher {
-    fn add(&mut self, v: u64) {
-        self.0 = (self.0.rotate_left(23) ^ v).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-impl Hasher for KeyHasher {
-    #[inline]
-    fn write(&mut self, bytes: &[u8]) {
-        let words = bytes.chunks_exact(8);
-        let rest = words.remainder();
-        for word in words.filter_map(|w| w.try_into().ok()) {
-            self.add(u64::from_le_bytes(word));
-        }
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            self.add(u64::from_le_bytes(last));
-        }
-    }
-
-    /// The length before a key; keys of one map have one length.
-    #[inline]
-    fn write_usize(&mut self, _: usize) {}
-
-    #[inline]
-    fn finish(&self) -> u64 {
-        // The table takes its index from the low bits, which a product mixes least.
-        self.0 ^ self.0 >> 32
-    }
-}
-
-/// A key's element.
-#[derive(Clone, Copy)]
-struct Element {
-    slot: u32,
-    /// Time of the last use, for eviction.
-    used: u64,
-}
 
 pub struct Hash {
     values: RegionId,
-    elements: HashMap<Box<[u8]>, Element, BuildHasherDefault<KeyHasher>>,
+    /// Address of the first value.
+    base: u64,
+    /// Address of each key's value, on the first CPU.
+    elements: Table,
     /// Slots given back, reused from the back where preallocated and from the front where not.
     free: VecDeque<u32>,
     /// Slots never used begin here.
     fresh: u32,
     slots: u32,
-    /// Uses in order, of maps that evict.
+    /// Of maps that evict: keys in the order of their last uses, and when each slot was used.
     by_use: BTreeMap<u64, Box<[u8]>>,
+    used: BTreeMap<u32, u64>,
     clock: u64,
 }
 
@@ -83,11 +45,13 @@ impl Hash {
         let values = shape.values(mem, index, slots as u64 * cpus as u64).ok_or(errno::ENOMEM)?;
         Ok(Hash {
             values,
-            elements: HashMap::default(),
+            base: mem.addr(values, 0),
+            elements: Table::new(shape.key_size as usize),
             free: VecDeque::new(),
             fresh: 0,
             slots,
             by_use: BTreeMap::new(),
+            used: BTreeMap::new(),
             clock: 0,
         })
     }
@@ -99,19 +63,40 @@ impl Hash {
         nth.wrapping_mul(shape.stride())
     }
 
-    pub fn lookup(&mut self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
-        let slot = self.elements.get(key)?.slot;
-        self.touch(shape, key);
-        Some(mem.addr(self.values, self.at(shape, slot, cpu)))
+    /// Address of a CPU's values, beside that of the first's.
+    fn cpu_offset(&self, shape: &Shape, cpu: u32) -> u64 {
+        self.at(shape, 0, cpu).into()
+    }
+
+    /// Slot whose value on the first CPU has this address.
+    fn slot(&self, shape: &Shape, addr: u64) -> u32 {
+        (addr.wrapping_sub(self.base) as u32).checked_div(shape.stride()).unwrap_or(0)
+    }
+
+    #[inline]
+    pub fn lookup(&mut self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
+        let addr = self.elements.get(key)?;
+        if shape.is_lru() {
+            self.touch(shape, key);
+        }
+        Some(addr + self.cpu_offset(shape, cpu))
+    }
+
+    /// How code looks keys up; None where a lookup is noted.
+    pub fn plan(&self, shape: &Shape, cpu: u32) -> Option<HashPlan> {
+        (!shape.is_lru()).then(|| HashPlan {
+            table: self.elements.address(),
+            key_size: shape.key_size,
+            offset: self.at(shape, 0, cpu),
+        })
     }
 
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.elements.contains_key(key)
+        self.elements.get(key).is_some()
     }
 
-    pub fn value_of(&self, shape: &Shape, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
-        let e = self.elements.get(key)?;
-        Some(mem.addr(self.values, self.at(shape, e.slot, cpu)))
+    pub fn value_of(&self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
+        Some(self.elements.get(key)? + self.cpu_offset(shape, cpu))
     }
 
     /// Makes the element the most recently used one.
@@ -120,11 +105,16 @@ impl Hash {
             return;
         }
         self.clock += 1;
-        let now = self.clock;
-        let Some(e) = self.elements.get_mut(key) else { return };
-        let before = std::mem::replace(&mut e.used, now);
-        self.by_use.remove(&before);
-        self.by_use.insert(now, key.into());
+        let Some(addr) = self.elements.get(key) else { return };
+        self.forget_use(self.slot(shape, addr));
+        self.used.insert(self.slot(shape, addr), self.clock);
+        self.by_use.insert(self.clock, key.into());
+    }
+
+    fn forget_use(&mut self, slot: u32) {
+        if let Some(before) = self.used.remove(&slot) {
+            self.by_use.remove(&before);
+        }
     }
 
     pub fn update(
@@ -141,7 +131,7 @@ impl Hash {
         if allowed > EXIST || (flags & LOCK != 0 && !shape.has_lock()) {
             return -errno::EINVAL;
         }
-        let old = self.elements.get(key).map(|e| e.slot);
+        let old = self.elements.get(key).map(|addr| self.slot(shape, addr));
         match (old, flags & !LOCK) {
             (Some(_), NOEXIST) => return -errno::EEXIST,
             (None, EXIST) => return -errno::ENOENT,
@@ -156,12 +146,15 @@ impl Hash {
             if !shape.is_lru() {
                 return -errno::E2BIG;
             }
-            self.evict();
+            self.evict(shape);
         }
         let Some(slot) = self.take_slot(shape) else { return -errno::E2BIG };
         self.fill(shape, mem, slot, value, cpu);
-        self.elements.insert(key.into(), Element { slot, used: 0 });
-        self.free.extend(old);
+        self.elements.insert(key, self.base + u64::from(self.at(shape, slot, 0)));
+        if let Some(old) = old {
+            self.forget_use(old);
+            self.free.push_back(old);
+        }
         self.touch(shape, key);
         0
     }
@@ -189,24 +182,33 @@ impl Hash {
         }
     }
 
-    fn evict(&mut self) {
+    fn evict(&mut self, shape: &Shape) {
         if let Some((_, key)) = self.by_use.pop_first() {
-            if let Some(e) = self.elements.remove(&key) {
-                self.free.push_back(e.slot);
-            }
+            self.remove(shape, &key);
         }
     }
 
-    pub fn delete(&mut self, key: &[u8]) -> i64 {
-        let Some(e) = self.elements.remove(key) else { return -errno::ENOENT };
-        self.by_use.remove(&e.used);
-        self.free.push_back(e.slot);
-        0
+    /// Takes an element out; false where there is none.
+    fn remove(&mut self, shape: &Shape, key: &[u8]) -> bool {
+        let Some(addr) = self.elements.remove(key) else { return false };
+        let slot = self.slot(shape, addr);
+        self.forget_use(slot);
+        self.free.push_back(slot);
+        true
     }
 
-    pub fn entries(&self, shape: &Shape, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
-        let addr = |e: &Element| mem.addr(self.values, self.at(shape, e.slot, cpu));
-        let mut all: Vec<_> = self.elements.iter().map(|(k, e)| (k.to_vec(), addr(e))).collect();
+    pub fn delete(&mut self, shape: &Shape, key: &[u8]) -> i64 {
+        if self.remove(shape, key) {
+            0
+        } else {
+            -errno::ENOENT
+        }
+    }
+
+    pub fn entries(&self, shape: &Shape, cpu: u32) -> Vec<(Vec<u8>, u64)> {
+        let offset = self.cpu_offset(shape, cpu);
+        let mut all = self.elements.entries();
+        all.iter_mut().for_each(|(_, addr)| *addr += offset);
         all.sort();
         all
     }

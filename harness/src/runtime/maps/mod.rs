@@ -10,10 +10,12 @@ mod hash;
 mod lpm;
 mod queue;
 mod ring;
+mod table;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use bpfassay_jit::{ArrayPlan, HashPlan};
 use bpfassay_object::model::MapDef;
 use bpfassay_spec::MapType;
 
@@ -181,6 +183,13 @@ pub enum Found {
     Map(u32),
 }
 
+/// How compiled code finds an element by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Plan {
+    Array(ArrayPlan),
+    Hash(HashPlan),
+}
+
 /// The map type cannot do this here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unmodelled;
@@ -278,17 +287,27 @@ impl Map {
         }
     }
 
+    /// How compiled code finds an element by itself, on this CPU; None where more happens than that.
+    pub fn plan(&self, mem: &Memory, cpu: u32) -> Option<Plan> {
+        match &self.kind {
+            Kind::Array(a) => a.plan(&self.shape, mem, cpu).map(Plan::Array),
+            Kind::Hash(h) => h.plan(&self.shape, cpu).map(Plan::Hash),
+            _ => None,
+        }
+    }
+
+    #[inline]
     pub fn lookup(&mut self, mem: &Memory, key: &[u8], cpu: u32) -> Result<Found, Unmodelled> {
         Ok(match &mut self.kind {
             Kind::Array(a) => found(a.lookup(&self.shape, mem, key, cpu)),
-            Kind::Hash(h) => found(h.lookup(&self.shape, mem, key, cpu)),
+            Kind::Hash(h) => found(h.lookup(&self.shape, key, cpu)),
             Kind::Lpm(l) => found(l.lookup(&self.shape, mem, key)),
             Kind::Maps(m) => match index(key).and_then(|i| m.get(i)) {
                 Some(Some(inner)) => Found::Map(*inner),
                 _ => Found::Nothing,
             },
             Kind::MapsByKey(m) => m.get(key).map_or(Found::Nothing, |i| Found::Map(*i)),
-            Kind::Targets(h) => found(h.lookup(&self.shape, mem, key, cpu)),
+            Kind::Targets(h) => found(h.lookup(&self.shape, key, cpu)),
             Kind::Queue(_)
             | Kind::Storage(_)
             | Kind::UserRing(_)
@@ -321,7 +340,7 @@ impl Map {
     pub fn delete(&mut self, key: &[u8]) -> Result<i64, Unmodelled> {
         Ok(match &mut self.kind {
             Kind::Array(_) => -errno::EINVAL,
-            Kind::Hash(h) | Kind::Targets(h) => h.delete(key),
+            Kind::Hash(h) | Kind::Targets(h) => h.delete(&self.shape, key),
             Kind::Lpm(l) => l.delete(&self.shape, key),
             _ => return Err(Unmodelled),
         })
@@ -425,7 +444,7 @@ impl Map {
     pub fn value_of(&self, mem: &Memory, key: &[u8], cpu: u32) -> Option<u64> {
         match &self.kind {
             Kind::Array(a) => a.lookup(&self.shape, mem, key, cpu),
-            Kind::Hash(h) => h.value_of(&self.shape, mem, key, cpu),
+            Kind::Hash(h) => h.value_of(&self.shape, key, cpu),
             _ => None,
         }
     }
@@ -473,7 +492,7 @@ impl Map {
     pub fn entries(&self, mem: &Memory, cpu: u32) -> Vec<(Vec<u8>, u64)> {
         match &self.kind {
             Kind::Array(a) => a.entries(&self.shape, mem, cpu),
-            Kind::Hash(h) => h.entries(&self.shape, mem, cpu),
+            Kind::Hash(h) => h.entries(&self.shape, cpu),
             Kind::Lpm(l) => l.entries(&self.shape, mem),
             _ => Vec::new(),
         }
