@@ -131,3 +131,101 @@ fn pointers_of_a_supplied_context_are_followed_in_no_process_of_ours() {
     let trap = answer.runs[0].trap.as_ref().expect("a trap");
     assert_eq!((trap.kind.as_str(), trap.insn_idx), ("memory", Some(1)));
 }
+
+/// `BPF_MAP_TYPE_*` with 8 bytes of value, and programs' ways to write a key, look it up and delete it.
+struct Keys {
+    map: MapDef,
+    text: String,
+}
+
+impl Keys {
+    fn of(map_type: MapType, key_size: u32, max_entries: u32) -> Keys {
+        let map =
+            MapDef { key_size, value_size: 8, max_entries, ..MapDef::bare("m", "m", map_type) };
+        let zero = |at: i32| format!("*(u64 *)(r10 {at}) = 0\n");
+        let text = (9..=16).map(|n| zero(-8 * n)).collect::<String>() + "r6 = 0\n";
+        Keys { map, text }
+    }
+
+    /// The key with this number in its last four bytes, or in fewer.
+    fn key(&mut self, n: u32) {
+        let size = self.map.key_size.min(4);
+        let at = |off: u32| off as i32 - 128;
+        for i in 0..size {
+            let byte = n.to_le_bytes()[i as usize];
+            self.text += &format!("*(u8 *)(r10 {}) = {byte}\n", at(self.map.key_size - size + i));
+        }
+        self.text += "r1 = 0 ll\nr2 = r10\nr2 += -128\n";
+    }
+
+    fn update(&mut self, n: u32, value: u32) {
+        self.text += &format!("*(u64 *)(r10 -64) = {value}\n");
+        self.key(n);
+        self.text += "r3 = r10\nr3 += -64\nr4 = 0\ncall 2\n";
+    }
+
+    fn look_up(&mut self, n: u32) {
+        self.key(n);
+        self.text += "call 1\nif r0 == 0 goto pc+1\nr0 = *(u64 *)(r0 +0)\nr6 *= 31\nr6 += r0\n";
+    }
+
+    fn delete(&mut self, n: u32) {
+        self.key(n);
+        self.text += "call 3\n";
+    }
+
+    fn program(self) -> Program {
+        let mut p = program(ProgType::SchedCls, &(self.text + "r0 = r6\nexit"));
+        p.insns.iter_mut().filter(|i| i.code == 0x18).for_each(|i| i.src = 1);
+        p.maps = Arc::new(vec![self.map]);
+        p
+    }
+}
+
+#[test]
+fn keys_of_every_size_are_found_on_every_engine() {
+    let on = Bundled::read(false).unwrap();
+    let input = Input { data: vec![0; 64], ..Input::default() };
+    let types = [MapType::Hash, MapType::PercpuHash, MapType::LruHash, MapType::LruPercpuHash];
+    for (nth, key_size) in
+        [1, 2, 3, 4, 6, 8, 12, 13, 16, 20, 24, 36, 40, 44].into_iter().enumerate()
+    {
+        let mut keys = Keys::of(types[nth % types.len()], key_size, 64);
+        let mut truth = 0u64;
+        let mut values = std::collections::BTreeMap::new();
+        for n in 0..40 {
+            // Twice for some keys, so that the second value is the one found.
+            keys.update(n * 5 % 35, n + 1);
+            values.insert(n * 5 % 35, n + 1);
+            if n % 7 == 3 {
+                keys.delete(n / 2);
+                values.remove(&(n / 2));
+            }
+            keys.look_up(n * 3 % 50);
+            let found = values.get(&(n * 3 % 50)).copied().unwrap_or(0);
+            truth = truth.wrapping_mul(31).wrapping_add(found.into());
+        }
+        let program = keys.program();
+        assert_eq!(all(&on, &program, &input), [truth; 3], "{key_size} bytes");
+    }
+}
+
+#[test]
+fn elements_of_arrays_are_found_on_every_engine() {
+    let on = Bundled::read(false).unwrap();
+    let input = Input { data: vec![0; 64], ..Input::default() };
+    for map_type in [MapType::Array, MapType::PercpuArray] {
+        for entries in [1, 2, 13] {
+            let mut keys = Keys::of(map_type, 4, entries);
+            let mut truth = 0u64;
+            (0..entries).for_each(|n| keys.update(n, n + 5));
+            for n in [0, 1, 12, 13, 14, u32::MAX] {
+                keys.look_up(n);
+                let found = if n < entries { n + 5 } else { 0 };
+                truth = truth.wrapping_mul(31).wrapping_add(found.into());
+            }
+            let program = keys.program();
+            assert_eq!(all(&on, &program, &input), [truth; 3], "{entries} entries");
+        }
+    }
+}

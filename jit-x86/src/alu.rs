@@ -167,8 +167,27 @@ impl X86 {
                 let n = power.trailing_zeros() as u8;
                 self.asm.shift_imm(Shift::Shl, width(w), Rm::R(d), n);
             }
+            // One less or one more than a power of two: two steps where a product takes three cycles.
+            _ if v > 0 && (power - 1).is_power_of_two() => {
+                self.shifted_and(Group1::Add, w, d, x, (power - 1).trailing_zeros() as u8);
+            }
+            _ if v > 0 && (power + 1).is_power_of_two() => {
+                self.shifted_and(Group1::Sub, w, d, x, (power + 1).trailing_zeros() as u8);
+            }
             _ => self.asm.imul_imm(width(w), d, Rm::R(x), v),
         }
+    }
+
+    /// `d = (x << n) + x`, or less `x`.
+    fn shifted_and(&mut self, g: Group1, w: Width, d: Gp, x: Gp, n: u8) {
+        let to = if d == x { enc::R11 } else { d };
+        self.asm.mov(width(w), to, x);
+        self.asm.shift_imm(Shift::Shl, width(w), Rm::R(to), n);
+        if d == x && g == Group1::Add {
+            return self.asm.alu_rm_r(g, width(w), Rm::R(d), to);
+        }
+        self.asm.alu_rm_r(g, width(w), Rm::R(to), x);
+        self.copy(w, d, to);
     }
 
     #[inline(always)]

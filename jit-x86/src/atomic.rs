@@ -1,7 +1,9 @@
 //! Atomics: locked instructions, and a loop where the old value is wanted and no instruction gives it.
+//!
+//! What a function does to its own stack no other processor sees: there nothing is locked.
 
 use bpfassay_isa::{AluOp, AtomicOp, Operand, Reg, Size};
-use bpfassay_jit::target::Addr;
+use bpfassay_jit::target::{Addr, Space};
 
 use crate::enc::{self, cc, Group1, Imm, Mem, Rm, W};
 use crate::memory::mem;
@@ -23,6 +25,9 @@ impl X86 {
     pub(crate) fn atomic_op(&mut self, op: AtomicOp, fetch: bool, s: Size, addr: Addr, src: Reg) {
         self.flags = Flags::LOST;
         let (m, w, r) = (mem(addr), size(s), gp(src));
+        if addr.base == Reg::R10 && addr.space == Space::Plain {
+            return self.unlocked(op, fetch, w, m, src);
+        }
         match (op, group(op)) {
             (_, Some((g, _))) if !fetch || self.is_dead(src) => {
                 let op = enc::op(g as u8 * 8 + 1);
@@ -39,6 +44,29 @@ impl X86 {
                     self.asm.mov(W::D, enc::RAX, enc::RAX);
                 }
             }
+        }
+    }
+
+    /// As [`X86::atomic_op`], step by step.
+    fn unlocked(&mut self, op: AtomicOp, fetch: bool, w: W, m: Mem, src: Reg) {
+        let r = gp(src);
+        let fetches = (fetch || op == AtomicOp::Xchg) && !self.is_dead(src);
+        if op == AtomicOp::Cmpxchg {
+            self.asm.rm(enc::CMPXCHG, w, r, Rm::M(m));
+            if w == W::D {
+                self.asm.mov(W::D, enc::RAX, enc::RAX);
+            }
+            return;
+        }
+        if fetches {
+            self.asm.rm(enc::MOV_R_RM, w, enc::R11, Rm::M(m));
+        }
+        match group(op) {
+            Some((g, _)) => self.asm.alu_rm_r(g, w, Rm::M(m), r),
+            None => self.asm.rm(enc::MOV_RM_R, w, r, Rm::M(m)),
+        }
+        if fetches {
+            self.asm.mov64(r, enc::R11);
         }
     }
 

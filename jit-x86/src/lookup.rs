@@ -1,16 +1,17 @@
 //! Elements of maps looked up in place: r0 = the address of the value, or 0; the key is at r2.
 
 use bpfassay_isa::Size;
-use bpfassay_jit::{ArrayPlan, HashPlan};
+use bpfassay_jit::{ArrayPlan, HashPlan, Label};
 
 use crate::enc::{self, cc, Gp, Group1, Mem, Rm, Shift, W};
 use crate::{Flags, X86};
 
 /// Where the key is.
 const KEY: Gp = enc::RSI;
-/// A word of the key.
-const WORD: Gp = enc::RCX;
-/// Address of the table, and of its entries.
+/// Words of a key that is short, and what is read of a long one.
+const WORDS: [Gp; 2] = [enc::RCX, enc::R9];
+/// Half of a word, before the table's address.
+const HALF: Gp = enc::R11;
 const TABLE: Gp = enc::R11;
 const ENTRIES: Gp = enc::RDX;
 /// The hash, and the distance of the entry from the first.
@@ -59,9 +60,53 @@ impl X86 {
         self.asm.buf.bind(done);
     }
 
-    /// Reads a word of the key.
-    fn key_word(&mut self, off: i32, size: Size) {
-        self.load_from(size, false, WORD, Mem::at(KEY, off));
+    /// Reads a word of the key, in halves: one access does not see what two have just written.
+    fn key_word(&mut self, to: Gp, off: i32, size: Size) {
+        let first = if size == Size::Dw { Size::W } else { size };
+        self.load_from(first, false, to, Mem::at(KEY, off));
+        if size == Size::Dw {
+            self.load_from(Size::W, false, HALF, Mem::at(KEY, off + 4));
+            self.asm.shift_imm(Shift::Shl, W::Q, Rm::R(HALF), 32);
+            self.asm.alu_rm_r(Group1::Or, W::Q, Rm::R(to), HALF);
+        }
+    }
+
+    /// Hashes the key; leaves its words in [`WORDS`], as far as they go.
+    fn hash_key(&mut self, loads: &[(i32, Size)]) {
+        self.asm.mov_imm(FACTOR, HashPlan::FACTOR);
+        let last = WORDS[WORDS.len() - 1];
+        for (nth, (off, size)) in loads.iter().enumerate() {
+            let word = WORDS.get(nth).copied().unwrap_or(last);
+            self.key_word(word, *off, *size);
+            if nth == 0 {
+                self.asm.mov64(AT, word);
+            } else {
+                self.asm.alu_rm_r(Group1::Xor, W::Q, Rm::R(AT), word);
+            }
+            // To RDX and RAX.
+            self.asm.group3(4, W::Q, Rm::R(FACTOR));
+            self.asm.alu_rm_r(Group1::Xor, W::Q, Rm::R(AT), enc::RDX);
+        }
+    }
+
+    /// Compares the key with that of an entry.
+    fn compare_key(&mut self, loads: &[(i32, Size)], unlike: Label) {
+        for (nth, (off, size)) in loads.iter().enumerate() {
+            let to = 8 + 8 * nth as i32;
+            let halves = if *size == Size::Dw { 2 } else { 1 };
+            match WORDS.get(nth) {
+                Some(word) if loads.len() <= WORDS.len() => {
+                    self.asm.alu_rm_r(Group1::Cmp, W::Q, Rm::M(entry(to)), *word);
+                    self.local_jump(cc::NE, unlike);
+                }
+                _ => (0..halves).for_each(|half| {
+                    let size = if *size == Size::Dw { Size::W } else { *size };
+                    self.load_from(size, false, HALF, Mem::at(KEY, off + 4 * half));
+                    self.asm.alu_rm_r(Group1::Cmp, W::D, Rm::M(entry(to + 4 * half)), HALF);
+                    self.local_jump(cc::NE, unlike);
+                }),
+            }
+        }
     }
 
     /// r0 = address of the value of the key at r2, or 0; false where the host does it as fast.
@@ -70,31 +115,13 @@ impl X86 {
         self.flags = Flags::LOST;
         let loads: Vec<_> = loads.collect();
         let [again, next, none, done] = [(); 4].map(|()| self.asm.buf.new_label());
-        self.asm.mov_imm(FACTOR, HashPlan::FACTOR);
-        for (nth, (off, size)) in loads.iter().enumerate() {
-            self.key_word(*off, *size);
-            if nth == 0 {
-                self.asm.mov64(AT, WORD);
-            } else {
-                self.asm.alu_rm_r(Group1::Xor, W::Q, Rm::R(AT), WORD);
-            }
-            // To RDX and RAX.
-            self.asm.group3(4, W::Q, Rm::R(FACTOR));
-            self.asm.alu_rm_r(Group1::Xor, W::Q, Rm::R(AT), enc::RDX);
-        }
+        self.hash_key(&loads);
         self.asm.mov_imm(TABLE, plan.table);
         self.asm.load(MASK, Mem::at(TABLE, 8));
         self.asm.load(ENTRIES, Mem::at(TABLE, 0));
         self.asm.buf.bind(again);
         self.asm.alu_rm_r(Group1::And, W::Q, Rm::R(AT), MASK);
-        for (nth, (off, size)) in loads.iter().enumerate() {
-            if loads.len() > 1 {
-                self.key_word(*off, *size);
-            }
-            let to = 8 + 8 * nth as i32;
-            self.asm.alu_rm_r(Group1::Cmp, W::Q, Rm::M(entry(to)), WORD);
-            self.local_jump(cc::NE, next);
-        }
+        self.compare_key(&loads, next);
         self.asm.load(AT, entry(0));
         if plan.offset != 0 {
             self.asm.rr(enc::TEST_RM_R, W::Q, AT, AT);
