@@ -150,6 +150,7 @@ impl X86 {
         let (d, x) = (gp(dst), gp(a));
         // At 64 bits the constant is sign-extended, so the top bit is no power of two.
         let power = v as u32;
+        let steps = std::mem::take(&mut self.steps) && v > 0;
         match v {
             0 => self.asm.mov_imm(d, 0),
             1 => self.asm.mov(width(w), d, x),
@@ -168,10 +169,10 @@ impl X86 {
                 self.asm.shift_imm(Shift::Shl, width(w), Rm::R(d), n);
             }
             // One less or one more than a power of two: two steps where a product takes three cycles.
-            _ if v > 0 && (power - 1).is_power_of_two() => {
+            _ if steps && (power - 1).is_power_of_two() => {
                 self.shifted_and(Group1::Add, w, d, x, (power - 1).trailing_zeros() as u8);
             }
-            _ if v > 0 && (power + 1).is_power_of_two() => {
+            _ if steps && (power + 1).is_power_of_two() => {
                 self.shifted_and(Group1::Sub, w, d, x, (power + 1).trailing_zeros() as u8);
             }
             _ => self.asm.imul_imm(width(w), d, Rm::R(x), v),

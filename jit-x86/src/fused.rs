@@ -92,6 +92,10 @@ impl Target for X86 {
         self.alu_op(op, w, dst, a, b);
     }
 
+    fn multiply_by_steps(&mut self) {
+        self.steps = true;
+    }
+
     fn neg(&mut self, w: Width, dst: Reg, a: Reg) {
         self.negate(w, dst, a);
     }

@@ -110,6 +110,8 @@ pub struct X86 {
     /// instruction of its own, as adding in the load costs a processor that does one round a cycle
     /// (Zen 4) a fifth of its rounds.
     is_tight: bool,
+    /// The next multiplication may take steps.
+    steps: bool,
     /// Stubs of call sites wanted so far.
     sites: Vec<Option<Label>>,
     tail_jump: Option<Label>,
@@ -123,6 +125,7 @@ impl X86 {
             context,
             flags: Flags::LOST,
             is_tight: false,
+            steps: false,
             sites: Vec::new(),
             tail_jump: None,
         }

@@ -223,6 +223,9 @@ impl<T: Target> Walk<'_, T> {
         }
         let src = then.second(s);
         let b = if src == Operand::Reg(d) { Operand::Reg(a) } else { src };
+        if (op, s) == (Mul, Second::Imm) {
+            self.multiplies(slot, a);
+        }
         let after = self.read_later(slot + 1);
         self.set_live(after);
         self.operate(after, op, width, d, a, b);

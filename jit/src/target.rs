@@ -116,6 +116,9 @@ pub trait Target: Patch {
 
     /// `dst = a op b`; `dst`, `a` and `b` may be the same register.  For Mov `a` is not looked at.
     fn alu(&mut self, op: AluOp, width: Width, dst: Reg, a: Reg, b: Operand);
+    /// The multiplication by a constant that comes next may be made of several steps, as its operand is no sum
+    /// with a constant: processors that add those when they rename registers make others wait for it (Golden Cove).
+    fn multiply_by_steps(&mut self) {}
     fn neg(&mut self, width: Width, dst: Reg, a: Reg);
     fn swap(&mut self, kind: SwapKind, bits: u8, dst: Reg);
     fn movsx(&mut self, width: Width, from: SxFrom, dst: Reg, src: Reg);

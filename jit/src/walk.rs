@@ -242,6 +242,9 @@ impl<'a, T: Target> Walk<'a, T> {
         match form {
             Form::Alu(op, width, s) => {
                 let dst = Reg(raw.dst);
+                if op == AluOp::Mul && s == Second::Imm {
+                    self.multiplies(slot, dst);
+                }
                 self.alu(after, op, width, dst, dst, second(raw, s));
             }
             Form::Load(size, extend) => self.load(slot, raw, size, extend),
@@ -605,6 +608,24 @@ impl<'a, T: Target> Walk<'a, T> {
     fn alu_blind(&mut self, op: AluOp, w: Width, dst: Reg, a: Reg, v: i32) {
         let b = self.blind(w, v);
         self.t.alu(op, w, dst, a, b);
+    }
+
+    /// Says whether a constant is added to the operand of this multiplication nearby, perhaps a round before.
+    #[inline(never)]
+    pub fn multiplies(&mut self, slot: usize, a: Reg) {
+        /// Slots before and behind.
+        const NEAR: usize = 24;
+        let is_sum = |known: &Slot| {
+            use AluOp::{Add, Sub};
+            let form = Facts::of(known.row()).form;
+            matches!(form, Form::Alu(Add | Sub, Width::W64, Second::Imm))
+        };
+        let near = slot.saturating_sub(NEAR)..(slot + NEAR).min(self.slots.len());
+        let near = self.raw.iter().zip(self.slots).skip(near.start).take(near.len());
+        let sums = near.filter(|(_, known)| is_sum(known)).any(|(raw, _)| raw.dst == a.0);
+        if !sums && !self.is_blinding() {
+            self.t.multiply_by_steps();
+        }
     }
 
     /// As [`Walk::alu`], for forms that are not worth their own copy of it.

@@ -22,17 +22,21 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// A copy of `code` that can be run.
-    pub fn new(code: &[u8]) -> io::Result<Exec> {
+    /// A copy of `first` and, directly behind it, of `code` that can be run.
+    pub fn new(first: &[u8], code: &[u8]) -> io::Result<Exec> {
+        let len = first.len() + code.len();
         let pages = match SPARE_PAGES.try_with(Cell::take) {
-            Ok(Some(pages)) if code.len() <= pages.len() => pages,
-            _ => Pages::anywhere(code.len().max(SPARE))?,
+            Ok(Some(pages)) if len <= pages.len() => pages,
+            _ => Pages::anywhere(len.max(SPARE))?,
         };
         let to = pages.start().as_ptr();
-        // SAFETY: the pages are ours, writable, with at least `code.len()` bytes, and hold no code that is in use.
-        unsafe { std::ptr::copy_nonoverlapping(code.as_ptr(), to, code.len()) };
+        // SAFETY: the pages are ours, writable, with at least `len` bytes, and hold no code that is in use.
+        unsafe {
+            std::ptr::copy_nonoverlapping(first.as_ptr(), to, first.len());
+            std::ptr::copy_nonoverlapping(code.as_ptr(), to.add(first.len()), code.len());
+        }
         pages.seal()?;
-        flush(&pages, code.len());
+        flush(&pages, len);
         Ok(Exec { pages: Some(pages) })
     }
 

@@ -241,17 +241,16 @@ impl Machine {
         let compiled =
             super::compile(&source, &options, &mut Facing { rt }).map_err(NativeError::Jit)?;
         // The first program has the shared code before it.
-        let mut code = Vec::new();
+        let mut first = Vec::new();
         let mut glue = None;
         if self.programs.is_empty() {
             let made = super::glue(context).map_err(NativeError::Jit)?;
-            code.extend_from_slice(&made.code);
-            code.resize(code.len().next_multiple_of(CODE_ALIGN), 0);
+            first.extend_from_slice(&made.code);
+            first.resize(first.len().next_multiple_of(CODE_ALIGN), 0);
             glue = Some(made);
         }
-        let skip = code.len() as u32;
-        code.extend_from_slice(&compiled.code);
-        let exec = Exec::new(&code).map_err(NativeError::Memory)?;
+        let skip = first.len() as u32;
+        let exec = Exec::new(&first, &compiled.code).map_err(NativeError::Memory)?;
         if let Some(glue) = glue {
             self.share(&glue, exec.address());
         }

@@ -6,12 +6,13 @@
 //! and in batches; here the element that was looked up or written longest ago
 //! goes, and only when the map is full.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bpfassay_jit::HashPlan;
 
 use super::array::write_value;
 use super::table::Table;
+use super::uses::Uses;
 use super::*;
 
 pub struct Hash {
@@ -25,10 +26,8 @@ pub struct Hash {
     /// Slots never used begin here.
     fresh: u32,
     slots: u32,
-    /// Of maps that evict: keys in the order of their last uses, and when each slot was used.
-    by_use: BTreeMap<u64, Box<[u8]>>,
-    used: BTreeMap<u32, u64>,
-    clock: u64,
+    /// Of maps that evict.
+    uses: Uses,
 }
 
 impl Hash {
@@ -50,9 +49,7 @@ impl Hash {
             free: VecDeque::new(),
             fresh: 0,
             slots,
-            by_use: BTreeMap::new(),
-            used: BTreeMap::new(),
-            clock: 0,
+            uses: Uses::new(),
         })
     }
 
@@ -77,7 +74,7 @@ impl Hash {
     pub fn lookup(&mut self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
         let addr = self.elements.get(key)?;
         if shape.is_lru() {
-            self.touch(shape, key);
+            self.uses.touch(self.slot(shape, addr));
         }
         Some(addr + self.cpu_offset(shape, cpu))
     }
@@ -97,24 +94,6 @@ impl Hash {
 
     pub fn value_of(&self, shape: &Shape, key: &[u8], cpu: u32) -> Option<u64> {
         Some(self.elements.get(key)? + self.cpu_offset(shape, cpu))
-    }
-
-    /// Makes the element the most recently used one.
-    fn touch(&mut self, shape: &Shape, key: &[u8]) {
-        if !shape.is_lru() {
-            return;
-        }
-        self.clock += 1;
-        let Some(addr) = self.elements.get(key) else { return };
-        self.forget_use(self.slot(shape, addr));
-        self.used.insert(self.slot(shape, addr), self.clock);
-        self.by_use.insert(self.clock, key.into());
-    }
-
-    fn forget_use(&mut self, slot: u32) {
-        if let Some(before) = self.used.remove(&slot) {
-            self.by_use.remove(&before);
-        }
     }
 
     pub fn update(
@@ -139,7 +118,9 @@ impl Hash {
         }
         if let Some(slot) = old.filter(|_| is_in_place || flags & LOCK != 0) {
             write_value(shape, mem, self.values, self.at(shape, slot, cpu), value);
-            self.touch(shape, key);
+            if shape.is_lru() {
+                self.uses.touch(slot);
+            }
             return 0;
         }
         if old.is_none() && self.elements.len() >= shape.max_entries as usize {
@@ -152,10 +133,13 @@ impl Hash {
         self.fill(shape, mem, slot, value, cpu);
         self.elements.insert(key, self.base + u64::from(self.at(shape, slot, 0)));
         if let Some(old) = old {
-            self.forget_use(old);
+            self.uses.forget(old);
             self.free.push_back(old);
         }
-        self.touch(shape, key);
+        if shape.is_lru() {
+            self.uses.name(slot, key);
+            self.uses.touch(slot);
+        }
         0
     }
 
@@ -183,7 +167,7 @@ impl Hash {
     }
 
     fn evict(&mut self, shape: &Shape) {
-        if let Some((_, key)) = self.by_use.pop_first() {
+        if let Some(key) = self.uses.oldest().map(<[u8]>::to_vec) {
             self.remove(shape, &key);
         }
     }
@@ -192,7 +176,7 @@ impl Hash {
     fn remove(&mut self, shape: &Shape, key: &[u8]) -> bool {
         let Some(addr) = self.elements.remove(key) else { return false };
         let slot = self.slot(shape, addr);
-        self.forget_use(slot);
+        self.uses.forget(slot);
         self.free.push_back(slot);
         true
     }

@@ -11,6 +11,7 @@ mod lpm;
 mod queue;
 mod ring;
 mod table;
+mod uses;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
