@@ -1,6 +1,7 @@
 //! Arithmetic: `dst = a op b` in as few bytes as there are.
 
 use bpfassay_isa::{AluOp, Operand, Reg, SwapKind, SxFrom, Width};
+use bpfassay_jit::mutation::{has, Mutation};
 
 use crate::enc::{self, Gp, Group1, Imm, Mem, Rm, Shift, W};
 use crate::{commutes, gp, width, Flags, X86};
@@ -40,6 +41,10 @@ impl X86 {
         use AluOp::*;
         let known = self.flags;
         self.flags = Flags::LOST;
+        let w = match op {
+            Add | Sub if has(Mutation::Add32KeepsUpper) => Width::W64,
+            _ => w,
+        };
         match (op, b) {
             (Mov, Operand::Reg(b)) => {
                 self.asm.mov(width(w), gp(dst), gp(b));
@@ -115,8 +120,8 @@ impl X86 {
         let rm = Rm::R(d);
         let adds = matches!(op, AluOp::Add | AluOp::Sub);
         // A difference as a sum, where the number has a negative.
-        let negate = op == AluOp::Sub && v != i32::MIN;
-        let (g, v) = if negate { (Group1::Add, -v) } else { (group(op), v) };
+        let negate = op == AluOp::Sub && (v != i32::MIN || has(Mutation::SubOfLeastIsAdd));
+        let (g, v) = if negate { (Group1::Add, v.wrapping_neg()) } else { (group(op), v) };
         if g == Group1::Add && v == 0 && d == x && w == Width::W64 {
             return;
         }
@@ -244,7 +249,9 @@ impl X86 {
             (SwapKind::ToLe, _) => {}
             (_, 16) => {
                 self.asm.op(None, enc::op(0xc1), W::H, 0, Rm::R(d), Imm::I8(8));
-                self.asm.rm(enc::MOVZX_H, W::D, d, Rm::R(d));
+                if !has(Mutation::Swap16KeepsUpper) {
+                    self.asm.rm(enc::MOVZX_H, W::D, d, Rm::R(d));
+                }
             }
             (_, 32) => self.asm.bswap(W::D, d),
             _ => self.asm.bswap(W::Q, d),

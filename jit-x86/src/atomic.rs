@@ -3,6 +3,7 @@
 //! What a function does to its own stack no other processor sees: there nothing is locked.
 
 use bpfassay_isa::{AluOp, AtomicOp, Operand, Reg, Size};
+use bpfassay_jit::mutation::{has, Mutation};
 use bpfassay_jit::target::{Addr, Space};
 
 use crate::enc::{self, cc, Group1, Imm, Mem, Rm, W};
@@ -39,7 +40,7 @@ impl X86 {
             (AtomicOp::Xchg, None) => self.asm.rm(enc::XCHG, w, r, Rm::M(m)),
             (_, None) => {
                 self.asm.op(LOCK, enc::CMPXCHG, w, r.0, Rm::M(m), Imm::None);
-                if w == W::D {
+                if w == W::D && !has(Mutation::Cmpxchg32KeepsUpper) {
                     // Where the exchange happened, the upper half is what it was.
                     self.asm.mov(W::D, enc::RAX, enc::RAX);
                 }
@@ -80,7 +81,10 @@ impl X86 {
             index: m.index.map(|(r, scale)| (moved(r), scale)),
             disp: m.disp,
         };
-        let operand = moved(gp(src));
+        let operand = match has(Mutation::FetchLosesR0) {
+            true => gp(src),
+            false => moved(gp(src)),
+        };
         let again = self.asm.buf.new_label();
         self.asm.rm(enc::MOV_R_RM, w, enc::RAX, Rm::M(m));
         self.asm.buf.bind(again);

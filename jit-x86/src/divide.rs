@@ -1,6 +1,7 @@
 //! Division: by constants without dividing, by registers with the corners the instruction set defines.
 
 use bpfassay_isa::{AluOp, Operand, Reg, Width};
+use bpfassay_jit::mutation::{has, Mutation};
 use bpfassay_jit::Target;
 
 use crate::enc::{self, cc, Gp, Group1, Mem, Rm, Shift};
@@ -54,7 +55,7 @@ impl X86 {
         self.asm.mov(enc::W::D, enc::R9, x);
         self.asm.mov_imm(enc::R11, factor & 0xffff_ffff);
         self.asm.rr(enc::IMUL_R_RM, enc::W::Q, enc::R11, enc::R9);
-        if factor >> 32 == 0 {
+        if factor >> 32 == 0 || has(Mutation::MagicForgetsBit) {
             self.asm.shift_imm(Shift::Shr, enc::W::Q, Rm::R(enc::R11), 32 + shift);
         } else {
             // q = (((n - t) / 2) + t) >> (shift - 1) with t = n * (factor - 2^32) >> 32
@@ -146,6 +147,7 @@ impl X86 {
         self.buf().bind(special);
         match op {
             AluOp::Div => self.asm.mov_imm(d, 0),
+            AluOp::Mod if has(Mutation::Mod32KeepsUpper) => self.asm.mov64(d, x),
             AluOp::Mod => self.asm.mov(width(w), d, x),
             AluOp::SDiv => {
                 // By 0 and -1 the quotient is the product.

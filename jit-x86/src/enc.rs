@@ -3,6 +3,7 @@
 //! One function writes every legacy-encoded form ([`Asm::op`]), one every VEX form
 //! ([`Asm::vex`]).  Shapes follow the Intel manual, volume 2, chapter 2.
 
+use bpfassay_jit::mutation::{has, Mutation};
 use bpfassay_jit::CodeBuf;
 
 /// A general register, numbered as in ModRM with its extension bit.
@@ -283,6 +284,12 @@ pub fn sets_flags(v: u64) -> bool {
     v == 0 || v == u64::MAX
 }
 
+/// A byte of this register is named only with a prefix.
+#[inline(always)]
+fn needs_prefix(byte: bool, reg: u8) -> bool {
+    byte && (4..8).contains(&reg) && !has(Mutation::ByteStoreLacksPrefix)
+}
+
 impl Asm {
     /// Any legacy-encoded instruction with ModRM; `reg` is a register or an opcode extension.
     ///
@@ -294,7 +301,7 @@ impl Asm {
         let code = (op.bytes & !u32::from(byte)) as u64;
         let rex = u8::from(w == W::Q) << 3 | (reg >> 3) << 2 | rex_xb(rm);
         // SPL to DIL need a prefix, or they are AH to BH.
-        let byte_reg = byte && (4..8).contains(&reg);
+        let byte_reg = needs_prefix(byte, reg);
         let byte_rm = byte || op == MOVZX_B || op == MOVSX_B;
         let byte_rm = byte_rm && matches!(rm, Rm::R(r) if (4..8).contains(&r.0));
         let bare = rex == 0 && !byte_reg && !byte_rm;
@@ -382,7 +389,7 @@ impl Asm {
             let bare = rex == 0x40;
             let bytes = bytes >> (8 * u32::from(bare));
             self.buf.put(bytes << 8 | 0x66, len + 1 - usize::from(bare));
-        } else if byte && (4..8).contains(&reg.0) {
+        } else if needs_prefix(byte, reg.0) {
             self.buf.put(bytes, len);
         } else {
             self.put_rex(bytes, len);

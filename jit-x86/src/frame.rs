@@ -3,6 +3,7 @@
 use bpfassay_isa::{Cond, Operand, Reg, Size, Width};
 use bpfassay_jit::abi::{self, Convention};
 use bpfassay_jit::buf::Patch;
+use bpfassay_jit::mutation::{has, Mutation};
 use bpfassay_jit::target::FuncFacts;
 use bpfassay_jit::Label;
 
@@ -266,6 +267,7 @@ impl X86 {
         let x = gp(a);
         match (cond, b) {
             (Cond::Set, Operand::Reg(b)) => {
+                let w = if has(Mutation::Jset32TestsAll) { Width::W64 } else { w };
                 self.asm.rr(enc::TEST_RM_R, width(w), gp(b), x);
                 self.flags = Flags::LOST;
             }
@@ -274,7 +276,8 @@ impl X86 {
                 self.flags = Flags::LOST;
             }
             (_, Operand::Imm(0)) => {
-                let zero_only = matches!(cond, Cond::Eq | Cond::Ne);
+                let zero_only =
+                    matches!(cond, Cond::Eq | Cond::Ne) || has(Mutation::FlagsOfSumTellSign);
                 let usable = known == Flags::result(a, w, true)
                     || (zero_only && known == Flags::result(a, w, false));
                 if !usable {

@@ -2,6 +2,7 @@
 
 use bpfassay_isa::{Operand, Reg, Size};
 use bpfassay_jit::abi;
+use bpfassay_jit::mutation::{has, Mutation};
 use bpfassay_jit::target::{Addr, Space};
 
 use crate::enc::{self, cc, Gp, Group1, Imm, Mem, Rm, W};
@@ -22,6 +23,7 @@ pub(crate) fn mem(addr: Addr) -> Mem {
 impl X86 {
     #[inline(always)]
     pub(crate) fn load_from(&mut self, s: Size, sign_extend: bool, dst: Gp, m: Mem) {
+        let sign_extend = sign_extend && !has(Mutation::LoadSxIsZx);
         let (op, w) = match (s, sign_extend) {
             (Size::B, false) => (enc::MOVZX_B, W::D),
             (Size::H, false) => (enc::MOVZX_H, W::D),

@@ -9,6 +9,7 @@
 use bpfassay_isa::Reg;
 
 use crate::facts::{both, Set};
+use crate::mutation::{has, Mutation};
 
 /// A place in the code, bound once: slots of the program first, others after them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +46,8 @@ impl Fixup {
     /// `distance` counts from the end of the short form.
     #[inline]
     fn reaches(&self, distance: i32) -> bool {
-        distance <= self.reach && distance >= -self.reach - 1
+        let beyond = if has(Mutation::JumpReachesFurther) { 4 } else { 0 };
+        distance <= self.reach + beyond && distance >= -self.reach - 1
     }
 
     /// True if it reaches this place as things lie.

@@ -12,6 +12,7 @@ pub mod buf;
 mod facts;
 mod fuse;
 mod latch;
+pub mod mutation;
 mod narrow;
 mod rows;
 pub mod source;

@@ -3,6 +3,8 @@
 use bpfassay_isa::{AluOp, Operand};
 use AluOp::*;
 
+use crate::mutation::{has, Mutation};
+
 /// Operations, a bit each.
 type Ops = u32;
 
@@ -39,6 +41,7 @@ pub fn narrows(op: AluOp, b: Operand, low: bool, a_zero: bool, b_zero: bool) -> 
         Operand::Imm(n) if n & 32 == 0 => (BY_LOW_SHORT, BY_A_SHORT),
         _ => (BY_LOW, BY_A),
     };
+    let by_low = if has(Mutation::ShiftNarrows) { by_low | ops(&[Rsh]) } else { by_low };
     let set = if low { by_low } else { 0 }
         | if a_zero { by_a } else { 0 }
         | if b_zero { BY_B } else { 0 }

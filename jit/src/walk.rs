@@ -9,6 +9,7 @@ use bpfassay_isa::{
 use crate::abi;
 use crate::buf::{CodeBuf, Label, Mark};
 use crate::facts::{both, Facts, Set, LOW};
+use crate::mutation::{has, Mutation};
 use crate::narrow;
 use crate::rows;
 use crate::source::{
@@ -642,6 +643,7 @@ impl<'a, T: Target> Walk<'a, T> {
             return (cond, width);
         }
         let unsigned = match cond {
+            signed if has(Mutation::NarrowKeepsSign) => signed,
             Sgt => Gt,
             Sge => Ge,
             Slt => Lt,

@@ -7,6 +7,11 @@ use super::{INPUT, VALUE};
 
 const LOOKUP: i32 = 1;
 const KEY: i16 = -72;
+/// Those that are easy to get wrong, more often.
+const ATOMICS: [AtomicOp; 8] = {
+    use AtomicOp::*;
+    [Add, Or, And, Xor, Xchg, Cmpxchg, Cmpxchg, Cmpxchg]
+};
 
 impl Writer<'_> {
     /// A looked-up value, compared with NULL and used.
@@ -169,10 +174,7 @@ impl Writer<'_> {
                 && pointer != FP
                 && matches!(size, Size::W | Size::Dw) =>
             {
-                let src = self.other_than(pointer);
-                let op = self.choices.pick(&[AtomicOp::Add, AtomicOp::Or, AtomicOp::Xor]);
-                let fetch = self.choices.percent(30);
-                self.push(Insn::Atomic { op, fetch, size, dst: pointer, src, off });
+                self.atomic_at(pointer, size, off);
             }
             _ => {
                 let dst = self.choices.pick(&[Reg::R6, Reg::R7, Reg::R1]);
@@ -183,5 +185,38 @@ impl Writer<'_> {
                 }
             }
         }
+    }
+
+    fn atomic_at(&mut self, pointer: Reg, size: Size, off: i16) {
+        if pointer != Reg::R0 || self.choices.percent(35) {
+            let src = self.other_than(pointer);
+            let op = self.choices.pick(&[AtomicOp::Add, AtomicOp::Or, AtomicOp::Xor]);
+            let fetch = self.choices.percent(30);
+            self.push(Insn::Atomic { op, fetch, size, dst: pointer, src, off });
+            return;
+        }
+        // With a number in R0, which comparing takes and fetching may give.
+        let dst = self.choices.pick(&[Reg::R3, Reg::R4, Reg::R5]);
+        self.mov(dst, pointer);
+        self.unmark(dst);
+        let r0 = self.other_than(pointer);
+        self.mov(Reg::R0, r0);
+        self.mark(Reg::R0);
+        let src = if self.choices.percent(30) { Reg::R0 } else { self.other_than(dst) };
+        let op = self.choices.pick(&ATOMICS);
+        let fetch = matches!(op, AtomicOp::Xchg | AtomicOp::Cmpxchg) || self.choices.percent(70);
+        let kept = self.choices.pick(&[Reg::R6, Reg::R7]);
+        if op == AtomicOp::Cmpxchg && kept != src && self.choices.percent(75) {
+            // What is there, with something above it that 32 bits do not compare.
+            self.load(size, false, Reg::R0, dst, off);
+            let value = Imm64::Const(u64::from(self.choices.below(256)) << 32);
+            self.push(Insn::LoadImm64 { dst: kept, value });
+            self.alu(AluOp::Or, Width::W64, Reg::R0, Operand::Reg(kept));
+        }
+        self.push(Insn::Atomic { op, fetch, size, dst, src, off });
+        self.mov(kept, Reg::R0);
+        self.mark(kept);
+        self.mov(pointer, dst);
+        self.unmark(pointer);
     }
 }

@@ -150,13 +150,21 @@ impl Writer<'_> {
 
     fn arithmetic(&mut self) {
         let (op, width) = (self.choices.pick(&OPS), self.width());
+        let op = match op {
+            AluOp::Div if self.choices.percent(20) => AluOp::SDiv,
+            AluOp::Mod if self.choices.percent(20) => AluOp::SMod,
+            op => op,
+        };
         let dst = self.number_reg();
         let src = match op {
             AluOp::Lsh | AluOp::Rsh | AluOp::Arsh if self.choices.percent(99) => {
                 let bits = if width == Width::W64 { 64 } else { 32 };
                 Operand::Imm(self.choices.below(bits) as i32)
             }
-            AluOp::Div | AluOp::Mod => Operand::Imm(self.imm() | 1),
+            AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod if self.choices.percent(65) => {
+                Operand::Imm(self.imm() | 1)
+            }
+            AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => Operand::Reg(self.number_reg()),
             _ if self.choices.percent(45) => Operand::Reg(self.number_reg()),
             _ => Operand::Imm(self.imm()),
         };
