@@ -11,6 +11,7 @@ pub mod finding;
 pub mod gen;
 pub mod kernel;
 pub mod minimise;
+pub mod objects;
 pub mod oracle;
 pub mod report;
 pub mod source;

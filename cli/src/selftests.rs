@@ -5,14 +5,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bpfassay_harness::contain::Limits;
 use bpfassay_harness::kernel::Session;
+use bpfassay_harness::oracle::reasons::Reasons;
 use bpfassay_harness::selftests::annotations::Annotations;
 use bpfassay_harness::selftests::arrays::{self, ArrayTest};
 use bpfassay_harness::selftests::judge::{judge, Expectation, Options};
+use bpfassay_harness::selftests::run::Runner;
 use bpfassay_harness::selftests::tally::{Outcome as Found, Row, Tally};
 use bpfassay_harness::selftests::tree::{Tools, Tree};
+use bpfassay_harness::session::EngineKind;
+use bpfassay_harness::testrun::MapSlots;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::Program;
+use bpfassay_object::Entry;
 use rayon::prelude::*;
 use serde_json::{json, Value};
 
@@ -27,7 +33,9 @@ use crate::setup::{self, KernelArgs};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bpfassay selftests linux/tools/testing/selftests/bpf --no-kernel
-  sudo bpfassay selftests linux/tools/testing/selftests/bpf --only dynptr --run")]
+  sudo bpfassay selftests linux/tools/testing/selftests/bpf --only dynptr --run
+  bpfassay selftests linux/tools/testing/selftests/bpf --no-kernel --run --engine x86 \
+    --reasons corpus/reasons/selftests.txt")]
 pub struct Args {
     /// `tools/testing/selftests/bpf` of a kernel tree.
     #[arg(value_name = "DIR")]
@@ -56,9 +64,19 @@ pub struct Args {
     /// Compare with the annotations only.
     #[arg(long)]
     no_kernel: bool,
-    /// Run accepted programs that say what they return, on the interpreter.
+    /// Run accepted programs that say what they return.
     #[arg(long)]
     run: bool,
+    /// Engine they run on: interp, interp-unchecked, x86, arm64, or kernel (as root; it loads and test-runs).
+    #[arg(long, value_name = "NAME", default_value = "interp", requires = "run")]
+    engine: String,
+    /// Runs that may be otherwise than annotated, or than on the interpreter, and why: `ENGINE SOURCE PROGRAM: REASON`
+    /// a line, `any` for every engine. With it, a run without a reason or a reason without a run is a failure.
+    #[arg(long, value_name = "FILE", requires = "run")]
+    reasons: Option<String>,
+    /// Run natively though the system cannot filter system calls (qemu-user).
+    #[arg(long)]
+    no_filter: bool,
     /// Largest log compared, MiB.
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = setup::max_log())]
     max_log: u16,
@@ -85,6 +103,10 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
         out::expect_json(SCHEMA);
     }
     let target = beside_host(&args.kernel)?;
+    let usage = |why: String| fail(Outcome::Usage, why);
+    let engine = EngineKind::from_name(&args.engine)
+        .ok_or_else(|| usage(format!("no engine {}", args.engine)))?;
+    let reasons = args.reasons.as_deref().map(Reasons::read).transpose().map_err(usage)?;
     let tools = Tools {
         clang: args.clang.clone(),
         bpftool: args.bpftool.clone(),
@@ -127,13 +149,29 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
         (rows, uncompiled)
     });
     drop(bar);
-    let tally = Tally::of(&rows);
-    let outcome = match (tally.programs, tally.is_wrong()) {
+    let mut tally = Tally::of(&rows);
+    let has_reasons = reasons.is_none_or(|r| explained(args, &mut tally, &r, engine));
+    let outcome = match (tally.programs, tally.is_wrong() || !has_reasons) {
         (0, _) => Outcome::NotJudged,
         (_, true) => Outcome::Rejected,
         (_, false) => Outcome::Ok,
     };
     Ok(report(args, &target, &tally, &uncompiled, outcome))
+}
+
+/// Every run that is otherwise has a reason in the list, and every reason its run.
+fn explained(args: &Args, tally: &mut Tally, reasons: &Reasons, engine: EngineKind) -> bool {
+    tally.explain_runs(reasons, engine.name());
+    // Of a part nobody can tell.
+    let own = format!("{} ", engine.name());
+    let unused = match args.only {
+        Some(_) => Vec::new(),
+        None => [reasons.unused("any "), reasons.unused(&own)].concat(),
+    };
+    for name in &unused {
+        out::note(format!("bpfassay: the list of reasons names {name}, which did not happen"));
+    }
+    unused.is_empty() && !tally.has_unlisted_run()
 }
 
 fn name_of(path: &Path) -> String {
@@ -163,26 +201,48 @@ fn judge_object(
         Err(e) => return vec![refused(e.to_string())],
     };
     // The kernel sees names cut from the object's: `x.bpf.o`, as the tree's own build calls it.
-    let entries = match target.load(&bytes, &name_of(object)) {
-        Ok(entries) => entries,
+    let loaded = match target.load_object(&bytes, &name_of(object)) {
+        Ok(loaded) => loaded,
         Err(e) => return vec![refused(e.message)],
     };
+    let (entries, slots) = (&loaded.programs, &loaded.map_slots);
+    let others: Vec<&Program> = entries.iter().filter_map(|e| e.program.as_ref().ok()).collect();
+    let source = name_of(source);
     let mut session = (!args.no_kernel).then(Session::new);
-    let btf = entries.iter().filter_map(|e| e.ok()?.btf.clone()).next();
+    let btf = others.iter().filter_map(|p| p.btf.clone()).next();
     let arch = target.kernel.arch.as_str();
-    let mut row = |e: &setup::Entry| {
+    let mut row = |e: &Entry| {
         let expectation = expectation(btf.as_ref(), &e.name, arch);
         let outcome = match (&expectation.skip, &e.program) {
             (Some(why), _) => Found::Skipped(why.clone()),
             (None, Err(err)) => {
-                Found::Refused { why: err.message.clone(), expected: expectation.success }
+                Found::Refused { why: err.to_string(), expected: expectation.success }
             }
-            (None, Ok(program)) => one(program, &expectation, session.as_mut(), target, args),
+            (None, Ok(program)) => one(
+                program,
+                &expectation,
+                session.as_mut(),
+                target,
+                args,
+                runner(args, &source, &others, slots),
+            ),
         };
-        let prog_type = e.ok().map_or("unspec", |p| p.prog_type.name());
+        let prog_type = e.program.as_ref().map_or("unspec", |p| p.prog_type.name());
         Row { origin: origin.clone(), program: e.name.clone(), prog_type, outcome }
     };
     entries.iter().map(&mut row).collect()
+}
+
+/// Who runs the programs of a source, if they are to be run.
+fn runner<'a>(
+    args: &Args,
+    source: &'a str,
+    others: &[&'a Program],
+    slots: &'a [MapSlots],
+) -> Option<Runner<'a>> {
+    let engine = EngineKind::from_name(&args.engine)?;
+    let limits = Limits { may_lack_filter: args.no_filter, ..Limits::default() };
+    args.run.then(|| Runner { engine, limits, source, others: others.to_vec(), slots })
 }
 
 fn expectation(btf: Option<&Arc<Btf>>, name: &str, arch: &str) -> Expectation {
@@ -194,7 +254,10 @@ fn judge_array(test: &ArrayTest, target: &setup::Target, args: &Args) -> Row {
     let expectation = Expectation::of_array(test);
     let mut session = (!args.no_kernel).then(Session::new);
     let outcome = match &test.program {
-        Ok(p) => one(p, &expectation, session.as_mut(), target, args),
+        Ok(p) => {
+            let runner = runner(args, "verifier", &[], &[]);
+            one(p, &expectation, session.as_mut(), target, args, runner)
+        }
         Err(why) => Found::Refused { why: why.clone(), expected: None },
     };
     let prog_type = test.program.as_ref().map_or("unspec", |p| p.prog_type.name());
@@ -208,11 +271,12 @@ fn one(
     session: Option<&mut Session>,
     target: &setup::Target,
     args: &Args,
+    run: Option<Runner<'_>>,
 ) -> Found {
     let config = target.config();
     let mut program = program.clone();
     program.flags = program.flags.with_bits(expectation.flags);
-    let options = Options { run: args.run, max_log: usize::from(args.max_log) << 20 };
+    let options = Options { run, max_log: usize::from(args.max_log) << 20 };
     Found::Judged(Box::new(judge(&program, expectation, &config, session, &options)))
 }
 

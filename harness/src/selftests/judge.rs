@@ -8,11 +8,9 @@ use bpfassay_verifier::{verify, Config, Verdict};
 use super::annotations::{Annotations, Expected, ANY_RETVAL, RUN_DATA_LEN};
 use super::arrays::ArrayTest;
 use super::pattern::{validate, Pattern};
+use super::run::{Run, Runner};
 use crate::compare::{compare, Agreement, CompareOptions, Comparison};
-use crate::engine::{Input, Instance};
 use crate::kernel::{Session, LOG_STATS};
-use crate::runtime::world::World;
-use crate::testrun::Interp;
 
 /// What a test says should happen.
 #[derive(Clone, Debug, Default)]
@@ -94,19 +92,6 @@ pub struct MessageMatch {
     pub kernels: Option<bool>,
 }
 
-/// What came of a run on the interpreter.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Run {
-    AsExpected,
-    Differs {
-        expected: i32,
-        got: i32,
-    },
-    /// The interpreter stopped at something it does not model, or did not take the input.
-    NotModelled(String),
-    Trapped(String),
-}
-
 /// What the kernel's verdict says beside ours.
 #[derive(Clone, Debug)]
 pub struct Beside {
@@ -139,9 +124,9 @@ pub struct Judged {
 }
 
 /// What to do beside judging.
-pub struct Options {
+pub struct Options<'a> {
     /// Run accepted programs that say what they return.
-    pub run: bool,
+    pub run: Option<Runner<'a>>,
     /// Longest log compared.
     pub max_log: usize,
 }
@@ -152,7 +137,7 @@ pub fn judge(
     expectation: &Expectation,
     config: &Config<'_>,
     session: Option<&mut Session>,
-    options: &Options,
+    options: &Options<'_>,
 ) -> Judged {
     // With statistics: if the log is too long, they and the message are what the kernel is asked for.
     let level = expectation.levels[1].max(1) | LOG_STATS;
@@ -193,9 +178,9 @@ pub fn judge(
         j.messages.iter_mut().for_each(|m| m.ours = false);
     }
     j.insn_processed = expectation.insn_processed.map(|n| (n, out.insns));
-    let wants_run = options.run && j.ours == Some(true) && has_test_run(program.prog_type);
-    if let (true, Some(retval)) = (wants_run, expectation.retval) {
-        j.run = Some(run(program, config, &expectation.data, retval));
+    let may_run = j.ours == Some(true) && has_test_run(program.prog_type);
+    if let (true, Some(runner), Some(retval)) = (may_run, &options.run, expectation.retval) {
+        j.run = Some(runner.run(program, config, &expectation.data, retval));
     }
     out.judged
 }
@@ -281,31 +266,4 @@ fn matches(patterns: &[Pattern], ours: &str, kernels: Option<&str>) -> Vec<Messa
 /// Types that `BPF_PROG_TEST_RUN` runs; the tree's loaders pass over the others.
 fn has_test_run(t: ProgType) -> bool {
     ProgInfo::of(t).is_some_and(|row| row.test_run.is_some())
-}
-
-fn run(program: &Program, config: &Config<'_>, data: &[u8], expected: i32) -> Run {
-    let mut world = World::seeded(1);
-    (world.kernel.vmlinux, world.kernel.modules) = (config.vmlinux.clone(), config.modules.clone());
-    let mut engine = match Interp::load(program, world) {
-        Ok(engine) => engine,
-        Err(e) => return Run::NotModelled(format!("{e:?}")),
-    };
-    // Programs of this type take no packet.
-    let data = if program.prog_type == ProgType::Syscall { Vec::new() } else { data.to_vec() };
-    let out = engine.run(&Input { data, ctx: Vec::new(), repeat: 1 });
-    match (&out.refusal, &out.trap) {
-        (Some(refusal), _) => Run::NotModelled(format!("{refusal:?}")),
-        (None, Some(trap)) if !trap.is_comparable() => {
-            let why = trap.to_string();
-            Run::NotModelled(why.split_once(": ").map_or(why.clone(), |(_, w)| w.to_string()))
-        }
-        (None, Some(trap)) => Run::Trapped(trap.to_string()),
-        (None, None) => {
-            let got = out.retval() as i32;
-            match got == expected || expected == ANY_RETVAL {
-                true => Run::AsExpected,
-                false => Run::Differs { expected, got },
-            }
-        }
-    }
 }

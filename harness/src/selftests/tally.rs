@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::judge::{Judged, Run};
+use super::judge::Judged;
+use super::run::Run;
 use crate::compare::Agreement;
+use crate::oracle::reasons::Reasons;
 
 /// One test with its outcome.
 #[derive(Clone, Debug)]
@@ -49,6 +51,8 @@ pub enum Kind {
     AgainstAnnotation,
     MessageMissed,
     RunDiffers,
+    /// Likewise, for a reason in a list.
+    RunListed,
     Unsupported,
     /// The kernel decides otherwise than its annotation, and we decide as the kernel does.
     AnnotationDiffers,
@@ -66,6 +70,7 @@ impl Kind {
             Kind::AgainstAnnotation => "against-annotation",
             Kind::MessageMissed => "message-missed",
             Kind::RunDiffers => "run-differs",
+            Kind::RunListed => "run-listed",
             Kind::Unsupported => "unsupported",
             Kind::AnnotationDiffers => "annotation-differs",
             Kind::AnnotationUnread => "annotation-unread",
@@ -245,11 +250,34 @@ impl Tally {
                 let why = format!("should return {expected}, returns {got}");
                 self.except(Kind::RunDiffers, row, why);
             }
+            Some(Run::Apart(interp, engine)) => {
+                self.runs.count(false);
+                self.except(Kind::RunDiffers, row, format!("interp {interp}, here {engine}"));
+            }
             Some(Run::Trapped(why)) => {
                 self.runs.count(false);
                 self.except(Kind::RunDiffers, row, format!("stopped: {why}"));
             }
         }
+    }
+
+    /// Gives runs that are not as expected their reasons, by `ENGINE SOURCE PROGRAM` or `any SOURCE PROGRAM`.
+    pub fn explain_runs(&mut self, reasons: &Reasons, engine: &str) {
+        for e in self.exceptions.iter_mut().filter(|e| e.kind == Kind::RunDiffers) {
+            let source = e.origin.strip_prefix("progs/").unwrap_or(&e.origin);
+            let source = source.split_once(' ').map_or(source, |(source, _)| source);
+            let name = format!("{source} {}", e.program);
+            let listed = reasons.of(&format!("{engine} {name}"));
+            if let Some(why) = listed.or_else(|| reasons.of(&format!("any {name}"))) {
+                e.kind = Kind::RunListed;
+                e.reason = format!("{} ({why})", e.reason);
+            }
+        }
+        self.exceptions.sort();
+    }
+
+    pub fn has_unlisted_run(&self) -> bool {
+        self.exceptions.iter().any(|e| e.kind == Kind::RunDiffers)
     }
 
     pub fn is_wrong(&self) -> bool {
@@ -313,8 +341,9 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Outcome, Row, Tally};
+    use super::{Kind, Outcome, Row, Run, Tally};
     use crate::compare::Agreement;
+    use crate::oracle::reasons::Reasons;
     use crate::selftests::judge::{Beside, Judged, MessageMatch};
 
     fn judged(ours: Option<bool>, expected: bool, kernel: Result<bool, &str>) -> Judged {
@@ -371,6 +400,29 @@ mod tests {
         let against = (vec![Kind::AgainstAnnotation], true);
         assert_eq!(kinds(judged(Some(true), false, Err("no root"))), against);
         assert_eq!(kinds(judged(Some(false), false, Err("no root"))), (vec![], false));
+    }
+
+    #[test]
+    fn a_run_that_differs_wants_a_reason() {
+        let row = |program: &str| {
+            let mut j = judged(Some(true), true, Ok(true));
+            j.run = Some(Run::Differs { expected: 1, got: 2 });
+            Row {
+                origin: "progs/x.c v3".to_string(),
+                program: program.to_string(),
+                prog_type: "xdp",
+                outcome: Outcome::Judged(Box::new(j)),
+            }
+        };
+        let mut tally = Tally::of(&[row("p"), row("q"), row("r")]);
+        let reasons = "x86 x.c p: an address\nany x.c q: a file\narm64 x.c r: none\n";
+        let reasons = Reasons::parse(reasons).expect("a list");
+        tally.explain_runs(&reasons, "x86");
+        let kinds: Vec<_> = tally.exceptions.iter().map(|e| (&*e.program, e.kind)).collect();
+        let listed = Kind::RunListed;
+        assert_eq!(kinds, [("r", Kind::RunDiffers), ("p", listed), ("q", listed)]);
+        assert!(tally.has_unlisted_run());
+        assert!(reasons.unused("x86 ").is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `bpfassay fuzz`: a campaign of generated programs against oracles.
 
+mod objects;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,9 +23,11 @@ use crate::progress::Progress;
   bpfassay fuzz --time 600 --resume campaign
   bpfassay fuzz --seed 7 --programs 100000 --shard 2/4 --resume part2
   bpfassay fuzz --kernels 6.18.15,6.1 --oracles state --programs 20000
+  bpfassay fuzz corpus/objects --oracles agreement --kernels running --reasons corpus/reasons/engines.txt
   bpfassay fuzz --merge part1 part2 --format json")]
 pub struct Args {
-    /// Inputs of a coverage-guided fuzzer, a program each; without any, programs come from the seed.
+    /// Inputs of a coverage-guided fuzzer, a program each; or objects and folders of them, whose accepted programs run
+    /// on handmade inputs for the oracle `agreement`; without any, programs come from the seed.
     #[arg(value_name = "CORPUS")]
     corpus: Vec<PathBuf>,
     /// Which oracles look, in this order; of those that ask kernels, `verdict` always does, and `state` compares logs.
@@ -33,7 +37,8 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', default_values = ENGINES)]
     engines: Vec<String>,
     /// Kernels to ask, each against our answer for it: a release that `kernels fetch` has fetched, in a virtual machine;
-    /// or NAME=COMMAND, in which {batch} and {out} stand for files.
+    /// or NAME=COMMAND, in which {batch} and {out} stand for files; or `running`, for objects only, which are loaded and
+    /// test-run there.
     #[arg(long, value_name = "RELEASE", value_delimiter = ',')]
     kernels: Vec<String>,
     /// Folder of the fetched kernels, as for `kernels`.
@@ -67,6 +72,9 @@ pub struct Args {
     /// Report what these folders hold together, and do nothing else.
     #[arg(long, value_name = "DIR", num_args = 1..)]
     merge: Vec<PathBuf>,
+    /// Where programs of objects may differ, and why; `ENGINE OBJECT PROGRAM: REASON` a line.
+    #[arg(long, value_name = "FILE")]
+    reasons: Option<String>,
     #[arg(long, value_parser = ["text", "json"], default_value = "text")]
     format: String,
 }
@@ -91,6 +99,12 @@ fn campaign(args: &Args) -> Result<Report, String> {
             let all = [&NAMES[..], &KERNEL_NAMES].concat().join(", ");
             return Err(format!("no oracle {name}; there are {all}"));
         }
+    }
+    if args.corpus.iter().any(|path| objects::is_object(path)) {
+        return objects::agree(args);
+    }
+    if args.reasons.is_some() || args.kernels.iter().any(|k| k == objects::RUNNING) {
+        return Err("reasons and the running kernel are for objects".to_string());
     }
     let folder = args.resume.clone().unwrap_or_else(std::env::temp_dir);
     let kernels = args.kernels.iter().map(|k| kernel(args, k, &folder));
