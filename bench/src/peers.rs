@@ -29,6 +29,82 @@ pub fn rbpf(code: &[u8], data: &[u8], repeat: u32) -> Result<Timed, String> {
     Ok(timed)
 }
 
+/// An engine as `agree` asks it: one run of a program on bytes behind r1.
+#[allow(dead_code)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Engine {
+    Rbpf,
+    RbpfJit,
+    #[cfg(ubpf)]
+    Ubpf,
+    #[cfg(ubpf)]
+    UbpfJit,
+}
+
+/// No result.
+#[allow(dead_code)]
+pub struct NoResult {
+    /// The program was not taken, so nothing ran.
+    pub is_load: bool,
+    pub words: String,
+}
+
+#[allow(dead_code)]
+impl Engine {
+    #[cfg(ubpf)]
+    pub const ALL: [Engine; 4] = [Engine::Rbpf, Engine::RbpfJit, Engine::Ubpf, Engine::UbpfJit];
+    #[cfg(not(ubpf))]
+    pub const ALL: [Engine; 2] = [Engine::Rbpf, Engine::RbpfJit];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Rbpf => "rbpf",
+            Engine::RbpfJit => "rbpf-jit",
+            #[cfg(ubpf)]
+            Engine::Ubpf => "ubpf",
+            #[cfg(ubpf)]
+            Engine::UbpfJit => "ubpf-jit",
+        }
+    }
+
+    /// r0 after one run, the memory changed.
+    pub fn run(self, code: &[u8], memory: &mut [u8]) -> Result<u64, NoResult> {
+        let run = || match self {
+            Engine::Rbpf => rbpf_once(code, memory, false),
+            Engine::RbpfJit => rbpf_once(code, memory, true),
+            #[cfg(ubpf)]
+            Engine::Ubpf => with_ubpf::once(code, memory, false),
+            #[cfg(ubpf)]
+            Engine::UbpfJit => with_ubpf::once(code, memory, true),
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let words = panic.downcast_ref::<String>().map(String::as_str);
+            let words = words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+            Err(NoResult { is_load: false, words: format!("panics: {words}") })
+        })
+    }
+}
+
+#[allow(dead_code)]
+fn rbpf_once(code: &[u8], memory: &mut [u8], jit: bool) -> Result<u64, NoResult> {
+    let load = |e: std::io::Error| NoResult { is_load: true, words: e.to_string() };
+    let run = |e: std::io::Error| NoResult { is_load: false, words: e.to_string() };
+    // The machine keeps the borrow for as long as the program's.
+    let mut own = memory.to_vec();
+    let done = {
+        let mut vm = rbpf::EbpfVmRaw::new(Some(code)).map_err(load)?;
+        if jit {
+            vm.jit_compile().map_err(load)?;
+            // SAFETY: our verifier accepted the program, or the process is one that nobody minds.
+            unsafe { vm.execute_program_jit(&mut own) }.map_err(run)
+        } else {
+            vm.execute_program(&mut own).map_err(run)
+        }
+    };
+    memory.copy_from_slice(&own);
+    done
+}
+
 #[allow(dead_code)]
 /// Compile time of rbpf's JIT, nanoseconds.  It panics where the code outgrows its buffer.
 pub fn rbpf_compile(code: &[u8]) -> Result<f64, String> {
@@ -62,11 +138,12 @@ mod with_ubpf {
     use std::ptr;
     use std::time::Instant;
 
-    use super::{time, Timed};
+    use super::{time, NoResult, Timed};
 
     type Jitted = unsafe extern "C" fn(*mut c_void, usize) -> u64;
 
     extern "C" {
+        fn ubpf_exec(vm: *mut c_void, mem: *mut c_void, len: usize, ret: *mut u64) -> i32;
         fn ubpf_create() -> *mut c_void;
         fn ubpf_destroy(vm: *mut c_void);
         fn ubpf_load(vm: *mut c_void, code: *const c_void, len: u32, err: *mut *mut c_char) -> i32;
@@ -114,6 +191,31 @@ mod with_ubpf {
         let timed = time(repeat, || unsafe { jitted(mem.as_mut_ptr().cast(), mem.len()) });
         std::mem::forget(vm);
         Ok(timed)
+    }
+
+    #[allow(dead_code)]
+    /// One run by interpreter or JIT.
+    pub fn once(code: &[u8], memory: &mut [u8], jit: bool) -> Result<u64, NoResult> {
+        let no_load = |words| NoResult { is_load: true, words };
+        let (to, len) = (memory.as_mut_ptr().cast(), memory.len());
+        if jit {
+            let (_vm, jitted, _) = compile(code).map_err(no_load)?;
+            // SAFETY: our verifier accepted the program, or the process is one that nobody minds.
+            return Ok(unsafe { jitted(to, len) });
+        }
+        let size = u32::try_from(code.len()).map_err(|e| no_load(e.to_string()))?;
+        let (mut err, mut r0) = (ptr::null_mut(), 0);
+        // SAFETY: the calls follow ubpf.h; `code` and `memory` outlive them.
+        unsafe {
+            let vm = Vm(ubpf_create());
+            if ubpf_load(vm.0, code.as_ptr().cast(), size, &mut err) != 0 {
+                return Err(no_load(words(err)));
+            }
+            match ubpf_exec(vm.0, to, len, &mut r0) {
+                0 => Ok(r0),
+                n => Err(NoResult { is_load: false, words: format!("ubpf_exec gives {n}") }),
+            }
+        }
     }
 
     #[allow(dead_code)]

@@ -15,7 +15,7 @@ use bpfassay_verifier::{verify_observed, Config, Observer};
 use crate::case::Case;
 
 /// Some path returns an address, stores one outside of the stack, or computes a number from one.
-pub(super) fn may_be_left(case: &Case, config: &Config<'_>) -> bool {
+pub fn may_leave_address(case: &Case, config: &Config<'_>) -> bool {
     let watch = Watch { insns: &case.program.insns, is_left: AtomicBool::new(false) };
     verify_observed(&case.program, config, &watch);
     watch.is_left.into_inner()
@@ -100,7 +100,7 @@ mod tests {
         let program = Program::bare("p", ProgType::SchedCls, insns);
         let case = Case { name: String::new(), program, inputs: Vec::new(), choices: Vec::new() };
         let target = crate::oracle::target("6.18").expect("a kernel that is served");
-        may_be_left(&case, &target.config())
+        may_leave_address(&case, &target.config())
     }
 
     #[test]

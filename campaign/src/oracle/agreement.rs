@@ -10,7 +10,7 @@ use bpfassay_harness::runtime::world::World;
 use bpfassay_harness::testrun::{elements, Interp};
 use bpfassay_harness::trust::Trusted;
 
-use super::{addresses, Judged, Oracle};
+use super::{may_leave_address, Judged, Oracle};
 use crate::finding::Finding;
 
 /// Names of engines that run in this process.
@@ -114,7 +114,7 @@ impl Oracle for Agreement {
         for engine in others {
             let got = self.ask(engine, &trusted, judged)?;
             if let Some((kind, detail)) = difference(&want, &got) {
-                if addresses::may_be_left(judged.case, judged.config) {
+                if may_leave_address(judged.case, judged.config) {
                     self.not_compared += 1;
                     return None;
                 }

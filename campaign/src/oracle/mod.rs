@@ -17,6 +17,7 @@ use bpfassay_verifier::{verify, verify_shown, Config, Report, Verdict};
 use crate::case::Case;
 use crate::finding::Finding;
 
+pub use addresses::may_leave_address;
 pub use agreement::{Agreement, ENGINES};
 pub use containment::Containment;
 use containment::Crossing;
