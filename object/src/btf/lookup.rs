@@ -4,7 +4,7 @@
 //! are often asked for one name only.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use memchr::memmem;
 
@@ -16,6 +16,21 @@ use super::Btf;
 pub(super) struct Names {
     index: OnceLock<NameIndex>,
     scans: AtomicU32,
+    /// What scans found: one program asks for the same few names as the next.
+    found: Mutex<Vec<(Vec<u8>, Vec<u32>)>>,
+}
+
+impl Names {
+    fn recall(&self, name: &[u8]) -> Option<Vec<u32>> {
+        let found = self.found.lock().ok()?;
+        found.iter().find(|(known, _)| known == name).map(|(_, ids)| ids.clone())
+    }
+
+    fn remember(&self, name: &[u8], ids: &[u32]) {
+        if let Ok(mut found) = self.found.lock() {
+            found.push((name.to_vec(), ids.to_vec()));
+        }
+    }
 }
 
 impl Clone for Names {
@@ -23,6 +38,7 @@ impl Clone for Names {
         Names {
             index: self.index.clone(),
             scans: AtomicU32::new(self.scans.load(Ordering::Relaxed)),
+            found: Mutex::default(),
         }
     }
 }
@@ -125,10 +141,12 @@ impl Btf {
         if !own_strings_only || name.is_empty() || name.len() > NAME_MAX || name.contains(&0) {
             return None;
         }
-        if self.names.index.get().is_some()
-            || self.names.scans.fetch_add(1, Ordering::Relaxed) >= SCANS
-        {
+        if self.names.index.get().is_some() {
             return None;
+        }
+        let known = self.names.recall(name);
+        if known.is_some() || self.names.scans.fetch_add(1, Ordering::Relaxed) >= SCANS {
+            return known;
         }
         let ended = [name, b"\0"].concat();
         let places: Vec<u32> =
@@ -138,7 +156,9 @@ impl Btf {
         }
         let named = |at: &u32| self.words.get(*at as usize).is_some_and(|off| places.contains(off));
         let found = self.offs.iter().enumerate().filter(|(_, at)| !places.is_empty() && named(at));
-        Some(found.map(|(i, _)| self.start_id + i as u32).collect())
+        let found: Vec<u32> = found.map(|(i, _)| self.start_id + i as u32).collect();
+        self.names.remember(name, &found);
+        Some(found)
     }
 
     fn own_matching<'a>(

@@ -32,10 +32,9 @@ pub fn compute_live_registers(env: &mut Env<'_>) {
         changed = false;
         for &i in &env.cfg.postorder {
             let after = env
+                .cfg
                 .successors(i)
-                .as_slice()
-                .iter()
-                .fold(0, |acc, &s| acc | live.get(s as usize).map_or(0, |l| l.before));
+                .fold(0, |acc, s| acc | live.get(s as usize).map_or(0, |l| l.before));
             let l = &mut live[i as usize];
             let before = (after & !l.defs) | l.uses;
             changed |= (before, after) != (l.before, l.after);

@@ -44,6 +44,13 @@ impl Cfg {
         self.postorder.get(start..end).unwrap_or(&[])
     }
 
+    /// Instructions that control may go to, within the subprogram; fall-through first.
+    #[inline]
+    pub fn successors(&self, idx: u32) -> impl Iterator<Item = u32> {
+        let known = self.succ.get(idx as usize).copied().unwrap_or([u32::MAX; 2]);
+        known.into_iter().take_while(|s| *s != u32::MAX)
+    }
+
     /// Instructions that control may come from, within the subprogram.
     #[inline]
     pub fn predecessors(&self, idx: u32) -> &[u32] {

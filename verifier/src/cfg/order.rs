@@ -15,6 +15,7 @@ const EXPLORED: u8 = 2;
 /// Fills [`super::Cfg::postorder`] and each subprogram's `postorder_start`.
 pub fn compute_postorder(env: &mut Env<'_>) {
     let n = env.insns.len();
+    tabulate_successors(env);
     let mut state = vec![0u8; n];
     let mut postorder = Vec::with_capacity(n);
     let mut stack: Vec<u32> = Vec::new();
@@ -30,7 +31,7 @@ pub fn compute_postorder(env: &mut Env<'_>) {
                 continue;
             }
             *st |= EXPLORED;
-            for &s in env.successors(top).as_slice() {
+            for s in env.cfg.successors(top) {
                 if state[s as usize] == 0 {
                     state[s as usize] |= DISCOVERED;
                     stack.push(s);
@@ -43,19 +44,24 @@ pub fn compute_postorder(env: &mut Env<'_>) {
         env.cfg.place[*idx as usize] = place as u32;
     }
     env.cfg.postorder = postorder;
-    link_neighbours(env);
+    link_predecessors(env);
 }
 
-/// Tables of successors and predecessors of the instructions in the post-order.
-fn link_neighbours(env: &mut Env<'_>) {
-    let n = env.insns.len();
-    let mut succ = vec![[u32::MAX; 2]; n];
-    for &i in &env.cfg.postorder {
+/// The successors of every slot, asked for many times.
+fn tabulate_successors(env: &mut Env<'_>) {
+    let of = |i: u32| {
+        let mut two = [u32::MAX; 2];
         let known = env.successors(i);
-        succ[i as usize][..known.as_slice().len()].copy_from_slice(known.as_slice());
-    }
+        two[..known.as_slice().len()].copy_from_slice(known.as_slice());
+        two
+    };
+    env.cfg.succ = (0..env.insns.len() as u32).map(of).collect();
+}
+
+/// Predecessors among the instructions in the post-order.
+fn link_predecessors(env: &mut Env<'_>) {
+    let n = env.insns.len();
     let cfg = &mut env.cfg;
-    cfg.succ = succ;
     cfg.pred_start = vec![0; n + 1];
     for &i in &cfg.postorder {
         for &s in cfg.succ[i as usize].iter().filter(|s| **s != u32::MAX) {
@@ -185,9 +191,8 @@ impl SccWalk {
             self.next_pre += 1;
             self.stack.push(w);
         }
-        let succ = if wi < env.insns.len() { env.successors(w) } else { return };
         let mut self_edge = false;
-        for &s in succ.as_slice() {
+        for s in env.cfg.successors(w) {
             // The walk also starts at second slots of LD_IMM64 in the last place.
             let Some(&pre) = self.pre.get(s as usize) else { continue };
             if pre == 0 {

@@ -108,6 +108,9 @@ impl<B: Bits> RegState<B> {
 
     /// True if [`RegState::mark_not_init`] would change nothing.
     pub fn is_forgotten(&self, bpf_capable: bool) -> bool {
+        if self.ty != RegBase::NotInit {
+            return false;
+        }
         let mut unread = *self;
         unread.mark_not_init(bpf_capable);
         unread == *self

@@ -9,6 +9,7 @@ pub mod coerce;
 pub mod compare;
 pub mod marks;
 pub mod reg;
+mod slots;
 pub mod stack;
 pub mod state;
 pub mod tnum;

@@ -7,6 +7,7 @@ use bpfassay_spec::Limits;
 
 use super::marks::Marks;
 use super::reg::RegState;
+use super::slots::Slots;
 use super::stack::StackSlot;
 
 /// Call frames a program may nest (`MAX_CALL_FRAMES`).
@@ -39,7 +40,7 @@ pub struct FuncState {
     /// References held when it called the frame that runs, where the kernel keeps them by frame.
     pub refs_at_call: Vec<RefState>,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
-    stack: Rc<[StackSlot]>,
+    stack: Slots,
 }
 
 impl FuncState {
@@ -57,7 +58,7 @@ impl FuncState {
             callback_depth: 0,
             marks: None,
             refs_at_call: Vec::new(),
-            stack: Rc::from([]),
+            stack: Slots::default(),
         }
     }
 
@@ -86,22 +87,20 @@ impl FuncState {
     /// All slots, writable; unshares them.
     #[inline]
     pub fn stack_mut(&mut self) -> &mut [StackSlot] {
-        Rc::make_mut(&mut self.stack)
+        self.stack.make_mut()
     }
 
     /// One slot, writable; unshares the stack.
     #[inline]
     pub fn slot_mut(&mut self, spi: usize) -> &mut StackSlot {
-        &mut Rc::make_mut(&mut self.stack)[spi]
+        &mut self.stack.make_mut()[spi]
     }
 
     /// Makes sure `bytes` (rounded up to 8) are allocated (`grow_stack_state` without its accounting).
     pub fn grow_stack(&mut self, bytes: i32) {
         let want = (bytes.max(0) as usize).div_ceil(8);
         if want > self.stack.len() {
-            let more = want - self.stack.len();
-            let slots = self.stack.iter().copied();
-            self.stack = slots.chain(std::iter::repeat_n(StackSlot::EMPTY, more)).collect();
+            self.stack.grow(want);
         }
     }
 
@@ -183,12 +182,12 @@ impl Clone for Spare {
 
 impl Spare {
     /// More than a path that ends gives back at once.
-    const MOST: usize = 64;
+    const MOST: usize = 256;
 
     fn keep(&mut self, mut frame: Rc<FuncState>) {
         if self.0.len() < Spare::MOST {
             if let Some(unshared) = Rc::get_mut(&mut frame) {
-                unshared.stack = Rc::from([]);
+                unshared.stack = Slots::default();
                 self.0.push(frame);
             }
         }
@@ -356,7 +355,7 @@ impl VerifierState {
                 f(i as u32, r);
             }
             if frame.stack.iter().any(|s| s.kind[7] == SlotType::Spill) {
-                for s in Rc::make_mut(&mut frame.stack).iter_mut() {
+                for s in frame.stack.make_mut().iter_mut() {
                     if s.kind[7] == SlotType::Spill {
                         f(i as u32, &mut s.spilled);
                     }
@@ -381,7 +380,7 @@ impl VerifierState {
             let frame = self.spare.unshare(frame);
             frame.regs.iter_mut().filter(|r| matches(r)).for_each(&mut f);
             if in_stack {
-                let stack = Rc::make_mut(&mut frame.stack);
+                let stack = frame.stack.make_mut();
                 stack.iter_mut().filter(|s| spilled(s)).for_each(|s| f(&mut s.spilled));
             }
         }

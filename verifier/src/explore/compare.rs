@@ -2,6 +2,8 @@
 
 use bpfassay_spec::{Features, RegBase};
 
+use super::footprint::{may_use_footprint, prepare_footprint};
+use super::glance::{glance, Difference, Glance, Place};
 use super::idmap::IdMap;
 use super::scc::frame_insn_idx;
 use super::states::Candidate;
@@ -21,41 +23,6 @@ pub enum Exact {
     Exact,
     /// Every scalar counts as precise.
     RangeWithin,
-}
-
-/// A register or slot of one frame.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    frame: u32,
-    at: At,
-}
-
-/// Where an explored state last differed from the current one, and what it has there.
-///
-/// The next state that comes by most likely differs there as well, which is seen without fetching the
-/// explored state.  Precision that the state gains later makes it differ more, not less, so the copy
-/// can only say too little; it is dropped when the state is cleaned.
-#[derive(Clone, Copy, Debug)]
-pub struct Difference {
-    place: Place,
-    /// Found by `states_maybe_looping`, not by `states_equal`.
-    is_turn: bool,
-    /// The slot, or a register as the spilled one.
-    old: StackSlot,
-    /// Later states read the place, as far as that was known.
-    read: bool,
-}
-
-impl Difference {
-    fn at(st: &VerifierState, place: Place, is_turn: bool) -> Option<Difference> {
-        let frame = st.frame(place.frame);
-        let old = match place.at {
-            At::Reg(r) => StackSlot { spilled: *frame.regs.get(r as usize)?, ..StackSlot::EMPTY },
-            At::Slot(spi) => *frame.stack().get(spi as usize)?,
-        };
-        let read = frame.marks.is_none() || frame.mark(place.at).live.is_read();
-        Some(Difference { place, is_turn, old, read })
-    }
 }
 
 /// Whether a slot of an explored state covers the current one's, both by themselves; registers are spilled whole.
@@ -87,7 +54,7 @@ pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> boo
 }
 
 /// What a comparison reads beside the two states.
-struct Comparer<'c> {
+pub(super) struct Comparer<'c> {
     aux: &'c [InsnAux],
     ids: &'c mut IdMap,
     allow_uninit_stack: bool,
@@ -120,28 +87,41 @@ struct Comparer<'c> {
     /// Somebody looks on.
     all_precise: bool,
     /// The first place found to differ.
-    at: Option<Place>,
+    pub(super) at: Option<Place>,
 }
 
 /// Whether the explored state `old` covers the current one (`states_equal`).
 pub fn states_equal(env: &mut Env<'_>, old: Candidate, exact: Exact) -> bool {
     let mut ids = std::mem::take(&mut env.explore.idmap);
-    let mut comparer = Comparer::new(env, &mut ids, exact);
+    let equal = !differs_again(env, old, exact, &mut ids) && compare(env, old, exact, &mut ids);
+    env.explore.idmap = ids;
+    equal
+}
+
+/// The state differs where it differed before.
+fn differs_again(env: &Env<'_>, old: Candidate, exact: Exact, ids: &mut IdMap) -> bool {
     let known = env.explore.states.difference(old).filter(|d| !d.is_turn);
-    if known.is_some_and(|d| !comparer.place(d, &env.cur)) {
-        env.explore.idmap = ids;
-        return false;
-    }
-    comparer.ids.reset(env.id_gen);
-    let state = env.explore.state(old.id);
-    let equal = state.is_some_and(|st| comparer.states(st, &env.cur));
+    known.is_some_and(|d| !Comparer::new(env, ids, exact).place(d, &env.cur))
+}
+
+/// The whole comparison; where the states differ is noted.
+fn compare(env: &mut Env<'_>, old: Candidate, exact: Exact, ids: &mut IdMap) -> bool {
+    let by_print = may_use_footprint(env, exact) && prepare_footprint(env, old.id);
+    let mut comparer = Comparer::new(env, ids, exact);
+    let explored = env.explore.states.get(old.id);
+    let state = explored.map(|e| &e.state);
+    let print = explored.and_then(|e| e.footprint.as_ref()).filter(|_| by_print);
+    let equal = state.is_some_and(|st| match print {
+        Some(print) => comparer.states_by_print(st, &env.cur, print, env.explore.current.frames()),
+        None => comparer.states(st, &env.cur),
+    });
     let found = match (comparer.at, state) {
         (Some(place), Some(st)) if !equal => Difference::at(st, place, false),
         _ => None,
     };
-    env.explore.idmap = ids;
-    if found.is_some() {
-        env.explore.states.note_difference(old, found);
+    if let Some(d) = found.filter(|_| !equal) {
+        let glance = glance(env, &d);
+        env.explore.states.note_difference(old, Some(d), glance);
     }
     equal
 }
@@ -177,8 +157,10 @@ pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
     }
     let mut pairs = st.cur().regs.iter().zip(&env.frame().regs);
     let Some(r) = pairs.position(|(o, c)| !same_turn(o, c)) else { return true };
-    let found = Difference::at(st, Place { frame, at: At::Reg(r as u8) }, true);
-    env.explore.states.note_difference(old, found);
+    let at = At::Reg(r as u8);
+    let glance = Glance::of_turn(frame, at, &st.cur().regs[r]);
+    let found = Difference::at(st, Place { frame, at }, true);
+    env.explore.states.note_difference(old, found, Some(glance));
     false
 }
 
@@ -287,12 +269,16 @@ impl<'c> Comparer<'c> {
         }
     }
 
+    /// What is not in a frame.
+    pub(super) fn outlines(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
+        old.curframe() == cur.curframe()
+            && (!old.speculative || cur.speculative)
+            && old.in_sleepable == cur.in_sleepable
+            && self.refs(old, cur)
+    }
+
     fn states(&mut self, old: &VerifierState, cur: &VerifierState) -> bool {
-        if old.curframe() != cur.curframe()
-            || (old.speculative && !cur.speculative)
-            || old.in_sleepable != cur.in_sleepable
-            || !self.refs(old, cur)
-        {
+        if !self.outlines(old, cur) {
             return false;
         }
         (0..=old.curframe()).all(|i| {
@@ -389,7 +375,7 @@ impl<'c> Comparer<'c> {
     }
 
     /// `regsafe`.
-    fn regs(&mut self, old: &RegState, cur: &RegState) -> bool {
+    pub(super) fn regs(&mut self, old: &RegState, cur: &RegState) -> bool {
         if !self.renames {
             return self.regs_by_memory(old, cur);
         }
@@ -519,7 +505,7 @@ impl<'c> Comparer<'c> {
     }
 
     #[inline]
-    fn stack_slot(&mut self, old: &StackSlot, cur: Option<&StackSlot>) -> bool {
+    pub(super) fn stack_slot(&mut self, old: &StackSlot, cur: Option<&StackSlot>) -> bool {
         let kinds = old.kinds();
         if self.exact == Exact::Not && kinds == StackSlot::EMPTY.kinds() {
             return true;

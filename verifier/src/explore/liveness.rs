@@ -147,7 +147,7 @@ fn callchain_of(
 
 /// Index of the instance of a call chain, made when first asked for.
 fn lookup(env: &mut Env<'_>, chain: Callchain, starts: [u32; MAX_CALL_FRAMES]) -> usize {
-    if let Some(&i) = env.explore.liveness.by_chain.get(&chain) {
+    if let Some(i) = env.explore.liveness.find(&chain) {
         return i;
     }
     let start = starts[chain.curframe as usize];
@@ -233,6 +233,15 @@ pub fn commit_stack_write_marks(env: &mut Env<'_>) -> Check {
 }
 
 impl Liveness {
+    /// Most programs have few call chains: looking at each is quicker than a hash.
+    fn find(&self, chain: &Callchain) -> Option<usize> {
+        const FEW: usize = 8;
+        if self.instances.len() <= FEW {
+            return self.instances.iter().position(|i| i.chain == *chain);
+        }
+        self.by_chain.get(chain).copied()
+    }
+
     fn reset_writes(&mut self, at: usize, insn_idx: u32) {
         self.write_insn_idx = insn_idx;
         let frames = self.instances[at].chain.curframe as usize;

@@ -7,7 +7,9 @@ pub mod compare;
 pub mod dispatch;
 pub mod entry;
 pub mod era;
+mod footprint;
 pub mod frame_precision;
+mod glance;
 pub mod history;
 mod idmap;
 pub mod liveness;
@@ -42,6 +44,8 @@ pub struct Explorer {
     pub walked: u64,
     /// [`backtrack::concerned_regs`] of every instruction.
     pub concerned: Vec<u16>,
+    /// Of the current state, while it is compared with others.
+    pub(crate) current: footprint::Current,
 }
 
 impl Explorer {

@@ -6,6 +6,7 @@ use super::compare::{
     iter_active_depths_differ, states_equal, states_maybe_looping, surely_differ, Exact,
 };
 use super::era::Loops;
+use super::glance::Glance;
 use super::history::push_jmp_history;
 use super::loop_entries::{open_loop_entry, update_loop_entry};
 use super::states::{maybe_free, update_peak_states, Candidate};
@@ -35,6 +36,7 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
     let jumps = env.jmps_processed - env.prev_jmps_processed;
     let insns = env.stats.insns_processed - env.prev_insn_processed;
     // At least two jumps and eight instructions since the last one.
+    env.explore.current.clear();
     let mut add_new = force || (jumps >= 2 && insns >= 8);
     let bucket = env.explore.states.bucket_of(insn_idx, &env.cur);
     if env.kernel.features.static_stack_liveness {
@@ -54,7 +56,8 @@ pub fn is_state_visited(env: &mut Env<'_>, insn_idx: u32) -> Check<bool> {
             continue;
         }
         let old = Candidate { bucket, at, id: known.id };
-        match compare_with(env, insn_idx, old, &mut marks_incomplete)? {
+        let glance = known.glance;
+        match compare_with(env, insn_idx, old, glance, &mut marks_incomplete)? {
             Outcome::Hit { looping } => {
                 take_hit(env, insn_idx, old, looping)?;
                 return Ok(true);
@@ -81,18 +84,19 @@ fn compare_with(
     env: &mut Env<'_>,
     insn_idx: u32,
     id: Candidate,
+    glance: Option<Glance>,
     marks_incomplete: &mut bool,
 ) -> Check<Outcome> {
     let in_progress = env.explore.states.branches(id.id) > 0;
     if in_progress {
-        return compare_unfinished(env, insn_idx, id, *marks_incomplete);
+        return compare_unfinished(env, insn_idx, id, glance, *marks_incomplete);
     }
     let miss = Outcome::Miss { in_progress };
     if env.aux(insn_idx).calls_callback && env.explore.era.loops == Loops::Components {
         let old = env.explore.state(id.id);
         *marks_incomplete = old.is_some_and(|old| scc::incomplete_read_marks(env, old));
     }
-    if surely_differ(env, id, true) {
+    if glance.is_some_and(|g| g.finished_differs(&env.cur)) || surely_differ(env, id, true) {
         return Ok(miss);
     }
     let looping = unfinished_loop(env, id.id);
@@ -117,6 +121,7 @@ fn compare_unfinished(
     env: &mut Env<'_>,
     insn_idx: u32,
     id: Candidate,
+    glance: Option<Glance>,
     marks_incomplete: bool,
 ) -> Check<Outcome> {
     let miss = Ok(Outcome::Miss { in_progress: true });
@@ -124,7 +129,8 @@ fn compare_unfinished(
     let (is_iter_next, calls_callback) = (aux.is_iter_next, aux.calls_callback);
     let is_may_goto = env.insns[insn_idx as usize].is_may_goto();
     let is_plain = !is_iter_next && !calls_callback && !is_may_goto;
-    if is_plain && surely_differ(env, id, false) {
+    let turned = || glance.is_some_and(|g| g.unfinished_differs(&env.cur));
+    if is_plain && (turned() || surely_differ(env, id, false)) {
         return miss;
     }
     let Some(old) = env.explore.state(id.id) else { return miss };
@@ -190,7 +196,7 @@ fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: Option<St
     if let Some(header) = looping.filter(|_| loops == Loops::Entries) {
         update_loop_entry(env, None, header);
     }
-    if let Some(e) = env.explore.states.past_mut(old) {
+    if let Some(e) = env.explore.states.known_mut(old) {
         e.hit_cnt += 1;
     }
     parents::propagate_liveness(env, old.id)?;
@@ -211,7 +217,7 @@ fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: Option<St
 fn count_miss(env: &mut Env<'_>, insn_idx: u32, old: Candidate, add_new: bool) {
     let forced = env.aux(insn_idx).force_checkpoint;
     let unfinished = env.explore.states.branches(old.id) > 0;
-    let Some(e) = env.explore.states.past_mut(old) else { return };
+    let Some(e) = env.explore.states.known_mut(old) else { return };
     if add_new {
         e.miss_cnt += 1;
     }
@@ -269,6 +275,9 @@ pub fn same_callsites(a: &VerifierState, b: &VerifierState) -> bool {
 
 /// Forgets what is dead in the finished states of a bucket (`clean_live_states`).
 fn clean_live_states(env: &mut Env<'_>, insn_idx: u32, bucket: usize) {
+    if env.explore.states.all_cleaned(bucket) {
+        return;
+    }
     for at in (0..env.explore.states.bucket(bucket).len()).rev() {
         let known = &env.explore.states.bucket(bucket)[at];
         if known.cleaned || known.insn_idx != insn_idx {

@@ -1,7 +1,8 @@
 //! The explored states: buckets, parents, branch counts, eviction
 //! (`explored_states`, `free_list`, `update_branch_counts`).
 
-use super::compare::Difference;
+use super::footprint::Footprint;
+use super::glance::{Difference, Glance};
 use super::{loop_entries, scc};
 use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
@@ -15,30 +16,30 @@ pub struct Explored {
     pub all_precise: bool,
     /// Evicted from its bucket, kept while states descend from it.
     pub in_free_list: bool,
+    /// What of it a comparison looks at, as long as it is not changed.
+    pub footprint: Option<Footprint>,
 }
 
-/// An explored state in its bucket.
+/// An explored state in its bucket: how useful it was, and what mostly spares a look at it.
 #[derive(Clone, Copy, Debug)]
 pub struct InBucket {
     pub id: StateId,
     pub insn_idx: u32,
-    /// What is dead in it has been forgotten.
-    pub cleaned: bool,
-}
-
-/// How useful an explored state was, and what often spares a look at it.
-#[derive(Debug, Default)]
-pub struct Past {
     pub miss_cnt: u32,
     pub hit_cnt: u32,
-    difference: Option<Difference>,
+    /// What is dead in it has been forgotten.
+    pub cleaned: bool,
+    /// Where it last differed, at a glance.
+    pub glance: Option<Glance>,
 }
 
-/// Explored states, newest last, and the past of each.
+/// Explored states, newest last, and where each last differed from another.
 #[derive(Debug, Default)]
 struct Bucket {
     states: Vec<InBucket>,
-    pasts: Vec<Past>,
+    differences: Vec<Option<Difference>>,
+    /// States that have not been cleaned.
+    uncleaned: u32,
 }
 
 /// An explored state and its place in its bucket.
@@ -55,7 +56,9 @@ pub struct StateTable {
     slots: Vec<Option<Box<Explored>>>,
     /// Paths from each state that are not done yet: asked far more often than the states themselves.
     branches: Vec<u32>,
-    /// States by `(instruction ^ call site) % length`, newest last.
+    /// Place in `buckets` + 1 by `(instruction ^ call site) % length`, 0 for those that have no state.
+    places: Vec<u32>,
+    /// Most instructions have none.
     buckets: Vec<Bucket>,
     /// `explored_states_size`, `free_list_size`, `num_backedges`; they run on through global functions.
     pub explored_size: u32,
@@ -69,7 +72,8 @@ impl StateTable {
         self.slots.clear();
         self.branches.clear();
         self.buckets.clear();
-        self.buckets.resize_with(len, Bucket::default);
+        self.places.clear();
+        self.places.resize(len, 0);
     }
 
     #[inline]
@@ -77,45 +81,79 @@ impl StateTable {
         self.slots.get(id.0 as usize)?.as_deref()
     }
 
+    /// A state to change: what was known of its comparisons is void.
     #[inline]
     pub fn get_mut(&mut self, id: StateId) -> Option<&mut Explored> {
-        self.slots.get_mut(id.0 as usize)?.as_deref_mut()
+        let found = self.slots.get_mut(id.0 as usize)?.as_deref_mut();
+        found.map(|e| {
+            e.footprint = None;
+            e
+        })
+    }
+
+    /// Keeps what a comparison looks at.
+    pub fn set_footprint(&mut self, id: StateId, footprint: Footprint) {
+        if let Some(e) = self.slots.get_mut(id.0 as usize).and_then(Option::as_deref_mut) {
+            e.footprint = Some(footprint);
+        }
     }
 
     /// Bucket of an instruction reached in `cur` (`explored_state`).
     #[inline]
     pub fn bucket_of(&self, insn_idx: u32, cur: &VerifierState) -> usize {
         let key = insn_idx ^ cur.cur().callsite as u32;
-        key as usize % self.buckets.len().max(1)
+        (key % (self.places.len() as u32).max(1)) as usize
+    }
+
+    #[inline]
+    fn get_bucket(&self, bucket: usize) -> Option<&Bucket> {
+        let place = *self.places.get(bucket)?;
+        self.buckets.get((place as usize).wrapping_sub(1))
+    }
+
+    #[inline]
+    fn bucket_mut(&mut self, bucket: usize) -> Option<&mut Bucket> {
+        let place = *self.places.get(bucket)?;
+        self.buckets.get_mut((place as usize).wrapping_sub(1))
     }
 
     #[inline]
     pub fn bucket(&self, bucket: usize) -> &[InBucket] {
-        self.buckets.get(bucket).map_or(&[], |b| b.states.as_slice())
+        self.get_bucket(bucket).map_or(&[], |b| b.states.as_slice())
+    }
+
+    /// True if every state of a bucket has been cleaned.
+    #[inline]
+    pub fn all_cleaned(&self, bucket: usize) -> bool {
+        self.get_bucket(bucket).is_none_or(|b| b.uncleaned == 0)
     }
 
     #[inline]
-    pub fn past_mut(&mut self, c: Candidate) -> Option<&mut Past> {
-        self.buckets.get_mut(c.bucket)?.pasts.get_mut(c.at)
+    pub fn known_mut(&mut self, c: Candidate) -> Option<&mut InBucket> {
+        self.bucket_mut(c.bucket)?.states.get_mut(c.at)
     }
 
     /// Where a state last differed from another.
     #[inline]
     pub fn difference(&self, c: Candidate) -> Option<&Difference> {
-        self.buckets.get(c.bucket)?.pasts.get(c.at)?.difference.as_ref()
+        self.get_bucket(c.bucket)?.differences.get(c.at)?.as_ref()
     }
 
-    pub fn note_difference(&mut self, c: Candidate, found: Option<Difference>) {
-        if let Some(past) = self.past_mut(c) {
-            past.difference = found;
+    pub fn note_difference(&mut self, c: Candidate, found: Option<Difference>, at: Option<Glance>) {
+        let Some(b) = self.bucket_mut(c.bucket) else { return };
+        if let (Some(known), Some(d)) = (b.states.get_mut(c.at), b.differences.get_mut(c.at)) {
+            known.glance = at;
+            *d = found;
         }
     }
 
     /// A state has been cleaned: what it held somewhere it may hold no more.
     pub fn note_cleaned(&mut self, c: Candidate) {
-        self.note_difference(c, None);
-        if let Some(e) = self.buckets.get_mut(c.bucket).and_then(|b| b.states.get_mut(c.at)) {
+        self.note_difference(c, None, None);
+        let Some(b) = self.bucket_mut(c.bucket) else { return };
+        if let Some(e) = b.states.get_mut(c.at) {
             e.cleaned = true;
+            b.uncleaned -= 1;
         }
     }
 
@@ -127,15 +165,15 @@ impl StateTable {
 
     /// Takes a state out of its bucket, without freeing it.
     pub fn unlink(&mut self, c: Candidate) {
-        if let Some(b) = self.buckets.get_mut(c.bucket) {
-            b.pasts.remove(c.at);
-            let gone = b.states.remove(c.at);
-            if let Some(e) = self.get_mut(gone.id) {
-                e.in_free_list = true;
-            }
-            self.free_list_size += 1;
-            self.explored_size -= 1;
+        let Some(b) = self.bucket_mut(c.bucket) else { return };
+        b.differences.remove(c.at);
+        let gone = b.states.remove(c.at);
+        b.uncleaned -= u32::from(!gone.cleaned);
+        if let Some(e) = self.get_mut(gone.id) {
+            e.in_free_list = true;
         }
+        self.free_list_size += 1;
+        self.explored_size -= 1;
     }
 
     /// Adds a state as the newest of its bucket.
@@ -147,10 +185,23 @@ impl StateTable {
             state,
             all_precise: false,
             in_free_list: false,
+            footprint: None,
         })));
-        if let Some(b) = self.buckets.get_mut(bucket) {
-            b.states.push(InBucket { id, insn_idx, cleaned: false });
-            b.pasts.push(Past::default());
+        if let Some(place) = self.places.get_mut(bucket).filter(|place| **place == 0) {
+            self.buckets.push(Bucket::default());
+            *place = self.buckets.len() as u32;
+        }
+        if let Some(b) = self.bucket_mut(bucket) {
+            b.states.push(InBucket {
+                id,
+                insn_idx,
+                miss_cnt: 0,
+                hit_cnt: 0,
+                cleaned: false,
+                glance: None,
+            });
+            b.differences.push(None);
+            b.uncleaned += 1;
         }
         id
     }

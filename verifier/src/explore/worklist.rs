@@ -29,7 +29,7 @@ pub fn push_stack<'e>(
     prev_insn_idx: u32,
     speculative: bool,
 ) -> Check<&'e mut VerifierState> {
-    let mut state = env.cur.clone();
+    let mut state = fork(env);
     state.speculative |= speculative;
     let (log_pos, path_len) = (env.log.pos(), trail::length(env));
     env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len });
@@ -42,6 +42,19 @@ pub fn push_stack<'e>(
         env.explore.states.add_branch(parent);
     }
     last_pending(env)
+}
+
+/// History entries that a branch most likely adds to those it starts with.
+const ROOM: usize = 8;
+
+/// A copy of the current state that has room for the history to come.
+fn fork(env: &mut Env<'_>) -> VerifierState {
+    let history = std::mem::take(&mut env.cur.history);
+    let mut state = env.cur.clone();
+    state.history.reserve_exact(history.len() + ROOM);
+    state.history.extend_from_slice(&history);
+    env.cur.history = history;
+    state
 }
 
 /// A fresh frame for an asynchronous callback, explored as if it were called from nowhere.
