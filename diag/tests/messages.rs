@@ -33,6 +33,7 @@ const NOT_FINAL: &[&str] = &[
     "Live regs before insn:",
     "Func#7 ('7') is safe for any args that match its prototype",
     "Func#7 ('7') is global and assumed valid.",
+    "Func#7 is global and valid. Skipping.",
     "Validating 7() func#7...",
     "caller:",
     "callee:",

@@ -55,5 +55,12 @@ fn attach_type_zero_is_taken_for_a_default() {
     assert_eq!(sock.effective_attach(None), Some(AttachType::CgroupInetSockCreate));
     assert_eq!(sock.effective_attach(Some(AttachType::Xdp)), None);
     assert!(ProgInfo::of(ProgType::Unspec).is_none());
-    assert_eq!(ProgInfo::all().len(), 32);
+    // Of sk_reuseport, before and since 5.14, there are two.
+    assert_eq!(ProgInfo::all().len(), 33);
+    let reuseport = |release: &str| {
+        let kernel = bpfassay_builds::kernel(release).unwrap();
+        kernel.prog(ProgType::SkReuseport).unwrap().effective_attach(Some(AttachType::Xdp))
+    };
+    assert_eq!(reuseport("5.10.262"), Some(AttachType::Xdp));
+    assert_eq!(reuseport("6.1.192"), None);
 }

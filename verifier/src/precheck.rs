@@ -2,15 +2,16 @@
 //! (`bpf_prog_load`, `bpf_prog_load_check_attach` of `kernel/bpf/syscall.c`).
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::{AttachType, ProgInfo};
+use bpfassay_spec::{AttachType, Kernel, ProgInfo};
 
 use crate::config::Config;
 use crate::stop::{Check, Errno, Stop};
 
 /// The attach type the kernel goes on with: two program types have a default
 /// (`bpf_prog_load_fixup_attach_type`).
-pub fn effective_attach_type(prog: &Program) -> Option<AttachType> {
-    ProgInfo::of(prog.prog_type)?.effective_attach(prog.expected_attach_type)
+pub fn effective_attach_type(prog: &Program, kernel: &Kernel) -> Option<AttachType> {
+    let row = kernel.prog(prog.prog_type).or_else(|| ProgInfo::of(prog.prog_type));
+    row?.effective_attach(prog.expected_attach_type)
 }
 
 /// Refuses what the system call refuses.
@@ -24,8 +25,8 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
     if prog.insns.is_empty() || prog.insns.len() > max_insns(config) {
         return Err(Errno::E2BIG.into());
     }
-    check_attach(prog)?;
-    let limited = ProgInfo::of(prog.prog_type).is_some_and(|row| !row.attach.is_empty());
+    check_attach(prog, config.kernel)?;
+    let limited = config.kernel.prog(prog.prog_type).is_some_and(|row| !row.attach.is_empty());
     let number = prog.expected_attach_type.map_or(0, AttachType::number);
     if limited && number >= config.kernel.limits.attach_types {
         return Err(Errno::EINVAL.into());
@@ -82,13 +83,13 @@ fn check_name(name: &str) -> Check {
     }
 }
 
-fn check_attach(prog: &Program) -> Check {
+fn check_attach(prog: &Program, kernel: &Kernel) -> Check {
     let has_btf_id = prog.attach_target.as_ref().is_some_and(|t| t.btf_id != 0);
     let by_btf = ProgInfo::of(prog.prog_type).is_some_and(|row| row.attaches_by_btf);
     if has_btf_id && !by_btf {
         return Err(Errno::EINVAL.into());
     }
-    if effective_attach_type(prog).is_none() {
+    if effective_attach_type(prog, kernel).is_none() {
         return Err(Errno::EINVAL.into());
     }
     Ok(())

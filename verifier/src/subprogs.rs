@@ -68,7 +68,9 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
             add_kfunc_call(env, insn.imm, insn.off)?;
         }
     }
-    add_exception_callback(env)?;
+    if env.kernel.features.exception_callbacks {
+        add_exception_callback(env)?;
+    }
     if env.log.level.is_level2() {
         for i in 0..env.subprogs.len() {
             trace!(env, "func#{} @{}\n", i, env.subprogs[i].start);

@@ -340,10 +340,6 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c bpf_check, do_check_subprogs (6.1, 6.12).
     pub globals_on_demand: bool,
-    /// A scalar that differs from a constant at the end of its range loses that end.
-    ///
-    /// kernel/bpf/verifier.c regs_refine_cond_op (6.12), reg_set_min_max (6.1).
-    pub unequal_trims: bool,
     /// Loads and moves that extend the sign, byte swaps in 64 bits, and signed division.
     ///
     /// kernel/bpf/verifier.c check_alu_op, resolve_pseudo_ldimm64 (6.12).
@@ -644,6 +640,50 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c adjust_scalar_min_max_vals (6.1), is_safe_to_compute_dst_reg_range (6.12).
     pub unknown_operands_bounded: bool,
+    /// A stack slot that was read is printed with the state after the instruction; before, only written ones are.
+    ///
+    /// kernel/bpf/verifier.c check_stack_read_fixed_off, mark_reg_stack_read (6.1, 6.12).
+    pub stack_reads_shown: bool,
+    /// What BTF says of a function's arguments is worked out once, for every function; before, each call holds the caller's registers against BTF, and what does not fit is said.
+    ///
+    /// kernel/bpf/btf.c btf_prepare_func_args (6.12), btf_check_func_arg_match (6.1).
+    pub args_from_btf_once: bool,
+    /// The jump to an instruction is recorded also where a state is remembered there; before, going back stops short when the loop comes to that instruction a second time.
+    ///
+    /// kernel/bpf/verifier.c is_state_visited, push_jmp_history (6.1), do_check (6.12).
+    pub checkpoints_in_history: bool,
+    /// Registers whose bounds contradict each other are found, and lose their bounds; before, the bounds stay crossed.
+    ///
+    /// kernel/bpf/verifier.c reg_bounds_sanity_check (6.12).
+    pub bounds_checked: bool,
+    /// The state behind a conditional jump is printed also where its direction was known.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (5.10, 6.1).
+    pub decided_jumps_shown: bool,
+    /// The size of memory that a helper hands out is a scalar that must be precise.
+    ///
+    /// kernel/bpf/verifier.c check_func_arg, ARG_CONST_ALLOC_SIZE_OR_ZERO (5.10, 6.1).
+    pub alloc_sizes_precise: bool,
+    /// Known bits of the low half are narrowed from what the 64-bit range has just told; before, from what was known ahead of it.
+    ///
+    /// kernel/bpf/verifier.c __reg_bound_offset (5.10, 6.1).
+    pub low_half_after_whole: bool,
+    /// AND, OR and XOR have signed bounds where the unsigned ones of the result are on one side of the sign; before, where neither operand could be negative.
+    ///
+    /// kernel/bpf/verifier.c scalar_min_max_and (6.1, 6.12).
+    pub signs_by_result: bool,
+    /// A program may name a function that runs when it throws.
+    ///
+    /// kernel/bpf/verifier.c add_subprog_and_kfunc, bpf_find_exception_callback_insn_off (6.12).
+    pub exception_callbacks: bool,
+    /// A function's argument may name the kernel's struct behind the context (sk_buff, xdp_buff).
+    ///
+    /// kernel/bpf/btf.c btf_is_projection_of (6.12), btf_get_prog_ctx_type (6.1).
+    pub kernel_structs_as_context: bool,
+    /// What is recorded of a path are its jumps; before, every instruction where states are compared.
+    ///
+    /// kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1).
+    pub jumps_in_history: bool,
 }
 
 impl Features {
@@ -733,82 +773,92 @@ impl Features {
             trust_tracked: FEATURES[80].span.holds(at),
             struct_access_wants_gpl: FEATURES[81].span.holds(at),
             globals_on_demand: FEATURES[82].span.holds(at),
-            unequal_trims: FEATURES[83].span.holds(at),
-            isa_v4: FEATURES[84].span.holds(at),
-            may_goto: FEATURES[85].span.holds(at),
-            ranges_decide_branches: FEATURES[86].span.holds(at),
-            static_calls_under_lock: FEATURES[87].span.holds(at),
-            bounds_exchanged: FEATURES[88].span.holds(at),
-            argument_tags: FEATURES[89].span.holds(at),
-            all_scalars_spilled: FEATURES[90].span.holds(at),
-            returns_by_range: FEATURES[91].span.holds(at),
-            loops_exact: FEATURES[92].span.holds(at),
-            type_names_composed: FEATURES[93].span.holds(at),
-            ringbuf_memory_named: FEATURES[94].span.holds(at),
-            any_edge_loops: FEATURES[95].span.holds(at),
-            wide_loads_are_whole: FEATURES[96].span.holds(at),
-            jit_frames_of_16: FEATURES[97].span.holds(at),
-            zero_reads_named: FEATURES[98].span.holds(at),
-            release_wants_start: FEATURES[99].span.holds(at),
-            field_errnos_kept: FEATURES[100].span.holds(at),
-            fmod_ret_sets: FEATURES[101].span.holds(at),
-            function_pointers: FEATURES[102].span.holds(at),
-            function_symbols: FEATURES[103].span.holds(at),
-            reads_grow_stack: FEATURES[104].span.holds(at),
-            global_pointer_args: FEATURES[105].span.holds(at),
-            registers_tell_null: FEATURES[106].span.holds(at),
-            map_pointers_not_null: FEATURES[107].span.holds(at),
-            states_rename_ids: FEATURES[108].span.holds(at),
-            scalar_ids_compared: FEATURES[109].span.holds(at),
-            delta_links: FEATURES[110].span.holds(at),
-            constants_unlinked: FEATURES[111].span.holds(at),
-            narrow_moves_link: FEATURES[112].span.holds(at),
-            links_collected: FEATURES[113].span.holds(at),
-            equality_by_range: FEATURES[114].span.holds(at),
-            walks_any_map: FEATURES[115].span.holds(at),
-            dynptrs_tracked: FEATURES[116].span.holds(at),
-            references_by_id: FEATURES[117].span.holds(at),
-            iterator_types_compared: FEATURES[118].span.holds(at),
-            percpu_objects_apart: FEATURES[119].span.holds(at),
-            nmi_drops_refused: FEATURES[120].span.holds(at),
-            arena_use_remembered: FEATURES[121].span.holds(at),
-            atomic_pointers_apart: FEATURES[122].span.holds(at),
-            lookups_typed_at_once: FEATURES[123].span.holds(at),
-            plain_pointers_may_fault: FEATURES[124].span.holds(at),
-            contexts_apart: FEATURES[125].span.holds(at),
-            globals_may_throw: FEATURES[126].span.holds(at),
-            tree_callbacks_nest: FEATURES[127].span.holds(at),
-            allocated_objects_end: FEATURES[128].span.holds(at),
-            refcounted_unmoved: FEATURES[129].span.holds(at),
-            globals_start_depth: FEATURES[130].span.holds(at),
-            speculation_ends_at_barriers: FEATURES[131].span.holds(at),
-            speculation_keeps_halves: FEATURES[132].span.holds(at),
-            barrier_by_first_bytes: FEATURES[133].span.holds(at),
-            masked_operand_misnamed: FEATURES[134].span.holds(at),
-            rewrites_as_6_18: FEATURES[135].span.holds(at),
-            processor_id_bounded: FEATURES[136].span.holds(at),
-            raw_tp_args_known: FEATURES[137].span.holds(at),
-            sleepable_may_lock: FEATURES[138].span.holds(at),
-            numbers_into_context: FEATURES[139].span.holds(at),
-            target_after_graph: FEATURES[140].span.holds(at),
-            packet_changes_known: FEATURES[141].span.holds(at),
-            tcp_ca_limits: FEATURES[142].span.holds(at),
-            atomic_operations: FEATURES[143].span.holds(at),
-            fields_together: FEATURES[144].span.holds(at),
-            owners_may_be_null: FEATURES[145].span.holds(at),
-            unions_hide_members: FEATURES[146].span.holds(at),
-            lsm_hooks_disabled: FEATURES[147].span.holds(at),
-            task_stack_sized: FEATURES[148].span.holds(at),
-            far_jumps: FEATURES[149].span.holds(at),
-            timer_fields: FEATURES[150].span.holds(at),
-            kernel_functions: FEATURES[151].span.holds(at),
-            names_as_called: FEATURES[152].span.holds(at),
-            sleepers_named: FEATURES[153].span.holds(at),
-            nodes_exchange: FEATURES[154].span.holds(at),
-            raw_writes_checked: FEATURES[155].span.holds(at),
-            statistics_by_subprogram: FEATURES[156].span.holds(at),
-            states_beside_insns: FEATURES[157].span.holds(at),
-            unknown_operands_bounded: FEATURES[158].span.holds(at),
+            isa_v4: FEATURES[83].span.holds(at),
+            may_goto: FEATURES[84].span.holds(at),
+            ranges_decide_branches: FEATURES[85].span.holds(at),
+            static_calls_under_lock: FEATURES[86].span.holds(at),
+            bounds_exchanged: FEATURES[87].span.holds(at),
+            argument_tags: FEATURES[88].span.holds(at),
+            all_scalars_spilled: FEATURES[89].span.holds(at),
+            returns_by_range: FEATURES[90].span.holds(at),
+            loops_exact: FEATURES[91].span.holds(at),
+            type_names_composed: FEATURES[92].span.holds(at),
+            ringbuf_memory_named: FEATURES[93].span.holds(at),
+            any_edge_loops: FEATURES[94].span.holds(at),
+            wide_loads_are_whole: FEATURES[95].span.holds(at),
+            jit_frames_of_16: FEATURES[96].span.holds(at),
+            zero_reads_named: FEATURES[97].span.holds(at),
+            release_wants_start: FEATURES[98].span.holds(at),
+            field_errnos_kept: FEATURES[99].span.holds(at),
+            fmod_ret_sets: FEATURES[100].span.holds(at),
+            function_pointers: FEATURES[101].span.holds(at),
+            function_symbols: FEATURES[102].span.holds(at),
+            reads_grow_stack: FEATURES[103].span.holds(at),
+            global_pointer_args: FEATURES[104].span.holds(at),
+            registers_tell_null: FEATURES[105].span.holds(at),
+            map_pointers_not_null: FEATURES[106].span.holds(at),
+            states_rename_ids: FEATURES[107].span.holds(at),
+            scalar_ids_compared: FEATURES[108].span.holds(at),
+            delta_links: FEATURES[109].span.holds(at),
+            constants_unlinked: FEATURES[110].span.holds(at),
+            narrow_moves_link: FEATURES[111].span.holds(at),
+            links_collected: FEATURES[112].span.holds(at),
+            equality_by_range: FEATURES[113].span.holds(at),
+            walks_any_map: FEATURES[114].span.holds(at),
+            dynptrs_tracked: FEATURES[115].span.holds(at),
+            references_by_id: FEATURES[116].span.holds(at),
+            iterator_types_compared: FEATURES[117].span.holds(at),
+            percpu_objects_apart: FEATURES[118].span.holds(at),
+            nmi_drops_refused: FEATURES[119].span.holds(at),
+            arena_use_remembered: FEATURES[120].span.holds(at),
+            atomic_pointers_apart: FEATURES[121].span.holds(at),
+            lookups_typed_at_once: FEATURES[122].span.holds(at),
+            plain_pointers_may_fault: FEATURES[123].span.holds(at),
+            contexts_apart: FEATURES[124].span.holds(at),
+            globals_may_throw: FEATURES[125].span.holds(at),
+            tree_callbacks_nest: FEATURES[126].span.holds(at),
+            allocated_objects_end: FEATURES[127].span.holds(at),
+            refcounted_unmoved: FEATURES[128].span.holds(at),
+            globals_start_depth: FEATURES[129].span.holds(at),
+            speculation_ends_at_barriers: FEATURES[130].span.holds(at),
+            speculation_keeps_halves: FEATURES[131].span.holds(at),
+            barrier_by_first_bytes: FEATURES[132].span.holds(at),
+            masked_operand_misnamed: FEATURES[133].span.holds(at),
+            rewrites_as_6_18: FEATURES[134].span.holds(at),
+            processor_id_bounded: FEATURES[135].span.holds(at),
+            raw_tp_args_known: FEATURES[136].span.holds(at),
+            sleepable_may_lock: FEATURES[137].span.holds(at),
+            numbers_into_context: FEATURES[138].span.holds(at),
+            target_after_graph: FEATURES[139].span.holds(at),
+            packet_changes_known: FEATURES[140].span.holds(at),
+            tcp_ca_limits: FEATURES[141].span.holds(at),
+            atomic_operations: FEATURES[142].span.holds(at),
+            fields_together: FEATURES[143].span.holds(at),
+            owners_may_be_null: FEATURES[144].span.holds(at),
+            unions_hide_members: FEATURES[145].span.holds(at),
+            lsm_hooks_disabled: FEATURES[146].span.holds(at),
+            task_stack_sized: FEATURES[147].span.holds(at),
+            far_jumps: FEATURES[148].span.holds(at),
+            timer_fields: FEATURES[149].span.holds(at),
+            kernel_functions: FEATURES[150].span.holds(at),
+            names_as_called: FEATURES[151].span.holds(at),
+            sleepers_named: FEATURES[152].span.holds(at),
+            nodes_exchange: FEATURES[153].span.holds(at),
+            raw_writes_checked: FEATURES[154].span.holds(at),
+            statistics_by_subprogram: FEATURES[155].span.holds(at),
+            states_beside_insns: FEATURES[156].span.holds(at),
+            unknown_operands_bounded: FEATURES[157].span.holds(at),
+            stack_reads_shown: FEATURES[158].span.holds(at),
+            args_from_btf_once: FEATURES[159].span.holds(at),
+            checkpoints_in_history: FEATURES[160].span.holds(at),
+            bounds_checked: FEATURES[161].span.holds(at),
+            decided_jumps_shown: FEATURES[162].span.holds(at),
+            alloc_sizes_precise: FEATURES[163].span.holds(at),
+            low_half_after_whole: FEATURES[164].span.holds(at),
+            signs_by_result: FEATURES[165].span.holds(at),
+            exception_callbacks: FEATURES[166].span.holds(at),
+            kernel_structs_as_context: FEATURES[167].span.holds(at),
+            jumps_in_history: FEATURES[168].span.holds(at),
         }
     }
 
@@ -898,7 +948,6 @@ impl Features {
             ("trust_tracked", self.trust_tracked),
             ("struct_access_wants_gpl", self.struct_access_wants_gpl),
             ("globals_on_demand", self.globals_on_demand),
-            ("unequal_trims", self.unequal_trims),
             ("isa_v4", self.isa_v4),
             ("may_goto", self.may_goto),
             ("ranges_decide_branches", self.ranges_decide_branches),
@@ -974,6 +1023,17 @@ impl Features {
             ("statistics_by_subprogram", self.statistics_by_subprogram),
             ("states_beside_insns", self.states_beside_insns),
             ("unknown_operands_bounded", self.unknown_operands_bounded),
+            ("stack_reads_shown", self.stack_reads_shown),
+            ("args_from_btf_once", self.args_from_btf_once),
+            ("checkpoints_in_history", self.checkpoints_in_history),
+            ("bounds_checked", self.bounds_checked),
+            ("decided_jumps_shown", self.decided_jumps_shown),
+            ("alloc_sizes_precise", self.alloc_sizes_precise),
+            ("low_half_after_whole", self.low_half_after_whole),
+            ("signs_by_result", self.signs_by_result),
+            ("exception_callbacks", self.exception_callbacks),
+            ("kernel_structs_as_context", self.kernel_structs_as_context),
+            ("jumps_in_history", self.jumps_in_history),
         ]
     }
 
@@ -1063,7 +1123,6 @@ impl Features {
             "trust_tracked" => Some(&mut self.trust_tracked),
             "struct_access_wants_gpl" => Some(&mut self.struct_access_wants_gpl),
             "globals_on_demand" => Some(&mut self.globals_on_demand),
-            "unequal_trims" => Some(&mut self.unequal_trims),
             "isa_v4" => Some(&mut self.isa_v4),
             "may_goto" => Some(&mut self.may_goto),
             "ranges_decide_branches" => Some(&mut self.ranges_decide_branches),
@@ -1139,13 +1198,24 @@ impl Features {
             "statistics_by_subprogram" => Some(&mut self.statistics_by_subprogram),
             "states_beside_insns" => Some(&mut self.states_beside_insns),
             "unknown_operands_bounded" => Some(&mut self.unknown_operands_bounded),
+            "stack_reads_shown" => Some(&mut self.stack_reads_shown),
+            "args_from_btf_once" => Some(&mut self.args_from_btf_once),
+            "checkpoints_in_history" => Some(&mut self.checkpoints_in_history),
+            "bounds_checked" => Some(&mut self.bounds_checked),
+            "decided_jumps_shown" => Some(&mut self.decided_jumps_shown),
+            "alloc_sizes_precise" => Some(&mut self.alloc_sizes_precise),
+            "low_half_after_whole" => Some(&mut self.low_half_after_whole),
+            "signs_by_result" => Some(&mut self.signs_by_result),
+            "exception_callbacks" => Some(&mut self.exception_callbacks),
+            "kernel_structs_as_context" => Some(&mut self.kernel_structs_as_context),
+            "jumps_in_history" => Some(&mut self.jumps_in_history),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 159] = [
+pub static FEATURES: [Feature; 169] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1229,7 +1299,6 @@ pub static FEATURES: [Feature; 159] = [
     Feature { name: "trust_tracked", about: "Pointers to kernel structs are trusted or not; before, all are taken for valid, but those that are marked untrusted.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
     Feature { name: "struct_access_wants_gpl", about: "Only programs with a GPL compatible licence read kernel structs.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(14, 0)), backports: &[] }), until: None } },
     Feature { name: "globals_on_demand", about: "Global functions are verified after the main program and only if it reaches a call of them; before, all of them and first.", source: "kernel/bpf/verifier.c bpf_check, do_check_subprogs (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
-    Feature { name: "unequal_trims", about: "A scalar that differs from a constant at the end of its range loses that end.", source: "kernel/bpf/verifier.c regs_refine_cond_op (6.12), reg_set_min_max (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
     Feature { name: "isa_v4", about: "Loads and moves that extend the sign, byte swaps in 64 bits, and signed division.", source: "kernel/bpf/verifier.c check_alu_op, resolve_pseudo_ldimm64 (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(16, 0)), backports: &[] }), until: None } },
     Feature { name: "may_goto", about: "There is may_goto.", source: "kernel/bpf/core.c BPF_INSN_MAP, BPF_JCOND (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "ranges_decide_branches", about: "Comparisons of two scalars none of which is a constant are decided by their ranges, and narrow them; before, only equality does, in 64 bits.", source: "kernel/bpf/verifier.c check_cond_jmp_op, regs_refine_cond_op (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
@@ -1305,6 +1374,17 @@ pub static FEATURES: [Feature; 159] = [
     Feature { name: "statistics_by_subprogram", about: "The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.", source: "kernel/bpf/verifier.c print_verification_stats (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "states_beside_insns", about: "The log shows beside an instruction what the one before changed; before, the whole state ahead of each.", source: "kernel/bpf/verifier.c do_check (5.10, 6.1)", commit: Some("bpf: Only print scratched registers and stack slots to verifier logs."), span: Span { since: Some(Change { upstream: Some(Release::new(7, 0)), backports: &[] }), until: None } },
     Feature { name: "unknown_operands_bounded", about: "OR, XOR and MUL of two registers that are both no constants have bounds; before, nothing is known of the result.", source: "kernel/bpf/verifier.c adjust_scalar_min_max_vals (6.1), is_safe_to_compute_dst_reg_range (6.12)", commit: Some("bpf: improve XOR and OR range computation"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
+    Feature { name: "stack_reads_shown", about: "A stack slot that was read is printed with the state after the instruction; before, only written ones are.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off, mark_reg_stack_read (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "args_from_btf_once", about: "What BTF says of a function's arguments is worked out once, for every function; before, each call holds the caller's registers against BTF, and what does not fit is said.", source: "kernel/bpf/btf.c btf_prepare_func_args (6.12), btf_check_func_arg_match (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "checkpoints_in_history", about: "The jump to an instruction is recorded also where a state is remembered there; before, going back stops short when the loop comes to that instruction a second time.", source: "kernel/bpf/verifier.c is_state_visited, push_jmp_history (6.1), do_check (6.12)", commit: Some("bpf: mostly decouple jump history management from is_state_visited()"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "bounds_checked", about: "Registers whose bounds contradict each other are found, and lose their bounds; before, the bounds stay crossed.", source: "kernel/bpf/verifier.c reg_bounds_sanity_check (6.12)", commit: Some("bpf: add register bounds sanity checks and sanitization"), span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
+    Feature { name: "decided_jumps_shown", about: "The state behind a conditional jump is printed also where its direction was known.", source: "kernel/bpf/verifier.c check_cond_jmp_op (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "alloc_sizes_precise", about: "The size of memory that a helper hands out is a scalar that must be precise.", source: "kernel/bpf/verifier.c check_func_arg, ARG_CONST_ALLOC_SIZE_OR_ZERO (5.10, 6.1)", commit: Some("bpf: Do mark_chain_precision for ARG_CONST_ALLOC_SIZE_OR_ZERO"), span: Span { since: Some(Change { upstream: Some(Release::new(11, 0)), backports: &[] }), until: None } },
+    Feature { name: "low_half_after_whole", about: "Known bits of the low half are narrowed from what the 64-bit range has just told; before, from what was known ahead of it.", source: "kernel/bpf/verifier.c __reg_bound_offset (5.10, 6.1)", commit: Some("bpf: Fix __reg_bound_offset 64->32 var_off subreg propagation"), span: Span { since: Some(Change { upstream: Some(Release::new(13, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "signs_by_result", about: "AND, OR and XOR have signed bounds where the unsigned ones of the result are on one side of the sign; before, where neither operand could be negative.", source: "kernel/bpf/verifier.c scalar_min_max_and (6.1, 6.12)", commit: Some("bpf: Harden and/or/xor value tracking in verifier"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
+    Feature { name: "exception_callbacks", about: "A program may name a function that runs when it throws.", source: "kernel/bpf/verifier.c add_subprog_and_kfunc, bpf_find_exception_callback_insn_off (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
+    Feature { name: "kernel_structs_as_context", about: "A function's argument may name the kernel's struct behind the context (sk_buff, xdp_buff).", source: "kernel/bpf/btf.c btf_is_projection_of (6.12), btf_get_prog_ctx_type (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "jumps_in_history", about: "What is recorded of a path are its jumps; before, every instruction where states are compared.", source: "kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1)", commit: Some("bpf: decouple prune and jump points"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[Release::new(11, 192)] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -226,7 +226,10 @@ fn check_arg_value(
                 return Err(Errno::EACCES.into());
             }
             meta.mem_size = reg.var_off.value as u32;
-            mark_chain_precision(env, regno)
+            if env.kernel.features.alloc_sizes_precise {
+                mark_chain_precision(env, regno)?;
+            }
+            Ok(())
         }
         ArgBase::ConstStr => check_reg_const_str(env, &reg, regno),
         ArgBase::KptrXchgDest => process_kptr_func(env, regno, meta),

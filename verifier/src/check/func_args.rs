@@ -15,6 +15,7 @@ use super::callinfo::CallMeta;
 use super::dynptr::{process_dynptr_func, Origin};
 use super::kfunc_arg::arg_name;
 use super::mem_arg::check_mem_reg;
+use super::plain_func_args;
 use super::prog_ctx::{is_prog_ctx_type, validate_prog_ctx_type};
 use super::stack::register_is_null;
 use crate::domain::reg::BtfObj;
@@ -162,8 +163,12 @@ impl Args<'_> {
             tags.0 |= Tags::ARENA.0;
         }
         let takes = env.kernel.features.global_pointer_args;
-        let ctx_only = !takes && !tags.has(Tags::CTX) && !is_prog_ctx_type(env, self.btf, t)?;
-        if t.kind() == BtfKind::Ptr && !(self.is_global && ctx_only) {
+        let is_ptr = t.kind() == BtfKind::Ptr;
+        let ctx_only = is_ptr
+            && !takes
+            && !tags.has(Tags::CTX)
+            && !plain_func_args::is_ctx(env, self.btf, t, i)?;
+        if is_ptr && !(self.is_global && ctx_only) {
             if let Some(arg) = self.pointer(env, i, t, tags)? {
                 return Ok(arg);
             }
@@ -382,7 +387,11 @@ pub fn btf_check_subprog_call(env: &mut Env<'_>, subprog: u32) -> Check {
     if env.prog.func_info.is_empty() || env.subprogs[subprog as usize].unreliable {
         return invalid();
     }
-    let outcome = check_func_arg_match(env, subprog);
+    let outcome = if env.kernel.features.args_from_btf_once {
+        check_func_arg_match(env, subprog)
+    } else {
+        plain_func_args::check_call(env, subprog)
+    };
     if matches!(outcome, Err(Stop::Reject(_))) {
         env.subprogs[subprog as usize].unreliable = true;
     }

@@ -183,7 +183,11 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
         verbose!(env, words.global_args_invalid, subprog = subprog, name = name);
         return Err(stop);
     }
-    verbose!(env, "Func#{subprog} ('{name}') is global and assumed valid.\n");
+    if env.kernel.features.args_from_btf_once {
+        verbose!(env, "Func#{subprog} ('{name}') is global and assumed valid.\n");
+    } else if env.log.level.prints_insns() {
+        verbose!(env, "Func#{subprog} is global and valid. Skipping.\n");
+    }
     if changes_pkt_data && env.kernel.features.packet_changes_known {
         clear_all_pkt_pointers(env);
     }

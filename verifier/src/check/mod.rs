@@ -46,6 +46,7 @@ pub mod mem;
 pub mod mem_arg;
 pub mod packet;
 mod plain_dynptr;
+pub mod plain_func_args;
 mod plain_kfunc_args;
 pub mod prog_ctx;
 pub mod refs;

@@ -73,7 +73,9 @@ pub fn is_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>) -> Check<bo
         if t.name().is_empty() {
             return Ok(false);
         }
-        if is_projection_of(t.name(), name) || t.name() == name {
+        let stands_for =
+            env.kernel.features.kernel_structs_as_context && is_projection_of(t.name(), name);
+        if stands_for || t.name() == name {
             return Ok(true);
         }
         if !t.kind().is_modifier() && t.kind() != BtfKind::Typedef {

@@ -6,6 +6,7 @@ use bpfassay_spec::{RegBase, TypeFlags};
 
 use crate::domain::reg::RegState;
 use crate::env::Env;
+use crate::log::state::print_verifier_state;
 use crate::stop::{Check, Errno};
 use crate::verbose;
 
@@ -73,6 +74,10 @@ pub(super) fn check_mem_region_access(
     mem_size: u32,
     zero_size_allowed: bool,
 ) -> Check {
+    if !env.kernel.features.states_beside_insns && env.log.level.prints_insns() {
+        let frame = env.cur.curframe();
+        print_verifier_state(env, frame, true);
+    }
     let reg = *env.reg(r);
     let lowest = reg.smin.wrapping_add(off as i64);
     if reg.smin < 0 && (reg.smin == i64::MIN || lowest != lowest as i32 as i64 || lowest < 0) {

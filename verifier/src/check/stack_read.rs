@@ -64,7 +64,7 @@ fn mark_reg_stack_read(
     let mut zero_spills = 0u64;
     for i in min_off..max_off {
         let (spi, byte) = locate(i);
-        env.mark_slot_scratched(spi as u32);
+        show_read(env, spi);
         let slot = &env.cur.frame(frameno).stack()[spi];
         match slot.kind[byte] {
             SlotType::Zero => {}
@@ -84,16 +84,26 @@ fn mark_reg_stack_read(
         return Ok(());
     }
     mark_reg_const_zero(env, dst);
+    if !env.kernel.features.all_scalars_spilled {
+        // Going back from here stops at the load: what made the zeros was precise when it was stored.
+        env.reg_mut(dst).precise = true;
+    }
     if zero_spills == 0 {
         return Ok(());
     }
     mark_stack_slots_precise(env, frameno, zero_spills)
 }
 
+fn show_read(env: &mut Env<'_>, spi: usize) {
+    if env.kernel.features.stack_reads_shown {
+        env.mark_slot_scratched(spi as u32);
+    }
+}
+
 fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Option<Reg>) -> Check {
     let (spi, _) = locate(off);
     let insn_idx = env.insn_idx;
-    env.mark_slot_scratched(spi as u32);
+    show_read(env, spi);
     // The contract is that of the frame running, not of the one read from.
     let subprogno = env.frame().subprogno;
     check_fastcall_stack_contract(env, subprogno, insn_idx, off);

@@ -45,7 +45,7 @@ pub fn with_prog_kind<T>(env: &Env<'_>, ask: impl FnOnce(&ProgKind<'_>) -> T) ->
     }
     let kind = ProgKind {
         prog_type: env.prog_type(),
-        attach_type: effective_attach_type(env.prog),
+        attach_type: effective_attach_type(env.prog, env.kernel),
         sleepable: env.prog_sleepable,
         hook: hook.as_deref(),
         caps: env.caps(),

@@ -30,9 +30,9 @@ impl<U: Unsigned> Ranges<U> {
         let signed = self.smin.plus_checked(o.smin).zip(self.smax.plus_checked(o.smax));
         let (umin, umax) = (self.umin.plus(o.umin), self.umax.plus(o.umax));
         // A range whose both ends wrap is still a range.
-        let keeps_wrapped = f.wrapped_ranges_kept && umin < self.umin;
-        let tears =
-            umax < self.umax && !keeps_wrapped && !mutation::has(Mutation::AddIgnoresOverflow);
+        let wraps = (umin < self.umin, umax < self.umax);
+        let torn = if f.wrapped_ranges_kept { !wraps.0 && wraps.1 } else { wraps.0 || wraps.1 };
+        let tears = torn && !mutation::has(Mutation::AddIgnoresOverflow);
         Ranges::of(signed, (!tears).then_some((umin, umax)))
     }
 
@@ -171,6 +171,8 @@ impl<B: Bits> RegState<B> {
     /// Ranges of a bitwise result; `self.var_off` is the result's already.
     fn bitwise(&mut self, op: Bitwise, o: &RegState<B>, f: &Features) {
         let low = self.var_off.subreg();
+        let negative32 = self.s32_min < S32::<B>::ZERO || o.s32_min < S32::<B>::ZERO;
+        let negative64 = self.smin < S64::<B>::ZERO || o.smin < S64::<B>::ZERO;
         if self.var_off.subreg_is_const() && o.var_off.subreg_is_const() {
             if !mutation::has(Mutation::Cve2021_3490) {
                 self.mark_known32(low.value.low());
@@ -179,7 +181,13 @@ impl<B: Bits> RegState<B> {
             let (value, max) = (low.value.low(), low.umax().low());
             self.u32_min = if op == Bitwise::Or { self.u32_min.at_least(o.u32_min) } else { value };
             self.u32_max = if op == Bitwise::And { self.u32_max.at_most(o.u32_max) } else { max };
-            self.set_s32_from_u32();
+            if f.signs_by_result {
+                self.set_s32_from_u32();
+            } else if negative32 {
+                self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
+            } else {
+                self.set_s32(self.u32_min.signed(), self.u32_max.signed());
+            }
         }
         if self.var_off.is_const() && o.var_off.is_const() {
             self.mark_known(self.var_off.value);
@@ -188,7 +196,13 @@ impl<B: Bits> RegState<B> {
         let (value, max) = (self.var_off.value, self.var_off.umax());
         self.umin = if op == Bitwise::Or { self.umin.at_least(o.umin) } else { value };
         self.umax = if op == Bitwise::And { self.umax.at_most(o.umax) } else { max };
-        self.set_s64_from_u64();
+        if f.signs_by_result {
+            self.set_s64_from_u64();
+        } else if negative64 {
+            self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
+        } else {
+            self.set_s64(self.umin.signed(), self.umax.signed());
+        }
         if op == Bitwise::Or && mutation::has(Mutation::Cve2020_27194) {
             self.set_s32(self.umin.low().signed(), self.umax.low().signed());
             self.set_u32(self.umin.low(), self.umax.low());

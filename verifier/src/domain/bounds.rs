@@ -208,7 +208,11 @@ impl<B: Bits> RegState<B> {
             self.deduce_32_by_sign();
             self.deduce_64_by_sign();
         }
-        self.learn_tnum_from_ranges();
+        if f.low_half_after_whole {
+            self.learn_tnum_from_ranges();
+        } else {
+            self.learn_tnum_from_ranges_apart();
+        }
         self.learn_ranges_from_tnum(f);
     }
 
@@ -405,6 +409,16 @@ impl<B: Bits> RegState<B> {
     pub fn learn_tnum_from_ranges(&mut self) {
         let all = self.var_off.intersect(Tnum::range(self.umin, self.umax));
         let low = all
+            .subreg()
+            .intersect(Tnum::range(U64::<B>::zext(self.u32_min), U64::<B>::zext(self.u32_max)));
+        self.var_off = all.clear_subreg().or(low);
+    }
+
+    /// The same where the low half does not see what the whole has just learnt.
+    fn learn_tnum_from_ranges_apart(&mut self) {
+        let all = self.var_off.intersect(Tnum::range(self.umin, self.umax));
+        let low = self
+            .var_off
             .subreg()
             .intersect(Tnum::range(U64::<B>::zext(self.u32_min), U64::<B>::zext(self.u32_max)));
         self.var_off = all.clear_subreg().or(low);

@@ -75,12 +75,25 @@ impl<B: Bits> RegState<B> {
 
     /// Keeps the low `bytes` bytes, zero-extended (`coerce_reg_to_size`); 1, 2 or 4.
     pub fn coerce_to_size(&mut self, bytes: u32, f: &Features) {
-        self.cut_to_size(bytes);
-        self.sync(f);
+        if f.bounds_exchanged {
+            self.cut_to_size(bytes);
+            return self.sync(f);
+        }
+        self.cut_ranges_to_size(bytes);
+        if bytes < 4 {
+            self.combine_64_into_32(f);
+        }
     }
 
     /// The same before bounds are exchanged.
     pub fn cut_to_size(&mut self, bytes: u32) {
+        self.cut_ranges_to_size(bytes);
+        if bytes < 4 {
+            self.mark_unbounded32();
+        }
+    }
+
+    fn cut_ranges_to_size(&mut self, bytes: u32) {
         self.var_off = self.var_off.cast(bytes);
         let keep = U64::<B>::lit((1u64 << (bytes * 8).min(63)) - 1);
         if self.umin & !keep == self.umax & !keep {
@@ -89,9 +102,6 @@ impl<B: Bits> RegState<B> {
             self.set_u64(U64::<B>::ZERO, keep);
         }
         self.set_s64(self.umin.signed(), self.umax.signed());
-        if bytes < 4 {
-            self.mark_unbounded32();
-        }
     }
 
     /// Sign-extends the low `bytes` bytes to 64 bits (`coerce_reg_to_size_sx`); 1, 2 or 4.

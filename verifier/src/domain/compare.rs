@@ -188,18 +188,9 @@ impl<B: Bits> Pair<B> {
 
     /// Narrows both registers by what is known to hold, then exchanges their bounds.
     pub fn refine(&mut self, fact: Fact, width: Width, f: &Features) {
-        if f.unequal_trims || fact != Fact::Holds(Cond::Ne) {
-            self.learn(fact, width);
-        }
+        self.learn(fact, width);
         for i in [0, self.second] {
-            let r = &mut self.regs[i];
-            if f.bounds_exchanged {
-                r.sync(f);
-            } else if width == Width::W32 {
-                r.combine_32_into_64(f);
-            } else {
-                r.combine_64_into_32(f);
-            }
+            self.regs[i].sync(f);
         }
     }
 

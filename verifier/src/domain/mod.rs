@@ -8,6 +8,7 @@ pub mod circular;
 pub mod coerce;
 pub mod compare;
 pub mod marks;
+pub mod plain_compare;
 pub mod reg;
 mod slots;
 pub mod stack;

@@ -8,6 +8,7 @@ use super::account;
 use super::main_loop::do_check;
 use crate::check::btf_info::btf_prepare_func_args;
 use crate::check::func_call::returns_void;
+use crate::check::plain_func_args;
 use crate::domain::reg::{BtfObj, DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, VerifierState};
 use crate::env::{Env, SubprogArg};
@@ -72,13 +73,8 @@ pub fn do_check_subprogs(env: &mut Env<'_>) -> Check {
                 env.insn_idx = s.start;
                 do_check_common(env, i as u32, sleepable)?;
                 if env.log.level.prints_insns() {
-                    let name = subprog_name(env, i as u32);
-                    trace!(
-                        env,
-                        "Func#{} ('{}') is safe for any args that match its prototype\n",
-                        i,
-                        name
-                    );
+                    let named = global_note(env, i as u32);
+                    trace!(env, "Func#{i}{named} is safe for any args that match its prototype\n");
                 }
                 env.subprogs[i].verified[usize::from(sleepable)] = true;
                 verified_any = true;
@@ -97,6 +93,14 @@ pub fn subprog_name(env: &Env<'_>, subprog: u32) -> String {
         return String::new();
     };
     btf.name(info.type_id).to_owned()
+}
+
+/// How a global function is named beside its number, where it is.
+pub fn global_note(env: &Env<'_>, subprog: u32) -> String {
+    match env.kernel.features.args_from_btf_once {
+        true => format!(" ('{}')", subprog_name(env, subprog)),
+        false => String::new(),
+    }
 }
 
 /// The one context of a program whose functions are not verified apart.
@@ -136,7 +140,9 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32, sleepable: bool) -> Check {
 
 /// R1 of the main program is its context, whatever BTF says.
 fn prepare_main(env: &mut Env<'_>) -> Check {
-    if !env.prog.func_info.is_empty() {
+    if !env.kernel.features.args_from_btf_once {
+        plain_func_args::check_main(env)?;
+    } else if !env.prog.func_info.is_empty() {
         let args = match btf_prepare_func_args(env, 0) {
             Ok(()) => env.subprogs[0].args.as_slice(),
             Err(Stop::Reject(_)) => &[],
@@ -156,6 +162,12 @@ fn prepare_global_function(env: &mut Env<'_>, subprog: u32) -> Check {
     verbose!(env, "Validating {}() func#{}...\n", name, subprog);
     btf_prepare_func_args(env, subprog)?;
     let args = env.subprogs[subprog as usize].args.clone();
+    if !env.kernel.features.args_from_btf_once {
+        // Pointers to memory get an id when BTF is read, and another one when the registers are set.
+        for _ in args.iter().filter(|a| a.ty.base() == ArgBase::Mem) {
+            env.new_id();
+        }
+    }
     if env.subprogs[subprog as usize].is_exception_cb {
         env.frame_mut().in_exception_callback_fn = true;
         if env.kernel.features.void_global_functions && returns_void(env, subprog) {

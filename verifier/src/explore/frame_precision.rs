@@ -228,8 +228,17 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, frame: u32, wanted: &mut Wanted) 
     }
     if env.log.level.is_level2() {
         let words = if new_marks { "didn't have" } else { "already had" };
-        trace!(env, "parent {} regs={:x} stack={:x} marks:", words, wanted.regs, wanted.slots);
-        print_explored_state(env, id, frame, true);
+        let beside = env.kernel.features.states_beside_insns;
+        if !beside {
+            print_explored_state(env, id, frame, true);
+        }
+        trace!(env, "parent {} regs={:x} stack={:x} marks", words, wanted.regs, wanted.slots);
+        if beside {
+            trace!(env, ":");
+            print_explored_state(env, id, frame, true);
+        } else {
+            trace!(env, "\n");
+        }
     }
     Some(new_marks)
 }

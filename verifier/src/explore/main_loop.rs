@@ -3,7 +3,7 @@
 use super::account;
 use super::dispatch::{check_insn, Step};
 use super::entry::mark_verifier_state_scratched;
-use super::history::push_jmp_history;
+use super::history::{is_recorded, push_jmp_history};
 use super::liveness;
 use super::prune::is_state_visited;
 use super::states::update_branch_counts;
@@ -27,12 +27,18 @@ pub fn do_check(env: &mut Env<'_>) -> Check {
         count_insn(env)?;
         env.cur.last_insn_idx = env.prev_insn_idx;
         env.cur.insn_idx = env.insn_idx;
+        let parent = env.cur.parent;
         let path_done = if env.aux(env.insn_idx).prune_point && is_state_visited(env, env.insn_idx)?
         {
             print_safe(env, print_state);
             true
         } else {
             let before = env.insn_idx;
+            let begins = env.cur.parent != parent;
+            let unrecorded = begins && !env.kernel.features.checkpoints_in_history;
+            if is_recorded(env, before) && !unrecorded {
+                push_jmp_history(env, 0, 0)?;
+            }
             let step = one_insn(env, &mut print_state)?;
             prev_insn_idx = before;
             step == Step::PathDone
@@ -90,12 +96,9 @@ fn speculation(env: &Env<'_>) -> &'static str {
     }
 }
 
-/// Records, prints and checks the current instruction.
+/// Prints and checks the current instruction.
 fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
     let idx = env.insn_idx;
-    if env.aux(idx).jmp_point {
-        push_jmp_history(env, 0, 0)?;
-    }
     if env.log.level.prints_insns() {
         print_before(env, print_state);
     }

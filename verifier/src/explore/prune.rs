@@ -7,7 +7,7 @@ use super::compare::{
 };
 use super::era::Loops;
 use super::glance::Glance;
-use super::history::push_jmp_history;
+use super::history::{is_recorded, push_jmp_history};
 use super::loop_entries::{open_loop_entry, update_loop_entry};
 use super::states::{maybe_free, update_peak_states, Candidate};
 use super::{liveness, parents, precision, scc, stack_use};
@@ -200,7 +200,7 @@ fn take_hit(env: &mut Env<'_>, insn_idx: u32, old: Candidate, looping: Option<St
         e.hit_cnt += 1;
     }
     parents::propagate_liveness(env, old.id)?;
-    if env.aux(env.insn_idx).jmp_point {
+    if is_recorded(env, env.insn_idx) {
         push_jmp_history(env, 0, 0)?;
     }
     precision::propagate_precision(env, old.id, None)?;

@@ -4,12 +4,14 @@ use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use bpfassay_isa::disasm::{write_insn, Names};
+use bpfassay_isa::field::{AluCode, Class, Mode};
 use bpfassay_isa::{Imm64, Insn, RawInsn};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::helper::func_id_name;
 use bpfassay_spec::{Kernel, MapType};
 
 use crate::env::{AuxUse, Env};
+use crate::trace;
 
 /// Names of the kernel verifier's own printing: helpers by table, kfuncs by BTF.
 pub struct LogNames<'a> {
@@ -57,6 +59,17 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
         }
         _ => (insn, next),
     };
+    if !env.kernel.features.isa_v4 {
+        if let Some(text) = unheard_of(insn) {
+            trace!(env, "{}_{:02x}\n", text, insn.code);
+            return;
+        }
+    }
+    let insn = match insn.class() {
+        // The offset of younger moves and divisions says nothing there.
+        Class::Alu | Class::Alu64 if !env.kernel.features.isa_v4 => RawInsn { off: 0, ..insn },
+        _ => insn,
+    };
     let names = LogNames {
         kernel: Some(env.kernel),
         btfs: &env.btfs,
@@ -66,6 +79,15 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
     let _ = write_insn(&mut env.log, &names, insn, next);
     let _ = env.log.write_str("\n");
     env.log.set_aside(was);
+}
+
+/// What kernels before ISA version 4 call an instruction that they do not know.
+fn unheard_of(insn: RawInsn) -> Option<&'static str> {
+    match insn.class() {
+        Class::Alu64 if insn.alu_op() == AluCode::End => Some("BUG_alu64"),
+        Class::Ldx if insn.mode() != Mode::Mem => Some("BUG_ldx"),
+        _ => None,
+    }
 }
 
 /// What stands for the address of a map, map value or kernel variable, which only a running kernel has.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use bpfassay_spec::{RegBase, TypeFlags};
+use bpfassay_spec::RegBase;
 
 use super::names::TypeWords;
 use super::state::{slot_char, Printer};
@@ -73,7 +73,7 @@ impl Fields<'_> {
         if self.all || reg.id != 0 {
             self.put("id", reg.id as i32);
         }
-        if may_be_refcounted_or_null(reg) && (self.all || reg.ref_obj_id != 0) {
+        if may_be_refcounted_or_null(reg, self.all) && (self.all || reg.ref_obj_id != 0) {
             self.put("ref_obj_id", reg.ref_obj_id as i32);
         }
         if reg.ty != RegBase::Scalar {
@@ -126,12 +126,12 @@ impl Fields<'_> {
     }
 }
 
-/// Kinds that may stand for a reference or be NULL (`reg_type_may_be_refcounted_or_null`).
-fn may_be_refcounted_or_null(reg: &RegState) -> bool {
-    let ringbuf = reg.base() == RegBase::Mem && reg.ty.has(TypeFlags::MEM_RINGBUF);
-    matches!(reg.base(), RegBase::Socket | RegBase::TcpSock | RegBase::BtfId)
-        || ringbuf
-        || reg.ty.may_be_null() && matches!(reg.base(), RegBase::Mem | RegBase::SockCommon)
+/// Kinds that may stand for a reference or be NULL (`reg_type_may_be_refcounted_or_null`); where every field is
+/// printed, pointers to kernel types are none of them.
+fn may_be_refcounted_or_null(reg: &RegState, all: bool) -> bool {
+    let base = reg.base();
+    matches!(base, RegBase::Socket | RegBase::TcpSock | RegBase::Mem)
+        || base == RegBase::BtfId && !all
 }
 
 /// A slot behind its name and `=`.

@@ -317,14 +317,36 @@ fn is_computable(insn: Alu, src: &RegState, f: &Features) -> bool {
     };
     match insn.op {
         AluCode::Add | AluCode::Sub | AluCode::Neg | AluCode::And | AluCode::End => true,
-        AluCode::Xor | AluCode::Or | AluCode::Mul => {
-            f.unknown_operands_bounded || {
-                let subreg = insn.width == Width::W32 && src.var_off.subreg_is_const();
-                subreg || src.var_off.is_const()
-            }
-        }
+        AluCode::Xor | AluCode::Or | AluCode::Mul => true,
         AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => known && src.umax < bits(insn.width),
         AluCode::Div | AluCode::Mod => known && f.division_bounded,
+        _ => false,
+    }
+}
+
+/// The same before 6.10: bounds of the second operand that contradict each other say nothing, and only ADD, SUB and
+/// AND take one that is not known.
+fn is_followed_plainly(insn: Alu, src: &RegState) -> bool {
+    let (known, fits) = match insn.width {
+        Width::W32 => (
+            src.var_off.subreg_is_const(),
+            src.s32_min <= src.s32_max && src.u32_min <= src.u32_max,
+        ),
+        Width::W64 => (src.var_off.is_const(), src.smin <= src.smax && src.umin <= src.umax),
+    };
+    let one = match insn.width {
+        Width::W32 => src.s32_min == src.s32_max && src.u32_min == src.u32_max,
+        Width::W64 => src.smin == src.smax && src.umin == src.umax,
+    };
+    let takes_unknown = matches!(insn.op, AluCode::Add | AluCode::Sub | AluCode::And);
+    fits && if known { one } else { takes_unknown }
+}
+
+/// Before 6.10: the result is unknown, but of the operation's width.
+fn is_lost_plainly(insn: Alu, src: &RegState) -> bool {
+    match insn.op {
+        AluCode::Lsh | AluCode::Rsh | AluCode::Arsh => src.umax >= bits(insn.width),
+        AluCode::Div | AluCode::Mod => true,
         _ => false,
     }
 }
@@ -336,12 +358,25 @@ fn adjust_scalar_min_max_vals(
     dst: &mut RegState,
     src: &RegState,
 ) -> Check {
-    if !is_computable(insn, src, &env.kernel.features) {
+    let plainly = !env.kernel.features.unknown_operands_bounded;
+    let followed = match plainly {
+        true => is_followed_plainly(insn, src),
+        false => is_computable(insn, src, &env.kernel.features),
+    };
+    if !followed {
         dst.mark_unknown(env.bpf_capable);
         return Ok(());
     }
     sanitize_val_alu(env, insn)?;
     let (narrow, f) = (insn.width == Width::W32, &env.kernel.features);
+    if plainly && is_lost_plainly(insn, src) {
+        dst.mark_unknown(env.bpf_capable);
+        if narrow {
+            dst.cut_upper_half(f);
+        }
+        dst.exchange(f);
+        return Ok(());
+    }
     // The count is below the width, so either half's minimum is all of it.
     let count = src.u32_min;
     if matches!(insn.op, AluCode::And | AluCode::Or) {

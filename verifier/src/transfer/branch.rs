@@ -19,6 +19,7 @@ use super::sanitize::push_speculative_path;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
+use crate::domain::plain_compare;
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::domain::state::{INSN_F_DST_REG_STACK, INSN_F_SRC_REG_STACK};
 use crate::env::Env;
@@ -74,7 +75,9 @@ pub fn check_cond_jmp_op(env: &mut Env<'_>) -> Check {
     let operand = jump.src.map_or(operand, |src| *env.reg(src));
     let forecast = forecast(env, jump, &operand);
     if let Some(taken) = decide(env, jump, forecast.taken)? {
-        print_state(env);
+        if env.kernel.features.decided_jumps_shown {
+            print_state(env);
+        }
         return follow(env, if taken { jump.off } else { 0 });
     }
     if !simulates {
@@ -233,12 +236,20 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if !a.is_scalar() || !b.is_scalar() {
         return known(is_null_compared(env, a, b, cond, width));
     }
-    let by_range = !b.is_const(width == Width::W32);
-    if by_range && !env.kernel.features.ranges_decide_branches {
-        return known(None);
-    }
+    let narrow = width == Width::W32;
+    let constant;
+    let b = match env.kernel.features.ranges_decide_branches {
+        true => b,
+        false if !b.is_const(narrow) => return known(None),
+        false => {
+            // Its value alone counts, whatever its bounds say.
+            let value = if narrow { b.var_off.subreg().value } else { b.var_off.value };
+            constant = RegState::constant_scalar(value);
+            &constant
+        }
+    };
     let is_equality = matches!(cond, Cond::Eq | Cond::Ne);
-    if is_equality && !env.kernel.features.equality_by_range && !a.is_const(width == Width::W32) {
+    if is_equality && !env.kernel.features.equality_by_range && !a.is_const(narrow) {
         return known(None);
     }
     if !env.kernel.features.branches_simulated {
@@ -247,7 +258,6 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if jump.src == Some(jump.dst) {
         return known(compared_with_itself(a, cond, width));
     }
-    let narrow = width == Width::W32;
     let by_bounds = is_scalar_branch_taken(a, b, cond, width);
     let without_mask = cond == Cond::Set && !a.is_const(narrow) && !b.is_const(narrow);
     if by_bounds.is_some() || without_mask {
@@ -356,20 +366,13 @@ fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
         return Ok(());
     }
     let same = jump.src == Some(jump.dst);
-    let (mut not_taken, mut taken) = (Pair::of(a, b, same), Pair::of(a, b, same));
-    let is_narrow = jump.width == Width::W32;
-    let by_range = !a.is_const(is_narrow) && !b.is_const(is_narrow);
-    if by_range && !f.ranges_decide_branches {
-        // Only that both are the same says anything.
-        match jump.cond {
-            Cond::Eq if !is_narrow => taken.refine(Fact::Holds(Cond::Eq), jump.width, f),
-            Cond::Ne if !is_narrow => not_taken.refine(Fact::Holds(Cond::Eq), jump.width, f),
-            _ => {}
-        }
-    } else {
-        not_taken.refine(Fact::not(jump.cond), jump.width, f);
-        taken.refine(Fact::Holds(jump.cond), jump.width, f);
+    if !f.bounds_exchanged {
+        let (not_taken, taken) = plain_compare::refine_both(a, b, same, (jump.cond, jump.width), f);
+        return settle_both(env, jump, not_taken, taken);
     }
+    let (mut not_taken, mut taken) = (Pair::of(a, b, same), Pair::of(a, b, same));
+    not_taken.refine(Fact::not(jump.cond), jump.width, f);
+    taken.refine(Fact::Holds(jump.cond), jump.width, f);
     settle_both(env, jump, not_taken, taken)
 }
 

@@ -130,7 +130,7 @@ pub fn mark_not_null(kernel: &Kernel, maps: &[MapInfo], reg: &mut RegState) {
 /// The kernel's own sanity check after refining bounds (`reg_bounds_sanity_check`): says so, and
 /// forgets the bounds; an error only under BPF_F_TEST_REG_INVARIANTS.
 pub fn reg_bounds_sanity_check(env: &mut Env<'_>, reg: &mut RegState, place: &str) -> Check {
-    let Some(what) = reg.bounds_violation() else {
+    let Some(what) = reg.bounds_violation().filter(|_| env.kernel.features.bounds_checked) else {
         return Ok(());
     };
     if env.kernel.features.circular_ranges {
