@@ -4,6 +4,7 @@
 
 pub mod callers;
 pub mod ctx;
+pub mod ctx_convert;
 mod difference;
 pub mod errno;
 mod generated;

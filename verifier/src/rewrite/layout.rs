@@ -13,6 +13,11 @@ pub(super) fn field(btf: &Btf, path: &str) -> Result<(i32, u32), Unknown> {
     let id = btf.find_by_name_kind(name, BtfKind::Struct).ok_or_else(missing)?;
     let (mut ty, mut off) = (btf.ty(id).ok_or_else(missing)?, 0);
     for name in names {
+        while ty.kind() == BtfKind::Array {
+            // The first element's member.
+            let element = ty.array().map(|a| a.elem).ok_or_else(missing)?;
+            ty = btf.skip_mods_and_typedefs(element).ok_or_else(missing)?;
+        }
         let (at, inner) = member(ty, name).ok_or_else(missing)?;
         off += at;
         ty = inner;

@@ -161,14 +161,17 @@ fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unk
             continue;
         }
         let what = ty.base();
-        if what == RegBase::Ctx && row.rewrites_ctx {
-            let new = ctx::convert(btf, row.ops, row.ctx, insn, aux.ctx_field_size, stamp_as_is)?;
-            i += replace(p, i - 1, new)?;
-        } else if is_socket(ty) {
-            let is_sock = matches!(what, RegBase::Socket | RegBase::SockCommon);
-            let (ops, ctx) =
-                if is_sock { ("cg_sock", "struct bpf_sock") } else { ("tcp_sock", "struct") };
-            let new = ctx::convert(btf, ops, ctx, insn, aux.ctx_field_size, stamp_as_is)?;
+        let base = match what {
+            RegBase::Ctx if row.rewrites_ctx => Some(ctx::Base::Ctx { ops: row.ops, stamp_as_is }),
+            RegBase::Socket | RegBase::SockCommon => {
+                Some(ctx::Base::Sock("bpf_sock_convert_ctx_access"))
+            }
+            RegBase::TcpSock => Some(ctx::Base::Sock("bpf_tcp_sock_convert_ctx_access")),
+            RegBase::XdpSock => Some(ctx::Base::Sock("bpf_xdp_sock_convert_ctx_access")),
+            _ => None,
+        };
+        if let Some(base) = base {
+            let new = ctx::convert(env, btf, base, insn, aux.ctx_field_size)?;
             i += replace(p, i - 1, new)?;
         } else if insn.mode() == Mode::MemSx && is_probed(ty) {
             return Err(Unknown::Other("loads that may fault and extend the sign"));
@@ -188,10 +191,6 @@ fn replace(p: &mut Patched, at: usize, new: Vec<Slot>) -> Result<usize, Unknown>
 fn barrier_behind(p: &mut Patched, i: usize) -> Result<usize, Unknown> {
     p.patch(i - 1, vec![p.slots[i - 1].clone(), emit::nospec()]).ok_or(Unknown::JumpTooFar)?;
     Ok(i + 1)
-}
-
-fn is_socket(ty: RegType) -> bool {
-    matches!(ty.base(), RegBase::Socket | RegBase::SockCommon | RegBase::TcpSock | RegBase::XdpSock)
 }
 
 /// Loads that may fault are probed; shown, they are loads like any other (`bpf_insn_prepare_dump`).

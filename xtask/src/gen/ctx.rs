@@ -12,7 +12,7 @@ use super::{conds, header, rows, Result};
 const FOLDER: &str = "spec/data/ctx";
 
 /// Fields of one struct: name, offset, size.
-struct Layout {
+pub(super) struct Layout {
     size: i64,
     fields: Vec<(String, i64, i64)>,
 }
@@ -24,9 +24,9 @@ impl Layout {
     }
 }
 
-struct Scope<'a> {
-    names: &'a Names,
-    layouts: BTreeMap<String, Layout>,
+pub(super) struct Scope<'a> {
+    pub(super) names: &'a Names,
+    pub(super) layouts: BTreeMap<String, Layout>,
     tables: BTreeMap<String, usize>,
 }
 
@@ -50,15 +50,15 @@ pub fn layouts(root: &Path) -> Result<String> {
     Ok(out)
 }
 
-pub fn ctx(root: &Path, names: &Names) -> Result<String> {
+pub(super) fn ctx(root: &Path, names: &Names) -> Result<String> {
     let mut files = Vec::new();
     for path in rows::files(root, FOLDER)? {
         files.push((rows::read(root, &path)?, path));
     }
     let mut scope = Scope { names, layouts: BTreeMap::new(), tables: BTreeMap::new() };
-    let mut tables = Vec::new();
+    let (mut tables, mut converts) = (Vec::new(), Vec::new());
     for (file, path) in &files {
-        rows::only(file, &["struct", "access"])?;
+        rows::only(file, &["struct", "access", "convert"])?;
         for row in rows::list(file, "struct") {
             let layout = read_layout(row).map_err(|e| format!("{path}: {e}"))?;
             scope.layouts.insert(rows::text(row, "name")?.to_string(), layout);
@@ -67,10 +67,13 @@ pub fn ctx(root: &Path, names: &Names) -> Result<String> {
             scope.tables.insert(rows::text(row, "name")?.to_string(), tables.len());
             tables.push((row, path));
         }
+        for row in rows::list(file, "convert") {
+            converts.push((row, path));
+        }
     }
     let mut out = header("Context layouts and access rules.", "spec/data/ctx/");
     out.push_str(
-        "use crate::callers::{Cap, Test};\nuse crate::release::{Change, Release};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};\n",
+        "use crate::callers::{Cap, Test};\nuse crate::release::{Change, Release};\nuse crate::ctx::{Act, CtxRule, CtxTable, Fit, Op};\nuse crate::ctx_convert::{Convert, ConvertRow, Step, Wide};\n",
     );
     out.push_str("use crate::types::{RegBase, RegType, TypeFlags as F};\nuse crate::uapi::{AttachType, ProgType};\n\n");
     let _ = writeln!(out, "pub static TABLES: [CtxTable; {}] = [", tables.len());
@@ -95,6 +98,7 @@ pub fn ctx(root: &Path, names: &Names) -> Result<String> {
         }
         out.push_str("];\n");
     }
+    super::converts::write(&converts, &scope, &mut out)?;
     Ok(out)
 }
 
@@ -201,7 +205,7 @@ fn rule_row(rule: &str, layout: Option<&Layout>, scope: &Scope<'_>) -> Result<St
 }
 
 /// First and last offset at which a range matches, and where the range ends.
-fn range(text: &str, layout: Option<&Layout>) -> Result<(String, String, String)> {
+pub(super) fn range(text: &str, layout: Option<&Layout>) -> Result<(String, String, String)> {
     if text == "*" {
         return Ok(("i32::MIN".into(), "i32::MAX".into(), "i32::MAX".into()));
     }

@@ -1,6 +1,7 @@
 //! Text rows under `spec/data/` to Rust tables under `spec/src/generated/`.
 
 mod conds;
+mod converts;
 mod ctx;
 mod helpers;
 mod jit;
