@@ -684,6 +684,30 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1).
     pub jumps_in_history: bool,
+    /// Registers that a call of a kernel function read and wrote are printed with the state behind it.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12).
+    pub kfunc_calls_shown: bool,
+    /// A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2).
+    pub pointer_copied_whole: bool,
+    /// The return value that an LSM program reads from its context has the hook's range; before, it is any number.
+    ///
+    /// kernel/bpf/verifier.c check_mem_access (6.1, 6.12).
+    pub lsm_retval_read_in_range: bool,
+    /// The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.
+    ///
+    /// kernel/bpf/verifier.c check_ld_imm (6.1, 6.12).
+    pub direct_values_unnumbered: bool,
+    /// A pointer to a kernel type may be passed where memory of a size is wanted.
+    ///
+    /// kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12).
+    pub kernel_types_as_memory: bool,
+    /// A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1).
+    pub helpers_overwrite_kernel_pointers: bool,
 }
 
 impl Features {
@@ -859,6 +883,12 @@ impl Features {
             exception_callbacks: FEATURES[166].span.holds(at),
             kernel_structs_as_context: FEATURES[167].span.holds(at),
             jumps_in_history: FEATURES[168].span.holds(at),
+            kfunc_calls_shown: FEATURES[169].span.holds(at),
+            pointer_copied_whole: FEATURES[170].span.holds(at),
+            lsm_retval_read_in_range: FEATURES[171].span.holds(at),
+            direct_values_unnumbered: FEATURES[172].span.holds(at),
+            kernel_types_as_memory: FEATURES[173].span.holds(at),
+            helpers_overwrite_kernel_pointers: FEATURES[174].span.holds(at),
         }
     }
 
@@ -1034,6 +1064,12 @@ impl Features {
             ("exception_callbacks", self.exception_callbacks),
             ("kernel_structs_as_context", self.kernel_structs_as_context),
             ("jumps_in_history", self.jumps_in_history),
+            ("kfunc_calls_shown", self.kfunc_calls_shown),
+            ("pointer_copied_whole", self.pointer_copied_whole),
+            ("lsm_retval_read_in_range", self.lsm_retval_read_in_range),
+            ("direct_values_unnumbered", self.direct_values_unnumbered),
+            ("kernel_types_as_memory", self.kernel_types_as_memory),
+            ("helpers_overwrite_kernel_pointers", self.helpers_overwrite_kernel_pointers),
         ]
     }
 
@@ -1209,13 +1245,19 @@ impl Features {
             "exception_callbacks" => Some(&mut self.exception_callbacks),
             "kernel_structs_as_context" => Some(&mut self.kernel_structs_as_context),
             "jumps_in_history" => Some(&mut self.jumps_in_history),
+            "kfunc_calls_shown" => Some(&mut self.kfunc_calls_shown),
+            "pointer_copied_whole" => Some(&mut self.pointer_copied_whole),
+            "lsm_retval_read_in_range" => Some(&mut self.lsm_retval_read_in_range),
+            "direct_values_unnumbered" => Some(&mut self.direct_values_unnumbered),
+            "kernel_types_as_memory" => Some(&mut self.kernel_types_as_memory),
+            "helpers_overwrite_kernel_pointers" => Some(&mut self.helpers_overwrite_kernel_pointers),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 169] = [
+pub static FEATURES: [Feature; 175] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1385,6 +1427,12 @@ pub static FEATURES: [Feature; 169] = [
     Feature { name: "exception_callbacks", about: "A program may name a function that runs when it throws.", source: "kernel/bpf/verifier.c add_subprog_and_kfunc, bpf_find_exception_callback_insn_off (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
     Feature { name: "kernel_structs_as_context", about: "A function's argument may name the kernel's struct behind the context (sk_buff, xdp_buff).", source: "kernel/bpf/btf.c btf_is_projection_of (6.12), btf_get_prog_ctx_type (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "jumps_in_history", about: "What is recorded of a path are its jumps; before, every instruction where states are compared.", source: "kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1)", commit: Some("bpf: decouple prune and jump points"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "kfunc_calls_shown", about: "Registers that a call of a kernel function read and wrote are printed with the state behind it.", source: "kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "pointer_copied_whole", about: "A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
+    Feature { name: "lsm_retval_read_in_range", about: "The return value that an LSM program reads from its context has the hook's range; before, it is any number.", source: "kernel/bpf/verifier.c check_mem_access (6.1, 6.12)", commit: Some("bpf, lsm: Add check for BPF LSM return value"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
+    Feature { name: "direct_values_unnumbered", about: "The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.", source: "kernel/bpf/verifier.c check_ld_imm (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "kernel_types_as_memory", about: "A pointer to a kernel type may be passed where memory of a size is wanted.", source: "kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "helpers_overwrite_kernel_pointers", about: "A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.", source: "kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -1,6 +1,7 @@
 //! Calls: to the room that checks the callee's kind (`check_helper_call`, `check_kfunc_call`, `check_func_call`).
 
 use bpfassay_isa::opcode::{PSEUDO_CALL, PSEUDO_KFUNC_CALL};
+use bpfassay_isa::RawInsn;
 
 use super::func_call::check_func_call;
 use super::helper::check_helper_call;
@@ -17,7 +18,17 @@ pub fn check_call(env: &mut Env<'_>) -> Check {
     };
     match insn.src {
         PSEUDO_CALL => check_func_call(env, env.insn_idx as i64 + insn.imm as i64 + 1),
-        PSEUDO_KFUNC_CALL => check_kfunc_call(env, insn),
+        PSEUDO_KFUNC_CALL => kfunc_call(env, insn),
         _ => check_helper_call(env, insn.imm),
     }
+}
+
+/// Where the log does not show what the call did to registers, they count as untouched.
+fn kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
+    let scratched = env.scratched_regs;
+    check_kfunc_call(env, insn)?;
+    if !env.kernel.features.kfunc_calls_shown {
+        env.scratched_regs = scratched;
+    }
+    Ok(())
 }

@@ -186,7 +186,8 @@ fn ctx_offset(env: &mut Env<'_>, reg: &RegState, r: Reg, off: i32, size: i32) ->
 }
 
 fn mark_scalar(env: &mut Env<'_>, dst: Reg, info: &CtxAccess) -> Check {
-    let retval = if info.is_retval { super::btf_ctx::lsm_retval_range(env)? } else { None };
+    let reads_range = info.is_retval && env.kernel.features.lsm_retval_read_in_range;
+    let retval = if reads_range { super::btf_ctx::lsm_retval_range(env)? } else { None };
     if retval.is_none() || env.kernel.features.lsm_retval_starts_unknown {
         mark_reg_unknown(env, dst);
     }

@@ -279,7 +279,7 @@ pub fn dynptr_get_type(env: &mut Env<'_>, reg: &RegState) -> DynptrType {
 
 /// A dynptr that a callback receives (`mark_dynptr_cb_reg`).
 pub fn mark_dynptr_cb_reg(env: &mut Env<'_>, reg: &mut RegState, ty: DynptrType) {
-    let id = env.new_id();
+    let id = if env.kernel.features.dynptrs_tracked { env.new_id() } else { 0 };
     mark_dynptr_reg(reg, ty, true, id);
 }
 

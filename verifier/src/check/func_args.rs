@@ -227,7 +227,7 @@ impl Args<'_> {
             }
             return Ok(Some(plain(ArgBase::Ctx.into())));
         }
-        if is_dynptr_ptr(self.btf, ptr) {
+        if env.kernel.features.args_from_btf_once && is_dynptr_ptr(self.btf, ptr) {
             if tags != Tags::default() {
                 return bad_combination(env, i);
             }
@@ -320,7 +320,7 @@ impl Args<'_> {
 }
 
 /// Programs of this type have a context struct of their own, which libbpf knows.
-fn has_context_struct(env: &Env<'_>) -> bool {
+pub(super) fn has_context_struct(env: &Env<'_>) -> bool {
     let row = env.kernel.prog(env.prog.prog_type);
     row.is_some_and(|r| r.ctx.starts_with("struct ") || r.ctx == "bpf_user_pt_regs_t")
 }

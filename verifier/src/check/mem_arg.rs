@@ -56,7 +56,7 @@ pub fn check_helper_mem_access(
             let access = StackAccess::of_call(env, access);
             check_stack_range_initialized(env, r, off, access_size, zero_size_allowed, access, meta)
         }
-        RegBase::BtfId => {
+        RegBase::BtfId if env.kernel.features.kernel_types_as_memory => {
             let access =
                 if env.kernel.features.pointer_offset_whole { access } else { Access::Read };
             check_ptr_to_btf_access(env, r, off, access_size, access, None)

@@ -9,6 +9,7 @@ use bpfassay_object::btf::{Btf, BtfKind, Type};
 use bpfassay_spec::{ArgBase, ArgType, RegBase};
 
 use super::arg_types::check_func_arg_reg_off;
+use super::func_args::has_context_struct;
 use super::mem_arg::check_mem_reg;
 use super::prog_ctx::is_prog_ctx_type;
 use crate::domain::reg::RegState;
@@ -99,7 +100,7 @@ impl Args<'_> {
             return invalid();
         }
         check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
-        if is_prog_ctx_type(env, self.btf, t)? {
+        if self.is_tagged(env, i) || is_prog_ctx_type(env, self.btf, t)? {
             return must_be_context(env, i, &reg);
         }
         if self.is_global && self.calls {
@@ -117,7 +118,7 @@ impl Args<'_> {
             verbose!(env, "R{regno} is not a pointer\n");
             return invalid();
         }
-        if !is_ctx(env, self.btf, t, i)? {
+        if !self.is_tagged(env, i) && !is_ctx(env, self.btf, t, i)? {
             return Ok(false);
         }
         must_be_context(env, i, reg)?;
@@ -131,6 +132,13 @@ impl Args<'_> {
             return invalid();
         }
         Ok(true)
+    }
+
+    /// libbpf gives an argument with the tag `arg:ctx` the context's type.
+    fn is_tagged(&self, env: &Env<'_>, i: usize) -> bool {
+        self.is_global
+            && self.btf.decl_tags(self.func.id(), i as i32).any(|t| t == "arg:ctx")
+            && has_context_struct(env)
     }
 
     /// Memory of the pointee's size.

@@ -2,6 +2,7 @@
 //! (`check_stack_range_initialized`).
 
 use bpfassay_isa::Reg;
+use bpfassay_spec::RegBase;
 
 use super::callinfo::CallMeta;
 use super::stack::{locate, StackAccess};
@@ -129,6 +130,10 @@ fn touch_byte(env: &mut Env<'_>, reg: &RegState, off: i32, access: StackAccess) 
                 env.cur.frame_mut(frameno).slot_mut(spi).kind[byte] = SlotType::Misc;
             }
         }
+        _ if slot.is_spilled_reg()
+            && slot.spilled.base() == RegBase::BtfId
+            && !slot.spilled.ty.may_be_null()
+            && !env.kernel.features.helpers_overwrite_kernel_pointers => {}
         _ if slot.is_spilled_reg() && (slot.spilled.is_scalar() || env.allow_ptr_leaks) => {
             if clobber {
                 let slot = env.cur.frame_mut(frameno).slot_mut(spi);

@@ -31,7 +31,8 @@ impl Names for LogNames<'_> {
     }
 
     fn call(&self, insn: RawInsn, out: &mut dyn Write) -> Result<bool, fmt::Error> {
-        if !insn.is_kfunc_call() {
+        let known = self.kernel.is_none_or(|k| k.features.kernel_functions);
+        if !insn.is_kfunc_call() || !known {
             return Ok(false);
         }
         let btf = usize::try_from(insn.off).ok().and_then(|i| self.btfs.get(i + 1));

@@ -4,6 +4,7 @@ use bpfassay_isa::{opcode, RawInsn, Reg, Size};
 use bpfassay_spec::{MapType, RegBase, RegType};
 
 use super::mark::mark_reg_known_zero;
+use crate::check::btf_record::{BtfRecord, FieldKinds};
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::env::{AuxUse, Env};
 use crate::stop::{Check, Errno};
@@ -108,6 +109,12 @@ fn load_map(env: &mut Env<'_>, dst: Reg, value: bool) -> Check {
             reg.set_map(map);
         } else {
             reg.off = off as i32;
+        }
+        let record = env.map(map).record.as_deref();
+        let locks = record.is_some_and(|r: &BtfRecord| r.has(FieldKinds::SPIN_LOCK));
+        if locks && !env.kernel.features.direct_values_unnumbered {
+            let id = env.new_id();
+            env.reg_mut(dst).id = id;
         }
     }
     Ok(())

@@ -7,11 +7,12 @@
 //! What speculative execution may do with the pointer is in [`super::sanitize`].
 
 use bpfassay_isa::field::AluCode;
-use bpfassay_isa::Width;
+use bpfassay_isa::{Reg, Width};
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::alu::Alu;
 use super::sanitize::Sanitizer;
+use crate::domain::marks::At;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::mutation::{self, Mutation};
@@ -53,6 +54,10 @@ pub(super) fn adjust_ptr_min_max_vals(
     if !check_pointer_type(env, insn, &ptr, &off)? {
         *env.reg_mut(insn.dst) = dst;
         return Ok(());
+    }
+    let copied = scalar_is_dst && env.kernel.features.pointer_copied_whole;
+    if copied {
+        dst = ptr;
     }
     dst.ty = ptr.ty;
     dst.id = ptr.id;
@@ -120,7 +125,18 @@ pub(super) fn adjust_ptr_min_max_vals(
         dst.exchange(f);
     }
     *env.reg_mut(insn.dst) = dst;
+    if let Some(src) = insn.src.filter(|_| copied) {
+        copy_mark(env, src, insn.dst);
+    }
     sanitizer.after(env, &dst)
+}
+
+/// A register takes over where another one came from, and whether that was written.
+fn copy_mark(env: &mut Env<'_>, from: Reg, to: Reg) {
+    let mark = env.frame().mark(At::Reg(from.0));
+    if let Some(marks) = &mut env.frame_mut().marks {
+        marks.regs[to.index()] = mark;
+    }
 }
 
 /// A pointer's offset is one arc and one tnum, constant or not: the scalar's are added.
