@@ -708,6 +708,10 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1).
     pub helpers_overwrite_kernel_pointers: bool,
+    /// Only a constant is added to a pointer to flow keys; before, anything is, and accesses see the constant part alone.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_flow_keys_access (5.10, 6.1).
+    pub flow_keys_unmoved: bool,
 }
 
 impl Features {
@@ -889,6 +893,7 @@ impl Features {
             direct_values_unnumbered: FEATURES[172].span.holds(at),
             kernel_types_as_memory: FEATURES[173].span.holds(at),
             helpers_overwrite_kernel_pointers: FEATURES[174].span.holds(at),
+            flow_keys_unmoved: FEATURES[175].span.holds(at),
         }
     }
 
@@ -1070,6 +1075,7 @@ impl Features {
             ("direct_values_unnumbered", self.direct_values_unnumbered),
             ("kernel_types_as_memory", self.kernel_types_as_memory),
             ("helpers_overwrite_kernel_pointers", self.helpers_overwrite_kernel_pointers),
+            ("flow_keys_unmoved", self.flow_keys_unmoved),
         ]
     }
 
@@ -1251,13 +1257,14 @@ impl Features {
             "direct_values_unnumbered" => Some(&mut self.direct_values_unnumbered),
             "kernel_types_as_memory" => Some(&mut self.kernel_types_as_memory),
             "helpers_overwrite_kernel_pointers" => Some(&mut self.helpers_overwrite_kernel_pointers),
+            "flow_keys_unmoved" => Some(&mut self.flow_keys_unmoved),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 175] = [
+pub static FEATURES: [Feature; 176] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1433,6 +1440,7 @@ pub static FEATURES: [Feature; 175] = [
     Feature { name: "direct_values_unnumbered", about: "The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.", source: "kernel/bpf/verifier.c check_ld_imm (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
     Feature { name: "kernel_types_as_memory", about: "A pointer to a kernel type may be passed where memory of a size is wanted.", source: "kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "helpers_overwrite_kernel_pointers", about: "A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.", source: "kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "flow_keys_unmoved", about: "Only a constant is added to a pointer to flow keys; before, anything is, and accesses see the constant part alone.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_flow_keys_access (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -234,12 +234,7 @@ impl At<'_> {
     }
 
     /// A load behind a flag (`SOCK_OPS_GET_FIELD`, `SOCK_OPS_GET_SK`).
-    fn only(
-        &self,
-        flag: &str,
-        steps: &[Step],
-        way: &CtxWay,
-    ) -> Result<(Vec<Slot>, u32), Unknown> {
+    fn only(&self, flag: &str, steps: &[Step], way: &CtxWay) -> Result<(Vec<Slot>, u32), Unknown> {
         let (flag_off, flag_size) = field(self.btf, flag)?;
         let (inner, width) = self.steps(steps, way)?;
         let test = |reg, over| {

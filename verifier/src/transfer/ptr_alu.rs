@@ -131,6 +131,9 @@ pub(super) fn adjust_ptr_min_max_vals(
     sanitizer.after(env, &dst)
 }
 
+/// Accesses by a pointer to flow keys do not see the variable part of its offset.
+const QUIRK_FLOW_KEYS: &str = "flow-keys-at-any-offset";
+
 /// A register takes over where another one came from, and whether that was written.
 fn copy_mark(env: &mut Env<'_>, from: Reg, to: Reg) {
     let mark = env.frame().mark(At::Reg(from.0));
@@ -207,10 +210,13 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
         | RegBase::Buf
         | RegBase::Func
         | RegBase::ConstDynptr => true,
-        RegBase::FlowKeys => known,
+        RegBase::FlowKeys => known || !env.kernel.features.flow_keys_unmoved,
         RegBase::ConstMapPtr => adds_nothing,
         _ => false,
     };
+    if allowed && ptr.ty == RegBase::FlowKeys && !known {
+        env.quirk = env.quirk.or(Some(QUIRK_FLOW_KEYS));
+    }
     if !allowed {
         verbose!(
             env,
