@@ -193,8 +193,8 @@ impl<B: Bits> RegState<B> {
 impl<B: Bits> RegState<B> {
     /// Exchanges what the five views know (`reg_bounds_sync`).
     pub fn sync(&mut self, f: &Features) {
-        // Where every view says the same one value, there is nothing to exchange.
-        if self.is_exactly(self.var_off.value) {
+        // Where every view says the same one value, or none says anything, there is nothing to exchange.
+        if self.is_exactly(self.var_off.value) || self.is_anything() {
             return;
         }
         self.learn_ranges_from_tnum(f);
@@ -430,6 +430,20 @@ impl<B: Bits> RegState<B> {
             || self.smin > self.smax
             || self.u32_min > self.u32_max
             || self.s32_min > self.s32_max
+    }
+
+    /// True if no view excludes any value.
+    #[inline]
+    fn is_anything(&self) -> bool {
+        self.var_off == Tnum::UNKNOWN
+            && self.umin == U64::<B>::ZERO
+            && self.umax == U64::<B>::MAX
+            && self.smin == S64::<B>::MIN
+            && self.smax == S64::<B>::MAX
+            && self.u32_min == U32::<B>::ZERO
+            && self.u32_max == U32::<B>::MAX
+            && self.s32_min == S32::<B>::MIN
+            && self.s32_max == S32::<B>::MAX
     }
 
     /// True if all views hold `v` and nothing else.

@@ -17,7 +17,7 @@ use crate::env::{Env, InsnAux};
 use crate::mutation::{self, Mutation};
 
 /// Registers and slots of one kind, bit by number.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Places {
     pub regs: u16,
     pub slots: u64,
@@ -32,6 +32,19 @@ pub struct FramePrint {
     pub any_scalar: Places,
     /// What must be looked at.
     pub others: Places,
+}
+
+impl FramePrint {
+    /// Scalars became precise; where nothing reads them they stay unasked for.
+    pub fn look_at(&mut self, precise: Places) {
+        let regs = self.any_scalar.regs & precise.regs;
+        self.any_scalar.regs &= !regs;
+        self.others.regs |= regs;
+        // Scalars that fill part of a slot are looked at anyway.
+        let slots = self.any_scalar.slots & precise.slots;
+        self.any_scalar.slots &= !slots;
+        self.others.slots |= slots;
+    }
 }
 
 /// All frames, outermost first.
@@ -51,6 +64,13 @@ impl Footprint {
         };
         let inner = (1..=st.curframe()).map(print).collect::<Option<Vec<_>>>()?;
         Some(Footprint { first: print(0)?, inner })
+    }
+
+    pub fn frame_mut(&mut self, frame: u32) -> Option<&mut FramePrint> {
+        match frame {
+            0 => Some(&mut self.first),
+            _ => self.inner.get_mut(frame as usize - 1),
+        }
     }
 
     pub fn frames(&self) -> impl Iterator<Item = &FramePrint> {
@@ -129,8 +149,11 @@ pub(super) fn may_use_footprint(env: &Env<'_>, exact: Exact) -> bool {
         && !mutation::has(Mutation::RegsafeIgnoresPrecision)
 }
 
-/// Makes sure that both footprints are there; false if the explored state can have none.
+/// Makes sure that both footprints are there; false if the explored state has none.
 pub(super) fn prepare_footprint(env: &mut Env<'_>, old: StateId) -> bool {
+    if !env.explore.states.note_compared(old) {
+        return false;
+    }
     env.explore.current.fill(&env.cur);
     let Some(e) = env.explore.states.get(old) else { return false };
     if e.footprint.is_some() {

@@ -7,6 +7,7 @@ use bpfassay_isa::Reg;
 
 use super::backtrack::{backtrack_insn, bug, Backtrack, RegMask, SlotMask, Traced, ARGS};
 use super::era::Precision;
+use super::footprint::Places;
 use super::frame_precision;
 use crate::domain::marks::At;
 use crate::domain::stack::{SlotType, StackSlot};
@@ -327,24 +328,21 @@ pub(super) fn bits(mut mask: u64) -> impl Iterator<Item = usize> {
 fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool> {
     let mut changed = false;
     for f in (0..=bt.frame).rev() {
-        let Some(e) = env.explore.states.get_mut(id) else { return Ok(changed) };
-        if f > e.state.curframe() as usize {
+        let Some(st) = env.explore.state(id) else { return Ok(changed) };
+        if f > st.curframe() as usize {
             continue;
         }
         let fr = f as u32;
-        let (regs, slots) = (bt.regs[f], bt.slots[f]);
-        for i in bits(u64::from(regs)) {
-            let r = &e.state.frame(fr).regs[i];
+        let frame = st.frame(fr);
+        for i in bits(u64::from(bt.regs[f])) {
+            let r = &frame.regs[i];
             if !r.is_scalar() || r.precise {
                 bt.regs[f] &= !(1 << i);
-            } else {
-                e.state.frame_mut(fr).regs[i].precise = true;
-                changed = true;
             }
         }
-        for i in bits(slots) {
-            let total = e.state.frame(fr).stack().len();
-            let Some(s) = e.state.frame(fr).stack().get(i) else {
+        for i in bits(bt.slots[f]) {
+            let total = frame.stack().len();
+            let Some(s) = frame.stack().get(i) else {
                 let text = format!(
                     "stack slot {i}, total slots {total} (i >= func->allocated_stack / BPF_REG_SIZE)"
                 );
@@ -352,10 +350,12 @@ fn mark_parent(env: &mut Env<'_>, id: StateId, bt: &mut Backtrack) -> Check<bool
             };
             if !is_spilled_scalar(s) || s.spilled.precise {
                 bt.slots[f] &= !(1 << i);
-            } else {
-                e.state.frame_mut(fr).slot_mut(i).spilled.precise = true;
-                changed = true;
             }
+        }
+        let wanted = Places { regs: bt.regs[f], slots: bt.slots[f] };
+        if wanted != Places::default() {
+            env.explore.states.make_precise(id, fr, wanted);
+            changed = true;
         }
         if env.log.level.is_level2() {
             let (regs, slots) = (RegMask(bt.regs[f]), SlotMask(bt.slots[f]));

@@ -1,8 +1,9 @@
 //! The explored states: buckets, parents, branch counts, eviction
 //! (`explored_states`, `free_list`, `update_branch_counts`).
 
-use super::footprint::Footprint;
+use super::footprint::{Footprint, Places};
 use super::glance::{Difference, Glance};
+use super::precision::bits;
 use super::{loop_entries, scc};
 use crate::domain::state::{StateId, VerifierState};
 use crate::env::Env;
@@ -16,6 +17,8 @@ pub struct Explored {
     pub all_precise: bool,
     /// Evicted from its bucket, kept while states descend from it.
     pub in_free_list: bool,
+    /// It has been compared as a whole: a footprint pays from the second time on.
+    pub compared: bool,
     /// What of it a comparison looks at, as long as it is not changed.
     pub footprint: Option<Footprint>,
 }
@@ -37,6 +40,7 @@ pub struct InBucket {
 #[derive(Debug, Default)]
 struct Bucket {
     states: Vec<InBucket>,
+    /// As long as the last state that differed; many never do.
     differences: Vec<Option<Difference>>,
     /// States that have not been cleaned.
     uncleaned: u32,
@@ -84,11 +88,32 @@ impl StateTable {
     /// A state to change: what was known of its comparisons is void.
     #[inline]
     pub fn get_mut(&mut self, id: StateId) -> Option<&mut Explored> {
-        let found = self.slots.get_mut(id.0 as usize)?.as_deref_mut();
-        found.map(|e| {
-            e.footprint = None;
-            e
-        })
+        let e = self.slots.get_mut(id.0 as usize)?.as_deref_mut()?;
+        e.footprint = None;
+        Some(e)
+    }
+
+    /// Scalars of a frame become precise: they are looked at from now on.
+    pub fn make_precise(&mut self, id: StateId, frame: u32, places: Places) {
+        let Some(e) = self.slots.get_mut(id.0 as usize).and_then(Option::as_deref_mut) else {
+            return;
+        };
+        let state = e.state.frame_mut(frame);
+        for i in bits(places.regs.into()) {
+            state.regs[i].precise = true;
+        }
+        for i in bits(places.slots) {
+            state.slot_mut(i).spilled.precise = true;
+        }
+        if let Some(print) = e.footprint.as_mut().and_then(|p| p.frame_mut(frame)) {
+            print.look_at(places);
+        }
+    }
+
+    /// A state is compared as a whole; true if it was before.
+    pub fn note_compared(&mut self, id: StateId) -> bool {
+        let found = self.slots.get_mut(id.0 as usize).and_then(Option::as_deref_mut);
+        found.is_some_and(|e| std::mem::replace(&mut e.compared, true))
     }
 
     /// Keeps what a comparison looks at.
@@ -141,8 +166,12 @@ impl StateTable {
 
     pub fn note_difference(&mut self, c: Candidate, found: Option<Difference>, at: Option<Glance>) {
         let Some(b) = self.bucket_mut(c.bucket) else { return };
-        if let (Some(known), Some(d)) = (b.states.get_mut(c.at), b.differences.get_mut(c.at)) {
-            known.glance = at;
+        let Some(known) = b.states.get_mut(c.at) else { return };
+        known.glance = at;
+        if found.is_some() && b.differences.len() <= c.at {
+            b.differences.resize(c.at + 1, None);
+        }
+        if let Some(d) = b.differences.get_mut(c.at) {
             *d = found;
         }
     }
@@ -166,7 +195,9 @@ impl StateTable {
     /// Takes a state out of its bucket, without freeing it.
     pub fn unlink(&mut self, c: Candidate) {
         let Some(b) = self.bucket_mut(c.bucket) else { return };
-        b.differences.remove(c.at);
+        if c.at < b.differences.len() {
+            b.differences.remove(c.at);
+        }
         let gone = b.states.remove(c.at);
         b.uncleaned -= u32::from(!gone.cleaned);
         if let Some(e) = self.get_mut(gone.id) {
@@ -185,6 +216,7 @@ impl StateTable {
             state,
             all_precise: false,
             in_free_list: false,
+            compared: false,
             footprint: None,
         })));
         if let Some(place) = self.places.get_mut(bucket).filter(|place| **place == 0) {
@@ -200,7 +232,6 @@ impl StateTable {
                 cleaned: false,
                 glance: None,
             });
-            b.differences.push(None);
             b.uncleaned += 1;
         }
         id
