@@ -14,7 +14,9 @@ pub struct Draw(u64);
 impl Draw {
     pub fn new(seed: u64) -> Draw {
         let mut d = Draw(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-        (0..8).for_each(|_| drop(d.next()));
+        for _ in 0..8 {
+            d.next();
+        }
         d
     }
 
