@@ -4,6 +4,7 @@
 //! The operands' states are the verifier's own, taken where it comes to the instruction; the claim is what the
 //! shipped operation makes of them, less what `--break` takes away; the run is the checking interpreter's.
 
+use std::ops::ControlFlow;
 use std::sync::Mutex;
 
 use bpfassay_harness::engine::Input;
@@ -151,10 +152,11 @@ struct Seen {
 }
 
 impl Observer for Seen {
-    fn entered(&self, insn_idx: u32, state: &VerifierState, _live: u16) {
+    fn entered(&self, insn_idx: u32, state: &VerifierState, _live: u16) -> ControlFlow<()> {
         if let (true, Ok(mut states)) = (insn_idx == self.at, self.states.lock()) {
             states.push((*state.cur().reg(A), *state.cur().reg(B)));
         }
+        ControlFlow::Continue(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The verifier's passes in the kernel's order (`bpf_check`).
 
+use std::ops::ControlFlow;
+
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
 use bpfassay_spec::{HelperTable, MapType, RegBase, TypeFlags};
@@ -25,8 +27,8 @@ const QUIRK_MUST_WRITE_32: &str = "liveness-must-write-32-bits";
 /// Sees the states that exploring passes through; changes nothing.
 pub trait Observer {
     /// The instruction at `insn_idx` is about to be checked in `state`; `live` has a bit for each register that
-    /// is alive before it.
-    fn entered(&self, insn_idx: u32, state: &VerifierState, live: u16);
+    /// is alive before it.  Who has seen enough breaks off, and the program is then not judged.
+    fn entered(&self, insn_idx: u32, state: &VerifierState, live: u16) -> ControlFlow<()>;
 }
 
 /// Judges a program with every scalar taken for precise, and shows the states.

@@ -3,6 +3,7 @@
 //!
 //! Decided by the verifier's states alone, never by what a value looks like.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bpfassay_isa::{decode, AluOp, Cond, Insn, Operand, RawInsn, Reg, Size, Width};
@@ -27,10 +28,12 @@ struct Watch<'p> {
 }
 
 impl Observer for Watch<'_> {
-    fn entered(&self, idx: u32, state: &VerifierState, _live: u16) {
+    fn entered(&self, idx: u32, state: &VerifierState, _live: u16) -> ControlFlow<()> {
         if leaves(self.insns, idx as usize, state) {
             self.is_left.store(true, Ordering::Relaxed);
+            return ControlFlow::Break(());
         }
+        ControlFlow::Continue(())
     }
 }
 

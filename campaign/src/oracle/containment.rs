@@ -6,6 +6,7 @@
 //! What is left then no state holds.  A slot of the stack is looked at when it is read.
 
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 
 use bpfassay_isa::Reg;
 use bpfassay_spec::RegBase;
@@ -29,6 +30,10 @@ pub(super) struct Crossing<'s> {
     is_held: RefCell<Vec<bool>>,
     /// Steps of each instruction that no state has held so far.
     left: Vec<Cell<u8>>,
+    /// Instructions that have such steps.
+    open: Cell<usize>,
+    /// The verdict does not matter: it ends when no step is left.
+    ends_early: bool,
 }
 
 impl<'s> Crossing<'s> {
@@ -36,8 +41,14 @@ impl<'s> Crossing<'s> {
     pub(super) fn new(steps: &'s Steps, mut held: Vec<bool>) -> Crossing<'s> {
         held.resize(steps.count(), false);
         let left = |i| steps.before(i).filter(|(n, _)| !held[*n]).count() as u8;
-        let left = (0..steps.insns()).map(|i| Cell::new(left(i))).collect();
-        Crossing { steps, is_held: RefCell::new(held), left }
+        let left: Vec<_> = (0..steps.insns()).map(|i| Cell::new(left(i))).collect();
+        let open = Cell::new(left.iter().filter(|l| l.get() > 0).count());
+        Crossing { steps, is_held: RefCell::new(held), left, open, ends_early: false }
+    }
+
+    /// Of a program whose verdict is known.
+    fn of_judged(steps: &'s Steps, held: Vec<bool>) -> Crossing<'s> {
+        Crossing { ends_early: true, ..Crossing::new(steps, held) }
     }
 
     pub(super) fn into_held(self) -> Vec<bool> {
@@ -46,8 +57,10 @@ impl<'s> Crossing<'s> {
 }
 
 impl Observer for Crossing<'_> {
-    fn entered(&self, idx: u32, state: &VerifierState, live: u16) {
-        let Some(left) = self.left.get(idx as usize).filter(|l| l.get() > 0) else { return };
+    fn entered(&self, idx: u32, state: &VerifierState, live: u16) -> ControlFlow<()> {
+        let Some(left) = self.left.get(idx as usize).filter(|l| l.get() > 0) else {
+            return ControlFlow::Continue(());
+        };
         let mut is_held = self.is_held.borrow_mut();
         for (n, step) in self.steps.before(idx as usize) {
             if !is_held[n] && step.frame == state.curframe() {
@@ -55,6 +68,13 @@ impl Observer for Crossing<'_> {
                 is_held[n] = outside.is_none();
                 left.set(left.get() - u8::from(is_held[n]));
             }
+        }
+        if left.get() == 0 {
+            self.open.set(self.open.get() - 1);
+        }
+        match self.ends_early && self.open.get() == 0 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
         }
     }
 }
@@ -105,8 +125,11 @@ impl Oracle for Containment {
             return None;
         }
         self.again += 1;
-        let crossing = Crossing::new(steps, judged.held.clone());
+        let crossing = Crossing::of_judged(steps, judged.held.clone());
         let report = verify_observed(&judged.case.program, judged.config, &crossing);
+        if crossing.open.get() == 0 {
+            return None;
+        }
         if report.verdict != Verdict::Accepted {
             self.too_many += 1;
             return None;

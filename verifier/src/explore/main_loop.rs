@@ -107,7 +107,9 @@ fn one_insn(env: &mut Env<'_>, print_state: &mut bool) -> Check<Step> {
         recorder.enter(idx, &env.cur);
     }
     if let Some(observer) = env.observer {
-        observer.entered(idx, &env.cur, env.aux(idx).live_regs_before);
+        if observer.entered(idx, &env.cur, env.aux(idx).live_regs_before).is_break() {
+            return Err(Stop::unsupported("the observer has seen enough"));
+        }
     }
     if !env.cur.speculative {
         env.aux_mut(idx).seen = env.pass_cnt;
