@@ -216,6 +216,9 @@ impl Writer<'_> {
         self.push(Insn::Atomic { op, fetch, size, dst, src, off });
         self.mov(kept, Reg::R0);
         self.mark(kept);
+        if self.choices.percent(60) {
+            self.store(Size::Dw, dst, 0, Operand::Reg(kept));
+        }
         self.mov(pointer, dst);
         self.unmark(pointer);
     }
