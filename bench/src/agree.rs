@@ -22,6 +22,7 @@ use bpfassay_isa::RawInsn;
 use bpfassay_judge::Target;
 use bpfassay_spec::ProgType;
 
+#[allow(dead_code, unused_imports, reason = "each program uses its part")]
 mod peers;
 
 use peers::Engine;
@@ -42,7 +43,7 @@ enum Answer {
 
 /// Something an engine does otherwise.
 struct Finding {
-    opcodes: BTreeSet<u8>,
+    opcodes: BTreeSet<(u8, i16)>,
     count: u64,
 }
 
@@ -62,8 +63,10 @@ fn is_plain(case: &Case) -> bool {
         && !case.program.insns.iter().any(calls_helper)
 }
 
-fn opcodes(case: &Case) -> BTreeSet<u8> {
-    case.program.insns.iter().map(|i| i.code).collect()
+/// Its opcodes; with an offset a move extends a sign, and a division is signed.
+fn opcodes(case: &Case) -> BTreeSet<(u8, i16)> {
+    let is_alu = |i: &RawInsn| matches!(i.code & 7, 4 | 7);
+    case.program.insns.iter().map(|i| (i.code, if is_alu(i) { i.off } else { 0 })).collect()
 }
 
 /// Asks the engine about a case in this process.
@@ -173,7 +176,12 @@ impl Tally {
             self.findings.len()
         );
         for finding in &self.findings {
-            println!("  {} programs with {:02x?}", finding.count, finding.opcodes);
+            let form = |(code, off): &(u8, i16)| match off {
+                0 => format!("{code:02x}"),
+                _ => format!("{code:02x}/{off}"),
+            };
+            let forms: Vec<String> = finding.opcodes.iter().map(form).collect();
+            println!("  {} programs with {}", finding.count, forms.join(" "));
         }
         for (why, n) in &self.refused {
             println!("  {n} not taken: {why}");

@@ -28,6 +28,7 @@ use bpfassay_object::model::Program;
 mod cold;
 mod compile;
 mod draw;
+#[allow(dead_code, unused_imports, reason = "each program uses its part")]
 mod peers;
 
 const ROUNDS: usize = 24;

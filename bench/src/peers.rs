@@ -30,7 +30,6 @@ pub fn rbpf(code: &[u8], data: &[u8], repeat: u32) -> Result<Timed, String> {
 }
 
 /// An engine as `agree` asks it: one run of a program on bytes behind r1.
-#[allow(dead_code)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Engine {
     Rbpf,
@@ -42,14 +41,12 @@ pub enum Engine {
 }
 
 /// No result.
-#[allow(dead_code)]
 pub struct NoResult {
     /// The program was not taken, so nothing ran.
     pub is_load: bool,
     pub words: String,
 }
 
-#[allow(dead_code)]
 impl Engine {
     #[cfg(ubpf)]
     pub const ALL: [Engine; 4] = [Engine::Rbpf, Engine::RbpfJit, Engine::Ubpf, Engine::UbpfJit];
@@ -85,7 +82,6 @@ impl Engine {
     }
 }
 
-#[allow(dead_code)]
 fn rbpf_once(code: &[u8], memory: &mut [u8], jit: bool) -> Result<u64, NoResult> {
     let load = |e: std::io::Error| NoResult { is_load: true, words: e.to_string() };
     let run = |e: std::io::Error| NoResult { is_load: false, words: e.to_string() };
@@ -105,7 +101,6 @@ fn rbpf_once(code: &[u8], memory: &mut [u8], jit: bool) -> Result<u64, NoResult>
     done
 }
 
-#[allow(dead_code)]
 /// Compile time of rbpf's JIT, nanoseconds.  It panics where the code outgrows its buffer.
 pub fn rbpf_compile(code: &[u8]) -> Result<f64, String> {
     std::panic::set_hook(Box::new(|_| {}));
@@ -193,8 +188,7 @@ mod with_ubpf {
         Ok(timed)
     }
 
-    #[allow(dead_code)]
-    /// One run by interpreter or JIT.
+        /// One run by interpreter or JIT.
     pub fn once(code: &[u8], memory: &mut [u8], jit: bool) -> Result<u64, NoResult> {
         let no_load = |words| NoResult { is_load: true, words };
         let (to, len) = (memory.as_mut_ptr().cast(), memory.len());
@@ -218,8 +212,7 @@ mod with_ubpf {
         }
     }
 
-    #[allow(dead_code)]
-    /// Compile time of uBPF's JIT, nanoseconds.
+        /// Compile time of uBPF's JIT, nanoseconds.
     pub fn compile_time(code: &[u8]) -> Result<f64, String> {
         compile(code).map(|(_, _, ns)| ns)
     }
