@@ -208,6 +208,42 @@ impl Kernel {
     }
 }
 
+/// Program types that may call a helper, where configuration, capabilities, attach type and release allow it.
+/// Left out are struct_ops programs, which are asked by the struct they implement.
+pub fn callers_of(helper: u32) -> Vec<ProgType> {
+    let Ok(id) = i16::try_from(helper) else { return Vec::new() };
+    let asks = |t: ProgType, at: u16| may_call(t, at, id, MAX_DEPTH) == Some(true);
+    table::ENTRY.iter().filter(|(t, at)| asks(*t, *at)).map(|(t, _)| *t).collect()
+}
+
+/// True if some program of the type gets the helper here, false if the table denies it to all; None where it says
+/// nothing, or only to some.
+fn may_call(prog_type: ProgType, at: u16, id: i16, depth: usize) -> Option<bool> {
+    let rules = table::TABLES.get(usize::from(at))?.rules;
+    for rule in rules.iter().filter(|r| r.helper == id || r.helper < 0) {
+        let is_out = |(want, test): &(bool, Test)| match test {
+            Test::Type(t) => (*t == prog_type) != *want,
+            _ => false,
+        };
+        if rule.tests.iter().any(is_out) {
+            continue;
+        }
+        let is_sure = rule.tests.iter().all(|(_, test)| matches!(test, Test::Type(_)));
+        let next = |at: u16| depth.checked_sub(1).and_then(|d| may_call(prog_type, at, id, d));
+        match rule.answer {
+            Answer::Proto(_) => return Some(true),
+            Answer::Deny if is_sure => return Some(false),
+            Answer::Deny => {}
+            Answer::Go(to) | Answer::Try(to) => match next(to) {
+                Some(true) => return Some(true),
+                other if is_sure && matches!(rule.answer, Answer::Go(_)) => return other,
+                _ => {}
+            },
+        }
+    }
+    None
+}
+
 /// Table of a program type; struct_ops ask by the struct they implement.
 fn entry(kind: &ProgKind<'_>) -> Option<u16> {
     if kind.prog_type == ProgType::StructOps {

@@ -113,7 +113,11 @@ fn story(out: &mut String, s: &Story, trial: Option<&Trial>, paper: Paper) {
     place(out, s);
     let first = s.message.len().saturating_sub(3);
     for (i, l) in s.message[first..].iter().enumerate() {
-        let head = if i == 0 { "the kernel says:" } else { "                " };
+        let head = match (i, s.is_loaders) {
+            (0, true) => "the loader says:",
+            (0, false) => "the kernel says:",
+            _ => "                ",
+        };
         let _ = writeln!(out, "   = {head} {}", short(l, 160));
     }
     if s.message.is_empty() {
@@ -162,7 +166,9 @@ fn place(out: &mut String, s: &Story) {
     if !at.text.is_empty() {
         let _ = writeln!(out, "   | ^ {}: {}", at.insn, at.text);
     }
-    out.push_str("   |\n");
+    if source.is_some() || !at.text.is_empty() {
+        out.push_str("   |\n");
+    }
 }
 
 fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
@@ -170,7 +176,7 @@ fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
     let skipped = steps.len().saturating_sub(STEPS);
     for (i, s) in steps.iter().enumerate() {
         if i == 1 && skipped > 0 {
-            let _ = writeln!(out, "       … {skipped} steps between");
+            let _ = writeln!(out, "       … {} between", steps_of(skipped));
         }
         if i >= 1 && i < 1 + skipped {
             continue;
@@ -184,6 +190,15 @@ fn history(out: &mut String, title: &str, steps: &[Step], at: Option<u32>) {
             let number = x.line.map_or(String::new(), |n| format!("line {n}: "));
             let _ = writeln!(out, "                   {number}{}", short(&x.text, WIDE));
         }
+    }
+}
+
+/// `1 step`, `2 steps`.
+fn steps_of(n: usize) -> String {
+    if n == 1 {
+        "1 step".to_string()
+    } else {
+        format!("{n} steps")
     }
 }
 

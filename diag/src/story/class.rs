@@ -5,6 +5,7 @@
 use super::imprecise;
 use super::insn::Op;
 use super::lineage::{Event, What};
+use super::operand::number_after;
 use super::trace::Trace;
 use super::value::Value;
 use super::Story;
@@ -162,13 +163,13 @@ fn of(
     if let Some(why) = lowered(trace, events, added, at) {
         return Some((Class::Lowering, why));
     }
-    if let Some(why) = environment(story, events) {
+    if let Some(why) = environment(story, trace, events) {
         return Some((Class::Environment, why));
     }
     if let Some(why) = imprecise::of(story, trace, events, added, at) {
         return Some((Class::Imprecision, why));
     }
-    Some((Class::Source, source(code.name, events)))
+    Some((Class::Source, source(story, code.name, events)))
 }
 
 /// Signs of the compiler's hand on the way of the value.
@@ -185,10 +186,11 @@ fn lowered(
         let pointer = was.is_none_or(|v| Value::parse(&v).is_pointer());
         let narrow = *bits == 32 || matches!(*operator, "<<=" | ">>=" | "s>>=" | "|=" | "&=");
         if pointer && narrow {
-            return Some(
-                "a pointer is computed in 32 bits or cut by shifts, which C code does not ask for"
+            return Some(match *operator {
+                "|=" => "the compiler made an `|` of an addition to an address".into(),
+                _ => "a pointer is computed in 32 bits or cut by shifts, which is no C of pointers"
                     .into(),
-            );
+            });
         }
     }
     for e in events.iter().chain(added) {
@@ -207,17 +209,23 @@ fn lowered(
 }
 
 /// Signs that the program was not loaded as it was meant to be.
-fn environment(story: &Story, events: &[Event]) -> Option<String> {
+fn environment(story: &Story, trace: &Trace<'_>, events: &[Event]) -> Option<String> {
     let last = story.message.last()?;
     let no_map = last.contains("expected=map_ptr")
         && events.first().is_some_and(|e| e.what == What::Constant);
     if no_map {
         return Some("a constant stands where the loader should have put a map".into());
     }
-    None
+    let first = events.first().filter(|e| e.what == What::Constant)?;
+    let text = trace.line(first.at).insn_text?;
+    let no_data = text.starts_with("(18)") && text.ends_with("= 0x0");
+    (no_data && last.contains("expected=")).then(|| {
+        "a constant stands where the loader should have put the address of a variable or string"
+            .into()
+    })
 }
 
-fn source(code: &str, events: &[Event]) -> String {
+fn source(story: &Story, code: &str, events: &[Event]) -> String {
     if events.iter().any(|e| e.what == What::Invalidated) {
         return "the pointer is used after the call that invalidated it".into();
     }
@@ -225,10 +233,15 @@ fn source(code: &str, events: &[Event]) -> String {
         "register-maybe-null" | "call-maybe-null" => {
             "no branch on this path tests the pointer".into()
         }
+        "memory-packet-bounds"
+            if story.message.iter().any(|l| number_after(l, "r=").is_some_and(|r| r > 0)) =>
+        {
+            "the comparison with data_end covers fewer bytes than are read".into()
+        }
         "memory-packet-bounds" if !events.iter().any(|e| e.what == What::Compared) => {
             "no comparison with data_end is on the way of this pointer".into()
         }
         "lifetime-leak" => "this path ends without the release".into(),
-        _ => "the instructions do what the source says, and that breaks the rule".into(),
+        _ => "no sign of another hand: the instructions do what the source says".into(),
     }
 }

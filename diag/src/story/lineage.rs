@@ -150,8 +150,12 @@ impl Walk<'_, '_> {
         let Some(op) = Op::parse(text) else { return false };
         let (frame, own) = (self.trace.frame(i), self.place.frame());
         match (&op, self.place) {
-            (Op::Exit, Place::Reg(_, r)) if frame == own + 1 && r <= 5 => self.returned(i, r),
-            (Op::Call(target), place) if frame + 1 == own => self.passed(i, target, place),
+            (Op::Exit, Place::Reg(_, r)) if Some(frame) == own.checked_add(1) && r <= 5 => {
+                self.returned(i, r)
+            }
+            (Op::Call(target), place) if frame.checked_add(1) == Some(own) => {
+                self.passed(i, target, place)
+            }
             _ if frame == own => self.same_frame(i, &op),
             (Op::Store { base, offset, size, from }, Place::Slot(..)) if *base != 10 => {
                 self.store(i, *base, *offset, *size, *from)

@@ -10,6 +10,7 @@ mod fix;
 mod imprecise;
 mod insn;
 mod lineage;
+mod names;
 mod needs;
 mod operand;
 #[cfg(test)]
@@ -18,13 +19,14 @@ mod trace;
 mod value;
 
 pub use class::Class;
-pub use fix::{assigned, assigned_at, called};
+pub use fix::{assigned, assigned_at, bytes, called};
 pub use lineage::What;
+pub use names::{Field, Names, Unknown};
 pub use operand::number_after;
 pub use trace::{path, PathLine};
 pub use value::Value;
 
-use crate::explain::{block, by_name, Code};
+use crate::explain::{block, by_name, Category, Code};
 use crate::read::{code_of_errno, Program, Report};
 use lineage::{Event, Place};
 use trace::Trace;
@@ -62,6 +64,14 @@ pub struct Story {
     pub why_class: Option<String>,
     pub needs: Option<String>,
     pub knows: Option<String>,
+    /// The variable whose value leads outside, what it is multiplied by, and what is added besides.
+    pub number: Option<String>,
+    pub scale: Option<u64>,
+    pub constant: Option<i64>,
+    /// What a kernel function keeps in the stack bytes at fault: `dynptr`, `iterator`.
+    pub slot: Option<String>,
+    /// The message is the loader's, not the verifier's.
+    pub is_loaders: bool,
     /// What to change, in terms of this program.
     pub fix: Option<String>,
     /// 7.3's own report.
@@ -96,13 +106,14 @@ impl Source {
     /// Reads `x = 1; @ prog.c:12`.
     pub fn parse(text: &str) -> Source {
         let plain = Source { text: text.trim().to_string(), file: None, line: None };
-        let Some((code, place)) = text.rsplit_once(" @ ") else { return plain };
+        let parts = text.strip_prefix("@ ").map(|place| ("", place));
+        let Some((code, place)) = parts.or_else(|| text.rsplit_once(" @ ")) else { return plain };
         let Some((file, line)) = place.rsplit_once(':') else { return plain };
         match line.trim().parse() {
             Ok(n) => Source {
                 text: code.trim().to_string(),
                 file: Some(file.to_string()),
-                line: Some(n),
+                line: Some(n).filter(|n| *n > 0),
             },
             Err(_) => plain,
         }
@@ -112,9 +123,15 @@ impl Source {
 impl Story {
     /// Tells one program's log.
     pub fn of(program: &Program) -> Story {
+        Story::named(program, &Unknown)
+    }
+
+    /// Tells one program's log in the terms of the program it is about.
+    pub fn named(program: &Program, names: &dyn Names) -> Story {
         let trace = Trace::new(&program.text);
         let mut story = Story::empty(program);
         story.code = code_of(program);
+        story.loaders_words(program);
         story.outcome = match () {
             () if !story.message.is_empty() || story.report.is_some() => Outcome::Rejected,
             () if program.is_cut() => Outcome::Cut,
@@ -122,7 +139,7 @@ impl Story {
             () => Outcome::Rejected,
         };
         if story.outcome == Outcome::Rejected {
-            story.tell(&trace);
+            story.tell(&trace, names);
             story.fix = fix::of(&story);
         }
         story
@@ -143,6 +160,11 @@ impl Story {
             why_class: None,
             needs: None,
             knows: None,
+            number: None,
+            scale: None,
+            constant: None,
+            slot: None,
+            is_loaders: false,
             fix: None,
             report: program.report.clone(),
         }
@@ -165,7 +187,18 @@ impl Story {
         self.fix = fix::of(self);
     }
 
-    fn tell(&mut self, trace: &Trace<'_>) {
+    /// Where the loader says why, and nothing said is the verifier's, its words are the message.
+    fn loaders_words(&mut self, program: &Program) {
+        let Some(refusal) = program.refused.as_ref().filter(|r| r.code.is_some()) else { return };
+        if block(program.message.iter().map(String::as_str))
+            .is_none_or(|c| c.category() == Category::Load)
+        {
+            self.message = vec![refusal.text.clone()];
+            self.is_loaders = true;
+        }
+    }
+
+    fn tell(&mut self, trace: &Trace<'_>, names: &dyn Names) {
         let end = trace.len().checked_sub(1);
         let named = cause::named_insn(&self.message);
         let at = match named {
@@ -182,7 +215,9 @@ impl Story {
             return;
         };
         self.at = Some(step(trace, at, None));
-        let register = operand::guilty(trace, at, &self.message);
+        // What is still held at an exit is in no register.
+        let is_leak = self.code.is_some_and(|c| c.name == "lifetime-leak");
+        let register = operand::guilty(trace, at, &self.message).filter(|_| !is_leak);
         let frame = trace.frame(at);
         let scalar = cause::takes_for_scalar(&self.message);
         let events = register
@@ -190,6 +225,15 @@ impl Story {
         let added = cause::added(trace, at, register, &events);
         let added_events =
             added.map_or(Vec::new(), |(i, place)| lineage::follow(trace, i, place, false));
+        let scene = needs::Scene {
+            trace,
+            at,
+            register,
+            events: &events,
+            added: &added_events,
+            added_at: added.map(|(i, _)| i),
+            names,
+        };
         self.register = register.map(|r| format!("R{r}"));
         self.lineage = events.iter().map(|e| step(trace, e.at, Some(e))).collect();
         self.added = added.map(|(_, place)| {
@@ -200,7 +244,7 @@ impl Story {
             cause::Cause::At(i) => step(trace, i, None),
             cause::Cause::Insn(n) => cause::step_of(trace, n).unwrap_or_else(|| Step::at(n)),
         });
-        needs::measure(self, trace, at, register, &events, &added_events);
+        needs::measure(self, &scene);
         class::decide(self, trace, &events, &added_events, Some(at));
     }
 }
@@ -245,6 +289,6 @@ fn step(trace: &Trace<'_>, at: usize, event: Option<&Event>) -> Step {
         value: place.as_ref().and_then(|p| trace.value_at(at, p)),
         place,
         times: event.map_or(1, |e| e.times),
-        source: trace.source(at).map(Source::parse),
+        source: trace.source(at).map(Source::parse).filter(|s| !s.text.is_empty()),
     }
 }

@@ -1,44 +1,75 @@
 //! What the access needed and what was known, as inequalities in the program's terms.
 
+use super::fix::bytes;
 use super::insn::{Op, Reg};
-use super::lineage::{Event, What};
+use super::lineage::{Event, Place, What};
+use super::names::{self, Field, Names, Number};
 use super::operand::number_after;
 use super::trace::Trace;
 use super::value::Value;
 use super::{Source, Story};
 
-/// Fills in `needs`, `knows` and `fix`.
-pub fn measure(
-    story: &mut Story,
-    trace: &Trace<'_>,
-    at: usize,
-    register: Option<Reg>,
-    events: &[Event],
-    added: &[Event],
-) {
-    let frame = trace.frame(at);
-    let value_of =
-        |r: Reg| trace.value_before(at, frame, &format!("R{r}")).map(|v| (Value::parse(&v), v));
-    let value = register.and_then(value_of);
+/// A rejecting instruction with what led to it.
+#[derive(Clone, Copy)]
+pub struct Scene<'s, 't> {
+    pub trace: &'s Trace<'t>,
+    pub at: usize,
+    /// The register at fault, its history, that of the number added to it last, and where it was added.
+    pub register: Option<Reg>,
+    pub events: &'s [Event],
+    pub added: &'s [Event],
+    pub added_at: Option<usize>,
+    pub names: &'s dyn Names,
+}
+
+impl<'s> Scene<'s, '_> {
+    /// History of the number that leads outside.
+    fn numbers(&self) -> &'s [Event] {
+        if self.added.is_empty() {
+            self.events
+        } else {
+            self.added
+        }
+    }
+
+    /// What a register holds before the rejecting instruction.
+    fn value(&self, r: Reg) -> Option<Value> {
+        let text = self.trace.value_before(self.at, self.trace.frame(self.at), &format!("R{r}"));
+        text.map(|v| Value::parse(&v))
+    }
+
+    fn line(&self) -> Option<Source> {
+        self.trace.source(self.at).map(Source::parse)
+    }
+}
+
+/// Fills in `needs`, `knows` and what they are made of.
+pub fn measure(story: &mut Story, scene: &Scene<'_, '_>) {
+    let Scene { trace, at, register, events, .. } = *scene;
+    let value = register.and_then(|r| scene.value(r));
     let block = story.message.iter().rev().take(3).rev().cloned().collect::<Vec<_>>().join("\n");
     let name = story.code.map_or("", |c| c.name);
-    let numbers = if added.is_empty() { events } else { added };
     let (needs, knows) = match name {
         "memory-map-value-bounds"
         | "memory-bounds"
         | "memory-unbounded-index"
-        | "memory-negative-index" => object(trace, at, &block, register, numbers),
+        | "memory-negative-index" => object(story, scene, &block),
+        "memory-pointer-math" => math(story, scene),
         "memory-packet-bounds" => packet(&block),
-        "memory-stack-bounds" | "memory-stack-uninitialized" => stack(&block),
+        "memory-stack-bounds" if block.contains("unbounded variable-offset") => {
+            unbounded(story, scene)
+        }
+        "memory-stack-bounds" | "memory-stack-uninitialized" => {
+            story.slot = kept_in_slot(trace, at, &block);
+            stack(&block)
+        }
         "memory-unbounded-size" | "memory-negative-size" | "memory-zero-size" => {
-            size(trace, at, name, register, value.as_ref().map(|v| &v.0), numbers)
+            size(story, scene, name)
         }
-        "register-maybe-null" | "call-maybe-null" => {
-            null(register, value.as_ref().map(|v| v.1.as_str()), events, trace)
-        }
+        "register-maybe-null" | "call-maybe-null" => null(register, value.as_ref(), events, trace),
         "register-scalar-access" => scalar(register, events, trace),
         "call-argument-type" | "call-untrusted" => types(&block),
-        "register-return-value" => returned(&block, value.as_ref().map(|v| &v.0)),
+        "register-return-value" => returned(&block, value.as_ref()),
         "register-uninitialized" => (
             register.map(|r| format!("R{r} has a value on every path to this instruction")),
             register.map(|r| unset(r, events, trace)),
@@ -46,9 +77,7 @@ pub fn measure(
         "lifetime-leak" => leak(&block, trace),
         "program-stack-size" => (
             Some("all frames of a chain of calls together ≤ 512 bytes".into()),
-            number_after(&block, "is ")
-                .or_else(|| number_after(&block, "size "))
-                .map(|n| format!("{n} bytes")),
+            number_after(&block, "is ").or_else(|| number_after(&block, "size ")).map(bytes),
         ),
         "program-too-complex" => (
             Some("at most 1,000,000 instructions looked at over all paths".into()),
@@ -62,58 +91,165 @@ pub fn measure(
 
 type Pair = (Option<String>, Option<String>);
 
-/// `a[i]: ` from the source line, where there is one.
-fn subject(trace: &Trace<'_>, at: usize) -> String {
+/// What the inequality is about: ``a[i]`: `, or the source line.
+fn subject(scene: &Scene<'_, '_>, number: &Number) -> String {
     const LONGEST: usize = 60;
-    match trace.source(at).map(Source::parse) {
+    if let Some(e) = &number.expression {
+        return format!("`{e}`: ");
+    }
+    match scene.line() {
         Some(s) if s.text.len() <= LONGEST && !s.text.is_empty() => {
-            format!("`{}` needs ", s.text.trim_end_matches([';', '{']).trim())
+            format!("`{}`: ", s.text.trim_end_matches([';', '{']).trim())
         }
         _ => String::new(),
     }
 }
 
+/// `4·i + 8`.
+fn sum(number: &Number, constant: Option<i64>) -> String {
+    let name = number.name.as_deref().unwrap_or("i");
+    let term =
+        if number.scale > 1 { format!("{}·{name}", number.scale) } else { name.to_string() };
+    match constant {
+        Some(0) => term,
+        Some(c) if c < 0 => format!("{term} − {}", c.unsigned_abs()),
+        Some(c) => format!("{term} + {c}"),
+        None => format!("{term} + offset"),
+    }
+}
+
+/// What is added besides the number: the pointer's offset before it, constants after it, and the access' own.
+fn constant(scene: &Scene<'_, '_>) -> Option<i64> {
+    let (trace, from) = (scene.trace, scene.added_at?);
+    let op = trace.line(from).insn_text.and_then(Op::parse)?;
+    let Op::Change { to, by, .. } = op else { return None };
+    let before = [Some(to), by].into_iter().flatten().find_map(|r| {
+        let text = trace.value_before(from, trace.frame(from), &format!("R{r}"))?;
+        Some(Value::parse(&text)).filter(Value::is_pointer)
+    })?;
+    if !before.is_fixed() {
+        return None;
+    }
+    let mut sum = before.offset;
+    for e in scene.events.iter().filter(|e| e.at > from && e.what == What::Changed) {
+        let text = trace.line(e.at).insn_text?;
+        let Some(Op::Change { by: None, operator: "+=", .. }) = Op::parse(text) else {
+            return None;
+        };
+        sum += text.rsplit(' ').next()?.parse::<i64>().ok()?;
+    }
+    match trace.line(scene.at).insn_text.and_then(Op::parse) {
+        Some(Op::Load { offset, .. } | Op::Store { offset, .. } | Op::Atomic { offset, .. }) => {
+            Some(sum + i64::from(offset))
+        }
+        _ => Some(sum),
+    }
+}
+
 /// An object of known size, an offset into it, and an access.
-fn object(
-    trace: &Trace<'_>,
-    at: usize,
-    block: &str,
-    register: Option<Reg>,
-    numbers: &[Event],
-) -> Pair {
+fn object(story: &mut Story, scene: &Scene<'_, '_>, block: &str) -> Pair {
     let limit =
         ["value_size=", "mem_size=", "key_size="].iter().find_map(|w| number_after(block, w));
     let off = number_after(block, "off=");
     let size = number_after(block, "size=");
-    let subject = subject(trace, at);
+    let numbers = scene.numbers();
+    let number = names::number(scene.trace, scene.at, numbers, scene.names);
+    let is_call = scene.trace.line(scene.at).insn_text.is_some_and(|t| t.contains(") call "));
+    let pointer = scene.register.and_then(|r| scene.value(r));
+    let is_fixed = scene.added_at.is_none()
+        && pointer.as_ref().is_some_and(|p| p.is_pointer() && p.is_fixed());
+    if !is_fixed {
+        story.number.clone_from(&number.name);
+        story.scale = Some(number.scale);
+        story.constant = constant(scene);
+    }
     let Some(limit) = limit else {
-        let knows = register.and_then(|r| index_known(trace, at, r, numbers));
-        let object =
-            register.and_then(|r| trace.value_before(at, trace.frame(at), &format!("R{r}")));
-        let limit = object.and_then(|v| Value::parse(&v).size);
+        let knows = index_known(scene, &number);
+        let limit = pointer.and_then(|p| p.size);
+        let term = sum(&number, story.constant);
+        let subject = subject(scene, &number);
         let needs = match limit {
-            Some(l) => format!("{subject}0 ≤ index, and index + access size ≤ {l}"),
-            None => format!("{subject}0 ≤ index ≤ a constant, on this path"),
+            Some(l) => format!("{subject}0 ≤ {term}, and {term} + the bytes accessed ≤ {l}"),
+            None => format!("{subject}0 ≤ {term} ≤ a constant, on this path"),
         };
         return (Some(needs), knows);
     };
     let size = size.unwrap_or(1);
-    let scale = scale(trace, numbers);
-    let needs = match scale {
-        Some((n, _)) if n > 1 => {
-            format!("{subject}0 ≤ {n}·i + offset and {n}·i + offset + {size} ≤ {limit}")
-        }
-        _ => format!("{subject}0 ≤ offset and offset + {size} ≤ {limit}"),
+    let field = pointer.as_ref().and_then(|p| {
+        let place = if is_fixed { off } else { story.constant.or(Some(p.offset)) };
+        scene.names.field(p.map.as_deref()?, place?)
+    });
+    let below = off.is_some_and(|o| o < 0);
+    let needs = match (is_call, is_fixed) {
+        (true, _) => format!("the bytes passed: offset + {size} ≤ {limit}"),
+        (_, true) if below => format!("{}0 ≤ offset", subject(scene, &number)),
+        (_, true) => format!("{}offset + {size} ≤ {limit}", subject(scene, &number)),
+        _ if below => format!("{}0 ≤ {}", subject(scene, &number), sum(&number, story.constant)),
+        _ => format!(
+            "{}{} + {size} ≤ {limit}",
+            subject(scene, &number),
+            sum(&number, story.constant)
+        ),
     };
-    let mut knows =
-        off.map(|o| format!("the offset may be {o}: {o} + {size} = {} > {limit}", o + size));
-    if let Some(o) = off.filter(|o| *o < 0) {
-        knows = Some(format!("the offset may be {o}, which is below 0"));
-    } else if off.is_some_and(|o| o + size <= limit) {
-        knows = off.map(|o| format!("the offset may be {o}"));
+    let reached = match off {
+        Some(o) if o < 0 => Some(format!("the offset may be {o}, which is below 0")),
+        Some(o) if o + size <= limit => Some(format!("the offset may be {o}")),
+        Some(o) if is_fixed => {
+            Some(format!("the offset is {o}: {o} + {size} = {} > {limit}", o + size))
+        }
+        Some(o) => Some(format!("so the offset may be {o}: {o} + {size} = {} > {limit}", o + size)),
+        None => None,
+    };
+    let checked = if is_fixed { None } else { index_known(scene, &number) };
+    let elements = elements(&number, field.as_ref(), limit);
+    (Some(needs), join(join(checked, reached), elements))
+}
+
+/// How many elements there are, where the number counts them.
+fn elements(number: &Number, field: Option<&Field>, limit: i64) -> Option<String> {
+    if let Some(f) = field {
+        return Some(match f.count {
+            Some(n) => format!("the array `{}` has {n} elements", f.name),
+            None => format!("`{}` has {}", f.name, bytes(f.size as i64)),
+        });
     }
-    let checked = register.and_then(|r| index_known(trace, at, r, numbers));
-    (Some(needs), join(knows, checked))
+    let (scale, limit) = (number.scale, u64::try_from(limit).ok()?);
+    (scale > 1 && limit.is_multiple_of(scale))
+        .then(|| format!("{limit} bytes are {} elements of {scale}", limit / scale))
+}
+
+/// A number that is added to a pointer.
+fn math(story: &mut Story, scene: &Scene<'_, '_>) -> Pair {
+    let Some(r) = scene.register else { return (None, None) };
+    let number = names::number(scene.trace, scene.at, scene.numbers(), scene.names);
+    story.number.clone_from(&number.name);
+    let name = number.name.clone().unwrap_or_else(|| format!("R{r}"));
+    let known = scene.value(r).filter(Value::is_scalar).map(|v| bounds(&format!("R{r}"), &v));
+    let checked = index_known(scene, &number).filter(|k| !k.starts_with("no comparison"));
+    (Some(format!("{}−2^29 < {name} < 2^29", subject(scene, &number))), join(checked, known))
+}
+
+/// An index into the stack without a bound.
+fn unbounded(story: &mut Story, scene: &Scene<'_, '_>) -> Pair {
+    let number = names::number(scene.trace, scene.at, scene.numbers(), scene.names);
+    story.number.clone_from(&number.name);
+    story.scale = Some(number.scale);
+    let needs =
+        format!("{}0 ≤ {} < the array's length", subject(scene, &number), sum(&number, Some(0)));
+    (Some(needs), index_known(scene, &number))
+}
+
+/// What a kernel function keeps in the slot that the message is about.
+fn kept_in_slot(trace: &Trace<'_>, at: usize, block: &str) -> Option<String> {
+    let off = number_after(block, "off=").or_else(|| number_after(block, "off "))?;
+    let slot = off.div_euclid(8) * 8;
+    // Of two slots the lower one is printed.
+    [slot, slot - 8].into_iter().find_map(|s| {
+        let value = trace.value_before(at, trace.frame(at), &format!("fp{s}"))?;
+        let kinds =
+            [("dynptr", "dynptr"), ("iter", "iterator"), ("irq_flag", "saved interrupt state")];
+        kinds.iter().find(|(k, _)| value.starts_with(k)).map(|(_, said)| (*said).to_string())
+    })
 }
 
 fn join(a: Option<String>, b: Option<String>) -> Option<String> {
@@ -121,27 +257,6 @@ fn join(a: Option<String>, b: Option<String>) -> Option<String> {
         (Some(a), Some(b)) => Some(format!("{a}; {b}")),
         (a, b) => a.or(b),
     }
-}
-
-/// What an index was multiplied by, and where.
-fn scale(trace: &Trace<'_>, events: &[Event]) -> Option<(u64, usize)> {
-    let mut scale = 1u64;
-    let mut place = None;
-    for e in events.iter().filter(|e| e.what == What::Changed) {
-        let text = trace.line(e.at).insn_text?;
-        let operand = text.rsplit(' ').next().and_then(|n| match n.strip_prefix("0x") {
-            Some(h) => u64::from_str_radix(h, 16).ok(),
-            None => n.parse().ok(),
-        });
-        match (Op::parse(text), operand) {
-            (Some(Op::Change { operator: "<<=", .. }), Some(n)) if n < 16 => scale <<= n,
-            (Some(Op::Change { operator: "*=", .. }), Some(n)) => scale = scale.saturating_mul(n),
-            // A pair of shifts by 32 extends a number.
-            _ => continue,
-        }
-        place.get_or_insert(e.at);
-    }
-    (scale > 1).then_some((scale, place?))
 }
 
 /// True for a comparison that may bound a number: none that asks for NULL.
@@ -158,9 +273,10 @@ pub fn asks_for_null(words: &str) -> bool {
         || words.contains("!= 0 goto")
 }
 
-/// The last comparison of the index, and what it proves.
-fn index_known(trace: &Trace<'_>, at: usize, register: Reg, numbers: &[Event]) -> Option<String> {
-    if let Some(e) = numbers.iter().rev().find(|e| is_bound(trace, e)) {
+/// The last comparison of the number, and what it proves.
+fn index_known(scene: &Scene<'_, '_>, number: &Number) -> Option<String> {
+    let Scene { trace, at, register, .. } = *scene;
+    if let Some(e) = scene.numbers().iter().rev().find(|e| is_bound(trace, e)) {
         let frame = e.place.frame();
         let value = trace.value_at(e.at, &e.place.name()).or_else(|| {
             // The value behind a branch stands in the state that follows.
@@ -169,18 +285,29 @@ fn index_known(trace: &Trace<'_>, at: usize, register: Reg, numbers: &[Event]) -
             })
         });
         let place = where_(trace, e.at);
+        let name = number.name.clone().unwrap_or_else(|| e.place.name());
         return Some(match value.map(|v| Value::parse(&v)) {
-            Some(v) => format!("{place} proves {} only", bounds(&e.place.name(), &v)),
+            Some(v) => format!("{place} proves only {}", bounds(&name, &v)),
             None => format!("{place} compares it"),
         });
     }
-    let value = trace.value_before(at, trace.frame(at), &format!("R{register}"))?;
+    let r = scene.added.last().and_then(|e| match e.place {
+        Place::Reg(_, r) => Some(r),
+        Place::Slot(..) => None,
+    });
+    let register = r.or(register)?;
+    let value = trace.value_before(
+        scene.added_at.unwrap_or(at),
+        trace.frame(at),
+        &format!("R{register}"),
+    )?;
     let v = Value::parse(&value);
-    let name = format!("R{register}");
     if v.is_pointer() && v.is_fixed() {
         return None;
     }
-    Some(format!("no comparison on this path bounds it; {}", bounds(&name, &v)))
+    let name = number.name.clone().filter(|_| number.scale <= 1);
+    let name = name.unwrap_or_else(|| format!("R{register}"));
+    Some(format!("no comparison on this path bounds it: {}", bounds(&name, &v)))
 }
 
 /// `line 12`, or `insn 7`.
@@ -197,7 +324,11 @@ pub fn bounds(name: &str, v: &Value) -> String {
         return format!("{name} = {c}");
     }
     let what = if v.is_pointer() { format!("{name}'s offset") } else { name.to_string() };
-    match (v.least(), v.most()) {
+    // A signed number may be bounded on both sides; a bound that any pointer would pass is none.
+    let signed =
+        v.smin.and(v.smax).filter(|m| *m < i64::MAX >> 1).and_then(|m| u64::try_from(m).ok());
+    let most = v.most().filter(|m| *m <= i64::MAX as u64).or(signed);
+    match (v.least(), most) {
         (Some(l), Some(m)) => format!("{l} ≤ {what} ≤ {m}"),
         (Some(l), None) => format!("{l} ≤ {what}, no upper bound"),
         (None, Some(m)) => format!("{what} ≤ {m}"),
@@ -214,14 +345,13 @@ fn packet(block: &str) -> Pair {
     else {
         return (None, None);
     };
-    let proven = number_after(block, "r=");
     let needs = format!(
-        "offset + size = {off} + {size} = {} ≤ the bytes proven to be in the packet",
-        off + size
+        "{} of the packet proven, {off} + {size}, from where this pointer started",
+        bytes(off + size)
     );
-    let knows = proven.map(|r| match r {
-        0 => "no comparison with data_end counts for this pointer (0 bytes proven)".to_string(),
-        r => format!("{r} bytes are proven from where this pointer started"),
+    let knows = number_after(block, "r=").map(|r| match r {
+        0 => "none is proven: no comparison with data_end counts for this pointer".to_string(),
+        r => format!("{} proven", bytes(r)),
     });
     (Some(needs), knows)
 }
@@ -232,9 +362,14 @@ fn stack(block: &str) -> Pair {
     let (Some(off), Some(size)) = (off, size) else { return (None, None) };
     if off < -512 || off + size > 0 {
         let needs = "−512 ≤ offset and offset + size ≤ 0".to_string();
-        return (Some(needs), Some(format!("{off} + {size} = {}", off + size)));
+        let sum = off + size;
+        let knows = match sum > 0 {
+            true => format!("{off} + {size} = {sum}, {} too many", bytes(sum)),
+            false => format!("the offset is {off}"),
+        };
+        return (Some(needs), Some(knows));
     }
-    let needs = format!("all {size} bytes from fp{off} on are written before they are read");
+    let needs = format!("{} from fp{off} on written before they are read", bytes(size));
     let hole = block
         .split('+')
         .nth(1)
@@ -247,29 +382,28 @@ fn stack(block: &str) -> Pair {
     (Some(needs), Some(knows))
 }
 
-fn size(
-    trace: &Trace<'_>,
-    at: usize,
-    code: &str,
-    register: Option<Reg>,
-    value: Option<&Value>,
-    numbers: &[Event],
-) -> Pair {
-    let Some(r) = register else { return (None, None) };
+fn size(story: &mut Story, scene: &Scene<'_, '_>, code: &str) -> Pair {
+    let Some(r) = scene.register else { return (None, None) };
+    let trace = scene.trace;
     let least = if code == "memory-zero-size" { 1 } else { 0 };
-    let pointer =
-        r.checked_sub(1).and_then(|p| trace.value_before(at, trace.frame(at), &format!("R{p}")));
-    let room = pointer.map(|v| Value::parse(&v)).and_then(|v| match v.kind.as_str() {
+    let pointer = r.checked_sub(1).and_then(|p| scene.value(p));
+    let room = pointer.and_then(|v| match v.kind.as_str() {
         "fp" => Some(v.offset.unsigned_abs()),
         _ => v.size.map(|s| s.saturating_sub(v.offset.max(0) as u64)),
     });
+    let number = names::number(trace, scene.at, scene.numbers(), scene.names);
+    // A line that has an index and a size may mean either.
+    let name = number.name.clone().filter(|_| number.expression.is_none());
+    story.number.clone_from(&name);
+    let name = name.map_or_else(|| format!("size (R{r})"), |n| format!("{n} (the size, R{r})"));
+    let subject = subject(scene, &Number { expression: None, ..number });
     let needs = match room {
-        Some(n) => format!("{}{least} ≤ size (R{r}) ≤ {n}", subject(trace, at)),
-        None => format!("{}{least} ≤ size (R{r}) ≤ the buffer's size", subject(trace, at)),
+        Some(n) => format!("{subject}{least} ≤ {name} ≤ {n}"),
+        None => format!("{subject}{least} ≤ {name} ≤ the buffer's size"),
     };
-    let name = format!("R{r}");
-    let known = value.map(|v| bounds(&name, v));
-    let checked = numbers
+    let known = scene.value(r).map(|v| bounds(&format!("R{r}"), &v));
+    let checked = scene
+        .numbers()
         .iter()
         .rev()
         .find(|e| e.what == What::Compared)
@@ -277,7 +411,7 @@ fn size(
     (Some(needs), join(known, checked))
 }
 
-fn null(register: Option<Reg>, value: Option<&str>, events: &[Event], trace: &Trace<'_>) -> Pair {
+fn null(register: Option<Reg>, value: Option<&Value>, events: &[Event], trace: &Trace<'_>) -> Pair {
     let Some(r) = register else { return (None, None) };
     let from = events.first().filter(|e| e.what == What::Called).map(|e| {
         let call =
@@ -288,7 +422,7 @@ fn null(register: Option<Reg>, value: Option<&str>, events: &[Event], trace: &Tr
             where_(trace, e.at)
         )
     });
-    let known = from.or_else(|| value.map(|v| format!("R{r} is {v}")));
+    let known = from.or_else(|| value.map(|v| format!("R{r} is {}", v.kind)));
     (Some(format!("R{r} ≠ NULL")), known)
 }
 
