@@ -242,3 +242,85 @@ fn the_report_of_7_3_is_data() {
     assert!(report.suggestion.starts_with("Add a NULL check"), "{}", report.suggestion);
     assert_eq!(s.message, ["R0 invalid mem access 'map_value_or_null'"]);
 }
+
+const END: &str = "processed 9 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n";
+
+#[track_caller]
+fn advice(log: &str) -> String {
+    story(&format!("{log}{END}")).fix.expect("advice")
+}
+
+#[test]
+fn who_may_call_a_helper_is_said() {
+    let text = advice(
+        "0: R1=ctx() R10=fp0\n0: (b7) r2 = 0 ; R2=0\n1: (85) call bpf_l4_csum_replace#11\n\
+         program of this type cannot use helper bpf_l4_csum_replace#11\n",
+    );
+    assert!(text.contains("lwt_xmit, sched_act, sched_cls ("), "{text}");
+}
+
+#[test]
+fn memory_that_was_asked_for_too_small_is_asked_for_larger() {
+    let text = advice(
+        "0: R1=ctx() R10=fp0\n0: (85) call bpf_dynptr_slice#5 ; R0=rdonly_mem_or_null(id=2,sz=13)\n\
+         1: (15) if r0 == 0x0 goto pc+2 ; R0=rdonly_mem(sz=13)\n2: (69) r1 = *(u16 *)(r0 +12)\n\
+         invalid access to memory, mem_size=13 off=12 size=2\n\
+         R0 min value is outside of the allowed memory range\n",
+    );
+    assert!(text.contains("was asked for 13 bytes") && text.contains("ask there for 14"), "{text}");
+}
+
+/// An array of three in a map's value, indexed by what the branch lets through.
+fn indexed(check: &str, state: &str, off: u32) -> Story {
+    story(&format!(
+        "0: R0=map_value(map=m,ks=4,vs=12) R1=scalar() R10=fp0\n; if (i > 5) @ a.c:7\n\
+         0: ({check} goto pc+9 ; R1={state}\n; return v->a[i]; @ a.c:9\n1: (67) r1 <<= 2\n\
+         2: (0f) r0 += r1 ; R0=map_value(map=m,ks=4,vs=12,smin=0,smax=umax={off})\n\
+         3: (61) r0 = *(u32 *)(r0 +0)\ninvalid access to map value, value_size=12 off={off} size=4\n\
+         R0 max value is outside of the allowed memory range\n{END}"
+    ))
+}
+
+#[test]
+fn the_inequality_is_in_the_lines_own_words() {
+    let s = indexed("25) if r1 > 0x5", "scalar(smin=smin32=0,smax=umax=smax32=umax32=5)", 20);
+    assert_eq!(s.needs.as_deref(), Some("`v->a[i]`: 4·i + 4 ≤ 12"));
+    let knows = s.knows.unwrap();
+    assert!(
+        knows.starts_with("line 7 (insn 0) proves only 0 ≤ i ≤ 5; so the offset may be 20"),
+        "{knows}"
+    );
+    assert!(s.fix.unwrap().contains("`if (i >= 3) return 0;`, as each element has 4 bytes"));
+}
+
+#[test]
+fn a_size_of_zero_is_not_called_too_large() {
+    let call = "0: R1=ctx() R10=fp0\n0: (bf) r3 = r9 ; R3=mem(sz=64)\n1: (85) call bpf_skb_load_bytes#26\n";
+    let end = "R3 min value is outside of the allowed memory range\n";
+    let zero = advice(&format!("{call}invalid access to memory, mem_size=64 off=0 size=0\n{end}"));
+    assert!(zero.contains("may be 0"), "{zero}");
+    let large =
+        advice(&format!("{call}invalid access to memory, mem_size=64 off=0 size=65\n{end}"));
+    assert!(large.contains("65 bytes of memory that has 64"), "{large}");
+}
+
+#[test]
+fn a_dynptr_on_the_stack_is_not_to_be_cleared() {
+    let read = |slot: &str| {
+        advice(&format!(
+            "0: R1=ctx() R10=fp0 fp-16={slot}\n0: (b7) r2 = 0 ; R2=0 fp-16={slot}\n1: (79) r1 = *(u64 *)(r10 -8)\n\
+             invalid read from stack off -8+0 size 8\n"
+        ))
+    };
+    assert!(read("dynptr_xdp(id=1)").contains("are a dynptr"));
+}
+
+/// Found by mutation: the greatest frame has none above it.
+#[test]
+fn a_frame_of_255_is_read() {
+    let s = story(&format!(
+        "0: frame255: R1=scalar() R10=fp0\n0: (85) call pc+1 ; frame255: R1=scalar()\n\
+         1: (71) r0 = *(u8 *)(r1 +0)\nR1 invalid mem access 'scalar'\n{END}"
+    ));
+    assert!(s.is_rejection());
+}

@@ -12,7 +12,7 @@ pub fn object(story: &Story, block: &str) -> Option<String> {
     let size = number_after(block, "size=")?;
     let at = story.at.as_ref()?;
     if at.text.contains(" call ") {
-        return Some(called_with(story, at, size, limit));
+        return Some(called_with(story, at, block, size, limit));
     }
     let numbers = story.added.as_ref().map_or(&story.lineage, |(_, steps)| steps);
     let bound = |s: &&Step| s.what == Some(What::Compared) && !asks_for_null(&s.text);
@@ -42,12 +42,21 @@ pub fn object(story: &Story, block: &str) -> Option<String> {
 }
 
 /// A function that is told to use more than there is.
-fn called_with(story: &Story, at: &Step, size: i64, limit: i64) -> String {
+fn called_with(story: &Story, at: &Step, block: &str, size: i64, limit: i64) -> String {
     let r = story.register.clone().unwrap_or_default();
     if size == 0 {
         return format!(
             "The size passed at {} may be 0, which this function does not take: test it right before the call, `if (n == 0 || n > {limit}) return 0;`, with an unsigned `n`.",
             place(at)
+        );
+    }
+    let from = number_after(block, "off=").unwrap_or(0);
+    if from > 0 && size < limit {
+        return format!(
+            "The function at {} may be told to use {} from byte {from} on, of memory that has {limit}: keep the sum in bounds. Limit the place and the size each, right before the call and with unsigned types, so that the two together are at most {limit} (`if (off > {} || n > {size}) return 0;`).",
+            place(at),
+            bytes(size),
+            limit - size
         );
     }
     let name = story.number.clone().unwrap_or_else(|| "n".to_string());
