@@ -9,6 +9,8 @@ pub fn map_op_symbol(map_type: MapType, helper: i32) -> Option<&'static str> {
     use MapType as M;
     Some(match (helper, map_type) {
         (func::MAP_LOOKUP_ELEM, M::Array) => "array_map_lookup_elem",
+        (func::MAP_LOOKUP_ELEM, M::PercpuArray) => "percpu_array_map_lookup_elem",
+        (func::MAP_LOOKUP_ELEM, M::PercpuHash) => "htab_percpu_map_lookup_elem",
         (func::MAP_LOOKUP_ELEM, M::LruPercpuHash) => "htab_lru_percpu_map_lookup_elem",
         (func::MAP_LOOKUP_ELEM, M::LpmTrie) => "trie_lookup_elem",
         (func::MAP_LOOKUP_ELEM, M::Sockmap) => "sock_map_lookup",

@@ -267,7 +267,9 @@ impl Profile {
         kernel.nr_cpus = self.nr_cpus;
         kernel.nr_cpu_ids = self.possible_cpus;
         if let Some(jit) = &self.jit {
-            kernel.jit = jit.clone();
+            // Not asked of a kernel when profiles are recorded: the release says it.
+            let masks_user_addresses = kernel.jit.masks_user_addresses;
+            kernel.jit = Jit { masks_user_addresses, ..jit.clone() };
         }
         kernel.absent_helpers =
             self.absent_helpers.iter().filter_map(|n| helper::func_id(n)).collect();

@@ -55,6 +55,8 @@ pub struct InsnAux {
     pub zext_dst: bool,
     /// A 64-bit operation on an arena pointer, which becomes one of 32 bits.
     pub needs_zext: bool,
+    /// The load may fault, and the processor would take an address of user space for it.
+    pub masks_address: bool,
     /// A 64-bit operation on anything else, which must stay one (7.3).
     pub prevent_zext: bool,
     /// A barrier goes before the instruction, behind it.

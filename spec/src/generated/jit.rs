@@ -37,6 +37,8 @@ pub struct Jit {
     pub arena_fetch_logic: bool,
     /// `bpf_jit_supports_insn`: sign-extending loads from an arena.
     pub arena_ldsx: bool,
+    /// `bpf_arch_uaddress_limit`: loads that may fault are not made below 48 bits of user addresses.
+    pub masks_user_addresses: bool,
     /// Helpers that it writes inline, by name (`bpf_jit_inlines_helper_call`).
     pub inlines: Vec<String>,
 }
@@ -59,15 +61,16 @@ impl Jit {
             &mut self.needs_zext,
             &mut self.arena_fetch_logic,
             &mut self.arena_ldsx,
+            &mut self.masks_user_addresses,
         ]
     }
 }
 
 /// Names of the abilities, in the order of [`ABILITIES`].
-pub(crate) static NAMES: [&str; 14] = ["subprog_tailcalls", "percpu_insn", "kfunc_call", "far_kfunc_call", "arena", "exceptions", "private_stack", "ptr_xchg", "timed_may_goto", "bypass_spec_v1", "bypass_spec_v4", "needs_zext", "arena_fetch_logic", "arena_ldsx"];
+pub(crate) static NAMES: [&str; 15] = ["subprog_tailcalls", "percpu_insn", "kfunc_call", "far_kfunc_call", "arena", "exceptions", "private_stack", "ptr_xchg", "timed_may_goto", "bypass_spec_v1", "bypass_spec_v4", "needs_zext", "arena_fetch_logic", "arena_ldsx", "masks_user_addresses"];
 
 /// Since when each processor's JIT has each ability.
-pub(crate) static ABILITIES: [&[When]; 14] = [
+pub(crate) static ABILITIES: [&[When]; 15] = [
     &[When { arch: "x86_64", span: Span::ALWAYS, config: None }, When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }), until: None }, config: None }],
     &[When { arch: "x86_64", span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None }, config: None }, When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None }, config: None }],
     &[When { arch: "x86_64", span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None }, config: None }, When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(8, 0)), backports: &[] }), until: None }, config: None }],
@@ -82,6 +85,7 @@ pub(crate) static ABILITIES: [&[When]; 14] = [
     &[When { arch: "x86_64", span: Span::ALWAYS, config: None }],
     &[When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None }, config: None }],
     &[When { arch: "x86_64", span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None }, config: None }, When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None }, config: None }],
+    &[When { arch: "aarch64", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None }, config: None }],
 ];
 
 /// Since when each processor's JIT writes each of `INLINED` inline.

@@ -35,6 +35,8 @@ struct At<'a> {
     write: bool,
     /// The program reads what kind of time stamp there is, so the stamp itself is left alone.
     stamp_as_is: bool,
+    /// What is not read leaves 0 in the context's own register.
+    zeroes: bool,
 }
 
 /// What the access at `insn` becomes; `field_size` is that of the field where the verifier noted one, else 0.
@@ -89,7 +91,8 @@ fn converted(
         Base::Sock(function) => (env.kernel.sock_way(kind, function, off), function, true),
     });
     let way = way.ok_or_else(|| Unknown::Context(format!("{what}'s context at {off}")))?;
-    let at = At { btf, insn, dst: Reg(insn.dst), src: Reg(insn.src), write, stamp_as_is };
+    let zeroes = env.kernel.features.sock_ops_zeroes_same_register;
+    let at = At { btf, insn, dst: Reg(insn.dst), src: Reg(insn.src), write, stamp_as_is, zeroes };
     at.by(&way)
 }
 
@@ -256,7 +259,10 @@ impl At<'_> {
         out.extend(test(reg, over + 2));
         out.push(restore.clone());
         out.extend(inner);
-        out.extend([jump(1), restore]);
+        out.extend([jump(if self.zeroes { 2 } else { 1 }), restore]);
+        if self.zeroes {
+            out.push(alu64(AluOp::Mov, self.dst, 0));
+        }
         Ok((out, width))
     }
 

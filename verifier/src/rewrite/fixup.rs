@@ -2,7 +2,7 @@
 //! first one (`gen_prologue`).
 
 use bpfassay_isa::field::{AluCode, Class, Mode};
-use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC};
+use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_MAP_VALUE};
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::map_ops::{gets_storage, is_map_op, map_op_symbol};
@@ -87,7 +87,16 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
     while i < p.slots.len() {
         let insn = p.insn(i);
         if insn.is_ld_imm64() {
+            let percpu_value = insn.src == PSEUDO_MAP_VALUE
+                && p.slots[i]
+                    .map
+                    .is_some_and(|m| env.prog.maps[m as usize].map_type == MapType::PercpuArray);
             i += 2;
+            if percpu_value && env.kernel.jit.percpu_insn {
+                let (half, dst) = (p.slots[i - 1].clone(), Reg(insn.dst));
+                p.patch(i - 1, vec![half, percpu(dst, dst)]).ok_or(Unknown::JumpTooFar)?;
+                i += 1;
+            }
             continue;
         }
         let sub = p.subprogs.partition_point(|(start, _)| *start as usize <= i) - 1;
@@ -114,7 +123,8 @@ pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), U
         }
         let insn = p.insn(i);
         let aux = p.aux[i];
-        let new = match arithmetic(insn, &aux).or_else(|| legacy_load(insn)) {
+        let known = arithmetic(insn, &aux).or_else(|| legacy_load(insn));
+        let new = match known.or_else(|| aux.masks_address.then(|| masked_load(insn))) {
             Some(new) => Some(new),
             None if insn.is_call() && insn.src != PSEUDO_CALL && p.slots[i].symbol.is_none() => {
                 called(env, btf, insn, &aux)?
@@ -334,6 +344,25 @@ fn legacy_load(insn: RawInsn) -> Option<Vec<Slot>> {
     Some(out)
 }
 
+/// `TASK_SIZE >> 32` of arm64 with addresses of 48 bits.
+const USER_LIMIT: i32 = 1 << 16;
+
+/// No address of user space is loaded from.
+fn masked_load(insn: RawInsn) -> Vec<Slot> {
+    let mut out = vec![alu64_reg(AluOp::Mov, AX, Reg(insn.src))];
+    if insn.off != 0 {
+        out.push(alu64(AluOp::Add, AX, insn.off.into()));
+    }
+    out.extend([
+        alu64(AluOp::Rsh, AX, 32),
+        branch(Width::W64, Cond::Le, AX, USER_LIMIT, 2),
+        Slot::from(insn),
+        jump(1),
+        alu64(AluOp::Mov, Reg(insn.dst), 0),
+    ]);
+    out
+}
+
 /// What a call of a helper becomes; None where the instruction stays as it is.
 fn called(
     env: &Env<'_>,
@@ -347,6 +376,11 @@ fn called(
     let (r0, r1, r2, r3) = (Reg::R0, Reg::R1, Reg::R2, Reg::R3);
     let id = insn.imm;
     let name = env.kernel.helper_name(id);
+    let newest = env.kernel.features.rewrites_as_7_3;
+    let plain = name.strip_prefix("bpf_").unwrap_or(name);
+    if env.kernel.jit.inlines.iter().any(|n| n == name || n == plain) {
+        return Ok(None);
+    }
     let unknown = || Unknown::Call(name.to_string());
     let map = match aux.used {
         AuxUse::MapPtr { map, poison: false } => Some(env.map(map).def.clone()),
@@ -375,7 +409,7 @@ fn called(
     if aux.call_with_percpu_alloc_ptr {
         return Ok(Some(vec![load(Size::Dw, r1, r1, 0), own(env)?]));
     }
-    if gets_storage(id) {
+    if gets_storage(id) && !newest {
         let flags = if aux.storage_get_func_atomic { GFP_ATOMIC } else { GFP_KERNEL };
         return Ok(Some(vec![alu64(AluOp::Mov, Reg(5), flags), own(env)?]));
     }
@@ -394,11 +428,24 @@ fn called(
             let [low, high] = address(r0, Some("jiffies"));
             vec![low, high, load(Size::Dw, r0, r0, 0)]
         }
-        func::GET_SMP_PROCESSOR_ID if env.kernel.jit.percpu_insn => vec![
-            Slot { symbol: Some("cpu_number".into()), ..alu64(AluOp::Mov, r0, 0) },
-            percpu(r0, r0),
-            load(Size::W, r0, r0, 0),
-        ],
+        func::GET_SMP_PROCESSOR_ID if env.kernel.jit.percpu_insn => {
+            let (by, of) = if env.kernel.features.rewrites_as_6_12 {
+                (alu32(AluOp::Mov, r0, 0), "pcpu_hot.cpu_number")
+            } else {
+                (alu64(AluOp::Mov, r0, 0), "cpu_number")
+            };
+            let at = Slot { symbol: Some(of.into()), ..by };
+            vec![at, percpu(r0, r0), load(Size::W, r0, r0, 0)]
+        }
+        func::GET_CURRENT_TASK | func::GET_CURRENT_TASK_BTF
+            if newest && env.kernel.jit.percpu_insn =>
+        {
+            let at = Slot { symbol: Some("current_task".into()), ..alu64(AluOp::Mov, r0, 0) };
+            vec![at, percpu(r0, r0), load(Size::Dw, r0, r0, 0)]
+        }
+        func::GET_FUNC_ARG | func::GET_FUNC_RET | func::GET_FUNC_ARG_CNT if tracing && newest => {
+            return Err(unknown());
+        }
         func::KPTR_XCHG if env.kernel.jit.ptr_xchg => {
             vec![alu64_reg(AluOp::Mov, r0, r2), xchg(r1, r0)]
         }
@@ -459,7 +506,29 @@ fn kfunc(env: &Env<'_>, insn: RawInsn, aux: &InsnAux) -> Result<Vec<Slot>, Unkno
     };
     let call = Slot { symbol: Some(symbol.into()), ..Slot::from(called) };
     let meta = |r: Reg| address(r, (aux.kptr_struct_meta != 0).then_some("struct_meta"));
+    let newest = env.kernel.features.rewrites_as_7_3;
+    if env.kernel.features.rewrites_as_6_1 {
+        return Ok(vec![call]);
+    }
     let mut out = match name {
+        "bpf_iter_num_new" if newest => return Ok(iter_num_new()),
+        "bpf_iter_num_next" if newest => return Ok(iter_num_next()),
+        "bpf_iter_num_destroy" if newest => return Ok(vec![jump(0)]),
+        "bpf_obj_new"
+        | "bpf_obj_drop"
+        | "bpf_percpu_obj_new"
+        | "bpf_percpu_obj_drop"
+        | "bpf_refcount_acquire"
+        | "bpf_list_push_back"
+        | "bpf_list_push_front"
+        | "bpf_list_add"
+        | "bpf_rbtree_add"
+        | "bpf_session_is_return"
+        | "bpf_session_cookie"
+            if newest =>
+        {
+            return Err(Unknown::Call(name.to_string()));
+        }
         _ if insn.off != 0 => return Ok(vec![call]),
         "bpf_obj_new_impl" | "bpf_percpu_obj_new_impl" => {
             let [low, high] = meta(Reg::R2);
@@ -487,4 +556,42 @@ fn kfunc(env: &Env<'_>, insn: RawInsn, aux: &InsnAux) -> Result<Vec<Slot>, Unkno
         out.push(call);
     }
     Ok(out)
+}
+
+/// `bpf_iter_num_new(r1, r2, r3)` written out: 0, or -EINVAL or -E2BIG and an empty range.
+fn iter_num_new() -> Vec<Slot> {
+    let (r0, it, start, end) = (Reg::R0, Reg::R1, Reg::R2, Reg::R3);
+    let empty = || store(Size::Dw, it, 0, Operand::Imm(0));
+    vec![
+        super::emit::branch_reg(Width::W32, Cond::Sgt, start, end, 8),
+        alu32_reg(AluOp::Mov, r0, end),
+        alu32_reg(AluOp::Sub, r0, start),
+        branch(Width::W64, Cond::Gt, r0, MAX_LOOPS, 8),
+        alu32(AluOp::Add, start, -1),
+        store(Size::W, it, 0, Operand::Reg(start)),
+        store(Size::W, it, 4, Operand::Reg(end)),
+        alu64(AluOp::Mov, r0, 0),
+        jump(5),
+        empty(),
+        alu64(AluOp::Mov, r0, -22),
+        jump(2),
+        empty(),
+        alu64(AluOp::Mov, r0, -7),
+    ]
+}
+
+/// `bpf_iter_num_next(r1)` written out.
+fn iter_num_next() -> Vec<Slot> {
+    let (r0, it, end) = (Reg::R0, Reg::R1, Reg::R2);
+    vec![
+        load(Size::W, r0, it, 0),
+        alu32(AluOp::Add, r0, 1),
+        load(Size::W, end, it, 4),
+        super::emit::branch_reg(Width::W32, Cond::Sge, r0, end, 3),
+        store(Size::W, it, 0, Operand::Reg(r0)),
+        alu64_reg(AluOp::Mov, r0, it),
+        jump(2),
+        store(Size::Dw, it, 0, Operand::Imm(0)),
+        alu64(AluOp::Mov, r0, 0),
+    ]
 }

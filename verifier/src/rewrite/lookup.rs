@@ -47,6 +47,19 @@ pub(super) fn inline(
             let tail = vec![load(Size::Dw, r0, r0, 0), miss(1), jump(1), alu64(AluOp::Mov, r0, 0)];
             array(btf, map, "bpf_array.value", masks, tail).map(Some)
         }
+        MapType::Xskmap => {
+            let (r1, r2) = (Reg::R1, Reg::R2);
+            Ok(Some(vec![
+                load(Size::W, r0, r2, 0),
+                branch(Width::W64, Cond::Ge, r0, map.max_entries as i32, 5),
+                alu64(AluOp::Lsh, r0, 3),
+                alu64(AluOp::Add, r1, offset(btf, "xsk_map.xsk_map")?),
+                alu64_reg(AluOp::Add, r0, r1),
+                load(Size::Dw, r0, r0, 0),
+                jump(1),
+                alu64(AluOp::Mov, r0, 0),
+            ]))
+        }
         MapType::Hash => found(vec![key()?], 1),
         MapType::HashOfMaps => found(vec![key()?, load(Size::Dw, r0, r0, 0)], 2),
         MapType::PercpuHash => found(vec![key()?, load(Size::Dw, r0, r0, 0), percpu(r0, r0)], 3),

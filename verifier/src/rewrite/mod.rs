@@ -73,7 +73,9 @@ pub fn verify_and_rewrite(
 }
 
 fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
-    if !env.kernel.features.rewrites_as_6_18 {
+    let has = &env.kernel.features;
+    if !(has.rewrites_as_6_1 || has.rewrites_as_6_12 || has.rewrites_as_6_18 || has.rewrites_as_7_3)
+    {
         return Err(Unknown::Release);
     }
     let mut p = Patched {
@@ -96,7 +98,27 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
         loops::append_exception_callback(&mut p)?;
     }
     fixup::fix_all(env, btf, &mut p)?;
+    if has.rewrites_as_7_3 {
+        shift_ax(env, &mut p)?;
+    }
     Ok(p.slots)
+}
+
+/// From 7.x on the register before `BPF_REG_AX` holds arguments on the stack.
+fn shift_ax(env: &Env<'_>, p: &mut Patched) -> Result<(), Unknown> {
+    let (ax, shifted) = (emit::AX.0, emit::AX.0 + 1);
+    if env.insns.iter().any(|i| i.dst == ax || i.src == ax) {
+        return Err(Unknown::Other("arguments on the stack"));
+    }
+    for slot in &mut p.slots {
+        let insn = &mut slot.insn;
+        for reg in [&mut insn.dst, &mut insn.src] {
+            if *reg == ax {
+                *reg = shifted;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// LD_IMM64 of a map or a map's value names the map.
@@ -110,7 +132,14 @@ fn name_maps(env: &Env<'_>, p: &mut Patched) -> Result<(), Unknown> {
                 let index = env.map_of_def.iter().position(|m| *m == Some(map));
                 (index.ok_or(Unknown::Other("a map"))? as u32, off)
             }
-            AuxUse::BtfVar { .. } => return Err(Unknown::Other("an address of the kernel's")),
+            AuxUse::BtfVar { btf, .. } => {
+                let insn = p.insn(i);
+                let name = env.btf(btf).map_or("", |b| b.name(insn.imm as u32));
+                let symbol = Some(name.into());
+                p.slots[i] = Slot { symbol, ..Slot::from(RawInsn { src: 0, imm: 0, ..insn }) };
+                p.slots[i + 1].insn.imm = 0;
+                continue;
+            }
             _ => continue,
         };
         let insn = p.insn(i);
@@ -150,8 +179,8 @@ fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unk
             }
             continue;
         };
-        if ty.base() == RegBase::Arena && (is_atomic || insn.mode() == Mode::MemSx) {
-            return Err(Unknown::Other("some accesses to an arena"));
+        if ty.base() == RegBase::Arena && is_atomic {
+            p.slots[i - 1].insn.code = with_mode(insn, PROBE_ATOMIC);
         }
         if !reads && !writes {
             continue;
@@ -173,11 +202,30 @@ fn convert_accesses(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unk
         if let Some(base) = base {
             let new = ctx::convert(env, btf, base, insn, aux.ctx_field_size)?;
             i += replace(p, i - 1, new)?;
-        } else if insn.mode() == Mode::MemSx && is_probed(ty) {
-            return Err(Unknown::Other("loads that may fault and extend the sign"));
+        } else if reads && is_probed(ty) {
+            let shown = match insn.mode() {
+                Mode::MemSx => Slot::from(RawInsn { code: with_mode(insn, PROBE_MEMSX), ..insn }),
+                _ => p.slots[i - 1].clone(),
+            };
+            if env.kernel.jit.masks_user_addresses {
+                p.aux[i - 1].masks_address = true;
+            }
+            p.slots[i - 1] = shown;
+        } else if what == RegBase::Arena && insn.mode() == Mode::MemSx {
+            p.slots[i - 1].insn.code = with_mode(insn, PROBE_MEM32SX);
         }
     }
     Ok(())
+}
+
+/// Modes inside the kernel (`include/linux/filter.h`): those of loads that are no other instruction's are shown as
+/// loads (`bpf_insn_prepare_dump`), these as they are.
+const PROBE_MEMSX: u8 = 0x40;
+const PROBE_MEM32SX: u8 = 0xc0;
+const PROBE_ATOMIC: u8 = 0xe0;
+
+fn with_mode(insn: RawInsn, mode: u8) -> u8 {
+    insn.code & !0xe0 | mode
 }
 
 /// Puts `new` at `at`; by how many slots the program has grown.
@@ -193,7 +241,8 @@ fn barrier_behind(p: &mut Patched, i: usize) -> Result<usize, Unknown> {
     Ok(i + 1)
 }
 
-/// Loads that may fault are probed; shown, they are loads like any other (`bpf_insn_prepare_dump`).
+/// Loads that may fault are probed (`convert_ctx_accesses`).
 fn is_probed(ty: RegType) -> bool {
-    ty.base() == RegBase::BtfId || ty.has(TypeFlags::PTR_UNTRUSTED)
+    let plain = ty.base() == RegBase::BtfId && ty.flags() == TypeFlags::NONE;
+    plain || ty.has(TypeFlags::PTR_UNTRUSTED)
 }
