@@ -422,6 +422,9 @@ fn called(
         return map_op_symbol(map.map_type, id).map(|s| Some(vec![call(s)])).ok_or_else(unknown);
     }
     let tracing = env.prog_type() == ProgType::Tracing;
+    if tracing && newest && plain.starts_with("get_func_") && id != func::GET_FUNC_IP {
+        return Err(unknown());
+    }
     let out = match id {
         func::GET_BRANCH_SNAPSHOT => return Err(unknown()),
         func::JIFFIES64 => {
@@ -442,9 +445,6 @@ fn called(
         {
             let at = Slot { symbol: Some("current_task".into()), ..alu64(AluOp::Mov, r0, 0) };
             vec![at, percpu(r0, r0), load(Size::Dw, r0, r0, 0)]
-        }
-        func::GET_FUNC_ARG | func::GET_FUNC_RET | func::GET_FUNC_ARG_CNT if tracing && newest => {
-            return Err(unknown());
         }
         func::KPTR_XCHG if env.kernel.jit.ptr_xchg => {
             vec![alu64_reg(AluOp::Mov, r0, r2), xchg(r1, r0)]
