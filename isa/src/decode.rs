@@ -130,6 +130,7 @@ pub fn decode_as(form: Form, raw: RawInsn, next: Option<RawInsn>) -> Result<Insn
             Insn::Call { target: CallTarget::Kfunc { btf_id: imm, fd_idx: off } }
         }
         Form::CallReg => Insn::CallReg { target: dst },
+        Form::JumpReg => Insn::JumpReg { target: dst },
         Form::Exit => Insn::Exit,
     })
 }

@@ -289,6 +289,9 @@ fn write_jmp<W: Write, N: Names + ?Sized>(out: &mut W, names: &N, insn: RawInsn)
     if insn.is_ja() {
         return write!(out, "({code:02x}) goto pc{off:+}");
     }
+    if insn.is_gotox() {
+        return write!(out, "({code:02x}) gotox r{dst}");
+    }
     if insn.is_may_goto() {
         return write!(out, "({code:02x}) may_goto pc{off:+}");
     }

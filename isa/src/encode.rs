@@ -33,9 +33,10 @@ pub fn try_encode(insn: &Insn) -> Option<(RawInsn, Option<RawInsn>)> {
             put_regs(&mut raw, dst, src);
             raw.imm = imm;
         }
-        Insn::Neg { dst, .. } | Insn::Swap { dst, .. } | Insn::CallReg { target: dst } => {
-            raw.dst = dst.0
-        }
+        Insn::Neg { dst, .. }
+        | Insn::Swap { dst, .. }
+        | Insn::CallReg { target: dst }
+        | Insn::JumpReg { target: dst } => raw.dst = dst.0,
         Insn::LoadImm64 { dst, value } => {
             raw.dst = dst.0;
             let (low, high) = halves(value);
@@ -138,6 +139,7 @@ pub fn form_of(insn: &Insn) -> Form {
         Insn::Call { target: CallTarget::Subprog(_) } => Form::Call(Callee::Subprog),
         Insn::Call { target: CallTarget::Kfunc { .. } } => Form::Call(Callee::Kfunc),
         Insn::CallReg { .. } => Form::CallReg,
+        Insn::JumpReg { .. } => Form::JumpReg,
         Insn::Exit => Form::Exit,
     }
 }

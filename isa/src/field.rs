@@ -220,6 +220,12 @@ impl RawInsn {
         self.code == JA32
     }
 
+    /// `gotox`, to an address in a register (`insn_is_gotox`).
+    #[inline]
+    pub fn is_gotox(self) -> bool {
+        self.code == JA_REG
+    }
+
     /// `may_goto` (`is_may_goto_insn`).
     #[inline]
     pub fn is_may_goto(self) -> bool {
@@ -278,6 +284,7 @@ impl RawInsn {
             (Class::Jmp32, JmpCode::Ja) => Some(self.imm),
             (Class::Jmp, JmpCode::Call) => self.is_pseudo_call().then_some(self.imm),
             (Class::Jmp32, JmpCode::Call) | (_, JmpCode::Exit) => None,
+            (Class::Jmp, JmpCode::Ja) if self.is_src_reg() => None,
             (Class::Jmp | Class::Jmp32, _) => Some(self.off as i32),
             _ => None,
         }

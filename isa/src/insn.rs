@@ -278,6 +278,10 @@ pub enum Insn {
     CallReg {
         target: Reg,
     },
+    /// Jump to an instruction whose address is in a register (`gotox`, Linux 6.19).
+    JumpReg {
+        target: Reg,
+    },
     Exit,
 }
 

@@ -18,6 +18,8 @@ pub const CALL: u8 = 0x85;
 pub const EXIT: u8 = 0x95;
 /// `BPF_JMP | BPF_JA`.
 pub const JA: u8 = 0x05;
+/// `BPF_JMP | BPF_JA | BPF_X` (`gotox`).
+pub const JA_REG: u8 = 0x0d;
 /// `BPF_JMP32 | BPF_JA` (`gotol`).
 pub const JA32: u8 = 0x06;
 /// `BPF_JMP | BPF_JCOND` (`may_goto` when the source field is 0).
@@ -164,6 +166,8 @@ pub enum Form {
     CondJump(Cond, Width, Second),
     Call(Callee),
     CallReg,
+    /// To an address in a register.
+    JumpReg,
     Exit,
 }
 
@@ -207,7 +211,7 @@ impl Form {
             Form::Alu(..) => dst | second,
             Form::MovSx(..) => dst | src,
             Form::AddrSpaceCast => dst | src | imm,
-            Form::Neg(_) | Form::Swap(..) | Form::CallReg => dst,
+            Form::Neg(_) | Form::Swap(..) | Form::CallReg | Form::JumpReg => dst,
             Form::LoadImm64(_) => dst | imm,
             Form::Load(..) | Form::LoadAcquire(_) | Form::StoreRelease(_) | Form::Atomic(..) => {
                 dst | src | off
@@ -230,7 +234,7 @@ pub enum Names {
     Nothing,
     /// `off` is the distance of a slot jumped to.
     ByOff,
-    /// `imm` is a distance, or the next slot belongs to this one.
+    /// `imm` is a distance, the next slot belongs to this one, or a table has the slots.
     Otherwise,
 }
 
@@ -239,7 +243,7 @@ impl Form {
         match self {
             Form::Jump(Reach::Short) | Form::MayGoto | Form::CondJump(..) => Names::ByOff,
             Form::Jump(Reach::Long) | Form::LoadImm64(_) => Names::Otherwise,
-            Form::Call(Callee::Subprog) => Names::Otherwise,
+            Form::Call(Callee::Subprog) | Form::JumpReg => Names::Otherwise,
             _ => Names::Nothing,
         }
     }
@@ -452,12 +456,13 @@ mod rows {
 
     // code, selector, form, token, group, cpu
     #[rustfmt::skip]
-    pub(super) static TABLE: [Row; 181] = [
+    pub(super) static TABLE: [Row; 182] = [
         enc(0x04, Any,        Alu(Add, W32, I),                    "+=",                  Base32,        V3),
         enc(0x05, Any,        Jump(Short),                         "goto",                Base32,        V1),
         enc(0x06, Any,        Jump(Long),                          "gotol",               Base32,        V4),
         enc(0x07, Any,        Alu(Add, W64, I),                    "+=",                  Base64,        V1),
         enc(0x0c, Any,        Alu(Add, W32, R),                    "+=",                  Base32,        V3),
+        enc(0x0d, Any,        JumpReg,                             "gotox",               Linux,         V4),
         enc(0x0f, Any,        Alu(Add, W64, R),                    "+=",                  Base64,        V1),
         enc(0x14, Any,        Alu(Sub, W32, I),                    "-=",                  Base32,        V3),
         enc(0x15, Any,        CondJump(Eq, W64, I),                "==",                  Base64,        V1),

@@ -168,7 +168,7 @@ const fn halves_of(form: Form) -> (Set, Set, Set) {
         Form::StoreRelease(size) | Form::Atomic(_, size, _) => (WHOLE, stored(size), NONE),
         Form::CondJump(_, w, s) => (halves(w), second(s, halves(w)), NONE),
         Form::LoadPacket(_, Packet::Ind) => (NONE, LOW, NONE),
-        Form::CallReg => (WHOLE, NONE, NONE),
+        Form::CallReg | Form::JumpReg => (WHOLE, NONE, NONE),
         Form::LoadPacket(_, Packet::Abs) | Form::Call(_) => (NONE, NONE, NONE),
         Form::Jump(_) | Form::MayGoto | Form::Exit => (NONE, NONE, NONE),
     }
@@ -182,7 +182,7 @@ const fn flags(form: Form) -> u16 {
     };
     names
         | match form {
-            Form::Atomic(_, _, Fetch::Fetch) | Form::Exit => SPECIAL,
+            Form::Atomic(_, _, Fetch::Fetch) | Form::Exit | Form::JumpReg => SPECIAL,
             Form::LoadPacket(..) | Form::Call(_) | Form::CallReg => SPECIAL | CALLS,
             Form::Jump(Reach::Short) => ALWAYS,
             Form::MayGoto => COUNTS,

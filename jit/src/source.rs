@@ -179,6 +179,10 @@ pub enum JitError {
         slot: u32,
         why: &'static str,
     },
+    /// A jump through a table, which no code is made for.
+    JumpReg {
+        slot: u32,
+    },
     /// Code beyond 2 GiB.
     TooLarge,
 }
@@ -190,6 +194,7 @@ impl fmt::Display for JitError {
             JitError::Register { slot } => write!(f, "insn {slot}: invalid register"),
             JitError::Target { slot } => write!(f, "insn {slot}: jump out of the program"),
             JitError::Wide { slot, why } => write!(f, "insn {slot}: {why}"),
+            JitError::JumpReg { slot } => write!(f, "insn {slot}: indirect jumps are not compiled"),
             JitError::TooLarge => f.write_str("code too large"),
         }
     }

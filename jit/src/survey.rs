@@ -212,6 +212,7 @@ impl Found {
         }
         match form {
             Form::Jump(Reach::Long) => self.mark(slots, slot, one.imm, TARGET)?,
+            Form::JumpReg => return Err(JitError::JumpReg { slot: slot as u32 }),
             Form::LoadImm64(Wide::Func) | Form::Call(Callee::Subprog) => {
                 self.mark(slots, slot, one.imm, FUNC)?;
                 let is_first = reached(slot, one.imm) == 0;

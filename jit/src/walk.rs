@@ -556,6 +556,8 @@ impl<'a, T: Target> Walk<'a, T> {
                 self.t.call_reg(dst, site);
                 self.called();
             }
+            // The survey refuses it.
+            Form::JumpReg => {}
             Form::Exit => self.t.exit(&self.f),
             // The others have functions of their own.
             Form::Alu(..) | Form::Load(..) | Form::Store(..) => {}

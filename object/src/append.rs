@@ -8,6 +8,7 @@ use bpfassay_isa::{opcode, RawInsn};
 use crate::btf::{linkage, BtfKind};
 use crate::btf_ext::SecRecords;
 use crate::error::{LoadError, LoadErrorKind as K};
+use crate::jump_tables::JumpTables;
 use crate::link::RelocatedFunc;
 use crate::model::{FuncInfo, LineInfo, SubprogOrigin};
 use crate::open::{Opened, INSN_LEN};
@@ -31,6 +32,7 @@ pub(crate) struct Linked {
     pub line_info: Vec<LineInfo>,
     pub subprogs: Vec<SubprogOrigin>,
     pub missing: Vec<String>,
+    pub jump_tables: JumpTables,
 }
 
 /// `__exception_cb(…)` tags: entry program's name to what libbpf makes of it.

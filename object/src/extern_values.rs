@@ -10,6 +10,7 @@ use crate::btf::{Btf, BtfKind};
 use crate::core::types_are_compat;
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::{kconfig_size, Extern, ExternKind, KconfigType};
+use crate::jump_tables::Place as TablePlace;
 use crate::link::intern;
 use crate::model::{written_descriptor, KernelBtfRef};
 use crate::open::Opened;
@@ -308,6 +309,17 @@ pub(crate) fn apply(
                 insns[1].imm = insns[0].imm.wrapping_add(off as i32);
                 map_reference(opened, insns, map, opcode::PSEUDO_MAP_VALUE);
             }
+            Referent::JumpTable(off, size) => {
+                let place = TablePlace {
+                    in_section: opened.funcs[*func].insn_off,
+                    in_program: slot - reloc.insn,
+                };
+                let section = &opened.jump_tables;
+                let (tables, first) = (&mut linked.jump_tables, opened.maps.len());
+                tables
+                    .refer(section, (off, size), place, first, &mut insns[0])
+                    .map_err(|what| bad(&what))?;
+            }
             Referent::ExternLoad(_) if opened.loader.leaves_externs() => {}
             Referent::ExternLoad(i) | Referent::ExternCall(i) => {
                 let resolved = externs.get(i).ok_or_else(|| bad("extern vanished"))?;
@@ -350,7 +362,7 @@ fn refusal<'a>(
                 _ => None,
             }
         }
-        Referent::Call(_) | Referent::SubprogAddr(_) => return None,
+        Referent::Call(_) | Referent::SubprogAddr(_) | Referent::JumpTable(..) => return None,
     };
     opened.refusals.get(number)
 }

@@ -17,6 +17,7 @@ mod elf;
 mod error;
 mod extern_values;
 mod externs;
+mod jump_tables;
 mod legacy_maps;
 mod link;
 mod loader;

@@ -340,6 +340,11 @@ impl<'a> Shared<'a> {
         let concerns = |map: &Option<usize>| map.is_none_or(|i| used.contains(&i));
         let notes = self.notes.iter().filter(|(map, _)| concerns(map));
         let notes = notes.map(|(_, text)| text.clone()).collect();
+        let mut maps = self.maps.clone();
+        if !linked.jump_tables.maps.is_empty() {
+            let tables = linked.jump_tables.maps.into_iter().map(|(_, def)| def);
+            Arc::make_mut(&mut maps).extend(tables);
+        }
         let mut program = Program {
             name: f.name.clone(),
             section: f.section_name.clone(),
@@ -348,7 +353,7 @@ impl<'a> Shared<'a> {
             attach_target,
             insns: linked.insns,
             license: self.opened.license.clone(),
-            maps: self.maps.clone(),
+            maps,
             btf: self.btf.clone(),
             btfs,
             func_info: if self.btf.is_some() { linked.func_info } else { Vec::new() },

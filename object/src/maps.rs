@@ -27,6 +27,7 @@ pub(crate) enum MapKind {
     Data,
     Bss,
     Rodata,
+    Percpu,
     Kconfig,
     StructOps,
 }
@@ -39,7 +40,7 @@ impl MapKind {
 
     /// Made by the loader from a section.
     pub fn is_internal(self) -> bool {
-        self.is_settable() || self == MapKind::Kconfig
+        self.is_settable() || matches!(self, MapKind::Kconfig | MapKind::Percpu)
     }
 }
 
@@ -84,10 +85,10 @@ pub(crate) fn kernel_name(name: &str) -> String {
 }
 
 /// `obj.rodata`: as much of the object's name as fits beside the section's (libbpf: `internal_map_name`).
-fn section_map_name(object: &str, section: &str) -> String {
+fn section_map_name(object: &str, section: &str, is_percpu: bool) -> String {
     let suffix = section.len().clamp(7, NAME_MAX);
     let dotted = section.get(1..).is_some_and(|rest| rest.contains('.'));
-    let prefix = if dotted { 0 } else { object.len().min(NAME_MAX - suffix) };
+    let prefix = if dotted || is_percpu { 0 } else { object.len().min(NAME_MAX - suffix) };
     let name: Vec<u8> = object.bytes().take(prefix).chain(section.bytes().take(suffix)).collect();
     let clean = |b: u8| if b.is_ascii_alphanumeric() || b == b'.' { b as char } else { '_' };
     name.into_iter().map(clean).collect()
@@ -115,6 +116,7 @@ pub(crate) fn collect(
             SectionUse::Data => MapKind::Data,
             SectionUse::Rodata => MapKind::Rodata,
             SectionUse::Bss => MapKind::Bss,
+            SectionUse::Percpu => MapKind::Percpu,
             _ => continue,
         };
         if s.size == 0 {
@@ -150,7 +152,10 @@ fn section_map(
     data: Vec<u8>,
     btf: Option<&Btf>,
 ) -> MapSource {
-    let mut def = MapDef::bare(&section_map_name(object, section), section, MapType::Array);
+    let is_percpu = kind == MapKind::Percpu;
+    let map_type = if is_percpu { MapType::PercpuArray } else { MapType::Array };
+    let name = section_map_name(object, section, is_percpu);
+    let mut def = MapDef::bare(&name, section, map_type);
     def.key_size = 4;
     def.value_size = size;
     def.max_entries = 1;
@@ -163,7 +168,8 @@ fn section_map(
         let var = |id| t.btf().ty(id).filter(|v| v.kind() == BtfKind::Var);
         t.vars().any(|v| var(v.type_id).is_some_and(|v| v.linkage() != linkage::STATIC))
     });
-    if exposed {
+    // Arrays of values by CPU cannot be mapped into memory.
+    if exposed && !is_percpu {
         def.map_flags |= F_MMAPABLE;
     }
     MapSource {

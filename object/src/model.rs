@@ -31,7 +31,7 @@ pub struct Program {
     pub insns: Vec<RawInsn>,
     /// Licence string; empty when the object has none.
     pub license: String,
-    /// Every map of the object, used or not; instructions index it.
+    /// Every map of the object, used or not, and behind them the program's own jump tables; instructions index it.
     pub maps: Arc<Vec<MapDef>>,
     /// The object's own BTF as it would be loaded, if any.
     pub btf: Option<Arc<Btf>>,
@@ -211,7 +211,9 @@ pub struct MapDef {
     pub inner: Option<Box<MapDef>>,
     /// Global data: initial contents, `value_size` bytes (shorter means zero-filled).
     pub initial: Option<Arc<Vec<u8>>>,
-    /// Frozen by the loader (`.rodata`, `.kconfig`): contents are known to the verifier.
+    /// Instruction arrays that the loader fills: the slot that each element names.
+    pub targets: Option<Arc<Vec<u32>>>,
+    /// Frozen by the loader (`.rodata`, `.kconfig`, jump tables): contents are known to the verifier.
     pub frozen: bool,
     /// False for maps that libbpf does not create unless asked to (`SEC("?.struct_ops")`).
     pub autocreate: bool,
@@ -246,6 +248,7 @@ impl MapDef {
             btf_vmlinux_value_type_id: 0,
             inner: None,
             initial: None,
+            targets: None,
             frozen: false,
             autocreate: true,
             refused: None,

@@ -58,6 +58,8 @@ pub(crate) enum SectionUse {
     Data,
     Rodata,
     Bss,
+    /// `.percpu`
+    Percpu,
     StructOps,
     LegacyMaps,
     Relocs,
@@ -73,6 +75,8 @@ pub(crate) struct Layout {
     pub maps: Option<usize>,
     /// `.addr_space.1`.
     pub arena: Option<usize>,
+    /// `.jumptables`.
+    pub jump_tables: Option<usize>,
     /// The symbol table's section, which stands for `.kconfig`.
     pub symtab: usize,
 }
@@ -94,6 +98,8 @@ pub struct Opened {
     pub(crate) maps: Vec<MapSource>,
     pub(crate) externs: Vec<Extern>,
     pub(crate) kconfig_map: Option<usize>,
+    /// Contents of `.jumptables`.
+    pub(crate) jump_tables: Vec<u8>,
     pub(crate) notes: Vec<String>,
     pub(crate) loader: Loader,
     /// What costs its own programs only.
@@ -150,6 +156,7 @@ fn survey<'a>(elf: &Elf<'a>, loader: Loader) -> Result<Found<'a>, LoadError> {
             text: 0,
             maps: None,
             arena: None,
+            jump_tables: None,
             symtab: elf.symtab,
         },
         license: loader.default_license().to_string(),
@@ -221,10 +228,14 @@ fn survey_other<'a>(
                 mark(SectionUse::Data);
             } else if is_or_dotted(name, ".rodata") {
                 mark(SectionUse::Rodata);
+            } else if is_or_dotted(name, ".percpu") {
+                mark(SectionUse::Percpu);
             } else if STRUCT_OPS.contains(&name) {
                 mark(SectionUse::StructOps);
             } else if name == ".addr_space.1" {
                 f.layout.arena = Some(s.index);
+            } else if name == ".jumptables" {
+                f.layout.jump_tables = Some(s.index);
             }
         }
         sht::REL => {
@@ -299,6 +310,10 @@ impl Opened {
         }
         let name = object_name(name.as_ref());
         let mut maps = maps::collect(&elf, &layout, btf.as_ref(), &name, &externs, &mut refusals)?;
+        let jump_tables = match layout.jump_tables.and_then(|i| elf.section(i)) {
+            Some(section) => elf.data(section)?.to_vec(),
+            None => Vec::new(),
+        };
         let kconfig_map = maps.iter().position(|m| m.kind == maps::MapKind::Kconfig);
         let mut funcs = found.funcs;
         programs::set_types(&mut funcs, layout.text, loader);
@@ -323,6 +338,7 @@ impl Opened {
             maps,
             externs,
             kconfig_map,
+            jump_tables,
             notes,
             loader,
             refusals: refusals.list,

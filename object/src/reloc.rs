@@ -39,6 +39,8 @@ pub(crate) enum Target {
     ExternCall(usize),
     /// Subprogram's address; symbol's byte offset in `.text`.
     SubprogAddr(u64),
+    /// Jump table: the symbol's offset in `.jumptables` and its size.
+    JumpTable(u64, u64),
     /// What cannot be referred to: number of the refusal.
     Refused(usize),
 }
@@ -241,9 +243,12 @@ fn classify(
         let map = ctx.arena_map.ok_or_else(|| "arena data without an ARENA map".to_string())?;
         return Ok(Target::Data(map, symbol.value));
     }
+    if ctx.layout.jump_tables == Some(symbol.shndx) {
+        return Ok(Target::JumpTable(symbol.value, symbol.size));
+    }
     let section = ctx.elf.section_name(symbol.shndx);
     match ctx.layout.uses.get(symbol.shndx) {
-        Some(SectionUse::Data | SectionUse::Rodata | SectionUse::Bss) => {
+        Some(SectionUse::Data | SectionUse::Rodata | SectionUse::Bss | SectionUse::Percpu) => {
             let map = ctx.data_map.get(&symbol.shndx).copied();
             map.map(|m| Target::Data(m, symbol.value))
                 .ok_or_else(|| format!("no map for section '{section}'"))

@@ -234,6 +234,7 @@ type_word! {
         Buf = 19 "PTR_TO_BUF",
         Func = 20 "PTR_TO_FUNC",
         ConstDynptr = 21 "CONST_PTR_TO_DYNPTR",
+        Insn = 22 "PTR_TO_INSN",
     }
 }
 

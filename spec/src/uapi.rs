@@ -186,6 +186,7 @@ uapi_enum! {
         UserRingbuf = 31 "user_ringbuf",
         CgrpStorage = 32 "cgrp_storage",
         Arena = 33 "arena",
+        InsnArray = 34 "insn_array",
         Rhash = 35 "rhash",
     }
 }

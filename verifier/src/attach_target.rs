@@ -72,6 +72,9 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
     let info = match env.prog.expected_attach_type {
         Some(AttachType::TraceRawTp) => raw_tp_target(env, obj, &btf, t)?,
         Some(AttachType::TraceIter) => iter_target(env, obj, &btf, t)?,
+        Some(AttachType::TraceFsession) if !env.kernel.features.fsession_programs => {
+            return Err(Errno::EINVAL.into());
+        }
         Some(
             AttachType::TraceFentry
             | AttachType::TraceFexit

@@ -77,6 +77,8 @@ pub struct InsnAux {
     pub calls_callback: bool,
     /// Exit of the subprogram that this tail call or packet load may act as (`jt` of 7.2).
     pub may_return_at: Option<u32>,
+    /// Table of an indirect jump, in `cfg.jump_tables` (`jt`).
+    pub jump_table: Option<u32>,
     /// Strongly connected component, 0 for a singleton.
     pub scc: u32,
     /// Registers alive before this instruction, bit per register.

@@ -9,6 +9,8 @@ use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
 use crate::verbose;
 
+pub const GOTOX_RESERVED: &str = "BPF_JA|BPF_X uses reserved fields";
+
 /// Registers of the instruction set; the one after holds arguments on the stack.
 const REGS: u8 = 11;
 
@@ -112,6 +114,9 @@ fn jmp(insn: RawInsn) -> Option<&'static str> {
                 || narrow,
             "BPF_CALL uses reserved fields",
         ),
+        JmpCode::Ja if insn.is_gotox() => {
+            bad(insn.src != 0 || insn.imm != 0 || insn.off != 0, GOTOX_RESERVED)
+        }
         JmpCode::Ja => bad(
             insn.src != 0
                 || insn.dst != 0

@@ -190,7 +190,8 @@ impl Survivors {
         if insn.is_ja() || insn.is_may_goto() {
             return Some(target);
         }
-        if !insn.is_jump_class() || insn.is_gotol() || insn.is_call() || insn.is_exit() {
+        let no_branch = insn.is_gotol() || insn.is_gotox() || insn.is_call() || insn.is_exit();
+        if !insn.is_jump_class() || no_branch {
             return None;
         }
         let dead = |at: u32| env.aux.get(at as usize).is_some_and(|a| a.seen == 0);

@@ -9,6 +9,7 @@ use bpfassay_object::btf::{BtfKind, Type};
 use bpfassay_object::model::{as_written, KernelBtfRef, MapDef};
 use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
+use crate::check::indirect_jump::{adopt_insn_array, TARGET_SIZE};
 use crate::check::map_fields::map_record;
 use crate::check::map_use::check_map_prog_compatibility;
 use crate::domain::reg::{BtfObj, MapId};
@@ -45,7 +46,9 @@ pub fn resolve_pseudo_ldimm64(env: &mut Env<'_>) -> Check {
         let features = &env.kernel.features;
         let swaps = insn.class() == Class::Alu64 && insn.alu_op() == AluCode::End;
         let far = insn.class() == Class::Jmp32 && insn.jmp_op() == JmpCode::Ja;
-        let too_new = swaps && !features.isa_v4
+        let through_table = insn.is_gotox() && !features.indirect_jumps;
+        let too_new = through_table
+            || swaps && !features.isa_v4
             || far && !features.far_jumps
             || insn.is_jump_class() && insn.jmp_op() == JmpCode::Jcond && !features.may_goto;
         if !insn.is_known_opcode() || too_new {
@@ -127,11 +130,20 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
         return Err(Errno::EINVAL.into());
     }
     let def = env.map(map).def.clone();
+    let (by_cpu, has_percpu) = (env.kernel.features.percpu_data, env.kernel.jit.percpu_insn);
+    let jumps = env.kernel.features.indirect_jumps;
+    let is_no_row = off % TARGET_SIZE != 0 || off / TARGET_SIZE >= def.max_entries;
     let errno = match def.map_type {
         MapType::Array if def.max_entries != 1 => Errno::ENOTSUPP,
         MapType::Array if off >= def.value_size => Errno::EINVAL,
         MapType::Arena if u64::from(off) > u64::from(def.max_entries) * 4096 => Errno::ERANGE,
+        MapType::InsnArray if jumps && is_no_row => Errno::EACCES,
+        MapType::InsnArray if jumps => return Ok(()),
+        MapType::PercpuArray if by_cpu && !has_percpu => Errno::EOPNOTSUPP,
+        MapType::PercpuArray if by_cpu && def.max_entries != 1 => Errno::EOPNOTSUPP,
+        MapType::PercpuArray if by_cpu && off >= def.value_size => Errno::EINVAL,
         MapType::Array | MapType::Arena => return Ok(()),
+        MapType::PercpuArray if by_cpu => return Ok(()),
         _ => {
             verbose!(env, "no direct value access support for this map type\n");
             return Err(Errno::EINVAL.into());
@@ -167,6 +179,9 @@ fn add_used_map(env: &mut Env<'_>, fd: i32) -> Check<MapId> {
     }
     let info = map_info(env, Arc::new(def.clone()))?;
     check_map_prog_compatibility(env, &info)?;
+    if info.def.map_type == MapType::InsnArray {
+        adopt_insn_array(env, &info.def)?;
+    }
     let id = MapId(env.maps.len() as u32);
     env.maps.push(info);
     env.map_of_def[fd as usize] = Some(id);

@@ -141,7 +141,8 @@ pub fn check_subprogs(env: &mut Env<'_>) -> Check {
             note_special(env, s, i);
             check_jump_range(env, i, start, end)?;
             let insn = env.insns[i as usize];
-            if i == end - 1 && !(insn.is_exit() || insn.is_ja() || insn.is_gotol()) {
+            let leaves = insn.is_exit() || insn.is_ja() || insn.is_gotol() || is_gotox(env, i);
+            if i == end - 1 && !leaves {
                 verbose!(env, "last insn is not an exit or jmp\n");
                 return Err(Errno::EINVAL.into());
             }
@@ -162,10 +163,16 @@ fn note_special(env: &mut Env<'_>, s: u32, i: u32) {
     }
 }
 
+/// The distance of an indirect jump stands in tables.
+fn is_gotox(env: &Env<'_>, i: u32) -> bool {
+    env.kernel.features.indirect_jump_ends_function && env.insns[i as usize].is_gotox()
+}
+
 fn check_jump_range(env: &mut Env<'_>, i: u32, start: u32, end: u32) -> Check {
     let insn = env.insns[i as usize];
     if !matches!(insn.class(), Class::Jmp | Class::Jmp32)
         || matches!(insn.jmp_op(), JmpCode::Exit | JmpCode::Call)
+        || is_gotox(env, i)
     {
         return Ok(());
     }

@@ -361,6 +361,9 @@ impl<'t, T: Tracer> Thread<'t, T> {
                 let args = [regs[1], regs[2], regs[3], regs[4], regs[5]];
                 regs[0] = rt.call_kfunc(fd_idx, btf_id, args, self)?;
             }
+            Insn::JumpReg { .. } => {
+                return Err(Stop::Trap(TrapKind::Unsupported("indirect jumps")));
+            }
             Insn::Exit => return self.leave(regs, regs[0], base),
         }
         Ok(Flow::Next)

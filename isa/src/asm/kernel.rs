@@ -134,6 +134,9 @@ impl<'a> Parser<'_, 'a> {
         if self.c.eat_word("call") {
             return self.call();
         }
+        if self.c.eat_word("gotox") {
+            return Ok((Insn::JumpReg { target: self.c.reg()? }, None));
+        }
         if self.c.eat_word("callx") {
             return Ok((Insn::CallReg { target: self.c.reg()? }, None));
         }

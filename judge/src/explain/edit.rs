@@ -63,7 +63,8 @@ pub fn before(insertions: &[Insertion], idx: u32) -> u32 {
 fn one(program: &mut Program, at: u32, new: &[RawInsn]) -> Option<()> {
     let n = new.len() as i64;
     let len = program.insns.len() as u32;
-    if at >= len {
+    // Tables of indirect jumps stand in maps, which stay as they are.
+    if at >= len || program.insns.iter().any(|i| i.is_gotox()) {
         return None;
     }
     let moved = |t: i64| if t > i64::from(at) { t + n } else { t };

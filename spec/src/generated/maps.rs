@@ -6,7 +6,7 @@ use crate::release::{Change, Release, Span};
 use crate::uapi::MapType;
 
 /// Ascending by number.
-pub static MAPS: [MapInfo; 34] = [
+pub static MAPS: [MapInfo; 35] = [
     MapInfo { map_type: MapType::Hash, ops: "htab_map_ops", config: &[], cap: MapCap::None, key: KeyRule::Any, fields: MapFields(23), inner: InnerRule::Equal, rules: &[
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsOutside(479)] },
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsBoth(384)] },
@@ -265,6 +265,10 @@ pub static MAPS: [MapInfo; 34] = [
         MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::NotMultiple(N::Extra, 4096)] },
         MapRule { errno: 7, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Entries, Cmp::Gt, 1048576)] },
         MapRule { errno: 34, all: false, span: Span::ALWAYS, tests: &[T::ArenaCrosses4G] },
+    ] },
+    MapInfo { map_type: MapType::InsnArray, ops: "insn_array_map_ops", config: &[], cap: MapCap::Bpf, key: KeyRule::Never, fields: MapFields(0), inner: InnerRule::No, rules: &[
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::Cmp(N::Entries, Cmp::Eq, 0), T::Cmp(N::Key, Cmp::Ne, 4), T::Cmp(N::Value, Cmp::Ne, 16)] },
+        MapRule { errno: 22, all: false, span: Span::ALWAYS, tests: &[T::FlagsOutside(0)] },
     ] },
 ];
 

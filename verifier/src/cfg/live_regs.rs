@@ -34,7 +34,8 @@ pub fn compute_live_registers(env: &mut Env<'_>) {
             let after = env
                 .cfg
                 .successors(i)
-                .fold(0, |acc, s| acc | live.get(s as usize).map_or(0, |l| l.before));
+                .iter()
+                .fold(0, |acc, s| acc | live.get(*s as usize).map_or(0, |l| l.before));
             let l = &mut live[i as usize];
             let before = (after & !l.defs) | l.uses;
             changed |= (before, after) != (l.before, l.after);
@@ -93,6 +94,7 @@ fn alu(insn: RawInsn, dst: u16, src: u16) -> (u16, u16) {
 fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u16, u16) {
     let insn = env.insns[idx as usize];
     match insn.jmp_op() {
+        JmpCode::Ja if insn.is_gotox() => (dst, 0),
         JmpCode::Ja | JmpCode::Jcond => (0, 0),
         JmpCode::Exit => (1, 0),
         JmpCode::Call => {

@@ -24,13 +24,16 @@ pub struct Cfg {
     pub postorder: Vec<u32>,
     /// Place of each instruction in `postorder`.
     pub place: Vec<u32>,
-    /// Successors by instruction; `u32::MAX` for none.
-    pub succ: Vec<[u32; 2]>,
+    /// Successors of instruction `i` are `succ[succ_start[i]..succ_start[i + 1]]`.
+    pub succ: Vec<u32>,
+    pub succ_start: Vec<u32>,
     /// Predecessors of instruction `i` are `pred[pred_start[i]..pred_start[i + 1]]`.
     pub pred: Vec<u32>,
     pub pred_start: Vec<u32>,
     /// Number of strongly connected components plus one (`scc_cnt`).
     pub scc_cnt: u32,
+    /// Slots that indirect jumps lead to, ascending; one list for each jump.
+    pub jump_tables: Vec<Vec<u32>>,
     /// Subprograms, each after those it calls (`subprog_topo_order`).
     pub callees_first: Vec<u32>,
 }
@@ -44,11 +47,11 @@ impl Cfg {
         self.postorder.get(start..end).unwrap_or(&[])
     }
 
-    /// Instructions that control may go to, within the subprogram; fall-through first.
+    /// Instructions that control may go to, within the subprogram; the fall-through first.
     #[inline]
-    pub fn successors(&self, idx: u32) -> impl Iterator<Item = u32> {
-        let known = self.succ.get(idx as usize).copied().unwrap_or([u32::MAX; 2]);
-        known.into_iter().take_while(|s| *s != u32::MAX)
+    pub fn successors(&self, idx: u32) -> &[u32] {
+        let at = |i: u32| self.succ_start.get(i as usize).map_or(0, |s| *s as usize);
+        self.succ.get(at(idx)..at(idx + 1)).unwrap_or(&[])
     }
 
     /// Instructions that control may come from, within the subprogram.
@@ -59,17 +62,21 @@ impl Cfg {
     }
 }
 
-/// Up to two successors within the subprogram, fall-through first.
+/// Up to two successors within the subprogram, fall-through first; or the rows of a jump table.
 #[derive(Clone, Copy, Debug)]
-pub struct Succ {
+pub struct Succ<'t> {
     idx: [u32; 2],
     len: u8,
+    table: Option<&'t [u32]>,
 }
 
-impl Succ {
+impl Succ<'_> {
     #[inline]
     pub fn as_slice(&self) -> &[u32] {
-        &self.idx[..self.len as usize]
+        match self.table {
+            Some(rows) => rows,
+            None => &self.idx[..self.len as usize],
+        }
     }
 
     #[inline]
@@ -79,14 +86,16 @@ impl Succ {
     }
 }
 
-/// Instructions that may follow `idx` without entering a callee (`bpf_insn_successors`).
+/// Instructions that may follow `idx` without entering a callee (`bpf_insn_successors`); those of an indirect jump are
+/// in tables of its own.
 #[inline]
-pub fn successors(insns: &[RawInsn], idx: u32) -> Succ {
+pub fn successors(insns: &[RawInsn], idx: u32) -> Succ<'static> {
     let insn = insns[idx as usize];
-    let mut succ = Succ { idx: [0; 2], len: 0 };
+    let mut succ = Succ { idx: [0; 2], len: 0, table: None };
     let (jumps, falls_through) = match (insn.class(), insn.jmp_op()) {
         (Class::Jmp | Class::Jmp32, op) => match op {
             JmpCode::Exit => (false, false),
+            JmpCode::Ja if insn.is_gotox() => (false, false),
             JmpCode::Ja => (true, false),
             JmpCode::Call | JmpCode::UndefinedF => (false, true),
             _ => (true, true),
@@ -103,12 +112,16 @@ pub fn successors(insns: &[RawInsn], idx: u32) -> Succ {
 }
 
 impl Env<'_> {
-    /// As [`successors`], and the exit that a tail call or packet load may take for a return.
+    /// As [`successors`], the exit that a tail call or packet load may take for a return, and the rows of jump tables.
     #[inline]
-    pub fn successors(&self, idx: u32) -> Succ {
+    pub fn successors(&self, idx: u32) -> Succ<'_> {
         let mut succ = successors(&self.insns, idx);
-        if let Some(exit) = self.aux.get(idx as usize).and_then(|a| a.may_return_at) {
+        let Some(aux) = self.aux.get(idx as usize) else { return succ };
+        if let Some(exit) = aux.may_return_at {
             succ.push(exit);
+        }
+        if let Some(number) = aux.jump_table {
+            succ.table = self.cfg.jump_tables.get(number as usize).map(Vec::as_slice);
         }
         succ
     }

@@ -31,7 +31,7 @@ pub fn compute_postorder(env: &mut Env<'_>) {
                 continue;
             }
             *st |= EXPLORED;
-            for s in env.cfg.successors(top) {
+            for &s in env.cfg.successors(top) {
                 if state[s as usize] == 0 {
                     state[s as usize] |= DISCOVERED;
                     stack.push(s);
@@ -49,36 +49,38 @@ pub fn compute_postorder(env: &mut Env<'_>) {
 
 /// The successors of every slot, asked for many times.
 fn tabulate_successors(env: &mut Env<'_>) {
-    let of = |i: u32| {
-        let mut two = [u32::MAX; 2];
-        let known = env.successors(i);
-        two[..known.as_slice().len()].copy_from_slice(known.as_slice());
-        two
-    };
-    env.cfg.succ = (0..env.insns.len() as u32).map(of).collect();
+    let n = env.insns.len();
+    let (mut succ, mut succ_start) = (Vec::with_capacity(n), Vec::with_capacity(n + 1));
+    for i in 0..n as u32 {
+        succ_start.push(succ.len() as u32);
+        succ.extend_from_slice(env.successors(i).as_slice());
+    }
+    succ_start.push(succ.len() as u32);
+    (env.cfg.succ, env.cfg.succ_start) = (succ, succ_start);
 }
 
 /// Predecessors among the instructions in the post-order.
 fn link_predecessors(env: &mut Env<'_>) {
     let n = env.insns.len();
     let cfg = &mut env.cfg;
-    cfg.pred_start = vec![0; n + 1];
+    let mut pred_start = vec![0; n + 1];
     for &i in &cfg.postorder {
-        for &s in cfg.succ[i as usize].iter().filter(|s| **s != u32::MAX) {
-            cfg.pred_start[s as usize + 1] += 1;
+        for &s in cfg.successors(i) {
+            pred_start[s as usize + 1] += 1;
         }
     }
     for i in 0..n {
-        cfg.pred_start[i + 1] += cfg.pred_start[i];
+        pred_start[i + 1] += pred_start[i];
     }
-    let mut next = cfg.pred_start.clone();
-    cfg.pred = vec![0; cfg.pred_start[n] as usize];
+    let mut next = pred_start.clone();
+    let mut pred = vec![0; pred_start[n] as usize];
     for &i in &cfg.postorder {
-        for &s in cfg.succ[i as usize].iter().filter(|s| **s != u32::MAX) {
-            cfg.pred[next[s as usize] as usize] = i;
+        for &s in cfg.successors(i) {
+            pred[next[s as usize] as usize] = i;
             next[s as usize] += 1;
         }
     }
+    (cfg.pred, cfg.pred_start) = (pred, pred_start);
 }
 
 /// Fills [`super::Cfg::callees_first`] (`sort_subprogs_topo`).
@@ -192,7 +194,7 @@ impl SccWalk {
             self.stack.push(w);
         }
         let mut self_edge = false;
-        for s in env.cfg.successors(w) {
+        for &s in env.cfg.successors(w) {
             // The walk also starts at second slots of LD_IMM64 in the last place.
             let Some(&pre) = self.pre.get(s as usize) else { continue };
             if pre == 0 {

@@ -5,6 +5,7 @@ use bpfassay_isa::field::{Class, JmpCode, Mode};
 use bpfassay_spec::func;
 
 use super::{jump_target, slots};
+use crate::check::indirect_jump::find_jump_table;
 use crate::check::summary;
 use crate::env::Env;
 use crate::log::state::print_linfo;
@@ -143,6 +144,27 @@ impl Walk {
         self.push(env, t, callee, EdgeKind::Branch)
     }
 
+    /// An indirect jump: every row of its tables that is new is pushed at once (`visit_gotox_insn`).
+    fn visit_gotox(&mut self, env: &mut Env<'_>, t: u32) -> Check<Visit> {
+        let table = find_jump_table(env, t)?;
+        mark_prune_point(env, t);
+        let rows = env.cfg.jump_tables[table as usize].clone();
+        let mut visit = Visit::Done;
+        for w in rows {
+            mark_jmp_point(env, w);
+            if self.state[w as usize] != 0 {
+                continue;
+            }
+            if self.stack.len() >= env.insns.len() {
+                return Err(Errno::E2BIG.into());
+            }
+            self.stack.push(w);
+            self.state[w as usize] = DISCOVERED;
+            visit = Visit::Keep;
+        }
+        Ok(visit)
+    }
+
     fn visit(&mut self, env: &mut Env<'_>, t: u32) -> Check<Visit> {
         let insn = env.insns[t as usize];
         if insn.is_pseudo_func() && env.kernel.features.function_pointers {
@@ -159,6 +181,9 @@ impl Walk {
             JmpCode::Call => {
                 mark_call(env, t);
                 self.visit_func_call(env, t, insn.src == bpfassay_isa::opcode::PSEUDO_CALL)
+            }
+            JmpCode::Ja if insn.is_gotox() && env.kernel.features.indirect_jumps => {
+                self.visit_gotox(env, t)
             }
             JmpCode::Ja => {
                 if insn.is_src_reg() {

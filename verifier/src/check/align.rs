@@ -1,7 +1,7 @@
 //! Alignment of accesses (`check_ptr_alignment`): packets behind NET_IP_ALIGN, the stack
 //! always strictly, the rest where the loader or the access asks for it.
 
-use bpfassay_spec::RegBase;
+use bpfassay_spec::{MapType, RegBase};
 
 use crate::domain::reg::RegState;
 use crate::domain::tnum::Tnum;
@@ -29,7 +29,10 @@ pub(super) fn check_ptr_alignment(
         }
         RegBase::FlowKeys => "flow keys ",
         RegBase::MapKey => "key ",
-        RegBase::MapValue => "value ",
+        RegBase::MapValue => {
+            strict |= reg.map().is_some_and(|m| env.map(m).def.map_type == MapType::InsnArray);
+            "value "
+        }
         RegBase::Ctx => "context ",
         RegBase::Stack => {
             // Slots are tracked by eight bytes: an access across two of them would not be seen.

@@ -165,8 +165,8 @@ impl Special {
         use Special::*;
         matches!(
             self,
-            ListPushFront | ListPushBack | ListPopFront | ListPopBack | ListFront | ListBack
-        )
+            ListPushFront | ListPushBack | ListAdd | ListPopFront | ListPopBack | ListDel
+        ) || matches!(self, ListFront | ListBack | ListIsFirst | ListIsLast | ListEmpty)
     }
 
     pub fn is_rbtree_api(self) -> bool {
@@ -195,12 +195,6 @@ impl Special {
     pub fn is_counting(self) -> bool {
         use Special::*;
         matches!(self, IterNumNew | IterNumNext | IterNumDestroy)
-    }
-
-    /// Not modelled.
-    pub fn is_unsupported(self) -> bool {
-        use Special::*;
-        matches!(self, ListAdd | ListDel | ListIsFirst | ListIsLast | ListEmpty)
     }
 
     pub fn is_task_work(self) -> bool {

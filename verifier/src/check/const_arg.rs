@@ -37,6 +37,17 @@ fn contents(map: &MapDef, off: u32) -> Vec<u8> {
     bytes
 }
 
+/// Type of a map with direct values that are no strings.
+fn never_strings(env: &Env<'_>, map: &MapDef) -> Option<&'static str> {
+    let features = &env.kernel.features;
+    let never = match map.map_type {
+        MapType::InsnArray => features.indirect_jumps,
+        MapType::PercpuArray => features.percpu_data,
+        _ => false,
+    };
+    never.then(|| map.map_type.name())
+}
+
 /// A zero-terminated string in a frozen map.
 pub fn check_reg_const_str(env: &mut Env<'_>, reg: &RegState, regno: Reg) -> Check {
     if reg.ty != RegBase::MapValue {
@@ -44,6 +55,10 @@ pub fn check_reg_const_str(env: &mut Env<'_>, reg: &RegState, regno: Reg) -> Che
     }
     let Some(map) = reg.map() else { return Err(Errno::EFAULT.into()) };
     let def = env.map(map).def.clone();
+    if let Some(kind) = never_strings(env, &def) {
+        verbose!(env, "R{} points to {kind} map which cannot be used as const string\n", regno.0);
+        return Err(Errno::EACCES.into());
+    }
     if !is_rdonly(&def) {
         verbose!(env, "R{} does not point to a readonly map'\n", regno.0);
         return Err(Errno::EACCES.into());

@@ -139,7 +139,14 @@ pub fn process_node(
     check_vmlinux(env, meta)?;
     let is_list = kind == FieldKinds::LIST_NODE;
     let known = match meta.special {
-        Some(Special::ListPushFront | Special::ListPushBack) => is_list,
+        Some(
+            Special::ListPushFront
+            | Special::ListPushBack
+            | Special::ListAdd
+            | Special::ListDel
+            | Special::ListIsFirst
+            | Special::ListIsLast,
+        ) => is_list,
         Some(
             Special::RbtreeAdd | Special::RbtreeRemove | Special::RbtreeLeft | Special::RbtreeRight,
         ) => !is_list,

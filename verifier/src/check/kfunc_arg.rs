@@ -178,10 +178,7 @@ pub fn ptr_arg(
     let (param, regno) = (&params[i], Reg(i as u8 + 1));
     let features = &env.kernel.features;
     let takes_ctx = meta.is(Special::SessionIsReturn) || meta.is(Special::SessionCookie);
-    if meta.is(Special::CastToKernCtx)
-        || (features.kfunc_args_trusted && takes_ctx)
-        || is_prog_ctx_type(env, param.btf, ptr)?
-    {
+    if meta.is(Special::CastToKernCtx) || takes_ctx || is_prog_ctx_type(env, param.btf, ptr)? {
         return Ok(PtrArg::Ctx);
     }
     let next = Reg(regno.0 + 1);

@@ -22,6 +22,7 @@ use super::kfunc_objects::{
 use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
 use super::region::check_ptr_off_reg;
 use super::stack::register_is_null;
+use super::trust::is_non_owning_ref;
 use super::trust::{has_unsafe_modifiers, is_rcu_reg, is_trusted_reg, TRUSTED};
 use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
@@ -315,7 +316,11 @@ fn check_pointer(
             graph::process_root(env, &reg, regno, meta, kind)
         }
         PtrArg::ListNode => {
-            check_owned(env, i, &reg)?;
+            // What `bpf_list_front` gives the list owns.
+            let is_shared = is_non_owning_ref(reg.ty) && reg.ref_obj_id == 0;
+            if !(param.has("__nonown_allowed") && is_shared) {
+                check_owned(env, i, &reg)?;
+            }
             graph::process_node(env, &reg, regno, meta, FieldKinds::LIST_NODE)
         }
         PtrArg::RbNode => check_rb_node(env, meta, i, regno, &reg),

@@ -48,9 +48,6 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         }
         Err(NoKfunc::Stopped(stop)) => return Err(stop),
     };
-    if meta.special.is_some_and(Special::is_unsupported) {
-        return Err(Stop::unsupported(format!("kfunc {}", meta.name)));
-    }
     env.aux_mut(insn_idx).is_iter_next = meta.has(KfuncFlags::ITER_NEXT);
     if meta.is(Special::ResSpinLock) || meta.is(Special::ResSpinLockIrqsave) {
         fork_failed_lock(env)?;
@@ -312,7 +309,9 @@ fn release(env: &mut Env<'_>, meta: &KfuncMeta, insn_idx: u32) -> Check {
     }
     if !matches!(
         meta.special,
-        Some(Special::ListPushFront | Special::ListPushBack | Special::RbtreeAdd)
+        Some(
+            Special::ListPushFront | Special::ListPushBack | Special::ListAdd | Special::RbtreeAdd
+        )
     ) {
         return Ok(());
     }

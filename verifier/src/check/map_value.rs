@@ -8,6 +8,7 @@ use bpfassay_spec::{MapType, RegBase, RegType, TypeFlags};
 
 use super::btf_record::{BtfField, FieldKinds};
 use super::btf_walk::BtfLoad;
+use super::indirect_jump::TARGET_SIZE;
 use super::kptr_access::{kptr_load_flags, map_kptr_match_type};
 use super::region::check_mem_region_access;
 use super::stack::{is_pointer_value, register_is_null};
@@ -63,6 +64,14 @@ pub(super) fn check_map_access_type(
     Err(Errno::EACCES.into())
 }
 
+/// Bytes that a pointer to a value reaches: of an instruction array all its addresses (`map_mem_size`).
+fn mem_size(def: &MapDef) -> u32 {
+    match def.map_type {
+        MapType::InsnArray => def.max_entries.wrapping_mul(TARGET_SIZE),
+        _ => def.value_size,
+    }
+}
+
 /// Bounds of the value, and no special field touched in a way it does not allow (`check_map_access`).
 pub(crate) fn check_map_access(
     env: &mut Env<'_>,
@@ -73,7 +82,7 @@ pub(crate) fn check_map_access(
     src: AccessSrc,
 ) -> Check {
     let map = map_of(env.reg(r))?;
-    let value_size = env.map(map).def.value_size;
+    let value_size = mem_size(&env.map(map).def);
     check_mem_region_access(env, r, off, size, value_size, zero_size_allowed)?;
     let Some(record) = env.map(map).record.clone() else { return Ok(()) };
     let reg = *env.reg(r);
@@ -146,6 +155,9 @@ pub(super) fn access_map_value(
         }
     }
     let (Access::Read, Some(dst)) = (access, value) else { return Ok(()) };
+    if env.map(map).def.map_type == MapType::InsnArray {
+        return load_target(env, &reg, off, size, dst);
+    }
     if reg.var_off.is_const() && is_known_contents(&env.map(map).def) {
         let val = direct_read(env, map, at, size, is_ldsx)?;
         let reg = env.reg_mut(dst);
@@ -154,6 +166,33 @@ pub(super) fn access_map_value(
     } else {
         mark_reg_unknown(env, dst);
     }
+    Ok(())
+}
+
+/// The kernel explores the rows that the register names, and the program jumps to those behind the load's own offset.
+const QUIRK_OTHER_ROW: &str = "jump-table-load-offset";
+
+/// Load of an instruction's address from an instruction array.
+fn load_target(env: &mut Env<'_>, reg: &RegState, off: i32, size: Size, dst: Reg) -> Check {
+    if size != Size::Dw {
+        verbose!(env, "Invalid read of {} bytes from insn_array\n", size.bytes());
+        return Err(Errno::EACCES.into());
+    }
+    let mut to = *reg;
+    // `off` includes what stands in the register.
+    let further = off.wrapping_sub(reg.off);
+    if env.kernel.features.jump_offset_counted {
+        if env.kernel.features.pointer_offset_whole {
+            to.moved_by(i64::from(further), false, &env.kernel.features);
+            to.exchange(&env.kernel.features);
+        } else {
+            to.off = off;
+        }
+    } else if further != 0 {
+        env.quirk = Some(QUIRK_OTHER_ROW);
+    }
+    to.ty = RegBase::Insn.into();
+    *env.reg_mut(dst) = to;
     Ok(())
 }
 

@@ -26,6 +26,7 @@ pub mod graph;
 pub mod helper;
 pub mod helper_result;
 pub mod helper_rules;
+pub mod indirect_jump;
 pub mod irq;
 pub mod iter;
 pub mod kfunc;

@@ -122,11 +122,14 @@ impl StackSlot {
 }
 
 /// Pointers that keep their type through a spill (`is_spillable_regtype`).
-pub(super) fn is_spillable(ty: RegType) -> bool {
-    !matches!(
-        ty.base(),
-        RegBase::NotInit | RegBase::Scalar | RegBase::TpBuffer | RegBase::ConstDynptr
-    )
+pub(super) fn is_spillable(env: &Env<'_>, ty: RegType) -> bool {
+    let is_target = ty.base() == RegBase::Insn;
+    let is_lost = is_target && !env.kernel.features.jump_targets_spilled;
+    !is_lost
+        && !matches!(
+            ty.base(),
+            RegBase::NotInit | RegBase::Scalar | RegBase::TpBuffer | RegBase::ConstDynptr
+        )
 }
 
 /// Bits needed for the value (`get_reg_width`).
@@ -386,7 +389,7 @@ fn classify_store(
             let worth = all || !is_unbounded(reg) && !register_is_null(reg);
             if starts_slot && reg.is_scalar() && env.bpf_capable && worth {
                 Written::Scalar(r, reg_width(reg) <= 8 * size as u32)
-            } else if is_spillable(reg.ty) {
+            } else if is_spillable(env, reg.ty) {
                 Written::Pointer(r)
             } else {
                 Written::Data

@@ -24,7 +24,7 @@ pub(super) fn note_spill_barrier(
     let slot = &env.cur.frame(frameno).stack()[spi];
     let first_bytes = env.kernel.features.barrier_by_first_bytes;
     let old = |i: i32| slot.kind[if first_bytes { i as usize } else { locate(off + i).1 }];
-    let spills = value.is_some_and(|r| is_spillable(env.reg(r).ty));
+    let spills = value.is_some_and(|r| is_spillable(env, env.reg(r).ty));
     if spills || (0..size).any(|i| !matches!(old(i), SlotType::Misc | SlotType::Zero)) {
         env.aux_mut(insn_idx).nospec_result = true;
     }

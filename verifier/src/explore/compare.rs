@@ -411,6 +411,7 @@ impl<'c> Comparer<'c> {
             }
             RegBase::Stack => self.regs_exact(old, cur) && old.frameno == cur.frameno,
             RegBase::Arena => true,
+            RegBase::Insn => same_identity(old, cur) && values_within(old, cur, self.circular),
             _ => self.regs_exact(old, cur),
         }
     }

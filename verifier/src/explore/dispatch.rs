@@ -9,9 +9,10 @@ use bpfassay_isa::{RawInsn, Reg};
 use bpfassay_spec::func;
 
 use crate::check::refs::Leaving;
-use crate::check::{atomic, call, exit, func_call, mem, refs, summary};
+use crate::check::{atomic, call, exit, func_call, indirect_jump, mem, refs, summary};
 use crate::env::Env;
 use crate::explore::worklist::push_stack;
+use crate::insn_fields::GOTOX_RESERVED;
 use crate::stop::{Check, Errno};
 use crate::transfer::{alu, branch, ld_imm};
 use crate::verbose;
@@ -79,6 +80,13 @@ fn check_jump(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
     env.jmps_processed += 1;
     match insn.jmp_op() {
         JmpCode::Call => return check_call(env, insn, print_state),
+        JmpCode::Ja if insn.is_gotox() => {
+            if insn.src != 0 || insn.imm != 0 || insn.off != 0 {
+                verbose!(env, "{GOTOX_RESERVED}\n");
+                return Err(Errno::EINVAL.into());
+            }
+            indirect_jump::check_indirect_jump(env)?;
+        }
         JmpCode::Ja => {
             let is_long = insn.class() == Class::Jmp32;
             let unused = if is_long { i32::from(insn.off) } else { insn.imm };

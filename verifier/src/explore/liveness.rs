@@ -419,16 +419,13 @@ impl Work {
 
     /// One instruction's share of the equations; true if its marks changed.
     fn update(&mut self, env: &mut Env<'_>, at: usize, idx: u32) -> bool {
-        let succ = env.cfg.succ.get(idx as usize).copied().unwrap_or([u32::MAX; 2]);
-        if succ[0] == u32::MAX {
-            return false;
-        }
-        let first = self.of(succ[0]);
+        let Some((first, others)) = env.cfg.successors(idx).split_first() else { return false };
+        let first = self.of(*first);
         let (mut after, mut written) = (first.live_before, first.must_write_acc);
-        if succ[1] != u32::MAX {
-            let second = self.of(succ[1]);
-            after |= second.live_before;
-            written &= second.must_write_acc;
+        for other in others {
+            let other = self.of(*other);
+            after |= other.live_before;
+            written &= other.must_write_acc;
         }
         let old = self.of(idx);
         written |= old.must_write;

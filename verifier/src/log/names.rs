@@ -179,6 +179,7 @@ fn base_name(base: RegBase) -> &'static str {
         RegBase::Buf => "buf",
         RegBase::Func => "func",
         RegBase::ConstDynptr => "dynptr_ptr",
+        RegBase::Insn => "insn",
     }
 }
 

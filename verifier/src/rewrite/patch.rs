@@ -42,7 +42,7 @@ fn reach(insn: RawInsn) -> Option<Reach> {
     if insn.is_ld_imm64() {
         return (insn.src == PSEUDO_FUNC).then_some(Reach::Imm);
     }
-    if !insn.is_jump_class() || insn.is_exit() {
+    if !insn.is_jump_class() || insn.is_exit() || insn.is_gotox() {
         return None;
     }
     if insn.is_call() {

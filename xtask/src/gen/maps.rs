@@ -159,6 +159,7 @@ fn test(text: &str) -> Result<String> {
             };
             format!("T::{variant}({mask})")
         }
+        ["flags", "set"] => "T::FlagsOutside(0)".to_string(),
         ["no", "btf_key"] => "T::NoBtfKey".to_string(),
         ["no", "btf_value"] => "T::NoBtfValue".to_string(),
         ["no", "btf_vmlinux_value"] => "T::NoBtfVmlinuxValue".to_string(),
