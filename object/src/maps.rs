@@ -447,11 +447,14 @@ mod tests {
     #[test]
     fn section_map_names() {
         // From the comment in libbpf's internal_map_name and from what bpftool shows.
-        assert_eq!(section_map_name("my_object_name", ".rodata"), "my_objec.rodata");
-        assert_eq!(section_map_name("my_object_name", ".bss"), "my_objec.bss");
-        assert_eq!(section_map_name("my_object_name", ".kconfig"), "my_obje.kconfig");
-        assert_eq!(section_map_name("my_object_name", ".rodata.abracadabra"), ".rodata.abracad");
-        assert_eq!(section_map_name("x", ".data"), "x.data");
+        assert_eq!(section_map_name("my_object_name", ".rodata", false), "my_objec.rodata");
+        assert_eq!(section_map_name("my_object_name", ".bss", false), "my_objec.bss");
+        assert_eq!(section_map_name("my_object_name", ".kconfig", false), "my_obje.kconfig");
+        assert_eq!(
+            section_map_name("my_object_name", ".rodata.abracadabra", false),
+            ".rodata.abracad"
+        );
+        assert_eq!(section_map_name("x", ".data", false), "x.data");
     }
 
     #[test]
