@@ -224,6 +224,8 @@ pub struct Env<'a> {
     pub observer: Option<&'a dyn crate::passes::Observer>,
     /// Every scalar counts as precise.
     pub all_precise: bool,
+    /// What reports of rejections tell, where the kernel writes them.
+    pub diagnostics: Option<Box<crate::diagnostics::Diagnostics>>,
     /// Keeps the path, for whoever explains a rejection.
     pub recorder: Option<Box<crate::explore::trail::Recorder>>,
 }
@@ -293,6 +295,13 @@ impl<'a> Env<'a> {
     #[inline]
     pub fn map(&self, id: MapId) -> &MapInfo {
         &self.maps[id.0 as usize]
+    }
+
+    /// Addresses of the program's arena stay the kernel's when they are cast (`BPF_F_NO_USER_CONV`).
+    pub fn arena_is_unconverted(&self) -> bool {
+        const NO_USER_CONV: u32 = 1 << 18;
+        let arena = self.maps.iter().find(|m| m.def.map_type == bpfassay_spec::MapType::Arena);
+        arena.is_some_and(|m| m.def.map_flags & NO_USER_CONV != 0)
     }
 
     /// Capabilities of the loading process.

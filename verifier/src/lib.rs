@@ -3,7 +3,8 @@
 //! Bytes and a kernel description go in, a report comes out: no files, clocks,
 //! terminals or engines in here.  Rooms follow the kernel's own newer file names:
 //! `domain` (values), `transfer` (what an action does), `check` (whether it is
-//! allowed), `explore` (paths, pruning, precision, liveness), `cfg`, `log`.
+//! allowed), `explore` (paths, pruning, precision, liveness), `cfg`, `log`, `diagnostics`
+//! (what 7.3 says below a rejection).
 
 pub mod config;
 pub mod report;
@@ -14,6 +15,7 @@ pub mod attach;
 pub mod attach_target;
 pub mod cfg;
 pub mod check;
+pub mod diagnostics;
 pub mod domain;
 pub mod env;
 pub mod explore;

@@ -18,7 +18,7 @@ use crate::explore::{backtrack, entry, liveness, stack_use, trail, Explorer};
 use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Trail, Verdict};
 use crate::stop::{Check, Errno, Stop};
-use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, verbose};
+use crate::{attach, fastcall, late, ldimm64, precheck, stack_depth, subprogs, trace, verbose};
 
 /// `commit_stack_write_marks` holds the old must-write set in 32 bits, so that slots from fp-264 down
 /// can count as written where they are not.
@@ -220,7 +220,8 @@ fn late_passes(env: &mut Env<'_>) -> Check {
 
 fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
     let n = prog.insns.len();
-    let by_subprogram = config.kernel.features.statistics_by_subprogram;
+    let features = &config.kernel.features;
+    let by_subprogram = features.statistics_by_subprogram || features.statistics_of_globals;
     let account = Account::new(by_subprogram && config.log_level.has_stats());
     let mut btfs = vec![prog.btf.clone(), config.vmlinux.clone()];
     btfs.extend(config.modules.iter().map(|(_, b)| Some(b.clone())));
@@ -278,6 +279,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         quirk: None,
         observer: None,
         all_precise: false,
+        diagnostics: crate::diagnostics::Diagnostics::new(config.kernel, config.log_level),
         recorder: None,
     }
 }
@@ -322,6 +324,11 @@ fn print_verification_stats(env: &mut Env<'_>) {
         let depths: Vec<String> = env.subprogs.iter().map(|s| s.stack_depth.to_string()).collect();
         if env.kernel.features.statistics_by_subprogram {
             print_subprograms(env);
+        } else if env.kernel.features.statistics_of_globals {
+            trace!(env, "stack depth {} max {}\n", depths.join("+"), env.max_stack);
+            let counted = env.subprogs.iter().enumerate().filter(|(i, s)| *i == 0 || s.is_global);
+            let counts: Vec<String> = counted.map(|(_, s)| s.insns_total.to_string()).collect();
+            trace!(env, "insns processed {}\n", counts.join("+"));
         } else {
             verbose!(env, "stack depth {}\n", depths.join("+"));
         }

@@ -7,6 +7,7 @@ use bpfassay_spec::func;
 
 use crate::cfg::jump_target;
 use crate::check::summary::add_kfunc_call;
+use crate::diagnostics::{self, words, About, Values};
 use crate::env::{Env, SubprogInfo};
 use crate::stop::{Check, Errno};
 use crate::{trace, verbose};
@@ -60,6 +61,7 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
                 env,
                 "loading/calling other bpf or kernel functions are allowed for CAP_BPF and CAP_SYS_ADMIN\n"
             );
+            refuse_functions(env, i as u32);
             return Err(Errno::EPERM.into());
         }
         if is_local {
@@ -77,6 +79,32 @@ pub fn add_subprog_and_kfunc(env: &mut Env<'_>) -> Check {
         }
     }
     Ok(())
+}
+
+/// Reports that the program may have no functions.
+fn refuse_functions(env: &mut Env<'_>, at: u32) {
+    const WHY: &str = "loading or calling other BPF functions requires CAP_BPF or CAP_SYS_ADMIN";
+    let insn = env.insns[at as usize];
+    let (operation, why, instead) = if insn.is_kfunc_call() {
+        (
+            "kernel function call",
+            "calling kernel functions requires CAP_BPF or CAP_SYS_ADMIN",
+            "Load this program with the required capability, or avoid kernel function calls in unprivileged programs.",
+        )
+    } else if insn.is_pseudo_func() {
+        (
+            "BPF function reference",
+            WHY,
+            "Load this program with the required capability, or avoid BPF function references in unprivileged programs.",
+        )
+    } else {
+        (
+            "BPF-to-BPF function call",
+            WHY,
+            "Load this program with the required capability, or avoid BPF-to-BPF function calls in unprivileged programs.",
+        )
+    };
+    diagnostics::report_policy(env, at, operation, (why, instead));
 }
 
 fn add_exception_callback(env: &mut Env<'_>) -> Check {
@@ -139,11 +167,13 @@ pub fn check_subprogs(env: &mut Env<'_>) -> Check {
         let (start, end) = (env.subprogs[s as usize].start, subprog_end(env, s));
         for i in start..end {
             note_special(env, s, i);
-            check_jump_range(env, i, start, end)?;
+            check_jump_range(env, i, s, (start, end))?;
             let insn = env.insns[i as usize];
             let leaves = insn.is_exit() || insn.is_ja() || insn.is_gotol() || is_gotox(env, i);
             if i == end - 1 && !leaves {
                 verbose!(env, "last insn is not an exit or jmp\n");
+                let values: Values<'_> = &[("subprog", &s), ("insn", &i)];
+                diagnostics::report(env, i, &words::FALLS_THROUGH, About::Nothing, values);
                 return Err(Errno::EINVAL.into());
             }
         }
@@ -168,7 +198,7 @@ fn is_gotox(env: &Env<'_>, i: u32) -> bool {
     env.kernel.features.indirect_jump_ends_function && env.insns[i as usize].is_gotox()
 }
 
-fn check_jump_range(env: &mut Env<'_>, i: u32, start: u32, end: u32) -> Check {
+fn check_jump_range(env: &mut Env<'_>, i: u32, s: u32, (start, end): (u32, u32)) -> Check {
     let insn = env.insns[i as usize];
     if !matches!(insn.class(), Class::Jmp | Class::Jmp32)
         || matches!(insn.jmp_op(), JmpCode::Exit | JmpCode::Call)
@@ -180,6 +210,10 @@ fn check_jump_range(env: &mut Env<'_>, i: u32, start: u32, end: u32) -> Check {
     if target < i64::from(start) || target >= i64::from(end) {
         // The kernel counts in 32 bits, which may wrap.
         verbose!(env, "jump out of range from insn {} to {}\n", i, target as i32);
+        let (to, last) = (target as i32, end - 1);
+        let values: Values<'_> =
+            &[("from", &i), ("to", &to), ("subprog", &s), ("first", &start), ("last", &last)];
+        diagnostics::report(env, i, &words::JUMP_LEAVES_SUBPROG, About::Nothing, values);
         return Err(Errno::EINVAL.into());
     }
     Ok(())

@@ -14,10 +14,8 @@ const CALL: &str = "(85) call ";
 pub fn mask_line<'a>(line: &Line<'a>) -> Cow<'a, str> {
     let masked = match line.kind {
         Kind::VerificationTime => Some("verification time T usec".to_owned()),
-        Kind::Insn | Kind::LiveRegs | Kind::MarkPrecise => {
-            mask_address(line.text).or_else(|| mask_btf_id(line.text))
-        }
-        _ => None,
+        // Instructions stand in lines of many kinds.
+        _ => mask_address(line.text).or_else(|| mask_btf_id(line.text)),
     };
     masked.map_or(Cow::Borrowed(line.text), Cow::Owned)
 }

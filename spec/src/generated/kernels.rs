@@ -236,6 +236,14 @@ pub struct Features {
     ///
     /// kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2).
     pub static_stack_liveness: bool,
+    /// Which 32-bit definitions must zero-extend is computed before exploration, from upper halves that may be read; the log marks them.
+    ///
+    /// kernel/bpf/liveness.c bpf_compute_live_registers (7.3).
+    pub zext_by_data_flow: bool,
+    /// A rejection ends with a report: category, reason, place in the source, what led there, and a suggestion.
+    ///
+    /// kernel/bpf/diagnostics.c (7.3).
+    pub rejections_reported: bool,
     /// A call that runs callbacks is a strongly connected component of its own.
     ///
     /// kernel/bpf/cfg.c bpf_compute_scc (7.2).
@@ -632,6 +640,30 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c print_verification_stats (7.3).
     pub statistics_by_subprogram: bool,
+    /// Scalars that learn from a comparison of one they are linked to show in the log's next state.
+    ///
+    /// kernel/bpf/verifier.c sync_linked_regs (7.2).
+    pub synced_links_shown: bool,
+    /// The map value that a callback receives has an id of its own.
+    ///
+    /// kernel/bpf/verifier.c map_set_for_each_callback_args, set_timer_callback_state (7.3).
+    pub callback_values_numbered: bool,
+    /// A pointer to a kernel struct that a kfunc returns is trusted unless it says otherwise; before, only an iterator's.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call (7.2).
+    pub kfunc_results_trusted: bool,
+    /// bpf_get_retval gives 0 or an error, or what the LSM hook may return; after getsockopt, anything.
+    ///
+    /// kernel/bpf/verifier.c do_refine_retval_range (7.2).
+    pub get_retval_bounded: bool,
+    /// A NULL that a function takes instead of memory is needed precisely.
+    ///
+    /// kernel/bpf/verifier.c check_mem_reg (7.3).
+    pub null_memory_precise: bool,
+    /// The statistics give the deepest chain of stacks, and the instructions processed in the program and each global function.
+    ///
+    /// kernel/bpf/verifier.c print_verification_stats (7.2).
+    pub statistics_of_globals: bool,
     /// The log shows beside an instruction what the one before changed; before, the whole state ahead of each.
     ///
     /// kernel/bpf/verifier.c do_check (5.10, 6.1).
@@ -684,54 +716,6 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1).
     pub jumps_in_history: bool,
-    /// Registers that a call of a kernel function read and wrote are printed with the state behind it.
-    ///
-    /// kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12).
-    pub kfunc_calls_shown: bool,
-    /// A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.
-    ///
-    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2).
-    pub pointer_copied_whole: bool,
-    /// The return value that an LSM program reads from its context has the hook's range; before, it is any number.
-    ///
-    /// kernel/bpf/verifier.c check_mem_access (6.1, 6.12).
-    pub lsm_retval_read_in_range: bool,
-    /// The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.
-    ///
-    /// kernel/bpf/verifier.c check_ld_imm (6.1, 6.12).
-    pub direct_values_unnumbered: bool,
-    /// A pointer to a kernel type may be passed where memory of a size is wanted.
-    ///
-    /// kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12).
-    pub kernel_types_as_memory: bool,
-    /// A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.
-    ///
-    /// kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1).
-    pub helpers_overwrite_kernel_pointers: bool,
-    /// Programs may jump to an instruction that an element of an instruction array names (gotox).
-    ///
-    /// kernel/bpf/verifier.c check_indirect_jump (7.2).
-    pub indirect_jumps: bool,
-    /// Values of a per-CPU array of one element may be pointed at directly: global data by CPU.
-    ///
-    /// kernel/bpf/arraymap.c percpu_array_map_direct_value_addr (7.3).
-    pub percpu_data: bool,
-    /// An indirect jump may be the last instruction of a function; before, the one behind it had to be there.
-    ///
-    /// kernel/bpf/verifier.c check_subprogs (7.2).
-    pub indirect_jump_ends_function: bool,
-    /// The address of an instruction is spilled as other pointers are; before, what was filled again was an unknown scalar.
-    ///
-    /// kernel/bpf/verifier.c is_spillable_regtype (7.3).
-    pub jump_targets_spilled: bool,
-    /// The offset of a load from an instruction array counts where the rows that a jump may take are found; before, it was ignored, and the rows that the program took were never explored.
-    ///
-    /// kernel/bpf/verifier.c check_map_mem_read (7.2).
-    pub jump_offset_counted: bool,
-    /// Tracing programs may run at entry and return of one function (fsession).
-    ///
-    /// kernel/bpf/verifier.c bpf_check_attach_target, BPF_TRACE_FSESSION (7.2).
-    pub fsession_programs: bool,
 }
 
 impl Features {
@@ -795,130 +779,126 @@ impl Features {
             insn_fields_first: FEATURES[54].span.holds(at),
             dead_branches_pruned: FEATURES[55].span.holds(at),
             static_stack_liveness: FEATURES[56].span.holds(at),
-            callback_is_component: FEATURES[57].span.holds(at),
-            single_ids_cleared: FEATURES[58].span.holds(at),
-            slot_halves_compared: FEATURES[59].span.holds(at),
-            fill_links: FEATURES[60].span.holds(at),
-            widening_ignores_ids: FEATURES[61].span.holds(at),
-            rcu_sections_nest: FEATURES[62].span.holds(at),
-            kfunc_args_trusted: FEATURES[63].span.holds(at),
-            void_global_functions: FEATURES[64].span.holds(at),
-            syscall_prefix_sleeps: FEATURES[65].span.holds(at),
-            abnormal_returns_in_graph: FEATURES[66].span.holds(at),
-            zero_spills_read: FEATURES[67].span.holds(at),
-            kfunc_args_by_prototype: FEATURES[68].span.holds(at),
-            atomic_sections_are_rcu: FEATURES[69].span.holds(at),
-            raw_tp_tracing_kfuncs: FEATURES[70].span.holds(at),
-            tail_call_not_in_callback: FEATURES[71].span.holds(at),
-            tracing_may_defer: FEATURES[72].span.holds(at),
-            context_is_memory: FEATURES[73].span.holds(at),
-            pointers_without_struct_are_scalars: FEATURES[74].span.holds(at),
-            concise_states: FEATURES[75].span.holds(at),
-            source_lines_placed: FEATURES[76].span.holds(at),
-            precision_crosses_calls: FEATURES[77].span.holds(at),
-            callbacks_repeat: FEATURES[78].span.holds(at),
-            long_history_checkpoints: FEATURES[79].span.holds(at),
-            trust_tracked: FEATURES[80].span.holds(at),
-            struct_access_wants_gpl: FEATURES[81].span.holds(at),
-            globals_on_demand: FEATURES[82].span.holds(at),
-            isa_v4: FEATURES[83].span.holds(at),
-            may_goto: FEATURES[84].span.holds(at),
-            ranges_decide_branches: FEATURES[85].span.holds(at),
-            static_calls_under_lock: FEATURES[86].span.holds(at),
-            bounds_exchanged: FEATURES[87].span.holds(at),
-            argument_tags: FEATURES[88].span.holds(at),
-            all_scalars_spilled: FEATURES[89].span.holds(at),
-            returns_by_range: FEATURES[90].span.holds(at),
-            loops_exact: FEATURES[91].span.holds(at),
-            type_names_composed: FEATURES[92].span.holds(at),
-            ringbuf_memory_named: FEATURES[93].span.holds(at),
-            any_edge_loops: FEATURES[94].span.holds(at),
-            wide_loads_are_whole: FEATURES[95].span.holds(at),
-            jit_frames_of_16: FEATURES[96].span.holds(at),
-            zero_reads_named: FEATURES[97].span.holds(at),
-            release_wants_start: FEATURES[98].span.holds(at),
-            field_errnos_kept: FEATURES[99].span.holds(at),
-            fmod_ret_sets: FEATURES[100].span.holds(at),
-            function_pointers: FEATURES[101].span.holds(at),
-            function_symbols: FEATURES[102].span.holds(at),
-            reads_grow_stack: FEATURES[103].span.holds(at),
-            global_pointer_args: FEATURES[104].span.holds(at),
-            registers_tell_null: FEATURES[105].span.holds(at),
-            map_pointers_not_null: FEATURES[106].span.holds(at),
-            states_rename_ids: FEATURES[107].span.holds(at),
-            scalar_ids_compared: FEATURES[108].span.holds(at),
-            delta_links: FEATURES[109].span.holds(at),
-            constants_unlinked: FEATURES[110].span.holds(at),
-            narrow_moves_link: FEATURES[111].span.holds(at),
-            links_collected: FEATURES[112].span.holds(at),
-            equality_by_range: FEATURES[113].span.holds(at),
-            walks_any_map: FEATURES[114].span.holds(at),
-            dynptrs_tracked: FEATURES[115].span.holds(at),
-            references_by_id: FEATURES[116].span.holds(at),
-            iterator_types_compared: FEATURES[117].span.holds(at),
-            percpu_objects_apart: FEATURES[118].span.holds(at),
-            nmi_drops_refused: FEATURES[119].span.holds(at),
-            arena_use_remembered: FEATURES[120].span.holds(at),
-            atomic_pointers_apart: FEATURES[121].span.holds(at),
-            lookups_typed_at_once: FEATURES[122].span.holds(at),
-            plain_pointers_may_fault: FEATURES[123].span.holds(at),
-            contexts_apart: FEATURES[124].span.holds(at),
-            globals_may_throw: FEATURES[125].span.holds(at),
-            tree_callbacks_nest: FEATURES[126].span.holds(at),
-            allocated_objects_end: FEATURES[127].span.holds(at),
-            refcounted_unmoved: FEATURES[128].span.holds(at),
-            globals_start_depth: FEATURES[129].span.holds(at),
-            speculation_ends_at_barriers: FEATURES[130].span.holds(at),
-            speculation_keeps_halves: FEATURES[131].span.holds(at),
-            barrier_by_first_bytes: FEATURES[132].span.holds(at),
-            masked_operand_misnamed: FEATURES[133].span.holds(at),
-            rewrites_as_6_18: FEATURES[134].span.holds(at),
-            processor_id_bounded: FEATURES[135].span.holds(at),
-            raw_tp_args_known: FEATURES[136].span.holds(at),
-            sleepable_may_lock: FEATURES[137].span.holds(at),
-            numbers_into_context: FEATURES[138].span.holds(at),
-            target_after_graph: FEATURES[139].span.holds(at),
-            packet_changes_known: FEATURES[140].span.holds(at),
-            tcp_ca_limits: FEATURES[141].span.holds(at),
-            atomic_operations: FEATURES[142].span.holds(at),
-            fields_together: FEATURES[143].span.holds(at),
-            owners_may_be_null: FEATURES[144].span.holds(at),
-            unions_hide_members: FEATURES[145].span.holds(at),
-            lsm_hooks_disabled: FEATURES[146].span.holds(at),
-            task_stack_sized: FEATURES[147].span.holds(at),
-            far_jumps: FEATURES[148].span.holds(at),
-            timer_fields: FEATURES[149].span.holds(at),
-            kernel_functions: FEATURES[150].span.holds(at),
-            names_as_called: FEATURES[151].span.holds(at),
-            sleepers_named: FEATURES[152].span.holds(at),
-            nodes_exchange: FEATURES[153].span.holds(at),
-            raw_writes_checked: FEATURES[154].span.holds(at),
-            statistics_by_subprogram: FEATURES[155].span.holds(at),
-            states_beside_insns: FEATURES[156].span.holds(at),
-            unknown_operands_bounded: FEATURES[157].span.holds(at),
-            stack_reads_shown: FEATURES[158].span.holds(at),
-            args_from_btf_once: FEATURES[159].span.holds(at),
-            checkpoints_in_history: FEATURES[160].span.holds(at),
-            bounds_checked: FEATURES[161].span.holds(at),
-            decided_jumps_shown: FEATURES[162].span.holds(at),
-            alloc_sizes_precise: FEATURES[163].span.holds(at),
-            low_half_after_whole: FEATURES[164].span.holds(at),
-            signs_by_result: FEATURES[165].span.holds(at),
-            exception_callbacks: FEATURES[166].span.holds(at),
-            kernel_structs_as_context: FEATURES[167].span.holds(at),
-            jumps_in_history: FEATURES[168].span.holds(at),
-            kfunc_calls_shown: FEATURES[169].span.holds(at),
-            pointer_copied_whole: FEATURES[170].span.holds(at),
-            lsm_retval_read_in_range: FEATURES[171].span.holds(at),
-            direct_values_unnumbered: FEATURES[172].span.holds(at),
-            kernel_types_as_memory: FEATURES[173].span.holds(at),
-            helpers_overwrite_kernel_pointers: FEATURES[174].span.holds(at),
-            indirect_jumps: FEATURES[175].span.holds(at),
-            percpu_data: FEATURES[176].span.holds(at),
-            indirect_jump_ends_function: FEATURES[177].span.holds(at),
-            jump_targets_spilled: FEATURES[178].span.holds(at),
-            jump_offset_counted: FEATURES[179].span.holds(at),
-            fsession_programs: FEATURES[180].span.holds(at),
+            zext_by_data_flow: FEATURES[57].span.holds(at),
+            rejections_reported: FEATURES[58].span.holds(at),
+            callback_is_component: FEATURES[59].span.holds(at),
+            single_ids_cleared: FEATURES[60].span.holds(at),
+            slot_halves_compared: FEATURES[61].span.holds(at),
+            fill_links: FEATURES[62].span.holds(at),
+            widening_ignores_ids: FEATURES[63].span.holds(at),
+            rcu_sections_nest: FEATURES[64].span.holds(at),
+            kfunc_args_trusted: FEATURES[65].span.holds(at),
+            void_global_functions: FEATURES[66].span.holds(at),
+            syscall_prefix_sleeps: FEATURES[67].span.holds(at),
+            abnormal_returns_in_graph: FEATURES[68].span.holds(at),
+            zero_spills_read: FEATURES[69].span.holds(at),
+            kfunc_args_by_prototype: FEATURES[70].span.holds(at),
+            atomic_sections_are_rcu: FEATURES[71].span.holds(at),
+            raw_tp_tracing_kfuncs: FEATURES[72].span.holds(at),
+            tail_call_not_in_callback: FEATURES[73].span.holds(at),
+            tracing_may_defer: FEATURES[74].span.holds(at),
+            context_is_memory: FEATURES[75].span.holds(at),
+            pointers_without_struct_are_scalars: FEATURES[76].span.holds(at),
+            concise_states: FEATURES[77].span.holds(at),
+            source_lines_placed: FEATURES[78].span.holds(at),
+            precision_crosses_calls: FEATURES[79].span.holds(at),
+            callbacks_repeat: FEATURES[80].span.holds(at),
+            long_history_checkpoints: FEATURES[81].span.holds(at),
+            trust_tracked: FEATURES[82].span.holds(at),
+            struct_access_wants_gpl: FEATURES[83].span.holds(at),
+            globals_on_demand: FEATURES[84].span.holds(at),
+            isa_v4: FEATURES[85].span.holds(at),
+            may_goto: FEATURES[86].span.holds(at),
+            ranges_decide_branches: FEATURES[87].span.holds(at),
+            static_calls_under_lock: FEATURES[88].span.holds(at),
+            bounds_exchanged: FEATURES[89].span.holds(at),
+            argument_tags: FEATURES[90].span.holds(at),
+            all_scalars_spilled: FEATURES[91].span.holds(at),
+            returns_by_range: FEATURES[92].span.holds(at),
+            loops_exact: FEATURES[93].span.holds(at),
+            type_names_composed: FEATURES[94].span.holds(at),
+            ringbuf_memory_named: FEATURES[95].span.holds(at),
+            any_edge_loops: FEATURES[96].span.holds(at),
+            wide_loads_are_whole: FEATURES[97].span.holds(at),
+            jit_frames_of_16: FEATURES[98].span.holds(at),
+            zero_reads_named: FEATURES[99].span.holds(at),
+            release_wants_start: FEATURES[100].span.holds(at),
+            field_errnos_kept: FEATURES[101].span.holds(at),
+            fmod_ret_sets: FEATURES[102].span.holds(at),
+            function_pointers: FEATURES[103].span.holds(at),
+            function_symbols: FEATURES[104].span.holds(at),
+            reads_grow_stack: FEATURES[105].span.holds(at),
+            global_pointer_args: FEATURES[106].span.holds(at),
+            registers_tell_null: FEATURES[107].span.holds(at),
+            map_pointers_not_null: FEATURES[108].span.holds(at),
+            states_rename_ids: FEATURES[109].span.holds(at),
+            scalar_ids_compared: FEATURES[110].span.holds(at),
+            delta_links: FEATURES[111].span.holds(at),
+            constants_unlinked: FEATURES[112].span.holds(at),
+            narrow_moves_link: FEATURES[113].span.holds(at),
+            links_collected: FEATURES[114].span.holds(at),
+            equality_by_range: FEATURES[115].span.holds(at),
+            walks_any_map: FEATURES[116].span.holds(at),
+            dynptrs_tracked: FEATURES[117].span.holds(at),
+            references_by_id: FEATURES[118].span.holds(at),
+            iterator_types_compared: FEATURES[119].span.holds(at),
+            percpu_objects_apart: FEATURES[120].span.holds(at),
+            nmi_drops_refused: FEATURES[121].span.holds(at),
+            arena_use_remembered: FEATURES[122].span.holds(at),
+            atomic_pointers_apart: FEATURES[123].span.holds(at),
+            lookups_typed_at_once: FEATURES[124].span.holds(at),
+            plain_pointers_may_fault: FEATURES[125].span.holds(at),
+            contexts_apart: FEATURES[126].span.holds(at),
+            globals_may_throw: FEATURES[127].span.holds(at),
+            tree_callbacks_nest: FEATURES[128].span.holds(at),
+            allocated_objects_end: FEATURES[129].span.holds(at),
+            refcounted_unmoved: FEATURES[130].span.holds(at),
+            globals_start_depth: FEATURES[131].span.holds(at),
+            speculation_ends_at_barriers: FEATURES[132].span.holds(at),
+            speculation_keeps_halves: FEATURES[133].span.holds(at),
+            barrier_by_first_bytes: FEATURES[134].span.holds(at),
+            masked_operand_misnamed: FEATURES[135].span.holds(at),
+            rewrites_as_6_18: FEATURES[136].span.holds(at),
+            processor_id_bounded: FEATURES[137].span.holds(at),
+            raw_tp_args_known: FEATURES[138].span.holds(at),
+            sleepable_may_lock: FEATURES[139].span.holds(at),
+            numbers_into_context: FEATURES[140].span.holds(at),
+            target_after_graph: FEATURES[141].span.holds(at),
+            packet_changes_known: FEATURES[142].span.holds(at),
+            tcp_ca_limits: FEATURES[143].span.holds(at),
+            atomic_operations: FEATURES[144].span.holds(at),
+            fields_together: FEATURES[145].span.holds(at),
+            owners_may_be_null: FEATURES[146].span.holds(at),
+            unions_hide_members: FEATURES[147].span.holds(at),
+            lsm_hooks_disabled: FEATURES[148].span.holds(at),
+            task_stack_sized: FEATURES[149].span.holds(at),
+            far_jumps: FEATURES[150].span.holds(at),
+            timer_fields: FEATURES[151].span.holds(at),
+            kernel_functions: FEATURES[152].span.holds(at),
+            names_as_called: FEATURES[153].span.holds(at),
+            sleepers_named: FEATURES[154].span.holds(at),
+            nodes_exchange: FEATURES[155].span.holds(at),
+            raw_writes_checked: FEATURES[156].span.holds(at),
+            statistics_by_subprogram: FEATURES[157].span.holds(at),
+            synced_links_shown: FEATURES[158].span.holds(at),
+            callback_values_numbered: FEATURES[159].span.holds(at),
+            kfunc_results_trusted: FEATURES[160].span.holds(at),
+            get_retval_bounded: FEATURES[161].span.holds(at),
+            null_memory_precise: FEATURES[162].span.holds(at),
+            statistics_of_globals: FEATURES[163].span.holds(at),
+            states_beside_insns: FEATURES[164].span.holds(at),
+            unknown_operands_bounded: FEATURES[165].span.holds(at),
+            stack_reads_shown: FEATURES[166].span.holds(at),
+            args_from_btf_once: FEATURES[167].span.holds(at),
+            checkpoints_in_history: FEATURES[168].span.holds(at),
+            bounds_checked: FEATURES[169].span.holds(at),
+            decided_jumps_shown: FEATURES[170].span.holds(at),
+            alloc_sizes_precise: FEATURES[171].span.holds(at),
+            low_half_after_whole: FEATURES[172].span.holds(at),
+            signs_by_result: FEATURES[173].span.holds(at),
+            exception_callbacks: FEATURES[174].span.holds(at),
+            kernel_structs_as_context: FEATURES[175].span.holds(at),
+            jumps_in_history: FEATURES[176].span.holds(at),
         }
     }
 
@@ -982,6 +962,8 @@ impl Features {
             ("insn_fields_first", self.insn_fields_first),
             ("dead_branches_pruned", self.dead_branches_pruned),
             ("static_stack_liveness", self.static_stack_liveness),
+            ("zext_by_data_flow", self.zext_by_data_flow),
+            ("rejections_reported", self.rejections_reported),
             ("callback_is_component", self.callback_is_component),
             ("single_ids_cleared", self.single_ids_cleared),
             ("slot_halves_compared", self.slot_halves_compared),
@@ -1081,6 +1063,12 @@ impl Features {
             ("nodes_exchange", self.nodes_exchange),
             ("raw_writes_checked", self.raw_writes_checked),
             ("statistics_by_subprogram", self.statistics_by_subprogram),
+            ("synced_links_shown", self.synced_links_shown),
+            ("callback_values_numbered", self.callback_values_numbered),
+            ("kfunc_results_trusted", self.kfunc_results_trusted),
+            ("get_retval_bounded", self.get_retval_bounded),
+            ("null_memory_precise", self.null_memory_precise),
+            ("statistics_of_globals", self.statistics_of_globals),
             ("states_beside_insns", self.states_beside_insns),
             ("unknown_operands_bounded", self.unknown_operands_bounded),
             ("stack_reads_shown", self.stack_reads_shown),
@@ -1094,18 +1082,6 @@ impl Features {
             ("exception_callbacks", self.exception_callbacks),
             ("kernel_structs_as_context", self.kernel_structs_as_context),
             ("jumps_in_history", self.jumps_in_history),
-            ("kfunc_calls_shown", self.kfunc_calls_shown),
-            ("pointer_copied_whole", self.pointer_copied_whole),
-            ("lsm_retval_read_in_range", self.lsm_retval_read_in_range),
-            ("direct_values_unnumbered", self.direct_values_unnumbered),
-            ("kernel_types_as_memory", self.kernel_types_as_memory),
-            ("helpers_overwrite_kernel_pointers", self.helpers_overwrite_kernel_pointers),
-            ("indirect_jumps", self.indirect_jumps),
-            ("percpu_data", self.percpu_data),
-            ("indirect_jump_ends_function", self.indirect_jump_ends_function),
-            ("jump_targets_spilled", self.jump_targets_spilled),
-            ("jump_offset_counted", self.jump_offset_counted),
-            ("fsession_programs", self.fsession_programs),
         ]
     }
 
@@ -1169,6 +1145,8 @@ impl Features {
             "insn_fields_first" => Some(&mut self.insn_fields_first),
             "dead_branches_pruned" => Some(&mut self.dead_branches_pruned),
             "static_stack_liveness" => Some(&mut self.static_stack_liveness),
+            "zext_by_data_flow" => Some(&mut self.zext_by_data_flow),
+            "rejections_reported" => Some(&mut self.rejections_reported),
             "callback_is_component" => Some(&mut self.callback_is_component),
             "single_ids_cleared" => Some(&mut self.single_ids_cleared),
             "slot_halves_compared" => Some(&mut self.slot_halves_compared),
@@ -1268,6 +1246,12 @@ impl Features {
             "nodes_exchange" => Some(&mut self.nodes_exchange),
             "raw_writes_checked" => Some(&mut self.raw_writes_checked),
             "statistics_by_subprogram" => Some(&mut self.statistics_by_subprogram),
+            "synced_links_shown" => Some(&mut self.synced_links_shown),
+            "callback_values_numbered" => Some(&mut self.callback_values_numbered),
+            "kfunc_results_trusted" => Some(&mut self.kfunc_results_trusted),
+            "get_retval_bounded" => Some(&mut self.get_retval_bounded),
+            "null_memory_precise" => Some(&mut self.null_memory_precise),
+            "statistics_of_globals" => Some(&mut self.statistics_of_globals),
             "states_beside_insns" => Some(&mut self.states_beside_insns),
             "unknown_operands_bounded" => Some(&mut self.unknown_operands_bounded),
             "stack_reads_shown" => Some(&mut self.stack_reads_shown),
@@ -1281,25 +1265,13 @@ impl Features {
             "exception_callbacks" => Some(&mut self.exception_callbacks),
             "kernel_structs_as_context" => Some(&mut self.kernel_structs_as_context),
             "jumps_in_history" => Some(&mut self.jumps_in_history),
-            "kfunc_calls_shown" => Some(&mut self.kfunc_calls_shown),
-            "pointer_copied_whole" => Some(&mut self.pointer_copied_whole),
-            "lsm_retval_read_in_range" => Some(&mut self.lsm_retval_read_in_range),
-            "direct_values_unnumbered" => Some(&mut self.direct_values_unnumbered),
-            "kernel_types_as_memory" => Some(&mut self.kernel_types_as_memory),
-            "helpers_overwrite_kernel_pointers" => Some(&mut self.helpers_overwrite_kernel_pointers),
-            "indirect_jumps" => Some(&mut self.indirect_jumps),
-            "percpu_data" => Some(&mut self.percpu_data),
-            "indirect_jump_ends_function" => Some(&mut self.indirect_jump_ends_function),
-            "jump_targets_spilled" => Some(&mut self.jump_targets_spilled),
-            "jump_offset_counted" => Some(&mut self.jump_offset_counted),
-            "fsession_programs" => Some(&mut self.fsession_programs),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 181] = [
+pub static FEATURES: [Feature; 177] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1341,26 +1313,28 @@ pub static FEATURES: [Feature; 181] = [
     Feature { name: "tail_call_may_leave_subprog", about: "A tail call in a subprogram also explores its return to the caller with anything in R0.", source: "kernel/bpf/verifier.c check_helper_call, BPF_FUNC_tail_call (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 15)] }), until: None } },
     Feature { name: "wrapped_ranges_kept", about: "A sum or difference both of whose unsigned bounds wrap is still bounded; before, one that wraps made it unbounded.", source: "kernel/bpf/verifier.c scalar_min_max_add, scalar_min_max_sub (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(27, 0)), backports: &[] }), until: None } },
     Feature { name: "null_arguments_precise", about: "A NULL that a helper takes instead of a pointer is needed precisely.", source: "kernel/bpf/verifier.c check_func_arg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
-    Feature { name: "callback_exit_drops_args", about: "Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.", source: "kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } },
+    Feature { name: "callback_exit_drops_args", about: "Tracking precision back into a callback drops R1 to R5 of what follows its call; before, they stay wanted in the caller.", source: "kernel/bpf/verifier.c backtrack_insn, BPF_EXIT (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } },
     Feature { name: "uptr_fields", about: "Map values may hold pointers to user memory (`__uptr`); before, the tag says nothing.", source: "kernel/bpf/btf.c btf_get_field_type, BPF_UPTR (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(23, 0)), backports: &[] }), until: None } },
     Feature { name: "tnum_mul_joins", about: "An unknown bit of a factor joins the products with and without it; before, it made every bit of the other factor unknown.", source: "kernel/bpf/tnum.c tnum_mul (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
     Feature { name: "circular_ranges", about: "A range is one arc of the number circle for each width, from which signed and unsigned bounds are read; before, both were kept apart and deduced from each other.", source: "kernel/bpf/cnum.c, kernel/bpf/verifier.c reg_bounds_sync (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "pointer_offset_whole", about: "A pointer's offset is one value with bounds, whether constant or not; before, a constant was added to a field of its own.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_reg_sane_offset_ptr (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "packet_is_region", about: "Packet accesses are checked at both ends of a variable offset, as memory of the proved size.", source: "kernel/bpf/verifier.c check_packet_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "packet_offset_kept", about: "The bounds of a packet pointer's offset are not exchanged where the pointer is moved by a constant or a range is proved.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "division_bounded", about: "Division and modulo by a constant give bounds; before, the result was unknown.", source: "kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "division_bounded", about: "Division and modulo by a constant give bounds; before, the result was unknown.", source: "kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored; a register compared with itself decides.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "null_in_register", about: "A comparison with a register known to be zero is a null check, as one with the constant is.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "id_survives_null_check", about: "A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.", source: "kernel/bpf/verifier.c mark_ptr_or_null_reg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "refused_write_named", about: "A refused write to a kernel struct is followed by a line with register, struct, offset and size.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "insn_fields_first", about: "Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.", source: "kernel/bpf/verifier.c check_and_resolve_insns (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
-    Feature { name: "dead_branches_pruned", about: "Branches on registers that data flow shows to be constant become jumps before exploration.", source: "kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "dead_branches_pruned", about: "Branches on registers that data flow shows to be constant become jumps before exploration.", source: "kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "static_stack_liveness", about: "Which stack slots may be read is computed before exploration, in halves, from where frame pointers may go; before, it was collected on the way.", source: "kernel/bpf/liveness.c bpf_compute_subprog_arg_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "zext_by_data_flow", about: "Which 32-bit definitions must zero-extend is computed before exploration, from upper halves that may be read; the log marks them.", source: "kernel/bpf/liveness.c bpf_compute_live_registers (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "rejections_reported", about: "A rejection ends with a report: category, reason, place in the source, what led there, and a suggestion.", source: "kernel/bpf/diagnostics.c (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "callback_is_component", about: "A call that runs callbacks is a strongly connected component of its own.", source: "kernel/bpf/cfg.c bpf_compute_scc (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
     Feature { name: "single_ids_cleared", about: "Scalars whose id no other register has lose it when a state is remembered.", source: "kernel/bpf/verifier.c bpf_clear_singular_ids (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "slot_halves_compared", about: "Scalars spilled into half a slot are compared as scalars.", source: "kernel/bpf/states.c stacksafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted; before, only where the kfunc asked for it.", source: "kernel/bpf/verifier.c check_kfunc_args (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
@@ -1456,6 +1430,12 @@ pub static FEATURES: [Feature; 181] = [
     Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "statistics_by_subprogram", about: "The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.", source: "kernel/bpf/verifier.c print_verification_stats (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "synced_links_shown", about: "Scalars that learn from a comparison of one they are linked to show in the log's next state.", source: "kernel/bpf/verifier.c sync_linked_regs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
+    Feature { name: "callback_values_numbered", about: "The map value that a callback receives has an id of its own.", source: "kernel/bpf/verifier.c map_set_for_each_callback_args, set_timer_callback_state (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "kfunc_results_trusted", about: "A pointer to a kernel struct that a kfunc returns is trusted unless it says otherwise; before, only an iterator's.", source: "kernel/bpf/verifier.c check_kfunc_call (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "get_retval_bounded", about: "bpf_get_retval gives 0 or an error, or what the LSM hook may return; after getsockopt, anything.", source: "kernel/bpf/verifier.c do_refine_retval_range (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "null_memory_precise", about: "A NULL that a function takes instead of memory is needed precisely.", source: "kernel/bpf/verifier.c check_mem_reg (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "statistics_of_globals", about: "The statistics give the deepest chain of stacks, and the instructions processed in the program and each global function.", source: "kernel/bpf/verifier.c print_verification_stats (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }) } },
     Feature { name: "states_beside_insns", about: "The log shows beside an instruction what the one before changed; before, the whole state ahead of each.", source: "kernel/bpf/verifier.c do_check (5.10, 6.1)", commit: Some("bpf: Only print scratched registers and stack slots to verifier logs."), span: Span { since: Some(Change { upstream: Some(Release::new(7, 0)), backports: &[] }), until: None } },
     Feature { name: "unknown_operands_bounded", about: "OR, XOR and MUL of two registers that are both no constants have bounds; before, nothing is known of the result.", source: "kernel/bpf/verifier.c adjust_scalar_min_max_vals (6.1), is_safe_to_compute_dst_reg_range (6.12)", commit: Some("bpf: improve XOR and OR range computation"), span: Span { since: Some(Change { upstream: Some(Release::new(20, 0)), backports: &[] }), until: None } },
     Feature { name: "stack_reads_shown", about: "A stack slot that was read is printed with the state after the instruction; before, only written ones are.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off, mark_reg_stack_read (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
@@ -1469,18 +1449,6 @@ pub static FEATURES: [Feature; 181] = [
     Feature { name: "exception_callbacks", about: "A program may name a function that runs when it throws.", source: "kernel/bpf/verifier.c add_subprog_and_kfunc, bpf_find_exception_callback_insn_off (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
     Feature { name: "kernel_structs_as_context", about: "A function's argument may name the kernel's struct behind the context (sk_buff, xdp_buff).", source: "kernel/bpf/btf.c btf_is_projection_of (6.12), btf_get_prog_ctx_type (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "jumps_in_history", about: "What is recorded of a path are its jumps; before, every instruction where states are compared.", source: "kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1)", commit: Some("bpf: decouple prune and jump points"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[Release::new(11, 192)] }), until: None } },
-    Feature { name: "kfunc_calls_shown", about: "Registers that a call of a kernel function read and wrote are printed with the state behind it.", source: "kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
-    Feature { name: "pointer_copied_whole", about: "A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
-    Feature { name: "lsm_retval_read_in_range", about: "The return value that an LSM program reads from its context has the hook's range; before, it is any number.", source: "kernel/bpf/verifier.c check_mem_access (6.1, 6.12)", commit: Some("bpf, lsm: Add check for BPF LSM return value"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
-    Feature { name: "direct_values_unnumbered", about: "The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.", source: "kernel/bpf/verifier.c check_ld_imm (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
-    Feature { name: "kernel_types_as_memory", about: "A pointer to a kernel type may be passed where memory of a size is wanted.", source: "kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
-    Feature { name: "helpers_overwrite_kernel_pointers", about: "A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.", source: "kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
-    Feature { name: "indirect_jumps", about: "Programs may jump to an instruction that an element of an instruction array names (gotox).", source: "kernel/bpf/verifier.c check_indirect_jump (7.2)", commit: Some("bpf, x86: add support for indirect jumps"), span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
-    Feature { name: "percpu_data", about: "Values of a per-CPU array of one element may be pointed at directly: global data by CPU.", source: "kernel/bpf/arraymap.c percpu_array_map_direct_value_addr (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "indirect_jump_ends_function", about: "An indirect jump may be the last instruction of a function; before, the one behind it had to be there.", source: "kernel/bpf/verifier.c check_subprogs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "jump_targets_spilled", about: "The address of an instruction is spilled as other pointers are; before, what was filled again was an unknown scalar.", source: "kernel/bpf/verifier.c is_spillable_regtype (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "jump_offset_counted", about: "The offset of a load from an instruction array counts where the rows that a jump may take are found; before, it was ignored, and the rows that the program took were never explored.", source: "kernel/bpf/verifier.c check_map_mem_read (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
-    Feature { name: "fsession_programs", about: "Tracing programs may run at entry and return of one function (fsession).", source: "kernel/bpf/verifier.c bpf_check_attach_target, BPF_TRACE_FSESSION (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

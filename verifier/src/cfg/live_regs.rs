@@ -1,26 +1,43 @@
 //! Registers that may be read before they are written, per instruction (`compute_live_registers`).
 
 use bpfassay_isa::field::{Class, JmpCode, Mode};
-use bpfassay_isa::{AluCode, Insn, RawInsn, Size};
+use bpfassay_isa::{decode, AluCode, Insn, RawInsn, Size};
 
+use super::const_regs::atomic_load_reg;
 use super::slots;
 use crate::check::summary::get_call_summary;
 use crate::env::Env;
-use crate::log::insn::print_insn;
+use crate::log::insn::print_insn_only;
+use crate::log::state::state_column;
 use crate::trace;
 
 /// R0 to R5: what a call may overwrite.
 pub const CALLER_SAVED: u16 = 0x3f;
 /// What nothing is known about reads.
-const EVERYTHING: u16 = 0xffff;
+const EVERYTHING: u32 = u32::MAX;
 
-/// Registers read and written by one instruction, and alive around it.
+/// Registers read and written by one instruction, and alive around it: lower halves from bit 0, upper halves
+/// from bit 16.
 #[derive(Clone, Copy, Default)]
 struct LiveRegs {
-    uses: u16,
-    defs: u16,
-    before: u16,
-    after: u16,
+    uses: u32,
+    defs: u32,
+    before: u32,
+    after: u32,
+}
+
+/// Both halves of these registers.
+fn whole(regs: u16) -> u32 {
+    u32::from(regs) << 16 | u32::from(regs)
+}
+
+/// Both halves, or the lower ones alone.
+fn width(regs: u16, is_64: bool) -> u32 {
+    if is_64 {
+        whole(regs)
+    } else {
+        regs.into()
+    }
 }
 
 /// Fills `aux[..].live_regs_before` and prints the table at level 2.
@@ -42,8 +59,14 @@ pub fn compute_live_registers(env: &mut Env<'_>) {
             (l.before, l.after) = (before, after);
         }
     }
-    for (aux, l) in env.aux.iter_mut().zip(&live) {
-        aux.live_regs_before = l.before;
+    let marks = env.kernel.features.zext_by_data_flow;
+    for (i, l) in live.iter().enumerate() {
+        let extended =
+            marks && def32(env, env.insns[i]).is_some_and(|r| l.after >> (16 + r) & 1 != 0);
+        let aux = &mut env.aux[i];
+        // An upper half is read only where the lower one is.
+        aux.live_regs_before = l.before as u16;
+        aux.zext_dst |= extended;
     }
     if env.log.level.is_level2() {
         print_live_registers(env);
@@ -54,10 +77,12 @@ fn uses_and_defs(env: &Env<'_>, idx: u32) -> LiveRegs {
     let insn = env.insns[idx as usize];
     let (dst, src) = (1u16 << insn.dst, 1u16 << insn.src);
     let (uses, defs) = match insn.class() {
-        Class::Ld if insn.mode() == Mode::Imm && insn.size() == Size::Dw => (0, dst),
-        Class::Ldx if matches!(insn.mode(), Mode::Mem | Mode::MemSx) => (src, dst),
-        Class::St if insn.mode() == Mode::Mem => (dst, 0),
-        Class::Stx if insn.mode() == Mode::Mem => (dst | src, 0),
+        Class::Ld if insn.mode() == Mode::Imm && insn.size() == Size::Dw => (0, whole(dst)),
+        Class::Ldx if matches!(insn.mode(), Mode::Mem | Mode::MemSx) => (whole(src), whole(dst)),
+        Class::St if insn.mode() == Mode::Mem => (whole(dst), 0),
+        Class::Stx if insn.mode() == Mode::Mem => {
+            (whole(dst) | width(src, insn.size() == Size::Dw), 0)
+        }
         Class::Stx if insn.mode() == Mode::Atomic => atomic(insn, dst, src),
         Class::Alu | Class::Alu64 => alu(insn, dst, src),
         Class::Jmp | Class::Jmp32 => jump(env, idx, dst, src),
@@ -66,47 +91,81 @@ fn uses_and_defs(env: &Env<'_>, idx: u32) -> LiveRegs {
     LiveRegs { uses, defs, before: 0, after: 0 }
 }
 
-fn atomic(insn: RawInsn, dst: u16, src: u16) -> (u16, u16) {
+/// The register of which the instruction defines 32 bits only (`bpf_insn_def32`).
+fn def32(env: &Env<'_>, insn: RawInsn) -> Option<u8> {
+    let reg = match insn.class() {
+        Class::Jmp | Class::Jmp32 | Class::St => return None,
+        Class::Stx => atomic_load_reg(insn)?.0,
+        _ => insn.dst,
+    };
+    let is_32 = match insn.class() {
+        Class::Alu if insn.alu_op() == AluCode::End => insn.imm != 64,
+        Class::Alu => true,
+        Class::Alu64 if insn.alu_op() == AluCode::End => insn.imm != 64,
+        Class::Alu64 => is_cast_of_32(env, insn),
+        Class::Ldx => insn.mode() == Mode::Mem && insn.size() != Size::Dw,
+        Class::Stx => insn.size() != Size::Dw,
+        Class::Ld => matches!(insn.mode(), Mode::Abs | Mode::Ind),
+        _ => false,
+    };
+    is_32.then_some(reg)
+}
+
+/// A cast between address spaces that becomes a move of 32 bits (`is_addr_space_cast32`).
+fn is_cast_of_32(env: &Env<'_>, insn: RawInsn) -> bool {
+    match decode(insn, None) {
+        Ok(Insn::AddrSpaceCast { imm: 1, .. }) => true,
+        Ok(Insn::AddrSpaceCast { imm: 0x10000, .. }) => env.arena_is_unconverted(),
+        _ => false,
+    }
+}
+
+fn atomic(insn: RawInsn, dst: u16, src: u16) -> (u32, u32) {
     use bpfassay_isa::AtomicOp;
+    let is_64 = insn.size() == Size::Dw;
     // The kernel goes by the operation alone: sizes that do not exist are refused later.
     if insn.atomic_rmw() == Some(AtomicOp::Cmpxchg) {
-        return (1 | dst | src, 1);
+        return (width(1, is_64) | whole(dst) | width(src, is_64), whole(1));
     }
-    match bpfassay_isa::decode(insn, None) {
-        Ok(Insn::LoadAcquire { .. }) => (src, dst),
-        Ok(Insn::StoreRelease { .. }) => (dst | src, 0),
-        _ if insn.imm & bpfassay_isa::opcode::ATOMIC_FETCH != 0 => (dst | src, src),
-        _ => (dst | src, 0),
+    let both = whole(dst) | width(src, is_64);
+    match decode(insn, None) {
+        Ok(Insn::LoadAcquire { .. }) => (whole(src), whole(dst)),
+        Ok(Insn::StoreRelease { .. }) => (both, 0),
+        _ if insn.imm & bpfassay_isa::opcode::ATOMIC_FETCH != 0 => (both, whole(src)),
+        _ => (both, 0),
     }
 }
 
-fn alu(insn: RawInsn, dst: u16, src: u16) -> (u16, u16) {
+fn alu(insn: RawInsn, dst: u16, src: u16) -> (u32, u32) {
+    let is_64 = insn.class() == Class::Alu64;
     let uses = match (insn.alu_op(), insn.is_src_reg()) {
-        (AluCode::End, _) => dst,
+        (AluCode::End, _) => whole(dst),
         (AluCode::Mov, false) => 0,
-        (AluCode::Mov, true) => src,
-        (_, false) => dst,
-        (_, true) => dst | src,
+        (AluCode::Mov, true) => width(src, is_64),
+        (_, false) => width(dst, is_64),
+        (_, true) => width(dst | src, is_64),
     };
-    (uses, dst)
+    (uses, whole(dst))
 }
 
-fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u16, u16) {
+fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u32, u32) {
     let insn = env.insns[idx as usize];
+    let is_64 = insn.class() == Class::Jmp;
     match insn.jmp_op() {
         JmpCode::Ja if insn.is_gotox() => (dst, 0),
         JmpCode::Ja | JmpCode::Jcond => (0, 0),
-        JmpCode::Exit => (1, 0),
+        JmpCode::Exit => (whole(1), 0),
         JmpCode::Call => {
             let params = get_call_summary(env, idx).map_or(5, |cs| u32::from(cs.num_params));
-            (((1u32 << (params + 1)) - 2) as u16, CALLER_SAVED)
+            (whole(((1u32 << (params + 1)) - 2) as u16), whole(CALLER_SAVED))
         }
-        _ if insn.is_src_reg() => (dst | src, 0),
-        _ => (dst, 0),
+        _ if insn.is_src_reg() => (width(dst | src, is_64), 0),
+        _ => (width(dst, is_64), 0),
     }
 }
 
 fn print_live_registers(env: &mut Env<'_>) {
+    let marks = env.kernel.features.zext_by_data_flow;
     trace!(env, "Live regs before insn:\n");
     let mut i = 0u32;
     while (i as usize) < env.insns.len() {
@@ -121,7 +180,13 @@ fn print_live_registers(env: &mut Env<'_>) {
             }
         }
         trace!(env, "{:3}: {} ", i, std::str::from_utf8(&regs).unwrap_or(""));
-        print_insn(env, i);
+        let start = env.log.pos();
+        print_insn_only(env, i);
+        if marks && env.aux(i).zext_dst {
+            let width = state_column((env.log.pos() - start) as u32) as usize;
+            trace!(env, "{:width$}; zext", "");
+        }
+        trace!(env, "\n");
         i += slots(env.insns[i as usize]);
     }
 }

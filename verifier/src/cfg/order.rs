@@ -3,6 +3,7 @@
 //! Both number things in the order the kernel's own stacks produce, because component
 //! numbers are printed and the post-order decides how liveness converges.
 
+use crate::diagnostics::{self, words, About};
 use crate::env::Env;
 use crate::explore::entry::subprog_name;
 use crate::stop::{Check, Errno};
@@ -114,7 +115,7 @@ pub fn sort_subprogs(env: &mut Env<'_>) -> Check {
                 match seen[callee as usize] {
                     Seen::Done => continue,
                     Seen::OnStack if insn.is_pseudo_func() => continue,
-                    _ => next = Some(callee),
+                    _ => next = Some((idx, callee)),
                 }
                 break;
             }
@@ -124,12 +125,13 @@ pub fn sort_subprogs(env: &mut Env<'_>) -> Check {
                     order.push(cur);
                     stack.pop();
                 }
-                Some(callee) if seen[callee as usize] == Seen::OnStack => {
+                Some((idx, callee)) if seen[callee as usize] == Seen::OnStack => {
                     let (from, to) = (subprog_name(env, cur), subprog_name(env, callee));
                     verbose!(env, "recursive call from {from}() to {to}()\n");
+                    diagnostics::report(env, idx, &words::RECURSION, About::Nothing, &[]);
                     return Err(Errno::EINVAL.into());
                 }
-                Some(callee) => {
+                Some((_, callee)) => {
                     seen[callee as usize] = Seen::OnStack;
                     stack.push(callee);
                 }

@@ -7,6 +7,7 @@ use bpfassay_spec::func;
 use super::{jump_target, slots};
 use crate::check::indirect_jump::find_jump_table;
 use crate::check::summary;
+use crate::diagnostics::{self, words, About, Values};
 use crate::env::Env;
 use crate::log::state::print_linfo;
 use crate::stop::{Check, Errno};
@@ -60,12 +61,16 @@ fn check_reached(env: &mut Env<'_>, state: &[u8]) -> Check {
     while i < env.insns.len() {
         if state[i] != EXPLORED {
             verbose!(env, "unreachable insn {}\n", i);
+            let values: Values<'_> = &[("insn", &i)];
+            diagnostics::report(env, i as u32, &words::UNREACHABLE, About::Nothing, values);
             return Err(Errno::EINVAL.into());
         }
         if env.insns[i].is_ld_imm64() {
             let halves = env.kernel.features.wide_loads_are_whole;
             if halves && state.get(i + 1).is_some_and(|s| *s != 0) {
                 verbose!(env, "jump into the middle of ldimm64 insn {}\n", i);
+                let values: Values<'_> = &[("insn", &i)];
+                diagnostics::report(env, i as u32, &words::MIDDLE_OF_LOAD, About::Nothing, values);
                 return Err(Errno::EINVAL.into());
             }
             i += 1;
@@ -99,6 +104,9 @@ impl Walk {
         if w < 0 || w >= env.insns.len() as i64 {
             print_linfo(env, t, &format!("{t}: "));
             verbose!(env, "jump out of range from insn {} to {}\n", t, w as i32);
+            let (to, last) = (w as i32, env.insns.len() as i32 - 1);
+            let values: Values<'_> = &[("from", &t), ("to", &to), ("last", &last)];
+            diagnostics::report(env, t, &words::JUMP_LEAVES_PROGRAM, About::Nothing, values);
             return Err(Errno::EINVAL.into());
         }
         let w = w as u32;
@@ -119,6 +127,8 @@ impl Walk {
                 print_linfo(env, t, &format!("{t}: "));
                 print_linfo(env, w, &format!("{w}: "));
                 verbose!(env, "back-edge from insn {} to {}\n", t, w);
+                let values: Values<'_> = &[("from", &t), ("to", &w)];
+                diagnostics::report(env, t, &words::BACK_EDGE, About::Nothing, values);
                 return Err(Errno::EINVAL.into());
             }
         }

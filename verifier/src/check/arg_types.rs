@@ -11,6 +11,7 @@ use super::btf_walk::btf_struct_ids_match;
 use super::callinfo::CallMeta;
 use super::kptr_access::map_kptr_match_type;
 use super::region::check_ptr_off_reg_fixed_ok;
+use crate::diagnostics;
 use crate::domain::reg::{BtfObj, RegState};
 use crate::env::Env;
 use crate::stop::{Check, Errno, Stop};
@@ -166,6 +167,7 @@ pub fn check_reg_type(
             verbose!(env, "{}{}", if i == 0 { "" } else { ", " }, env.type_name(*t));
         }
         verbose!(env, "\n");
+        report_type(env, regno, &reg, types);
         return Err(Errno::EACCES.into());
     }
     if reg.base() != RegBase::BtfId {
@@ -192,6 +194,19 @@ pub fn check_reg_type(
 
 /// An argument that takes less constrained memory takes the more constrained too: flags it does not
 /// care about are left out of the comparison.
+fn report_type(env: &mut Env<'_>, regno: Reg, reg: &RegState, types: &[RegType]) {
+    if env.diagnostics.is_none() {
+        return;
+    }
+    let accepted: Vec<String> = types.iter().map(|t| env.type_name(*t).to_string()).collect();
+    let (have, accepted) = (env.type_name(reg.ty), accepted.join(", "));
+    let what = (
+        "it has type {have}, but this argument accepts {accepted}",
+        "Pass a value with one of the accepted pointer or scalar types for this call.",
+    );
+    diagnostics::report_arg(env, regno, what, &[("have", &have), ("accepted", &accepted)]);
+}
+
 fn fold_flags(ty: RegType, arg: ArgType, regno: Reg, meta: &CallMeta) -> RegType {
     let mut ty = ty;
     if arg.has(TypeFlags::MEM_RDONLY) {
@@ -263,6 +278,11 @@ fn check_kernel_object(
     if reg.ty.may_be_null() && (!arg.may_be_null() || release) {
         let arg = if env.kernel.features.kfunc_args_trusted { "R" } else { "arg" };
         verbose!(env, "Possibly NULL pointer passed to helper {arg}{}\n", regno.0);
+        let what = (
+            "the pointer may be NULL, but this call requires a non-NULL pointer",
+            "Add a NULL check and make the call only on the non-NULL path.",
+        );
+        diagnostics::report_arg(env, regno, what, &[]);
         return Err(Errno::EACCES.into());
     }
     if meta.func_id == func::KPTR_XCHG {

@@ -9,6 +9,7 @@ use super::mem::{
 };
 use super::stack::is_pointer_value;
 use super::Access;
+use crate::diagnostics;
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::verbose;
@@ -115,9 +116,11 @@ fn check_rmw(env: &mut Env<'_>, insn: Insn) -> Check {
     let idx = env.insn_idx;
     let off = off as i32;
     check_mem_access(env, idx, dst, off, size, Access::Read, None, true, false)?;
-    if load.is_some() {
+    if let Some(r) = load {
         // Once more, to fill the register from the spilled value.
+        diagnostics::begin_reg(env, r);
         check_mem_access(env, idx, dst, off, size, Access::Read, load, true, false)?;
+        diagnostics::end(env);
     }
     let ty = env.reg(dst).ty;
     if ty == RegBase::Arena || env.kernel.features.atomic_pointers_apart {

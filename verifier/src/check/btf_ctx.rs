@@ -21,12 +21,17 @@ fn attach(env: &Env<'_>) -> Check<Arc<AttachInfo>> {
 /// Range of the return value that an LSM program reads, None for a hook without one
 /// (`get_func_retval_range`).
 pub fn lsm_retval_range(env: &Env<'_>) -> Check<Option<(i32, i32)>> {
-    let info = attach(env)?;
     let is_lsm = env.prog.prog_type == ProgType::Lsm
         && env.prog.expected_attach_type == Some(AttachType::LsmMac);
+    Ok(hook_retval_range(env)?.filter(|_| is_lsm))
+}
+
+/// Range of what the function returns that the program is attached to, as an LSM hook; None for a void one.
+pub fn hook_retval_range(env: &Env<'_>) -> Check<Option<(i32, i32)>> {
+    let info = attach(env)?;
     let btf = btf_of(env, info.btf)?;
     let ret = info.proto.and_then(|p| btf.ty(p)).map_or(0, |p| p.type_id());
-    Ok((is_lsm && ret != 0).then(|| env.kernel.lsm_return_range(&info.name)))
+    Ok((ret != 0).then(|| env.kernel.lsm_return_range(&info.name)))
 }
 
 /// Program whose pointer arguments are trusted (`prog_args_trusted`).

@@ -136,7 +136,7 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
             let map = env.reg(Reg::R1).map();
             setup.pass(Reg::R1, env.frame(), Reg::R1);
             setup.set(Reg::R2, map_reg(env, RegBase::MapKey, map));
-            setup.set(Reg::R3, map_reg(env, RegBase::MapValue, map));
+            setup.set(Reg::R3, value_reg(env, map));
             setup.pass(Reg::R4, env.frame(), Reg::R3);
             unused(env, &mut setup, 5);
         }
@@ -186,6 +186,15 @@ pub fn callee_setup(env: &mut Env<'_>, kind: CalleeState, insn_idx: u32) -> Chec
     Ok(setup.sync())
 }
 
+/// The map value that a callback receives.
+fn value_reg(env: &mut Env<'_>, map: Option<MapId>) -> RegState {
+    let mut reg = map_reg(env, RegBase::MapValue, map);
+    if env.kernel.features.callback_values_numbered {
+        reg.id = env.new_id();
+    }
+    reg
+}
+
 fn unused(env: &Env<'_>, setup: &mut CalleeSetup, from: u8) {
     for r in from..=5 {
         setup.set(Reg(r), fresh(env));
@@ -193,12 +202,12 @@ fn unused(env: &Env<'_>, setup: &mut CalleeSetup, from: u8) {
 }
 
 /// `(map, key, value)` of the map value that holds the timer, work queue or task work.
-fn async_setup(env: &Env<'_>, holder: Reg, ret_range: RetvalRange) -> CalleeSetup {
+fn async_setup(env: &mut Env<'_>, holder: Reg, ret_range: RetvalRange) -> CalleeSetup {
     let map = env.reg(holder).map();
     let mut setup = CalleeSetup::new();
     setup.set(Reg::R1, map_reg(env, RegBase::ConstMapPtr, map));
     setup.set(Reg::R2, map_reg(env, RegBase::MapKey, map));
-    setup.set(Reg::R3, map_reg(env, RegBase::MapValue, map));
+    setup.set(Reg::R3, value_reg(env, map));
     unused(env, &mut setup, 4);
     setup.in_async_callback = true;
     setup.ret_range = ret_range;

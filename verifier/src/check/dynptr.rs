@@ -11,6 +11,7 @@ use super::refs::{
 };
 use super::stack::destroy_if_dynptr_stack_slot;
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, spi_of, NoSlot};
+use crate::diagnostics::{self, words, About};
 use crate::domain::reg::{DynptrType, RegState};
 use crate::domain::stack::SlotType;
 use crate::env::Env;
@@ -67,6 +68,12 @@ pub fn process_dynptr_func(
     let nth = nth_arg(env, regno.index() - 1);
     if reg.ty != RegBase::Stack && reg.ty != RegBase::ConstDynptr {
         verbose!(env, "{named} expected pointer to stack or const struct bpf_dynptr\n");
+        let ty = diagnostics::plain_type(env, reg.ty);
+        let what = (
+            "a dynptr argument must be a pointer to a dynptr stack slot or a verifier-provided const struct bpf_dynptr, but R{reg} is {type}",
+            "Pass the address of a stack dynptr object, or use a const dynptr pointer returned by the verifier-supported path.",
+        );
+        diagnostics::report_arg(env, regno, what, &[("reg", &regno.0), ("type", &ty)]);
         return Err(Errno::EINVAL.into());
     }
     let (uninit, rdonly) = (arg.has(TypeFlags::MEM_UNINIT), arg.has(TypeFlags::MEM_RDONLY));
@@ -77,6 +84,8 @@ pub fn process_dynptr_func(
     if uninit {
         if !is_valid_uninit(env, &reg) {
             verbose!(env, "Dynptr has to be an uninitialized dynptr\n");
+            let at = insn_idx.unwrap_or(env.insn_idx);
+            diagnostics::report(env, at, &words::DYNPTR_TAKEN, About::Nothing, &[]);
             return Err(Errno::EINVAL.into());
         }
         let insn_idx = insn_idx.unwrap_or(env.insn_idx);
@@ -86,6 +95,8 @@ pub fn process_dynptr_func(
     let by_id = env.kernel.features.references_by_id;
     if by_id && reg.ty == RegBase::ConstDynptr && arg.has(TypeFlags::OBJ_RELEASE) {
         verbose!(env, "CONST_PTR_TO_DYNPTR cannot be released\n");
+        let at = insn_idx.unwrap_or(env.insn_idx);
+        diagnostics::report(env, at, &words::CONST_DYNPTR_RELEASED, About::Nothing, &[]);
         return Err(Errno::EINVAL.into());
     }
     if reg.ty == RegBase::ConstDynptr && !rdonly && !by_id {
@@ -94,11 +105,19 @@ pub fn process_dynptr_func(
     }
     if !is_valid_init(env, &reg) {
         verbose!(env, "Expected an initialized dynptr as {nth}\n");
+        let at = insn_idx.unwrap_or(env.insn_idx);
+        diagnostics::report(env, at, &words::DYNPTR_UNINIT, About::Nothing, &[]);
         return Err(Errno::EINVAL.into());
     }
     if !is_type_expected(env, &reg, arg.minus(TypeFlags::MEM_RDONLY | TypeFlags::OBJ_RELEASE)) {
         let name = dynptr_type_name(arg_dynptr_type(arg));
         verbose!(env, "Expected a dynptr of type {name} as {nth}\n");
+        let have = dynptr_type_name(first_half(env, &reg)?.dynptr_type());
+        let what = (
+            "the dynptr is initialized with backing object type {have}, but this operation expects dynptr type {name}",
+            "Use a dynptr constructor that matches this operation, or call an operation that accepts the dynptr's current type.",
+        );
+        diagnostics::report_arg(env, regno, what, &[("have", &have), ("name", &name)]);
         return Err(Errno::EINVAL.into());
     }
     mark_dynptr_read(env, &reg)

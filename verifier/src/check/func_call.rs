@@ -8,6 +8,7 @@ use super::exit::{retval_range_within, verbose_invalid_scalar};
 use super::func_args::btf_check_subprog_call;
 use super::refs::clear_all_pkt_pointers;
 use super::trust::non_sleepable_region;
+use crate::diagnostics::{self, Context, Place, Why};
 use crate::domain::marks::{At, Live};
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::state::{FuncState, VerifierState};
@@ -52,6 +53,7 @@ pub fn callee_frame(
 /// R0 to R5 of a frame after a call in it: not readable until written.
 pub fn clear_caller_saved_regs(env: &mut Env<'_>, frameno: u32) {
     let (capable, def) = (env.bpf_capable, env.insn_idx as i32 + 1);
+    diagnostics::scrub_caller_saved(env, frameno);
     let frame = env.cur.frame_mut(frameno);
     for r in CALLER_SAVED {
         let reg = frame.reg_mut(r);
@@ -114,6 +116,7 @@ pub fn enter(env: &mut Env<'_>, subprog: u32, setup: &CalleeSetup) {
     let caller = env.cur.curframe();
     remember_refs(&mut env.cur, &env.kernel.features);
     env.cur.push_frame(callee);
+    diagnostics::scrub(env, caller, Place::Reg(0), Why::CallerSaved);
     clear_caller_saved_regs(env, caller);
     // The caller's loop adds one.
     env.insn_idx = env.subprogs[subprog as usize].start.wrapping_sub(1);
@@ -147,12 +150,20 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
             env,
             "global function calls are not allowed while holding a lock,\nuse static function instead\n"
         );
+        let (at, operation) =
+            (env.insn_idx, format!("global function {}()", subprog_name(env, subprog)));
+        let suggestion = "Release the lock before calling the global function, or use a static function instead.";
+        diagnostics::report_inside(env, at, &operation, Context::Lock, suggestion);
         return Err(Errno::EINVAL.into());
     }
     if env.kernel.features.sleepers_named {
         if let Some(region) = non_sleepable_region(env).filter(|_| might_sleep) {
             let name = subprog_name(env, subprog);
             verbose!(env, "sleepable global function {name}() called in {region}\n");
+            let (at, operation) = (env.insn_idx, format!("sleepable global function {name}()"));
+            let suggestion =
+                "Move the call outside the critical section, or use a non-sleepable function.";
+            diagnostics::report_forbidden(env, at, &operation, suggestion);
             return Err(Errno::EINVAL.into());
         }
     }
@@ -198,12 +209,19 @@ pub fn check_global_call(env: &mut Env<'_>, subprog: u32, args: Check) -> Check 
     };
     env.subprogs[subprog as usize].called[usize::from(context)] = true;
     let frame = env.cur.curframe();
+    let is_void = env.kernel.features.void_global_functions && returns_void(env, subprog);
+    if is_void {
+        diagnostics::scrub(env, frame, Place::Reg(0), Why::CallerSaved);
+    } else {
+        diagnostics::begin_reg(env, Reg::R0);
+    }
     clear_caller_saved_regs(env, frame);
-    if env.kernel.features.void_global_functions && returns_void(env, subprog) {
+    if is_void {
         return Ok(());
     }
     mark_reg_unknown(env, Reg::R0);
     env.reg_mut(Reg::R0).subreg_def = DEF_NOT_SUBREG;
+    diagnostics::end(env);
     Ok(())
 }
 
@@ -234,6 +252,8 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
         env.insn_idx = if env.kernel.features.callbacks_repeat { callsite } else { callsite + 1 };
     } else {
         let mark = env.frame().mark(At::Reg(0));
+        let origin = Some((frameno, Place::Reg(0)));
+        diagnostics::begin(env, frameno - 1, Place::Reg(0), origin, Why::Write);
         let caller = env.cur.frame_mut(frameno - 1);
         *caller.reg_mut(Reg::R0) = r0;
         if let Some(marks) = &mut caller.marks {
@@ -243,6 +263,7 @@ pub fn prepare_func_exit(env: &mut Env<'_>) -> Check {
             let refs = env.cur.refs.clone();
             env.cur.frame_mut(frameno - 1).refs_at_call = refs;
         }
+        diagnostics::end(env);
         env.insn_idx = callsite + 1;
     }
     if env.log.level.prints_insns() {

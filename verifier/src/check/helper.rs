@@ -19,6 +19,7 @@ use super::stack::register_is_null;
 use super::summary::helper_may_sleep;
 use super::trust::in_rcu_cs;
 use super::{helper_rules, Access};
+use crate::diagnostics;
 use crate::domain::reg::{DynptrType, RegState, DEF_NOT_SUBREG};
 use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
@@ -59,11 +60,13 @@ pub fn check_helper_call(env: &mut Env<'_>, func_id: i32) -> Check {
     let frame = env.cur.curframe();
     helper_rules::check(env, proto, &mut meta, &mut special)?;
 
+    diagnostics::begin_reg(env, Reg::R0);
     clear_caller_saved_regs(env, frame);
     if env.cur.curframe() != frame {
         return leave_for_callback(env, frame, &meta);
     }
     set_result(env, proto, &meta, special.percpu_alloc)?;
+    diagnostics::end(env);
     check_map_func_compatibility(env, meta.map, func_id)?;
     if func_id == func::GET_FUNC_IP {
         helper_rules::check_get_func_ip(env)?;
@@ -123,9 +126,22 @@ fn helper_proto(env: &mut Env<'_>, func_id: i32) -> Check<&'static HelperProto> 
         ProtoLookup::NotAllowed { .. } => {
             let name = env.kernel.helper_name(func_id);
             verbose!(env, words.helper_not_allowed, name = name, id = func_id);
+            refuse(
+                env,
+                func_id,
+                "this program type does not allow the helper",
+                "Use a helper allowed for this program type, or move the logic to a compatible program type.",
+            );
             Err(Errno::EINVAL.into())
         }
     }
+}
+
+/// Reports that the program may not call the helper.
+fn refuse(env: &mut Env<'_>, func_id: i32, reason: &'static str, suggestion: &'static str) {
+    let operation = format!("helper {}#{func_id}", env.kernel.helper_name(func_id));
+    let at = env.insn_idx;
+    diagnostics::report_policy(env, at, &operation, (reason, suggestion));
 }
 
 /// Packet pointers are void after the helper.
@@ -137,6 +153,12 @@ fn changes_pkt_data(env: &Env<'_>, func_id: i32) -> bool {
 fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check {
     if proto.gpl_only && !is_gpl_compatible(&env.prog.license) {
         verbose!(env, "cannot call GPL-restricted function from non-GPL compatible program\n");
+        refuse(
+            env,
+            func_id,
+            "this helper is restricted to GPL-compatible programs",
+            "Use a GPL-compatible license, or replace the helper with one that is available to non-GPL programs.",
+        );
         return Err(Errno::EINVAL.into());
     }
     if let Some(rule) = proto.allowed {
@@ -144,6 +166,12 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
             super::summary::with_prog_kind(env, |k| env.kernel.helper_allowed(rule, k, false));
         if !allowed {
             verbose!(env, "helper call is not allowed in probe\n");
+            refuse(
+                env,
+                func_id,
+                "the helper-specific policy callback rejected this program",
+                "Use the helper only from an allowed attach point or program configuration.",
+            );
             return Err(Errno::EINVAL.into());
         }
     }
@@ -153,6 +181,10 @@ fn check_may_call(env: &mut Env<'_>, proto: &HelperProto, func_id: i32) -> Check
         {
             let func = env.kernel.helper_name(func_id);
             verbose!(env, "sleepable helper {func}#{func_id} in {region}\n");
+            let (at, operation) = (env.insn_idx, format!("sleepable helper {func}#{func_id}"));
+            let suggestion =
+                "Move the helper call outside the critical section, or use a non-sleepable helper.";
+            diagnostics::report_forbidden(env, at, &operation, suggestion);
             return Err(Errno::EINVAL.into());
         }
     } else if proto.might_sleep && !env.cur.in_sleepable {

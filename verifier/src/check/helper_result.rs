@@ -2,9 +2,13 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::model::MapDef;
-use bpfassay_spec::{func, HelperProto, MapLookup, RegBase, RegType, RetBase, RetType, TypeFlags};
+use bpfassay_spec::{
+    func, AttachType, HelperProto, MapLookup, ProgType, RegBase, RegType, RetBase, RetType,
+    TypeFlags,
+};
 
 use super::arg_types::kernel_struct_id;
+use super::btf_ctx::hook_retval_range;
 use super::btf_record::FieldKinds;
 use super::callinfo::CallMeta;
 use super::refs::{acquire_reference, find_reference_state};
@@ -273,8 +277,29 @@ fn refine_range(env: &mut Env<'_>, ret: RetType, meta: &CallMeta) -> Check {
         (r0.s32_min, r0.s32_max) = (0, cpus as i32);
         r0.exchange(features);
     }
+    if meta.func_id == func::GET_RETVAL && env.kernel.features.get_retval_bounded {
+        bound_retval(env)?;
+    }
     let mut r0 = *env.reg(Reg::R0);
     reg_bounds_sanity_check(env, &mut r0, "retval")?;
     *env.reg_mut(Reg::R0) = r0;
+    Ok(())
+}
+
+/// What the programs before this one may have returned.
+fn bound_retval(env: &mut Env<'_>) -> Check {
+    let attach = env.prog.expected_attach_type;
+    let range = match env.prog_type() {
+        ProgType::CgroupSockopt if attach == Some(AttachType::CgroupGetsockopt) => None,
+        ProgType::Lsm if attach == Some(AttachType::LsmCgroup) => hook_retval_range(env)?,
+        _ => Some((-MAX_ERRNO, 0)),
+    };
+    if let Some((min, max)) = range {
+        let features = &env.kernel.features;
+        let r0 = env.reg_mut(Reg::R0);
+        (r0.smin, r0.smax) = (min.into(), max.into());
+        (r0.s32_min, r0.s32_max) = (min, max);
+        r0.exchange(features);
+    }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::kfunc_arg::arg_name;
 use super::locks::leave_rcu;
 use super::refs::{acquire_irq_state, release_irq_state};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
+use crate::diagnostics::{self, words, About, Context, Values, Wording};
 use crate::domain::reg::RegState;
 use crate::domain::stack::SlotType;
 use crate::env::Env;
@@ -39,6 +40,8 @@ pub fn process_irq_flag(env: &mut Env<'_>, regno: Reg, meta: &KfuncMeta) -> Chec
     if saves {
         if !is_valid_uninit(env, &reg) {
             verbose!(env, "expected uninitialized irq flag as {arg}\n");
+            let at = env.insn_idx;
+            diagnostics::report(env, at, &words::IRQ_TAKEN, About::Nothing, &[]);
             return Err(Errno::EINVAL.into());
         }
         check_obj_write(env, env.insn_idx, regno, 1)?;
@@ -46,6 +49,8 @@ pub fn process_irq_flag(env: &mut Env<'_>, regno: Reg, meta: &KfuncMeta) -> Chec
     }
     if !is_valid_init(env, &reg) {
         verbose!(env, "expected an initialized irq flag as {arg}\n");
+        let at = env.insn_idx;
+        diagnostics::report(env, at, &words::IRQ_UNINIT, About::Nothing, &[]);
         return Err(Errno::EINVAL.into());
     }
     let spi = get_spi(env, &reg, WHAT, 1)?;
@@ -83,6 +88,12 @@ fn save(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
     Ok(())
 }
 
+fn report(env: &mut Env<'_>, wording: &Wording, values: Values<'_>) {
+    let (at, depth) = (env.insn_idx, diagnostics::context_depth(env, Context::Irq));
+    let about = if depth == 0 { About::Nothing } else { About::Context(Context::Irq, depth) };
+    diagnostics::report(env, at, wording, about, values);
+}
+
 fn restore(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
     let spi = get_spi(env, reg, WHAT, 1)?;
     let st = env.frame_of(reg).stack()[spi as usize].spilled;
@@ -94,6 +105,8 @@ fn restore(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
             family(st.irq_kfunc_class()),
             family(class)
         );
+        let (saved, restored) = (family(st.irq_kfunc_class()), family(class));
+        report(env, &words::IRQ_FAMILY, &[("saved", &saved), ("restored", &restored)]);
         return Err(Errno::EINVAL.into());
     }
     if let Err(e) = release_irq_state(env, st.ref_obj_id) {
@@ -103,6 +116,7 @@ fn restore(env: &mut Env<'_>, reg: &RegState, class: u32) -> Check {
             env,
             "cannot restore irq state out of order, expected id={expected} acquired at insn_idx={at}\n"
         );
+        report(env, &words::IRQ_ORDER, &[]);
         return Err(e.into());
     }
     clear_slot(env, reg.frameno, spi);

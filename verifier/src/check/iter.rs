@@ -14,6 +14,7 @@ use super::kfunc_arg::{arg_name, nth_arg};
 use super::refs::{acquire_reference, release_reference};
 use super::stack_obj::{check_obj_write, clear_slot, get_spi, mark_obj_read, set_slot, NoSlot};
 use super::trust::in_rcu_cs;
+use crate::diagnostics::{self, words, About, Context};
 use crate::domain::reg::{IterState, RegState};
 use crate::domain::stack::{SlotType, REG_SIZE};
 use crate::env::Env;
@@ -47,15 +48,27 @@ pub fn process_iter_arg(
     let nth = nth_arg(env, regno.index() - 1);
     if reg.ty != RegBase::Stack {
         verbose!(env, "{arg} expected pointer to an iterator on stack\n");
+        let ty = diagnostics::plain_type(env, reg.ty);
+        let what = (
+            "iterator state must live in verifier-tracked stack memory, but R{reg} is {type}",
+            "Pass the address of a stack iterator object for iterator new, next, and destroy calls.",
+        );
+        diagnostics::report_arg(env, regno, what, &[("reg", &regno.0), ("type", &ty)]);
         return Err(Errno::EINVAL.into());
     }
     let Some(iter) = iter_arg_type(env, meta, regno.index() - 1) else {
         verbose!(env, "expected valid iter pointer as {nth}\n");
+        let what = (
+            "the kfunc expects a recognized iterator state pointer, but this argument does not match a valid iterator type",
+            "Pass the exact iterator state type expected by this kfunc.",
+        );
+        diagnostics::report_arg(env, regno, what, &[]);
         return Err(Errno::EINVAL.into());
     };
     if meta.has(KfuncFlags::ITER_NEW) {
         if !is_valid_uninit(env, &reg, iter.slots) {
             verbose!(env, "expected uninitialized iter_{} as {nth}\n", iter.name);
+            diagnostics::report(env, insn_idx, &words::ITER_TAKEN, About::Nothing, &[]);
             return Err(Errno::EINVAL.into());
         }
         check_obj_write(env, insn_idx, regno, iter.slots)?;
@@ -64,10 +77,13 @@ pub fn process_iter_arg(
     match check_valid_init(env, &reg, meta, &iter) {
         Err(Errno::EPROTO) => {
             verbose!(env, "expected an RCU CS when using {}\n", meta.name);
+            let instead = "Wrap iterator use in bpf_rcu_read_lock() and bpf_rcu_read_unlock(), keeping all exit paths balanced.";
+            diagnostics::report_outside(env, insn_idx, meta.name, Context::Rcu, instead);
             return Err(Errno::EPROTO.into());
         }
         Err(e) => {
             verbose!(env, "expected an initialized iter_{} as {nth}\n", iter.name);
+            diagnostics::report(env, insn_idx, &words::ITER_UNINIT, About::Nothing, &[]);
             return Err(e.into());
         }
         Ok(()) => {}

@@ -25,6 +25,7 @@ use super::stack::register_is_null;
 use super::trust::is_non_owning_ref;
 use super::trust::{has_unsafe_modifiers, is_rcu_reg, is_trusted_reg, TRUSTED};
 use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
+use crate::diagnostics;
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
@@ -112,6 +113,12 @@ fn check_arg(
     {
         let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
         verbose!(env, "Possibly NULL pointer passed to trusted {arg}\n");
+        let ty = diagnostics::type_text(param.btf, param.type_id);
+        let what = (
+            "the pointer may be NULL, but this kfunc requires a non-NULL value of type {type}",
+            "Add a NULL check and call the kfunc only on the non-NULL path.",
+        );
+        diagnostics::report_arg(env, regno, what, &[("type", &ty)]);
         return Err(Errno::EACCES.into());
     }
     let is_release = meta.has(KfuncFlags::RELEASE);
@@ -123,6 +130,12 @@ fn check_arg(
                 "release kfunc {} expects referenced PTR_TO_BTF_ID passed to {arg}\n",
                 meta.name
             );
+            let ty = pointee.map_or(String::new(), |p| diagnostics::type_text(param.btf, p.id()));
+            let what = (
+                "release kfuncs require a resource-owning value of type {type} returned by a matching acquire kfunc",
+                "Pass the resource-owning pointer returned by the matching acquire kfunc, and avoid calling the release kfunc after ownership has already been transferred or released.",
+            );
+            diagnostics::report_arg(env, regno, what, &[("type", &ty)]);
             return invalid();
         }
     }
@@ -157,7 +170,7 @@ fn check_arg(
     if by_prototype {
         check_func_arg_reg_off(env, &reg, regno, ArgType::of(ArgBase::DontCare))?;
     }
-    check_trust(env, meta, kind, regno, &reg)?;
+    check_trust(env, meta, kind, regno, &reg, pointee)?;
     if kind == PtrArg::RefcountedKptr && env.kernel.features.refcounted_unmoved {
         check_ptr_off_reg(env, &reg, regno)?;
     }
@@ -174,6 +187,11 @@ fn check_scalar(env: &mut Env<'_>, meta: &mut KfuncMeta, param: &KfParam<'_>, re
     let reg = *env.reg(regno);
     if reg.ty != RegBase::Scalar {
         verbose!(env, "R{} is not a scalar\n", regno.0);
+        let what = (
+            "the kfunc expects an integer scalar, but R{reg} is {have}",
+            "Pass an integer scalar value for this argument, not a pointer or resource object.",
+        );
+        refuse_arg(env, regno, what, "");
         return invalid();
     }
     if param.has("__k") {
@@ -183,6 +201,11 @@ fn check_scalar(env: &mut Env<'_>, meta: &mut KfuncMeta, param: &KfParam<'_>, re
         }
         if !reg.var_off.is_const() {
             verbose!(env, "R{} must be a known constant\n", regno.0);
+            let what = (
+                "the kfunc requires this scalar argument to be a verifier-known constant, but R{reg} is variable on this path",
+                "Pass a compile-time constant or a value the verifier can prove is constant at this call.",
+            );
+            refuse_arg(env, regno, what, "");
             return invalid();
         }
         mark_chain_precision(env, regno)?;
@@ -211,6 +234,11 @@ pub(super) fn check_buffer_size(
     }
     if !reg.var_off.is_const() {
         verbose!(env, "R{} is not a const\n", regno.0);
+        let what = (
+            "the kfunc uses this argument as a return-buffer size, but R{reg} is invalid or variable on this path",
+            "Pass a verifier-known constant size for this kfunc buffer argument.",
+        );
+        refuse_arg(env, regno, what, "");
         return invalid();
     }
     meta.r0_size = reg.var_off.value;
@@ -224,6 +252,7 @@ fn check_trust(
     kind: PtrArg,
     regno: Reg,
     reg: &RegState,
+    pointee: Type<'_>,
 ) -> Check {
     if kind == PtrArg::Map {
         check_map(env, meta, regno, reg)?;
@@ -243,10 +272,20 @@ fn check_trust(
     }
     if !is_rcu {
         verbose!(env, "R{} must be referenced or trusted\n", regno.0);
+        let what = (
+            "the kfunc requires a trusted or resource-owning pointer to {want}, but R{reg} is {have}",
+            "Pass a pointer acquired from a verifier-tracked source, or call this kfunc only inside the required protection if it accepts RCU pointers.",
+        );
+        refuse_arg(env, regno, what, &diagnostics::named_type(pointee));
         return invalid();
     }
     if !is_rcu_reg(reg) {
         verbose!(env, "R{} must be a rcu pointer\n", regno.0);
+        let what = (
+            "the kfunc requires an RCU-protected pointer to {want}, but R{reg} is {have}",
+            "Use this kfunc with a pointer that is valid in an RCU read lock region.",
+        );
+        refuse_arg(env, regno, what, &diagnostics::named_type(pointee));
         return invalid();
     }
     Ok(())
@@ -353,6 +392,11 @@ fn check_pointer(
         PtrArg::ConstStr => {
             if reg.ty != RegBase::MapValue {
                 verbose!(env, "{arg} doesn't point to a const string\n");
+                let what = (
+                    "the kfunc expects a pointer to a constant string stored in verifier-known memory, but R{reg} is {have}",
+                    "Pass a constant string pointer that the verifier recognizes, such as a string stored in a read-only map value.",
+                );
+                refuse_arg(env, regno, what, "");
                 return invalid();
             }
             check_reg_const_str(env, &reg, regno)
@@ -363,6 +407,11 @@ fn check_pointer(
         PtrArg::IrqFlag => {
             if reg.ty != RegBase::Stack {
                 verbose!(env, "{arg} doesn't point to an irq flag on stack\n");
+                let what = (
+                    "the kfunc expects a stack pointer to an IRQ flag slot, but R{reg} is {have}",
+                    "Pass the same stack slot used by bpf_local_irq_save() or bpf_res_spin_lock_irqsave().",
+                );
+                refuse_arg(env, regno, what, "");
                 return invalid();
             }
             irq::process_irq_flag(env, regno, meta)
@@ -387,6 +436,11 @@ fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) 
     let arg = arg_name(env, i);
     if reg.ty != RegBase::Ctx {
         verbose!(env, "{arg} expected pointer to ctx, but got {}\n", env.type_name(reg.ty));
+        let what = (
+            "the kfunc expects a context pointer, but R{reg} is {have}",
+            "Pass the original program context pointer or preserve it before modifying registers.",
+        );
+        refuse_arg(env, Reg(i as u8 + 1), what, "");
         return invalid();
     }
     if meta.is(Special::CastToKernCtx) {
@@ -397,6 +451,22 @@ fn check_ctx(env: &mut Env<'_>, meta: &mut KfuncMeta, i: usize, reg: &RegState) 
 
 fn is_btf_reg(reg: &RegState) -> bool {
     reg.base() == RegBase::BtfId || reg2btf(reg.base()).is_some()
+}
+
+/// Reports an argument of the wrong kind; `want` is a type.
+pub(super) fn refuse_arg(
+    env: &mut Env<'_>,
+    regno: Reg,
+    what: (&'static str, &'static str),
+    want: &str,
+) {
+    let have = diagnostics::plain_type(env, env.reg(regno).ty);
+    diagnostics::report_arg(
+        env,
+        regno,
+        what,
+        &[("reg", &regno.0), ("have", &have), ("want", &want)],
+    );
 }
 
 /// Memory is no kernel object.
@@ -411,6 +481,11 @@ fn refuse_for_struct<T>(env: &mut Env<'_>, i: usize, reg: &RegState, want: Type<
     };
     let (have, kind, name) = (env.type_name(reg.ty), want.kind().kernel_name(), want.name());
     verbose!(env, "{arg} is {have} expected {kind} {name}{or}\n");
+    let what = (
+        "the kfunc expects a pointer to {want}, but this argument is {have} and cannot be used as that kernel object pointer",
+        "Pass a verifier-tracked pointer to the expected kernel object type, not a pointer to stack storage or another memory buffer.",
+    );
+    refuse_arg(env, Reg(i as u8 + 1), what, &diagnostics::named_type(want));
     invalid()
 }
 

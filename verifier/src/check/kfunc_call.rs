@@ -21,6 +21,7 @@ use super::kfunc_result::set_result;
 use super::refs::{clear_all_pkt_pointers, release_reference};
 use super::reg_arg::mark_insn_zext;
 use super::trust::{in_rcu_cs, non_sleepable_region};
+use crate::diagnostics::{self, Context};
 use crate::domain::marks::Live;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::domain::stack::SlotType;
@@ -44,6 +45,9 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         Ok(meta) => meta,
         Err(NoKfunc::NotAllowed(name)) => {
             verbose!(env, "calling kernel function {name} is not allowed\n");
+            let why = "this program cannot call the kfunc";
+            let instead = "Use a kfunc allowed for this program type and attach point, or change the program context.";
+            diagnostics::report_policy(env, insn_idx, &format!("kfunc {name}"), (why, instead));
             return Err(Errno::EACCES.into());
         }
         Err(NoKfunc::Stopped(stop)) => return Err(stop),
@@ -57,15 +61,25 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
     }
     if meta.has(KfuncFlags::DESTRUCTIVE) && !env.config.caps.sys_admin {
         verbose!(env, "destructive kfunc calls require CAP_SYS_BOOT capability\n");
+        let why = "destructive kfuncs require CAP_SYS_BOOT";
+        let instead = "Load the program with CAP_SYS_BOOT, or avoid destructive kfuncs.";
+        let operation = format!("destructive kfunc {}", meta.name);
+        diagnostics::report_policy(env, insn_idx, &operation, (why, instead));
         return Err(Errno::EACCES.into());
     }
     if meta.has(KfuncFlags::PERFMON) && !env.allow_ptr_leaks {
         verbose!(env, "{} is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", meta.name);
+        let why = "the kfunc requires CAP_PERFMON";
+        let instead = "Load the program with CAP_PERFMON, or avoid the kfunc.";
+        diagnostics::report_policy(env, insn_idx, &format!("kfunc {}", meta.name), (why, instead));
         return Err(Errno::EPERM.into());
     }
     let early = env.kernel.features.trust_tracked;
     if early && meta.has(KfuncFlags::SLEEPABLE) && !env.cur.in_sleepable {
         verbose!(env, "program must be sleepable to call sleepable kfunc {}\n", meta.name);
+        let instead = "Mark the program sleepable if the program type allows it, or use a non-sleepable kfunc.";
+        let operation = format!("sleepable kfunc {}", meta.name);
+        diagnostics::report_forbidden(env, insn_idx, &operation, instead);
         return Err(Errno::EACCES.into());
     }
     check_kfunc_args(env, &mut meta, insn_idx)?;
@@ -84,13 +98,17 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
     let early = env.kernel.features.rcu_protection_required;
     if early && meta.has(KfuncFlags::RCU_PROTECTED) && !in_rcu_cs(env) {
         verbose!(env, "kernel func {} requires RCU critical section protection\n", meta.name);
+        let instead = "Call this kfunc between bpf_rcu_read_lock() and bpf_rcu_read_unlock(), keeping all exit paths balanced.";
+        diagnostics::report_outside(env, insn_idx, meta.name, Context::Rcu, instead);
         return Err(Errno::EACCES.into());
     }
     release(env, &meta, insn_idx)?;
     if meta.is(Special::Throw) {
         check_throw(env, &meta)?;
     }
-    let capable = env.bpf_capable;
+    let (capable, frame) = (env.bpf_capable, env.cur.curframe());
+    diagnostics::scrub_caller_saved(env, frame);
+    diagnostics::begin_reg(env, Reg::R0);
     for r in CALLER_SAVED {
         env.reg_mut(r).mark_not_init(capable);
     }
@@ -99,6 +117,7 @@ pub fn check_kfunc_call(env: &mut Env<'_>, insn: RawInsn) -> Check {
         clear_all_pkt_pointers(env);
     }
     read_args(env, &meta)?;
+    diagnostics::end(env);
     if meta.has(KfuncFlags::ITER_NEXT) {
         process_iter_next_call(env, insn_idx, &meta)?;
     }
@@ -207,14 +226,21 @@ fn check_sections(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     let name = meta.name;
     let (lock, unlock) = (meta.is(Special::RcuReadLock), meta.is(Special::RcuReadUnlock));
     let atomic = env.kernel.features.atomic_sections_are_rcu;
+    let at = env.insn_idx;
     if lock {
         env.cur.active_rcu_locks += 1;
+        let depth = env.cur.active_rcu_locks;
+        diagnostics::note_context(env, at, Context::Rcu, true, depth);
     } else if unlock {
         if env.cur.active_rcu_locks == 0 {
             verbose!(env, "unmatched rcu read unlock (kernel function {name})\n");
+            let instead = "Remove the extra bpf_rcu_read_unlock() call, or ensure this path first enters an RCU read lock region.";
+            diagnostics::report_underflow(env, at, name, Context::Rcu, instead);
             return Err(Errno::EINVAL.into());
         }
         env.cur.active_rcu_locks -= 1;
+        let depth = env.cur.active_rcu_locks;
+        diagnostics::note_context(env, at, Context::Rcu, false, depth);
         let left = if atomic { !in_rcu_cs(env) } else { env.cur.active_rcu_locks == 0 };
         if left {
             untrust_rcu_pointers(env);
@@ -227,6 +253,9 @@ fn check_sections(env: &mut Env<'_>, meta: &KfuncMeta) -> Check {
     }
     if let Some(region) = non_sleepable_region(env).filter(|_| meta.has(KfuncFlags::SLEEPABLE)) {
         verbose!(env, "kernel func {name} is sleepable within {region}\n");
+        let instead =
+            "Move the kfunc call outside the critical section, or use a non-sleepable kfunc.";
+        diagnostics::report_forbidden(env, at, &format!("sleepable kfunc {name}"), instead);
         return Err(Errno::EACCES.into());
     }
     if (lock || unlock) && in_rbtree_lock_required_cb(env) {
@@ -247,6 +276,11 @@ pub fn untrust_rcu_pointers(env: &mut Env<'_>) {
             r.ty = r.ty.minus(gone).plus(TypeFlags::PTR_UNTRUSTED);
         }
     };
+    let changing = diagnostics::places_in(
+        env,
+        |k| matches!(k, SlotType::Spill | SlotType::Iter),
+        |r| r.ty.has(TypeFlags::MEM_RCU),
+    );
     for i in 0..=env.cur.curframe() {
         let frame = env.cur.frame_mut(i);
         frame.regs.iter_mut().for_each(untrust);
@@ -260,19 +294,27 @@ pub fn untrust_rcu_pointers(env: &mut Env<'_>) {
             slots.for_each(|s| untrust(&mut s.spilled));
         }
     }
+    diagnostics::changed(env, changing);
 }
 
 /// Enters and leaves preempt-disabled sections, which nest; false where the kfunc does neither.
 fn count_preempt(env: &mut Env<'_>, meta: &KfuncMeta) -> Check<bool> {
+    let at = env.insn_idx;
     if meta.is(Special::PreemptDisable) {
         env.cur.active_preempt_locks += 1;
+        let depth = env.cur.active_preempt_locks;
+        diagnostics::note_context(env, at, Context::Preempt, true, depth);
     } else if meta.is(Special::PreemptEnable) {
         if env.cur.active_preempt_locks == 0 {
             let name = meta.name;
             verbose!(env, "unmatched attempt to enable preemption (kernel function {name})\n");
+            let instead = "Remove the extra bpf_preempt_enable() call, or ensure this path first disables preemption.";
+            diagnostics::report_underflow(env, at, name, Context::Preempt, instead);
             return Err(Errno::EINVAL.into());
         }
         env.cur.active_preempt_locks -= 1;
+        let depth = env.cur.active_preempt_locks;
+        diagnostics::note_context(env, at, Context::Preempt, false, depth);
     } else {
         return Ok(false);
     }

@@ -9,7 +9,7 @@ use super::callback::in_rbtree_lock_required_cb;
 use super::callinfo::{KfuncMeta, Special};
 use super::graph;
 use super::kfunc_arg::arg_name;
-use super::kfunc_args::{invalid, ALLOC};
+use super::kfunc_args::{invalid, refuse_arg, ALLOC};
 use super::locks::{process_spin_lock, reg_btf_record, LockOp};
 use super::map_field::check_map_field_pointer;
 use super::trust::{is_alloc_obj, is_non_owning_ref};
@@ -37,6 +37,11 @@ pub(super) fn check_alloc(
         }
     } else {
         verbose!(env, "{arg} expected pointer to allocated object\n");
+        let what = (
+            "the kfunc expects an allocated object pointer, but R{reg} is {have}",
+            "Pass a pointer returned by the matching BPF object allocation path.",
+        );
+        refuse_arg(env, Reg(i as u8 + 1), what, "");
         return invalid();
     }
     must_be_referenced(env, reg)?;
@@ -124,6 +129,11 @@ pub(super) fn check_refcounted(
     let gone = reg.ty.has(TypeFlags::PTR_UNTRUSTED);
     if !is_alloc_obj(reg.ty) || gone && env.kernel.features.references_by_id {
         verbose!(env, "{arg} is neither owning or non-owning ref\n");
+        let what = (
+            "the kfunc expects a pointer to a BPF-managed refcounted object, but R{reg} is {have}",
+            "Pass an owning or non-owning pointer to a BPF-managed object containing a bpf_refcount field.",
+        );
+        refuse_arg(env, Reg(i as u8 + 1), what, "");
         return invalid();
     }
     let features = &env.kernel.features;

@@ -154,6 +154,9 @@ fn set_struct(env: &mut Env<'_>, meta: &KfuncMeta, id: u32) -> Check {
         let rcu = iter_slot(env, meta)?.ty.has(TypeFlags::MEM_RCU);
         flags |= if rcu { TypeFlags::MEM_RCU } else { TypeFlags::PTR_TRUSTED };
     }
+    if flags == TypeFlags::NONE && env.kernel.features.kfunc_results_trusted {
+        flags = TypeFlags::PTR_TRUSTED;
+    }
     mark_reg_known_zero(env, Reg::R0);
     let r0 = env.reg_mut(Reg::R0);
     r0.ty = RegType::with(RegBase::BtfId, flags);

@@ -7,8 +7,9 @@ use super::btf_record::{BtfRecord, FieldKinds};
 use super::kfunc_call::untrust_rcu_pointers;
 use super::refs;
 use super::trust::in_rcu_cs;
+use crate::diagnostics::{self, words, About, Wording};
 use crate::domain::reg::{BtfObj, MapId, RegState};
-use crate::domain::state::RefKind;
+use crate::domain::state::{RefKind, RefState};
 use crate::env::Env;
 use crate::stop::{Check, Errno};
 use crate::verbose;
@@ -130,18 +131,33 @@ fn lock(env: &mut Env<'_>, id: u32, ptr: u64, op: LockOp) -> Check {
     if env.cur.active_locks != 0 {
         // The kernel asks for a plain lock of no object here, which never matches: the rule that
         // forbids calls under a lock has refused a second bpf_spin_lock before.
-        if !op.is_res && refs::find_lock_state(&env.cur, &[RefKind::Lock], 0, 0).is_some() {
+        let held = refs::find_lock_state(&env.cur, &[RefKind::Lock], 0, 0).copied();
+        if !op.is_res && held.is_some() {
             verbose!(env, "Locking two bpf_spin_locks are not allowed\n");
+            report(env, &words::NESTED_LOCK, held);
             return Err(Errno::EINVAL.into());
         }
         let res = [RefKind::ResLock, RefKind::ResLockIrq];
-        if op.is_res && refs::find_lock_state(&env.cur, &res, id, ptr).is_some() {
+        let held = refs::find_lock_state(&env.cur, &res, id, ptr).copied();
+        if op.is_res && held.is_some() {
             verbose!(env, "Acquiring the same lock again, AA deadlock detected\n");
+            report(env, &words::RECURSIVE_LOCK, held);
             return Err(Errno::EINVAL.into());
         }
     }
     refs::acquire_lock_state(env, env.insn_idx, op.ref_kind(), id, ptr);
     Ok(())
+}
+
+fn active_lock(env: &Env<'_>) -> Option<RefState> {
+    let kinds = [RefKind::Lock, RefKind::ResLock, RefKind::ResLockIrq];
+    let (id, ptr) = (env.cur.active_lock_id, env.cur.active_lock_ptr);
+    refs::find_lock_state(&env.cur, &kinds, id, ptr).copied()
+}
+
+fn report(env: &mut Env<'_>, wording: &Wording, lock: Option<RefState>) {
+    let at = env.insn_idx;
+    diagnostics::report_with_lock(env, at, wording, About::Nothing, &[], lock);
 }
 
 /// What only a section without RCU's name protected is protected no more.
@@ -155,14 +171,19 @@ fn unlock(env: &mut Env<'_>, id: u32, ptr: u64, op: LockOp) -> Check {
     let word = op.word();
     if env.cur.active_locks == 0 {
         verbose!(env, "{word}_unlock without taking a lock\n");
+        report(env, &words::UNLOCK_ALONE, None);
         return Err(Errno::EINVAL.into());
     }
     if refs::find_lock_state(&env.cur, &[op.ref_kind()], id, ptr).is_none() {
         verbose!(env, "{word}_unlock of different lock\n");
+        let active = active_lock(env);
+        report(env, &words::UNLOCK_OTHER, active);
         return Err(Errno::EINVAL.into());
     }
     if id != env.cur.active_lock_id || ptr != env.cur.active_lock_ptr {
         verbose!(env, "{word}_unlock cannot be out of order\n");
+        let active = active_lock(env);
+        report(env, &words::UNLOCK_ORDER, active);
         return Err(Errno::EINVAL.into());
     }
     if let Err(e) = refs::release_lock_state(env, op.ref_kind(), id, ptr) {

@@ -20,6 +20,7 @@ use super::stack::{check_stack_write, is_pointer_value};
 use super::stack_bounds::check_stack_access_within_bounds;
 use super::stack_read::check_stack_read;
 use super::Access;
+use crate::diagnostics::{self, Deref};
 use crate::domain::reg::{RegState, ADD_CONST};
 use crate::env::{AuxUse, Env};
 use crate::stop::{Check, Errno};
@@ -127,6 +128,15 @@ fn dispatch(env: &mut Env<'_>, reg: &RegState, a: &MemAccess) -> Check {
 
 fn invalid_mem_access(env: &mut Env<'_>, reg: &RegState, r: Reg) -> Check {
     verbose!(env, "R{} invalid mem access '{}'\n", r.0, env.type_name(reg.ty));
+    let kind = if reg.ty == RegBase::Scalar {
+        Deref::Scalar
+    } else if reg.ty.may_be_null() {
+        Deref::Nullable
+    } else {
+        Deref::Invalid
+    };
+    let at = env.insn_idx;
+    diagnostics::report_deref(env, at, r, reg, kind);
     Err(Errno::EACCES.into())
 }
 
@@ -254,6 +264,7 @@ pub(super) fn check_load(
     check_reg_arg(env, dst, RegArg::DstNoMark)?;
     let src_type = env.reg(src).ty;
     let idx = env.insn_idx;
+    diagnostics::begin_reg(env, dst);
     check_mem_access(
         env,
         idx,
@@ -266,7 +277,9 @@ pub(super) fn check_load(
         is_ldsx,
     )?;
     save_aux_ptr_type(env, src_type, allow_trust_mismatch)?;
-    sanity_check(env, dst, word)
+    sanity_check(env, dst, word)?;
+    diagnostics::end(env);
+    Ok(())
 }
 
 /// The kernel's own check of a register's bounds (`reg_bounds_sanity_check`).

@@ -106,6 +106,18 @@ pub fn check_mem_size_reg(
     zero_size_allowed: bool,
     meta: &mut CallMeta,
 ) -> Check {
+    check_sized_mem(env, r, access, false, zero_size_allowed, meta)
+}
+
+/// As [`check_mem_size_reg`]; memory of which `both` is asked must be writable too.
+fn check_sized_mem(
+    env: &mut Env<'_>,
+    r: Reg,
+    access: Access,
+    both: bool,
+    zero_size_allowed: bool,
+    meta: &mut CallMeta,
+) -> Check {
     let reg = *env.reg(r);
     meta.msize_max_value = reg.umax;
     // A call that may fill less than all needs memory that is initialised already.
@@ -138,7 +150,18 @@ pub fn check_mem_size_reg(
         );
         return Err(Errno::EACCES.into());
     }
-    check_helper_mem_access(env, mem, reg.umax as i32, access, zero_size_allowed, meta)?;
+    check_helper_mem_access(
+        env,
+        mem,
+        reg.umax as i32,
+        access,
+        zero_size_allowed,
+        meta.as_deref_mut(),
+    )?;
+    if both {
+        let size = reg.umax as i32;
+        check_helper_mem_access(env, mem, size, Access::Write, zero_size_allowed, meta)?;
+    }
     mark_chain_precision(env, r)
 }
 
@@ -159,6 +182,9 @@ fn as_not_null(env: &mut Env<'_>, r: Reg, check: impl FnOnce(&mut Env<'_>) -> Ch
 /// A pointer argument of fixed size, readable and writable, or null (`check_mem_reg`).
 pub fn check_mem_reg(env: &mut Env<'_>, r: Reg, mem_size: u32) -> Check {
     if register_is_null(env.reg(r)) {
+        if env.kernel.features.null_memory_precise {
+            return mark_chain_precision(env, r);
+        }
         return Ok(());
     }
     as_not_null(env, r, |env| {
@@ -173,7 +199,11 @@ pub fn check_mem_reg(env: &mut Env<'_>, r: Reg, mem_size: u32) -> Check {
 /// A size argument of a kfunc in `r`, its memory before it (`check_kfunc_mem_size_reg`).
 pub fn check_kfunc_mem_size_reg(env: &mut Env<'_>, r: Reg) -> Check {
     let mut meta = CallMeta::default();
+    let at_once = env.kernel.features.kfunc_args_by_prototype;
     as_not_null(env, Reg(r.0 - 1), |env| {
+        if at_once {
+            return check_sized_mem(env, r, Access::Read, true, true, &mut meta);
+        }
         check_mem_size_reg(env, r, Access::Read, true, &mut meta)?;
         check_mem_size_reg(env, r, Access::Write, true, &mut meta)
     })

@@ -11,6 +11,7 @@ use super::mem::{check_reg_arg, RegArg};
 use super::refs::{check_resource_leak, Leaving};
 use super::region::{check_fixed, check_mem_region_access, check_ptr_off_reg, reject_negative_min};
 use super::Access;
+use crate::diagnostics;
 use crate::env::Env;
 use crate::explore::worklist::push_stack;
 use crate::stop::{Check, Errno};
@@ -105,13 +106,16 @@ pub fn check_ld_abs(env: &mut Env<'_>) -> Check {
     }
     let reg = *env.reg(ctx);
     check_ptr_off_reg(env, &reg, ctx)?;
-    let capable = env.bpf_capable;
+    let (capable, frame) = (env.bpf_capable, env.cur.curframe());
+    diagnostics::scrub_caller_saved(env, frame);
+    diagnostics::begin_reg(env, Reg::R0);
     for r in 0..=5 {
         env.reg_mut(Reg(r)).mark_not_init(capable);
         check_reg_arg(env, Reg(r), RegArg::DstNoMark)?;
     }
     mark_reg_unknown(env, Reg::R0);
     env.reg_mut(Reg::R0).subreg_def = env.insn_idx as i32 + 1;
+    diagnostics::end(env);
     if env.cur.curframe() > 0 && env.kernel.features.ld_abs_may_leave_subprog {
         return leave_subprog_early(env);
     }

@@ -4,6 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{ProgType, RegBase, TypeFlags};
 
+use crate::diagnostics::{self, words, About, Context, Place, Why};
 use crate::domain::reg::RegState;
 use crate::domain::stack::{SlotType, StackSlot};
 use crate::domain::state::{RefKind, RefState, VerifierState};
@@ -20,6 +21,7 @@ fn push(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u32, ptr: u64) {
 pub fn acquire_reference(env: &mut Env<'_>, insn_idx: u32) -> u32 {
     let id = env.new_id();
     push(env, insn_idx, RefKind::Ptr, id, 0);
+    diagnostics::note_reference(env, insn_idx, id, true);
     id
 }
 
@@ -38,6 +40,8 @@ pub fn acquire_lock_state(env: &mut Env<'_>, insn_idx: u32, kind: RefKind, id: u
     env.cur.active_locks += 1;
     env.cur.active_lock_id = id;
     env.cur.active_lock_ptr = ptr;
+    let depth = env.cur.active_locks;
+    diagnostics::note_context(env, insn_idx, Context::Lock, true, depth);
 }
 
 /// Saves an IRQ flag; returns its id.
@@ -45,6 +49,8 @@ pub fn acquire_irq_state(env: &mut Env<'_>, insn_idx: u32) -> u32 {
     let id = env.new_id();
     push(env, insn_idx, RefKind::Irq, id, 0);
     env.cur.active_irq_id = id;
+    let depth = diagnostics::context_depth(env, Context::Irq);
+    diagnostics::note_context(env, insn_idx, Context::Irq, true, depth);
     id
 }
 
@@ -82,6 +88,8 @@ pub fn release_lock_state(
             env.cur.active_locks -= 1;
             env.cur.active_lock_id = prev_id;
             env.cur.active_lock_ptr = prev_ptr;
+            let (at, depth) = (env.insn_idx, env.cur.active_locks);
+            diagnostics::note_context(env, at, Context::Lock, false, depth);
             return Ok(());
         }
         if is_lock(r.kind) {
@@ -105,6 +113,8 @@ pub fn release_irq_state(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
         if r.id == id {
             env.cur.refs.remove(i);
             env.cur.active_irq_id = prev_id;
+            let (at, depth) = (env.insn_idx, diagnostics::context_depth(env, Context::Irq));
+            diagnostics::note_context(env, at, Context::Irq, false, depth);
             return Ok(());
         }
         prev_id = r.id;
@@ -118,6 +128,8 @@ pub fn release_reference_nomark(env: &mut Env<'_>, id: u32) -> Result<(), Errno>
     let at = held.ok_or(Errno::EINVAL)?;
     if env.kernel.features.references_of_state {
         env.cur.refs.remove(at);
+        let here = env.insn_idx;
+        diagnostics::note_reference(env, here, id, false);
         return Ok(());
     }
     // A callback gives back what it acquired, nothing else; the last reference takes the place.
@@ -189,6 +201,7 @@ pub fn release_with_children(env: &mut Env<'_>, id: u32) -> Result<(), Errno> {
 fn invalidate_object(env: &mut Env<'_>, id: u32) -> Vec<u32> {
     let (leaks, capable) = (env.allow_ptr_leaks, env.bpf_capable);
     let hit = |r: &RegState| r.id == id || r.parent_id == id;
+    note_released(env, hit);
     let mut parts = Vec::new();
     for i in 0..=env.cur.curframe() {
         let frame = env.cur.frame(i);
@@ -225,10 +238,39 @@ fn invalidate_object(env: &mut Env<'_>, id: u32) -> Vec<u32> {
     parts
 }
 
+/// Reports tell what a release takes; of a dynptr, both halves.
+fn note_released(env: &mut Env<'_>, hit: impl Fn(&RegState) -> bool) {
+    if env.diagnostics.is_none() {
+        return;
+    }
+    for frameno in 0..=env.cur.curframe() {
+        let regs = env.cur.frame(frameno).regs.iter().enumerate();
+        let regs: Vec<u8> = regs.filter(|(_, r)| hit(r)).map(|(i, _)| i as u8).collect();
+        for r in regs {
+            diagnostics::scrub(env, frameno, Place::Reg(r), Why::Release);
+        }
+        let mut spi = 0;
+        while spi < env.cur.frame(frameno).stack().len() {
+            let slot = &env.cur.frame(frameno).stack()[spi];
+            let dynptr = slot.kind[7] == SlotType::Dynptr;
+            if (dynptr || slot.kind[7] == SlotType::Spill) && hit(&slot.spilled) {
+                diagnostics::scrub(env, frameno, Place::Slot(spi as u16), Why::Release);
+                if dynptr {
+                    spi += 1;
+                    diagnostics::scrub(env, frameno, Place::Slot(spi as u16), Why::Release);
+                }
+            }
+            spi += 1;
+        }
+    }
+}
+
 /// Non-owning references end with the lock that protects them.
 pub fn invalidate_non_owning_refs(env: &mut Env<'_>) {
     const NON_OWNING: TypeFlags = TypeFlags(TypeFlags::MEM_ALLOC.0 | TypeFlags::NON_OWN_REF.0);
-    invalidate_regs(env, |r| r.flags() & NON_OWNING == NON_OWNING);
+    let hit = |r: &RegState| r.flags() & NON_OWNING == NON_OWNING;
+    diagnostics::scrub_all(env, Why::NonOwning, hit);
+    invalidate_regs(env, hit);
 }
 
 /// True for pointers to packet data, packet metadata or packet end.
@@ -248,7 +290,9 @@ pub fn is_dynptr_slice_pkt(r: &RegState) -> bool {
 
 /// Packet data may have moved: packet pointers and slices become unusable.
 pub fn clear_all_pkt_pointers(env: &mut Env<'_>) {
-    invalidate_regs(env, |r| is_pkt_pointer_any(r) || is_dynptr_slice_pkt(r));
+    let hit = |r: &RegState| is_pkt_pointer_any(r) || is_dynptr_slice_pkt(r);
+    diagnostics::scrub_all(env, Why::PacketChange, hit);
+    invalidate_regs(env, hit);
 }
 
 fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
@@ -270,6 +314,9 @@ fn check_reference_leak(env: &mut Env<'_>, exception_exit: bool) -> Check {
             continue;
         }
         verbose!(env, "Unreleased reference id={} alloc_insn={}\n", r.id, r.insn_idx);
+        let values: diagnostics::Values<'_> = &[("id", &r.id), ("insn", &r.insn_idx)];
+        let at = env.insn_idx;
+        diagnostics::report(env, at, &words::LEAK, About::Reference(r.id), values);
         lingering = true;
     }
     if lingering {
@@ -344,22 +391,24 @@ fn check_lock_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
     }
     if leaving == Leaving::Exit {
         verbose!(env, words.lock_at_exit, prefix = leaving.word());
+        report_region(env, leaving, Context::Lock);
         return Err(Errno::EINVAL.into());
     }
-    region_leak(env, leaving, "bpf_spin_lock-ed")
+    region_leak(env, leaving, "bpf_spin_lock-ed", Context::Lock)
 }
 
 fn check_region_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
     let is_exit = leaving == Leaving::Exit;
     if env.cur.active_irq_id != 0 {
-        return region_leak(env, leaving, "bpf_local_irq_save-ed");
+        return region_leak(env, leaving, "bpf_local_irq_save-ed", Context::Irq);
     }
     if env.cur.active_rcu_locks != 0 {
         if is_exit {
             verbose!(env, words.rcu_at_exit, prefix = leaving.word());
+            report_region(env, leaving, Context::Rcu);
             return Err(Errno::EINVAL.into());
         }
-        return region_leak(env, leaving, "bpf_rcu_read_lock-ed");
+        return region_leak(env, leaving, "bpf_rcu_read_lock-ed", Context::Rcu);
     }
     let count = env.cur.active_preempt_locks;
     if count != 0 {
@@ -367,14 +416,28 @@ fn check_region_leak(env: &mut Env<'_>, leaving: Leaving) -> Check {
             let verb = if count == 1 { " is" } else { "(s) are" };
             let prefix = leaving.word();
             verbose!(env, words.preempt_at_exit, prefix = prefix, count = count, verb = verb);
+            report_region(env, leaving, Context::Preempt);
             return Err(Errno::EINVAL.into());
         }
-        return region_leak(env, leaving, "bpf_preempt_disable-ed");
+        return region_leak(env, leaving, "bpf_preempt_disable-ed", Context::Preempt);
     }
     Ok(())
 }
 
-fn region_leak(env: &mut Env<'_>, leaving: Leaving, region: &str) -> Check {
+fn region_leak(env: &mut Env<'_>, leaving: Leaving, region: &str, context: Context) -> Check {
     verbose!(env, "{} cannot be used inside {region} region\n", leaving.word());
+    report_region(env, leaving, context);
     Err(Errno::EINVAL.into())
+}
+
+fn report_region(env: &mut Env<'_>, leaving: Leaving, context: Context) {
+    let suggestion = match context {
+        Context::Lock => "Release the BPF spin lock before this operation on every path.",
+        Context::Irq => "Restore the saved IRQ state before this operation on every path.",
+        Context::Rcu => "Call bpf_rcu_read_unlock() before this operation on every path.",
+        Context::Preempt => "Call bpf_preempt_enable() before this operation on every path.",
+        Context::None => "",
+    };
+    let at = env.insn_idx;
+    diagnostics::report_inside(env, at, leaving.word(), context, suggestion);
 }

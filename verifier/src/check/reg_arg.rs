@@ -7,6 +7,7 @@ use bpfassay_isa::opcode;
 use bpfassay_isa::{RawInsn, Reg, Size};
 use bpfassay_spec::RegBase;
 
+use crate::diagnostics;
 use crate::domain::marks::Live;
 use crate::domain::reg::{RegState, DEF_NOT_SUBREG};
 use crate::env::Env;
@@ -62,6 +63,7 @@ fn check_readable(env: &mut Env<'_>, frame: u32, r: Reg, is_64: bool) -> Check {
     let reg = env.cur.frame(frame).reg(r);
     if reg.ty == RegBase::NotInit {
         verbose!(env, "R{} !read_ok\n", r.0);
+        diagnostics::report_unreadable(env, r);
         return Err(Errno::EACCES.into());
     }
     if r != Reg::R10 && is_64 && reg.subreg_def != DEF_NOT_SUBREG {

@@ -4,6 +4,7 @@
 use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, TypeFlags};
 
+use crate::diagnostics::{self, Deref};
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::log::state::print_verifier_state;
@@ -80,11 +81,22 @@ pub(super) fn check_mem_region_access(
     }
     let reg = *env.reg(r);
     let lowest = reg.smin.wrapping_add(off as i64);
+    let access = (off, size, mem_size);
+    let start = || diagnostics::sum(reg.smin, off);
     if reg.smin < 0 && (reg.smin == i64::MIN || lowest != lowest as i32 as i64 || lowest < 0) {
-        return reject_negative_min(env, r);
+        let outcome = reject_negative_min(env, r);
+        let proof =
+            format!("the minimal bound for a memory access is a negative value: {}", start());
+        diagnostics::report_bounds(env, r, &reg, &proof, access);
+        return outcome;
     }
     if let Err(e) = check_fixed(env, r, lowest as i32, size, mem_size, zero_size_allowed) {
         verbose!(env, "R{} min value is outside of the allowed memory range\n", r.0);
+        let proof = format!(
+            "the minimal bound for a memory access is {} and is outside of the object of size {mem_size}",
+            start()
+        );
+        diagnostics::report_bounds(env, r, &reg, &proof, access);
         return Err(e);
     }
     if reg.umax >= u64::from(env.kernel.limits.max_var_off) {
@@ -93,11 +105,22 @@ pub(super) fn check_mem_region_access(
             "R{} unbounded memory access, make sure to bounds check any such access\n",
             r.0
         );
+        let proof = format!(
+            "the maximal bound for a memory access is {} and exceeds maximum allowed offset of {}",
+            reg.umax, env.kernel.limits.max_var_off
+        );
+        diagnostics::report_bounds(env, r, &reg, &proof, access);
         return Err(Errno::EACCES.into());
     }
     let highest = reg.umax.wrapping_add(off as i64 as u64) as i32;
     if let Err(e) = check_fixed(env, r, highest, size, mem_size, zero_size_allowed) {
         verbose!(env, "R{} max value is outside of the allowed memory range\n", r.0);
+        let from = reg.umax as i64 + i64::from(off);
+        let proof = format!(
+            "the maximal bound for a memory access is {}: start {from} + access_size {size}, beyond object_size {mem_size}",
+            from + i64::from(size)
+        );
+        diagnostics::report_bounds(env, r, &reg, &proof, access);
         return Err(e);
     }
     Ok(())
@@ -123,6 +146,8 @@ pub fn check_ptr_off_reg_fixed_ok(
             verbose!(env, "negative offset {name} ptr R{} off={off} disallowed\n", r.0);
         } else if !fixed_off_ok && off != 0 {
             verbose!(env, "dereference of modified {name} ptr R{} off={off} disallowed\n", r.0);
+            let at = env.insn_idx;
+            diagnostics::report_deref(env, at, r, reg, Deref::Modified(off));
         } else {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use bpfassay_isa::Reg;
 use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::Access;
+use crate::diagnostics::{self, words, About, Place, Why};
 use crate::domain::reg::{DynptrType, RegState};
 use crate::domain::stack::{SlotType, StackSlot, REG_SIZE};
 use crate::env::Env;
@@ -217,6 +218,8 @@ pub fn destroy_if_dynptr_stack_slot(env: &mut Env<'_>, frameno: u32, spi: usize)
     let by_id = env.kernel.features.references_by_id;
     if is_refcounted(spilled.dynptr_type()) && (!by_id || sharers(env, spilled.parent_id) <= 1) {
         verbose!(env, "cannot overwrite referenced dynptr\n");
+        let at = env.insn_idx;
+        diagnostics::report(env, at, &words::DYNPTR_OVERWRITTEN, About::Nothing, &[]);
         return Err(Errno::EINVAL.into());
     }
     if by_id {
@@ -307,6 +310,8 @@ fn write_fixed_off(
         && size != REG_SIZE
     {
         verbose!(env, "attempt to corrupt spilled pointer on stack\n");
+        let values: diagnostics::Values<'_> = &[("size", &size), ("off", &off)];
+        diagnostics::report(env, insn_idx, &words::SPILL_CORRUPTED, About::Nothing, values);
         return Err(Errno::EACCES.into());
     }
     super::stack_barrier::note_spill_barrier(env, frameno, off, size, value, insn_idx);
@@ -334,8 +339,8 @@ fn write_fixed_off(
                 }
             }
             let reg = *env.reg(r);
+            spill(env, frameno, spi, &reg, size, Some(r));
             let slot = env.cur.frame_mut(frameno).slot_mut(spi);
-            slot.save_register(&reg, size as usize);
             if !fits {
                 slot.spilled.id = 0;
             }
@@ -348,8 +353,8 @@ fn write_fixed_off(
             reg.mark_known(imm as i64 as u64);
             reg.ty = RegBase::Scalar.into();
             let spills_all = env.kernel.features.all_scalars_spilled;
+            spill(env, frameno, spi, &reg, size, None);
             let slot = env.cur.frame_mut(frameno).slot_mut(spi);
-            slot.save_register(&reg, size as usize);
             if !spills_all {
                 forget_zeros(slot);
             }
@@ -426,8 +431,24 @@ fn spill_pointer(
         verbose!(env, "cannot spill pointers to stack into stack frame of the caller\n");
         return Err(Errno::EINVAL.into());
     }
-    env.cur.frame_mut(frameno).slot_mut(spi).save_register(&reg, size as usize);
+    spill(env, frameno, spi, &reg, size, Some(value));
     Ok(())
+}
+
+/// Spills a register of the innermost frame, or a number that is in none (`save_register_state`).
+fn spill(
+    env: &mut Env<'_>,
+    frameno: u32,
+    spi: usize,
+    reg: &RegState,
+    size: i32,
+    from: Option<Reg>,
+) {
+    let here = env.cur.curframe();
+    let origin = from.map(|r| (here, Place::Reg(r.0)));
+    diagnostics::begin(env, frameno, Place::Slot(spi as u16), origin, Why::Spill);
+    env.cur.frame_mut(frameno).slot_mut(spi).save_register(reg, size as usize);
+    diagnostics::end(env);
 }
 
 /// True if the store writes zero: a register known to be 0 or an immediate 0.
@@ -448,6 +469,9 @@ fn write_data(
     insn_idx: u32,
 ) -> Check {
     let (spi, _) = locate(off);
+    if env.cur.frame(frameno).stack()[spi].is_spilled_reg() {
+        diagnostics::scrub(env, frameno, Place::Slot(spi as u16), Why::Write);
+    }
     let slot = env.cur.frame_mut(frameno).slot_mut(spi);
     slot.spilled.ty = RegBase::NotInit.into();
     if slot.is_special() {
@@ -493,10 +517,11 @@ fn write_var_off(
     for i in min_off..max_off {
         zero_used |= maybe_write_byte(env, frameno, i, writing_zero, insn_idx)?;
     }
-    match value {
-        Some(r) if zero_used => mark_chain_precision(env, r),
-        _ => Ok(()),
+    if let Some(r) = value.filter(|_| zero_used) {
+        mark_chain_precision(env, r)?;
     }
+    diagnostics::scrub_range(env, frameno, min_off, max_off);
+    Ok(())
 }
 
 /// The byte at `off` may be written; true if it stays zero because zero is written.

@@ -7,6 +7,7 @@ use super::stack::{
     register_is_null, StackAccess,
 };
 use super::stack_range::check_stack_range_initialized;
+use crate::diagnostics::{self, words, About, Place, Why};
 use crate::domain::reg::RegState;
 use crate::domain::stack::{SlotType, StackSlot, REG_SIZE};
 use crate::env::Env;
@@ -38,6 +39,10 @@ pub(super) fn check_stack_read(
             "variable offset stack pointer cannot be passed into helper function; var_off={} off={off} size={size}\n",
             reg.var_off
         );
+        let at = env.insn_idx;
+        let values: diagnostics::Values<'_> =
+            &[("var_off", &reg.var_off), ("off", &off), ("size", &size)];
+        diagnostics::report(env, at, &words::VARIABLE_STACK, About::Nothing, values);
         return Err(Errno::EACCES.into());
     };
     // Whatever lies there, a load at an unknown offset gives no register back.
@@ -108,7 +113,10 @@ fn read_fixed_off(env: &mut Env<'_>, frameno: u32, off: i32, size: i32, dst: Opt
     let subprogno = env.frame().subprogno;
     check_fastcall_stack_contract(env, subprogno, insn_idx, off);
     mark_stack_read(env, frameno, insn_idx, 1 << spi)?;
-
+    if let Some(dst) = dst {
+        let (here, origin) = (env.cur.curframe(), Some((frameno, Place::Slot(spi as u16))));
+        diagnostics::begin(env, here, Place::Reg(dst.0), origin, Why::Write);
+    }
     let slot = env.cur.frame(frameno).stack()[spi];
     let is_fill = if !slot.is_spilled_reg() {
         check_data_bytes(env, &slot, off, size)?;
@@ -237,6 +245,9 @@ fn invalid_read<T>(env: &mut Env<'_>, kind: SlotType, off: i32, i: i32, size: i3
         );
     } else {
         verbose!(env, "invalid read from stack off {off}+{i} size {size}\n");
+        let at = env.insn_idx;
+        let values: diagnostics::Values<'_> = &[("size", &size), ("off", &off), ("byte", &i)];
+        diagnostics::report(env, at, &words::UNINIT_STACK, About::Nothing, values);
     }
     Err(Errno::EACCES.into())
 }

@@ -35,6 +35,8 @@ pub struct FuncState {
     pub in_async_callback_fn: bool,
     pub in_exception_callback_fn: bool,
     pub callback_depth: u32,
+    /// Number of the frame among those entered, where reports tell them apart (`diag_frame_id`).
+    pub report_id: u32,
     /// Read and write marks, where the kernel keeps them.
     pub marks: Option<Box<Marks>>,
     /// References held when it called the frame that runs, where the kernel keeps them by frame.
@@ -56,6 +58,7 @@ impl FuncState {
             in_async_callback_fn: false,
             in_exception_callback_fn: false,
             callback_depth: 0,
+            report_id: 0,
             marks: None,
             refs_at_call: Vec::new(),
             stack: Slots::default(),
@@ -116,6 +119,7 @@ impl FuncState {
         self.in_async_callback_fn = o.in_async_callback_fn;
         self.in_exception_callback_fn = o.in_exception_callback_fn;
         self.callback_depth = o.callback_depth;
+        self.report_id = o.report_id;
         self.marks.clone_from(&o.marks);
         self.refs_at_call.clone_from(&o.refs_at_call);
         self.stack = o.stack.clone();

@@ -10,6 +10,7 @@ use bpfassay_spec::func;
 
 use crate::check::refs::Leaving;
 use crate::check::{atomic, call, exit, func_call, indirect_jump, mem, refs, summary};
+use crate::diagnostics::{self, Context};
 use crate::env::Env;
 use crate::explore::worklist::push_stack;
 use crate::insn_fields::GOTOX_RESERVED;
@@ -130,6 +131,9 @@ fn check_call(env: &mut Env<'_>, insn: RawInsn, print_state: &mut bool) -> Check
         };
         if forbidden {
             verbose!(env, "function calls are not allowed while holding a lock\n");
+            let at = env.insn_idx;
+            let instead = "Release the BPF spin lock before making this call, or move the call outside the locked region.";
+            diagnostics::report_inside(env, at, "function call", Context::Lock, instead);
             return Err(Errno::EINVAL.into());
         }
     }

@@ -24,6 +24,7 @@ pub fn init_func_state(
 ) -> FuncState {
     let mut f = FuncState::new(callsite, frameno, subprogno);
     f.marks = env.explore.era.keeps_marks().then(Box::default);
+    f.report_id = env.diagnostics.as_mut().map_or(0, |d| d.next_frame());
     for r in &mut f.regs {
         r.mark_not_init(env.bpf_capable);
         r.subreg_def = DEF_NOT_SUBREG;
@@ -131,10 +132,15 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32, sleepable: bool) -> Check {
     let (earlier, before) = (env.subprogs[subprog as usize].insns_total, env.stats.insns_processed);
     let done = do_check(env);
     account::end_path(env);
-    // Asynchronous callbacks have frames of their own, and count for whom they are verified with.
-    env.subprogs[subprog as usize].insns_total = earlier + env.stats.insns_processed - before;
+    // Asynchronous callbacks have frames of their own, and count for whom they are verified with from 7.3 on.
+    if !env.kernel.features.statistics_of_globals {
+        env.subprogs[subprog as usize].insns_total = earlier + env.stats.insns_processed - before;
+    }
     done?;
     env.log.leave_path(0);
+    if let Some(d) = &mut env.diagnostics {
+        d.go_back_to(0);
+    }
     Ok(())
 }
 

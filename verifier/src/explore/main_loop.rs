@@ -8,6 +8,7 @@ use super::liveness;
 use super::prune::is_state_visited;
 use super::states::update_branch_counts;
 use super::worklist::pop_stack;
+use crate::diagnostics;
 use crate::env::Env;
 use crate::log::insn::print_insn;
 use crate::log::state::{print_insn_state, print_linfo, print_verifier_state};
@@ -27,6 +28,7 @@ pub fn do_check(env: &mut Env<'_>) -> Check {
         count_insn(env)?;
         env.cur.last_insn_idx = env.prev_insn_idx;
         env.cur.insn_idx = env.insn_idx;
+        diagnostics::note_branch(env, prev_insn_idx);
         let parent = env.cur.parent;
         let path_done = if env.aux(env.insn_idx).prune_point && is_state_visited(env, env.insn_idx)?
         {

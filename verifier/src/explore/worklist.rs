@@ -17,6 +17,8 @@ pub struct Pending {
     pub log_pos: u64,
     /// Steps of the recorded path up to here.
     pub path_len: u64,
+    /// Events that reports tell, up to here.
+    pub events: u64,
 }
 
 /// Copies the current state to explore from `insn_idx` later; the copy is returned for refinement.
@@ -31,8 +33,8 @@ pub fn push_stack<'e>(
 ) -> Check<&'e mut VerifierState> {
     let mut state = fork(env);
     state.speculative |= speculative;
-    let (log_pos, path_len) = (env.log.pos(), trail::length(env));
-    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len });
+    let (log_pos, path_len, events) = (env.log.pos(), trail::length(env), events(env));
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len, events });
     if env.explore.pending.len() > env.kernel.limits.max_jmp_seq as usize {
         verbose!(env, "The sequence of {} jumps is too complex.\n", env.explore.pending.len());
         let told = env.kernel.features.pushing_fails_e2big;
@@ -65,7 +67,7 @@ pub fn push_async_cb<'e>(
     subprog: u32,
     is_sleepable: bool,
 ) -> Check<&'e mut VerifierState> {
-    let (log_pos, path_len) = (env.log.pos(), trail::length(env));
+    let (log_pos, path_len, events) = (env.log.pos(), trail::length(env), events(env));
     let too_many = env.explore.pending.len() >= env.kernel.limits.max_jmp_seq as usize;
     if too_many {
         verbose!(
@@ -79,8 +81,12 @@ pub fn push_async_cb<'e>(
     let mut state = VerifierState::new(init_func_state(env, -1, 0, subprog));
     state.branches = 1;
     state.in_sleepable = is_sleepable;
-    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len });
+    env.explore.pending.push(Pending { state, insn_idx, prev_insn_idx, log_pos, path_len, events });
     last_pending(env)
+}
+
+fn events(env: &Env<'_>) -> u64 {
+    env.diagnostics.as_ref().map_or(0, |d| d.position())
 }
 
 fn last_pending<'e>(env: &'e mut Env<'_>) -> Check<&'e mut VerifierState> {
@@ -100,6 +106,9 @@ pub fn pop_stack(env: &mut Env<'_>) -> bool {
     let done = std::mem::replace(&mut env.cur, p.state);
     env.cur.reuse(done);
     env.log.leave_path(p.log_pos);
+    if let Some(d) = &mut env.diagnostics {
+        d.go_back_to(p.events);
+    }
     env.insn_idx = p.insn_idx;
     env.prev_insn_idx = p.prev_insn_idx;
     true

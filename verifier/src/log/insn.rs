@@ -51,18 +51,18 @@ impl Names for LogNames<'_> {
 
 /// `(code) text` and a line end, without the index before it.
 pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
-    let Some(&insn) = env.insns.get(insn_idx as usize) else { return };
-    let next = env.insns.get(insn_idx as usize + 1).copied();
-    let (insn, next) = match stand_in_address(env, insn_idx) {
-        Some(address) if insn.is_ld_imm64() => {
-            let half = |imm: u64, of: RawInsn| RawInsn { imm: imm as u32 as i32, ..of };
-            (half(address, insn), next.map(|n| half(address >> 32, n)))
-        }
-        _ => (insn, next),
-    };
+    if (insn_idx as usize) < env.insns.len() {
+        print_insn_only(env, insn_idx);
+        trace!(env, "\n");
+    }
+}
+
+/// `(code) text` (`bpf_verbose_insn` of 7.3).
+pub fn print_insn_only(env: &mut Env<'_>, insn_idx: u32) {
+    let Some((insn, next)) = shown(env, insn_idx) else { return };
     if !env.kernel.features.isa_v4 {
         if let Some(text) = unheard_of(insn) {
-            trace!(env, "{}_{:02x}\n", text, insn.code);
+            trace!(env, "{}_{:02x}", text, insn.code);
             return;
         }
     }
@@ -78,7 +78,6 @@ pub fn print_insn(env: &mut Env<'_>, insn_idx: u32) {
     };
     let was = env.log.set_aside(true);
     let _ = write_insn(&mut env.log, &names, insn, next);
-    let _ = env.log.write_str("\n");
     env.log.set_aside(was);
 }
 
@@ -89,6 +88,33 @@ fn unheard_of(insn: RawInsn) -> Option<&'static str> {
         Class::Ldx if insn.mode() != Mode::Mem => Some("BUG_ldx"),
         _ => None,
     }
+}
+
+/// `(code) text` of one instruction.
+pub fn insn_text(env: &Env<'_>, insn_idx: u32) -> String {
+    let names = LogNames {
+        kernel: Some(env.kernel),
+        btfs: &env.btfs,
+        may_leak_pointers: env.allow_ptr_leaks,
+    };
+    let mut text = String::new();
+    if let Some((insn, next)) = shown(env, insn_idx) {
+        let _ = write_insn(&mut text, &names, insn, next);
+    }
+    text
+}
+
+/// The slots of an instruction as the kernel prints them, an address where it has one.
+fn shown(env: &Env<'_>, insn_idx: u32) -> Option<(RawInsn, Option<RawInsn>)> {
+    let insn = *env.insns.get(insn_idx as usize)?;
+    let next = env.insns.get(insn_idx as usize + 1).copied();
+    Some(match stand_in_address(env, insn_idx) {
+        Some(address) if insn.is_ld_imm64() => {
+            let half = |imm: u64, of: RawInsn| RawInsn { imm: imm as u32 as i32, ..of };
+            (half(address, insn), next.map(|n| half(address >> 32, n)))
+        }
+        _ => (insn, next),
+    })
 }
 
 /// What stands for the address of a map, map value or kernel variable, which only a running kernel has.

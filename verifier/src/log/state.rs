@@ -71,7 +71,7 @@ pub fn print_insn_state(env: &mut Env<'_>, frameno: u32) {
 
 /// Blanks between an instruction of `pos` bytes and its state (`vlog_alignment`): states
 /// start at column 40, or at the next multiple of 8 after a gap of at least 4.
-fn state_column(pos: u32) -> u32 {
+pub fn state_column(pos: u32) -> u32 {
     const MIN_ALIGNMENT: u32 = 8;
     const ALIGNMENT: u32 = 40;
     (pos + MIN_ALIGNMENT / 2).max(ALIGNMENT).next_multiple_of(MIN_ALIGNMENT) - pos - 1

@@ -6,7 +6,7 @@ use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::map_ops::{gets_storage, is_map_op, map_op_symbol};
-use bpfassay_spec::{func, AttachType, MapType, PacketAccess, ProgType, ProtoLookup};
+use bpfassay_spec::{func, AttachType, PacketAccess, ProgType, ProtoLookup};
 
 use super::emit::{
     address, alu32, alu32_reg, alu64, alu64_reg, branch, call, exit, jump, load, neg, percpu,
@@ -70,9 +70,6 @@ fn helper(id: i32) -> Slot {
     slot
 }
 
-/// `BPF_F_NO_USER_CONV`
-const NO_USER_CONV: u32 = 1 << 18;
-
 /// The code of the same operation on the lower half.
 fn as_narrow(insn: RawInsn) -> u8 {
     alu32(AluOp::Add, Reg::R0, 0).insn.code | insn.code & !(alu64(AluOp::Add, Reg::R0, 0).insn.code)
@@ -80,8 +77,7 @@ fn as_narrow(insn: RawInsn) -> u8 {
 
 /// Rewrites every instruction, then the calls of functions.
 pub(super) fn fix_all(env: &Env<'_>, btf: &Btf, p: &mut Patched) -> Result<(), Unknown> {
-    let arena = env.maps.iter().find(|m| m.def.map_type == MapType::Arena);
-    let arena_unconverted = arena.is_some_and(|m| m.def.map_flags & NO_USER_CONV != 0);
+    let arena_unconverted = env.arena_is_unconverted();
     let mut extras = vec![0; p.subprogs.len()];
     let mut i = 0;
     while i < p.slots.len() {

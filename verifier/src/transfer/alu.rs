@@ -13,6 +13,7 @@ use super::mov;
 use super::ptr_alu::adjust_ptr_min_max_vals;
 use super::sanitize::sanitize_val_alu;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
+use crate::diagnostics;
 use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32, ADD_CONST64};
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
@@ -52,6 +53,7 @@ impl Alu {
 pub fn check_alu_op(env: &mut Env<'_>) -> Check {
     let raw = env.insns.get(env.insn_idx as usize).copied().unwrap_or_default();
     let insn = Alu::of(raw);
+    diagnostics::begin_reg(env, insn.dst);
     match insn.op {
         AluCode::Neg | AluCode::End => check_unary(env, insn)?,
         AluCode::Mov => mov::check_mov(env, raw)?,
@@ -66,6 +68,7 @@ pub fn check_alu_op(env: &mut Env<'_>) -> Check {
         reg_bounds_sanity_check(env, &mut dst, "alu")?;
         *env.reg_mut(insn.dst) = dst;
     }
+    diagnostics::end(env);
     Ok(())
 }
 

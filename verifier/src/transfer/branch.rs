@@ -420,9 +420,15 @@ fn sync_links(env: &mut Env<'_>, jump: Jump, linked: &LinkedRegs) {
         if env.wrong_links.contains(&(reg.id & !ADD_CONST)) {
             env.quirk = env.quirk.or(Some(QUIRK_SX_FILL));
         }
-        sync_linked_regs(&mut env.cur, r, linked, f);
-        if let Some(other) = other_branch(env) {
-            sync_linked_regs(other, r, linked, f);
+        let shown = f.synced_links_shown;
+        let here = sync_linked_regs(&mut env.cur, r, linked, f);
+        let there = match other_branch(env) {
+            Some(other) => sync_linked_regs(other, r, linked, f),
+            None => (0, 0),
+        };
+        if shown {
+            env.scratched_regs |= here.0 | there.0;
+            env.scratched_slots |= here.1 | there.1;
         }
     }
 }

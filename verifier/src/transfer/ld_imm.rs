@@ -6,6 +6,7 @@ use bpfassay_spec::{MapType, RegBase, RegType};
 use super::mark::mark_reg_known_zero;
 use crate::check::btf_record::{BtfRecord, FieldKinds};
 use crate::check::reg_arg::{check_reg_arg, RegArg};
+use crate::diagnostics;
 use crate::env::{AuxUse, Env};
 use crate::stop::{Check, Errno};
 use crate::subprogs::find_subprog;
@@ -26,12 +27,14 @@ pub fn check_ld_imm(env: &mut Env<'_>) -> Check {
     }
     let dst = Reg(raw.dst);
     check_reg_arg(env, dst, RegArg::Dst)?;
+    diagnostics::begin_reg(env, dst);
     if raw.src == 0 {
         env.reg_mut(dst).mark_known(raw.imm64(second));
+        diagnostics::end(env);
         return Ok(());
     }
     mark_reg_known_zero(env, dst);
-    match raw.src {
+    let loaded = match raw.src {
         opcode::PSEUDO_BTF_ID => load_btf_var(env, dst),
         opcode::PSEUDO_FUNC => load_func(env, raw, dst),
         opcode::PSEUDO_MAP_VALUE | opcode::PSEUDO_MAP_IDX_VALUE => load_map(env, dst, true),
@@ -40,7 +43,10 @@ pub fn check_ld_imm(env: &mut Env<'_>) -> Check {
             verbose!(env, "verifier bug: unexpected src reg value for ldimm64\n");
             Err(Errno::EFAULT.into())
         }
-    }
+    };
+    loaded?;
+    diagnostics::end(env);
+    Ok(())
 }
 
 fn load_btf_var(env: &mut Env<'_>, dst: Reg) -> Check {

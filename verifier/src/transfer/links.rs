@@ -228,7 +228,15 @@ fn set_linked(st: &mut VerifierState, e: &Linked, v: RegState) {
 
 /// Gives every scalar of the set what is known of register `known` of the innermost frame, moved by the
 /// difference of their deltas.
-pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f: &Features) {
+///
+/// Returns the registers and the slots that learnt something, a bit each.
+pub fn sync_linked_regs(
+    st: &mut VerifierState,
+    known: Reg,
+    set: &LinkedRegs,
+    f: &Features,
+) -> (u32, u64) {
+    let mut changed = (0, 0);
     let source = *st.cur().reg(known);
     let this = Linked { frame: st.curframe(), place: LinkedPlace::Reg(known) };
     for e in set.iter().filter(|e| *e != this) {
@@ -241,7 +249,12 @@ pub fn sync_linked_regs(st: &mut VerifierState, known: Reg, set: &LinkedRegs, f:
             continue;
         }
         set_linked(st, &e, follow(&old, &source, f));
+        match e.place {
+            LinkedPlace::Reg(r) => changed.0 |= 1 << r.0,
+            LinkedPlace::Slot(spi) => changed.1 |= 1 << spi,
+        }
     }
+    changed
 }
 
 /// `old`, now that the scalar it is linked to is known to be `source`.

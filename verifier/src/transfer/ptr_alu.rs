@@ -13,6 +13,7 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 use super::alu::Alu;
 use super::sanitize::Sanitizer;
 use crate::domain::marks::At;
+use crate::diagnostics::{self, words, About, Wording};
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::mutation::{self, Mutation};
@@ -45,13 +46,14 @@ pub(super) fn adjust_ptr_min_max_vals(
             return Ok(());
         }
         verbose!(env, "R{} 32-bit pointer arithmetic prohibited\n", insn.dst.0);
+        refuse(env, insn, &ptr, scalar_is_dst, &words::NARROW_ARITHMETIC);
         return Err(Errno::EACCES.into());
     }
     let whole = env.kernel.features.pointer_offset_whole;
     if whole && scalar_is_dst {
         dst = ptr;
     }
-    if !check_pointer_type(env, insn, &ptr, &off)? {
+    if !check_pointer_type(env, insn, &ptr, &off, scalar_is_dst)? {
         *env.reg_mut(insn.dst) = dst;
         return Ok(());
     }
@@ -63,8 +65,14 @@ pub(super) fn adjust_ptr_min_max_vals(
     dst.id = ptr.id;
     // Where the scalar is the destination, it has the pointer's type by now; only offset and bounds matter.
     if whole {
-        check_reg_sane_offset(env, &off, 0, ptr.ty)?;
-        check_sane_pointer(env, &ptr, ptr.ty)?;
+        if let Err(stop) = check_reg_sane_offset(env, &off, 0, ptr.ty) {
+            refuse(env, insn, &ptr, scalar_is_dst, &words::SCALAR_TOO_FAR);
+            return Err(stop);
+        }
+        if let Err(stop) = check_sane_pointer(env, &ptr, ptr.ty) {
+            refuse(env, insn, &ptr, scalar_is_dst, &words::POINTER_TOO_FAR);
+            return Err(stop);
+        }
     } else {
         check_reg_sane_offset(env, &off, off.off, ptr.ty)?;
         check_reg_sane_offset(env, &ptr, ptr.off, ptr.ty)?;
@@ -81,10 +89,12 @@ pub(super) fn adjust_ptr_min_max_vals(
         AluCode::Sub => {
             if scalar_is_dst {
                 verbose!(env, "R{} tried to subtract pointer from scalar\n", insn.dst.0);
+                refuse(env, insn, &ptr, scalar_is_dst, &words::POINTER_SUBTRACTED);
                 return Err(Errno::EACCES.into());
             }
             if ptr.ty == RegBase::Stack {
                 verbose!(env, "R{} subtraction from stack pointer prohibited\n", insn.dst.0);
+                refuse(env, insn, &ptr, scalar_is_dst, &words::STACK_SUBTRACTION);
                 return Err(Errno::EACCES.into());
             }
             if whole {
@@ -100,6 +110,7 @@ pub(super) fn adjust_ptr_min_max_vals(
                 insn.dst.0,
                 insn.operator()
             );
+            refuse(env, insn, &ptr, scalar_is_dst, &words::POINTER_BITS);
             return Err(Errno::EACCES.into());
         }
         _ => {
@@ -109,12 +120,16 @@ pub(super) fn adjust_ptr_min_max_vals(
                 insn.dst.0,
                 insn.operator()
             );
+            refuse(env, insn, &ptr, scalar_is_dst, &words::POINTER_OPERATOR);
             return Err(Errno::EACCES.into());
         }
     }
     let f = &env.kernel.features;
     if whole {
-        check_sane_pointer(env, &dst, ptr.ty)?;
+        if let Err(stop) = check_sane_pointer(env, &dst, ptr.ty) {
+            refuse(env, insn, &ptr, scalar_is_dst, &words::RESULT_TOO_FAR);
+            return Err(stop);
+        }
     } else {
         check_reg_sane_offset(env, &dst, dst.off, ptr.ty)?;
     }
@@ -140,6 +155,25 @@ fn copy_mark(env: &mut Env<'_>, from: Reg, to: Reg) {
     if let Some(marks) = &mut env.frame_mut().marks {
         marks.regs[to.index()] = mark;
     }
+}
+
+/// Reports what is wrong with the operation.
+fn refuse(env: &mut Env<'_>, insn: Alu, ptr: &RegState, scalar_is_dst: bool, wording: &Wording) {
+    if env.diagnostics.is_none() {
+        return;
+    }
+    let reg = if scalar_is_dst { insn.src.unwrap_or(insn.dst) } else { insn.dst };
+    let (ty, exact) = (diagnostics::plain_type(env, ptr.ty), env.type_name(ptr.ty));
+    let (at, limit) = (env.insn_idx, env.kernel.limits.max_var_off);
+    let values: diagnostics::Values<'_> = &[
+        ("reg", &reg.0),
+        ("dst", &insn.dst.0),
+        ("type", &ty),
+        ("exact", &exact),
+        ("limit", &limit),
+        ("operator", &insn.operator()),
+    ];
+    diagnostics::report(env, at, wording, About::Reg(reg), values);
 }
 
 /// A pointer's offset is one arc and one tnum, constant or not: the scalar's are added.
@@ -181,7 +215,13 @@ fn check_sane_pointer(env: &mut Env<'_>, reg: &RegState, ty: RegType) -> Check {
 }
 
 /// Whether this type of pointer may be moved; false where the operation has no effect.
-fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegState) -> Check<bool> {
+fn check_pointer_type(
+    env: &mut Env<'_>,
+    insn: Alu,
+    ptr: &RegState,
+    off: &RegState,
+    scalar_is_dst: bool,
+) -> Check<bool> {
     if ptr.ty.may_be_null() && !mutation::has(Mutation::Cve2022_23222) {
         verbose!(
             env,
@@ -189,6 +229,7 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
             insn.dst.0,
             env.type_name(ptr.ty)
         );
+        refuse(env, insn, ptr, scalar_is_dst, &words::NULLABLE_ARITHMETIC);
         return Err(Errno::EACCES.into());
     }
     let untrusted_mem = ptr.base() == RegBase::Mem && ptr.ty.has(TypeFlags::PTR_UNTRUSTED);
@@ -224,6 +265,7 @@ fn check_pointer_type(env: &mut Env<'_>, insn: Alu, ptr: &RegState, off: &RegSta
             insn.dst.0,
             env.type_name(ptr.ty)
         );
+        refuse(env, insn, ptr, scalar_is_dst, &words::FIXED_POINTER);
         return Err(Errno::EACCES.into());
     }
     Ok(true)

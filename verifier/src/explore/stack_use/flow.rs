@@ -4,13 +4,13 @@ use bpfassay_isa::field::{AluCode, Class, JmpCode, Mode};
 use bpfassay_isa::{decode, Insn, RawInsn, Size};
 
 use super::track::{add, Offsets, Track};
-use super::{access, Analysis, Instance};
+use super::{access, print, Analysis, Instance};
 use crate::cfg::const_regs::atomic_load_reg;
 use crate::env::Env;
 
 /// Registers followed, the frame pointer among them.
 pub const REGS: usize = 11;
-const FP: usize = 10;
+pub const FP: usize = 10;
 
 /// What the registers may point to.
 pub type Args = [Track; REGS];
@@ -19,7 +19,7 @@ pub type Slots = Box<[Track; 64]>;
 
 /// What is known before one instruction.
 #[derive(Clone, Debug)]
-struct At {
+pub struct At {
     regs: Args,
     slots: Slots,
 }
@@ -29,16 +29,22 @@ impl At {
         At { regs: [all; REGS], slots: Box::new([all; 64]) }
     }
 
-    fn join(&mut self, from: &At) -> bool {
+    /// Registers, then slots.
+    pub fn all(&self) -> impl Iterator<Item = Track> + '_ {
+        self.regs.iter().chain(self.slots.iter()).copied()
+    }
+
+    /// Adds what another path knows; `changed` is told the place of each change, what stood there, what came and
+    /// what stands there now.
+    fn join(&mut self, from: &At, mut changed: impl FnMut(usize, [Track; 3])) {
         let mine = self.regs.iter_mut().chain(self.slots.iter_mut());
-        let theirs = from.regs.iter().chain(from.slots.iter());
-        let mut changed = false;
-        for (m, t) in mine.zip(theirs).filter(|(m, t)| m != t) {
-            let joined = m.join(*t);
-            changed |= joined != *m;
+        for (place, (m, t)) in mine.zip(from.all()).enumerate().filter(|(_, (m, t))| *m != t) {
+            let joined = m.join(t);
+            if joined != *m {
+                changed(place, [*m, t, joined]);
+            }
             *m = joined;
         }
-        changed
     }
 }
 
@@ -49,35 +55,9 @@ fn slot_at(off: i16) -> Option<usize> {
 
 impl Analysis {
     /// Follows one function from its entry, records accesses, and remembers the state before each instruction.
-    pub(super) fn flow(&mut self, env: &Env<'_>, pass: &mut Instance, entry: &Args) {
-        let order = env.cfg.postorder_of(&env.subprogs, pass.subprog);
-        let mut at = vec![At::new(Track::Unvisited); pass.len];
-        at[0] = At::new(Track::None);
-        at[0].regs[1..6].copy_from_slice(&entry[1..6]);
-        at[0].regs[FP] = Track::frame(pass.depth, 0);
-        let mut dirty = vec![true; pass.len];
-        let mut changed = true;
-        while changed {
-            changed = false;
-            for &idx in order.iter().rev() {
-                let i = (idx - pass.start) as usize;
-                let visited = at[i].regs[0].is_visited() || at[i].regs[1].is_visited();
-                if !visited || !std::mem::take(&mut dirty[i]) {
-                    continue;
-                }
-                let mut out = at[i].clone();
-                self.transfer(env.insns[idx as usize], pass.depth, &mut out);
-                for s in env.successors(idx).as_slice() {
-                    let s = s.wrapping_sub(pass.start) as usize;
-                    if let Some(into) = at.get_mut(s) {
-                        if into.join(&out) {
-                            dirty[s] = true;
-                            changed = true;
-                        }
-                    }
-                }
-            }
-        }
+    pub(super) fn flow(&mut self, env: &mut Env<'_>, pass: &mut Instance, entry: &Args) {
+        let order = env.cfg.postorder_of(&env.subprogs, pass.subprog).to_vec();
+        let at = self.solve(env, pass, entry, &order);
         for &idx in order.iter().rev() {
             let before = &at[(idx - pass.start) as usize];
             access::record(env, pass, &before.regs, idx);
@@ -85,7 +65,54 @@ impl Analysis {
                 self.slots_at.insert(idx, before.slots.clone());
             }
         }
+        if env.log.level.is_level2() {
+            print::print_handed(env, pass, &at);
+        }
         self.known[pass.subprog as usize] = at.iter().map(|a| a.regs).collect();
+    }
+
+    /// What holds before each instruction, by repeating the transfer until nothing changes.
+    fn solve(&self, env: &mut Env<'_>, pass: &Instance, entry: &Args, order: &[u32]) -> Vec<At> {
+        let shown = env.log.level.is_level2();
+        let mut at = vec![At::new(Track::Unvisited); pass.len];
+        at[0] = At::new(Track::None);
+        at[0].regs[1..6].copy_from_slice(&entry[1..6]);
+        at[0].regs[FP] = Track::frame(pass.depth, 0);
+        if shown {
+            print::print_start(env, pass);
+        }
+        let mut dirty = vec![true; pass.len];
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &idx in order.iter().rev() {
+                let i = (idx - pass.start) as usize;
+                let visited = at[i].regs[0].is_visited() || at[i].regs[1].is_visited();
+                // The kernel shows each round.
+                if !visited || !(std::mem::take(&mut dirty[i]) || shown) {
+                    continue;
+                }
+                let mut out = at[i].clone();
+                self.transfer(env.insns[idx as usize], pass.depth, &mut out);
+                if shown {
+                    print::print_change(env, idx, &at[i], &out);
+                }
+                for &target in env.successors(idx).as_slice() {
+                    let s = target.wrapping_sub(pass.start) as usize;
+                    let Some(into) = at.get_mut(s) else { continue };
+                    let mut merged = false;
+                    into.join(&out, |place, tracks| {
+                        merged = true;
+                        if shown {
+                            print::print_join(env, (idx, target), place, tracks);
+                        }
+                    });
+                    dirty[s] |= merged;
+                    changed |= merged;
+                }
+            }
+        }
+        at
     }
 
     fn transfer(&self, insn: RawInsn, depth: usize, at: &mut At) {

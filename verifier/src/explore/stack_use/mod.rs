@@ -6,6 +6,7 @@
 
 mod access;
 mod flow;
+mod print;
 mod track;
 
 use std::collections::HashMap;
@@ -171,6 +172,9 @@ pub fn compute(env: &mut Env<'_>) -> Check {
             continue;
         }
         a.follow(env, sub, 0, 0, &[Track::None; flow::REGS])?;
+    }
+    if env.log.level.is_level2() {
+        a.print(env);
     }
     env.explore.stack_use = a.found;
     Ok(())
