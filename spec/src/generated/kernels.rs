@@ -552,6 +552,22 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12).
     pub masked_operand_misnamed: bool,
+    /// Accepted programs are rewritten as 6.1 does (its own programs compared on 6.1.192).
+    ///
+    /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.1).
+    pub rewrites_as_6_1: bool,
+    /// Accepted programs are rewritten as 6.12 does (compared on 6.12.118).
+    ///
+    /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.12).
+    pub rewrites_as_6_12: bool,
+    /// Accepted programs are rewritten as 7.3 does (compared on 7.3.4).
+    ///
+    /// kernel/bpf/fixups.c bpf_convert_ctx_accesses, bpf_do_misc_fixups (7.3).
+    pub rewrites_as_7_3: bool,
+    /// A field of bpf_sock_ops that is not read leaves 0 where it was loaded into the context's own register.
+    ///
+    /// net/core/filter.c SOCK_OPS_GET_FIELD, SOCK_OPS_GET_SK (7.2).
+    pub sock_ops_zeroes_same_register: bool,
     /// Accepted programs are rewritten as 6.18 does; what others do is not written down.
     ///
     /// kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18).
@@ -716,6 +732,58 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1).
     pub jumps_in_history: bool,
+    /// Registers that a call of a kernel function read and wrote are printed with the state behind it.
+    ///
+    /// kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12).
+    pub kfunc_calls_shown: bool,
+    /// A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2).
+    pub pointer_copied_whole: bool,
+    /// The return value that an LSM program reads from its context has the hook's range; before, it is any number.
+    ///
+    /// kernel/bpf/verifier.c check_mem_access (6.1, 6.12).
+    pub lsm_retval_read_in_range: bool,
+    /// The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.
+    ///
+    /// kernel/bpf/verifier.c check_ld_imm (6.1, 6.12).
+    pub direct_values_unnumbered: bool,
+    /// A pointer to a kernel type may be passed where memory of a size is wanted.
+    ///
+    /// kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12).
+    pub kernel_types_as_memory: bool,
+    /// A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.
+    ///
+    /// kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1).
+    pub helpers_overwrite_kernel_pointers: bool,
+    /// Only a constant is added to a pointer to flow keys; before, anything is, and accesses see the constant part alone.
+    ///
+    /// kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_flow_keys_access (5.10, 6.1).
+    pub flow_keys_unmoved: bool,
+    /// Programs may jump to an instruction that an element of an instruction array names (gotox).
+    ///
+    /// kernel/bpf/verifier.c check_indirect_jump (7.2).
+    pub indirect_jumps: bool,
+    /// Values of a per-CPU array of one element may be pointed at directly: global data by CPU.
+    ///
+    /// kernel/bpf/arraymap.c percpu_array_map_direct_value_addr (7.3).
+    pub percpu_data: bool,
+    /// An indirect jump may be the last instruction of a function; before, the one behind it had to be there.
+    ///
+    /// kernel/bpf/verifier.c check_subprogs (7.2).
+    pub indirect_jump_ends_function: bool,
+    /// The address of an instruction is spilled as other pointers are; before, what was filled again was an unknown scalar.
+    ///
+    /// kernel/bpf/verifier.c is_spillable_regtype (7.3).
+    pub jump_targets_spilled: bool,
+    /// The offset of a load from an instruction array counts where the rows that a jump may take are found; before, it was ignored, and the rows that the program took were never explored.
+    ///
+    /// kernel/bpf/verifier.c check_map_mem_read (7.2).
+    pub jump_offset_counted: bool,
+    /// Tracing programs may run at entry and return of one function (fsession).
+    ///
+    /// kernel/bpf/verifier.c bpf_check_attach_target, BPF_TRACE_FSESSION (7.2).
+    pub fsession_programs: bool,
 }
 
 impl Features {
@@ -858,47 +926,64 @@ impl Features {
             speculation_keeps_halves: FEATURES[133].span.holds(at),
             barrier_by_first_bytes: FEATURES[134].span.holds(at),
             masked_operand_misnamed: FEATURES[135].span.holds(at),
-            rewrites_as_6_18: FEATURES[136].span.holds(at),
-            processor_id_bounded: FEATURES[137].span.holds(at),
-            raw_tp_args_known: FEATURES[138].span.holds(at),
-            sleepable_may_lock: FEATURES[139].span.holds(at),
-            numbers_into_context: FEATURES[140].span.holds(at),
-            target_after_graph: FEATURES[141].span.holds(at),
-            packet_changes_known: FEATURES[142].span.holds(at),
-            tcp_ca_limits: FEATURES[143].span.holds(at),
-            atomic_operations: FEATURES[144].span.holds(at),
-            fields_together: FEATURES[145].span.holds(at),
-            owners_may_be_null: FEATURES[146].span.holds(at),
-            unions_hide_members: FEATURES[147].span.holds(at),
-            lsm_hooks_disabled: FEATURES[148].span.holds(at),
-            task_stack_sized: FEATURES[149].span.holds(at),
-            far_jumps: FEATURES[150].span.holds(at),
-            timer_fields: FEATURES[151].span.holds(at),
-            kernel_functions: FEATURES[152].span.holds(at),
-            names_as_called: FEATURES[153].span.holds(at),
-            sleepers_named: FEATURES[154].span.holds(at),
-            nodes_exchange: FEATURES[155].span.holds(at),
-            raw_writes_checked: FEATURES[156].span.holds(at),
-            statistics_by_subprogram: FEATURES[157].span.holds(at),
-            synced_links_shown: FEATURES[158].span.holds(at),
-            callback_values_numbered: FEATURES[159].span.holds(at),
-            kfunc_results_trusted: FEATURES[160].span.holds(at),
-            get_retval_bounded: FEATURES[161].span.holds(at),
-            null_memory_precise: FEATURES[162].span.holds(at),
-            statistics_of_globals: FEATURES[163].span.holds(at),
-            states_beside_insns: FEATURES[164].span.holds(at),
-            unknown_operands_bounded: FEATURES[165].span.holds(at),
-            stack_reads_shown: FEATURES[166].span.holds(at),
-            args_from_btf_once: FEATURES[167].span.holds(at),
-            checkpoints_in_history: FEATURES[168].span.holds(at),
-            bounds_checked: FEATURES[169].span.holds(at),
-            decided_jumps_shown: FEATURES[170].span.holds(at),
-            alloc_sizes_precise: FEATURES[171].span.holds(at),
-            low_half_after_whole: FEATURES[172].span.holds(at),
-            signs_by_result: FEATURES[173].span.holds(at),
-            exception_callbacks: FEATURES[174].span.holds(at),
-            kernel_structs_as_context: FEATURES[175].span.holds(at),
-            jumps_in_history: FEATURES[176].span.holds(at),
+            rewrites_as_6_1: FEATURES[136].span.holds(at),
+            rewrites_as_6_12: FEATURES[137].span.holds(at),
+            rewrites_as_7_3: FEATURES[138].span.holds(at),
+            sock_ops_zeroes_same_register: FEATURES[139].span.holds(at),
+            rewrites_as_6_18: FEATURES[140].span.holds(at),
+            processor_id_bounded: FEATURES[141].span.holds(at),
+            raw_tp_args_known: FEATURES[142].span.holds(at),
+            sleepable_may_lock: FEATURES[143].span.holds(at),
+            numbers_into_context: FEATURES[144].span.holds(at),
+            target_after_graph: FEATURES[145].span.holds(at),
+            packet_changes_known: FEATURES[146].span.holds(at),
+            tcp_ca_limits: FEATURES[147].span.holds(at),
+            atomic_operations: FEATURES[148].span.holds(at),
+            fields_together: FEATURES[149].span.holds(at),
+            owners_may_be_null: FEATURES[150].span.holds(at),
+            unions_hide_members: FEATURES[151].span.holds(at),
+            lsm_hooks_disabled: FEATURES[152].span.holds(at),
+            task_stack_sized: FEATURES[153].span.holds(at),
+            far_jumps: FEATURES[154].span.holds(at),
+            timer_fields: FEATURES[155].span.holds(at),
+            kernel_functions: FEATURES[156].span.holds(at),
+            names_as_called: FEATURES[157].span.holds(at),
+            sleepers_named: FEATURES[158].span.holds(at),
+            nodes_exchange: FEATURES[159].span.holds(at),
+            raw_writes_checked: FEATURES[160].span.holds(at),
+            statistics_by_subprogram: FEATURES[161].span.holds(at),
+            synced_links_shown: FEATURES[162].span.holds(at),
+            callback_values_numbered: FEATURES[163].span.holds(at),
+            kfunc_results_trusted: FEATURES[164].span.holds(at),
+            get_retval_bounded: FEATURES[165].span.holds(at),
+            null_memory_precise: FEATURES[166].span.holds(at),
+            statistics_of_globals: FEATURES[167].span.holds(at),
+            states_beside_insns: FEATURES[168].span.holds(at),
+            unknown_operands_bounded: FEATURES[169].span.holds(at),
+            stack_reads_shown: FEATURES[170].span.holds(at),
+            args_from_btf_once: FEATURES[171].span.holds(at),
+            checkpoints_in_history: FEATURES[172].span.holds(at),
+            bounds_checked: FEATURES[173].span.holds(at),
+            decided_jumps_shown: FEATURES[174].span.holds(at),
+            alloc_sizes_precise: FEATURES[175].span.holds(at),
+            low_half_after_whole: FEATURES[176].span.holds(at),
+            signs_by_result: FEATURES[177].span.holds(at),
+            exception_callbacks: FEATURES[178].span.holds(at),
+            kernel_structs_as_context: FEATURES[179].span.holds(at),
+            jumps_in_history: FEATURES[180].span.holds(at),
+            kfunc_calls_shown: FEATURES[181].span.holds(at),
+            pointer_copied_whole: FEATURES[182].span.holds(at),
+            lsm_retval_read_in_range: FEATURES[183].span.holds(at),
+            direct_values_unnumbered: FEATURES[184].span.holds(at),
+            kernel_types_as_memory: FEATURES[185].span.holds(at),
+            helpers_overwrite_kernel_pointers: FEATURES[186].span.holds(at),
+            flow_keys_unmoved: FEATURES[187].span.holds(at),
+            indirect_jumps: FEATURES[188].span.holds(at),
+            percpu_data: FEATURES[189].span.holds(at),
+            indirect_jump_ends_function: FEATURES[190].span.holds(at),
+            jump_targets_spilled: FEATURES[191].span.holds(at),
+            jump_offset_counted: FEATURES[192].span.holds(at),
+            fsession_programs: FEATURES[193].span.holds(at),
         }
     }
 
@@ -1041,6 +1126,10 @@ impl Features {
             ("speculation_keeps_halves", self.speculation_keeps_halves),
             ("barrier_by_first_bytes", self.barrier_by_first_bytes),
             ("masked_operand_misnamed", self.masked_operand_misnamed),
+            ("rewrites_as_6_1", self.rewrites_as_6_1),
+            ("rewrites_as_6_12", self.rewrites_as_6_12),
+            ("rewrites_as_7_3", self.rewrites_as_7_3),
+            ("sock_ops_zeroes_same_register", self.sock_ops_zeroes_same_register),
             ("rewrites_as_6_18", self.rewrites_as_6_18),
             ("processor_id_bounded", self.processor_id_bounded),
             ("raw_tp_args_known", self.raw_tp_args_known),
@@ -1082,6 +1171,19 @@ impl Features {
             ("exception_callbacks", self.exception_callbacks),
             ("kernel_structs_as_context", self.kernel_structs_as_context),
             ("jumps_in_history", self.jumps_in_history),
+            ("kfunc_calls_shown", self.kfunc_calls_shown),
+            ("pointer_copied_whole", self.pointer_copied_whole),
+            ("lsm_retval_read_in_range", self.lsm_retval_read_in_range),
+            ("direct_values_unnumbered", self.direct_values_unnumbered),
+            ("kernel_types_as_memory", self.kernel_types_as_memory),
+            ("helpers_overwrite_kernel_pointers", self.helpers_overwrite_kernel_pointers),
+            ("flow_keys_unmoved", self.flow_keys_unmoved),
+            ("indirect_jumps", self.indirect_jumps),
+            ("percpu_data", self.percpu_data),
+            ("indirect_jump_ends_function", self.indirect_jump_ends_function),
+            ("jump_targets_spilled", self.jump_targets_spilled),
+            ("jump_offset_counted", self.jump_offset_counted),
+            ("fsession_programs", self.fsession_programs),
         ]
     }
 
@@ -1224,6 +1326,10 @@ impl Features {
             "speculation_keeps_halves" => Some(&mut self.speculation_keeps_halves),
             "barrier_by_first_bytes" => Some(&mut self.barrier_by_first_bytes),
             "masked_operand_misnamed" => Some(&mut self.masked_operand_misnamed),
+            "rewrites_as_6_1" => Some(&mut self.rewrites_as_6_1),
+            "rewrites_as_6_12" => Some(&mut self.rewrites_as_6_12),
+            "rewrites_as_7_3" => Some(&mut self.rewrites_as_7_3),
+            "sock_ops_zeroes_same_register" => Some(&mut self.sock_ops_zeroes_same_register),
             "rewrites_as_6_18" => Some(&mut self.rewrites_as_6_18),
             "processor_id_bounded" => Some(&mut self.processor_id_bounded),
             "raw_tp_args_known" => Some(&mut self.raw_tp_args_known),
@@ -1265,13 +1371,26 @@ impl Features {
             "exception_callbacks" => Some(&mut self.exception_callbacks),
             "kernel_structs_as_context" => Some(&mut self.kernel_structs_as_context),
             "jumps_in_history" => Some(&mut self.jumps_in_history),
+            "kfunc_calls_shown" => Some(&mut self.kfunc_calls_shown),
+            "pointer_copied_whole" => Some(&mut self.pointer_copied_whole),
+            "lsm_retval_read_in_range" => Some(&mut self.lsm_retval_read_in_range),
+            "direct_values_unnumbered" => Some(&mut self.direct_values_unnumbered),
+            "kernel_types_as_memory" => Some(&mut self.kernel_types_as_memory),
+            "helpers_overwrite_kernel_pointers" => Some(&mut self.helpers_overwrite_kernel_pointers),
+            "flow_keys_unmoved" => Some(&mut self.flow_keys_unmoved),
+            "indirect_jumps" => Some(&mut self.indirect_jumps),
+            "percpu_data" => Some(&mut self.percpu_data),
+            "indirect_jump_ends_function" => Some(&mut self.indirect_jump_ends_function),
+            "jump_targets_spilled" => Some(&mut self.jump_targets_spilled),
+            "jump_offset_counted" => Some(&mut self.jump_offset_counted),
+            "fsession_programs" => Some(&mut self.fsession_programs),
             _ => None,
         }
     }
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 177] = [
+pub static FEATURES: [Feature; 194] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1408,6 +1527,10 @@ pub static FEATURES: [Feature; 177] = [
     Feature { name: "speculation_keeps_halves", about: "The state that a masked addition leaves for speculation keeps the pointer's 32-bit bounds.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, __mark_reg32_unbounded (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "barrier_by_first_bytes", about: "Whether a store to the stack is followed by a barrier depends on the first bytes of its slot, not on those written.", source: "kernel/bpf/verifier.c check_stack_write_fixed_off (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }) } },
     Feature { name: "masked_operand_misnamed", about: "What cannot be masked of `scalar += pointer` is said of the other register: the scalar is compared by the address of its copy.", source: "kernel/bpf/verifier.c sanitize_err, off_reg == dst_reg (6.12)", commit: None, span: Span { since: Some(Change { upstream: None, backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
+    Feature { name: "rewrites_as_6_1", about: "Accepted programs are rewritten as 6.1 does (its own programs compared on 6.1.192).", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }) } },
+    Feature { name: "rewrites_as_6_12", about: "Accepted programs are rewritten as 6.12 does (compared on 6.12.118).", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(23, 0)), backports: &[] }) } },
+    Feature { name: "rewrites_as_7_3", about: "Accepted programs are rewritten as 7.3 does (compared on 7.3.4).", source: "kernel/bpf/fixups.c bpf_convert_ctx_accesses, bpf_do_misc_fixups (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 0)), backports: &[] }), until: None } },
+    Feature { name: "sock_ops_zeroes_same_register", about: "A field of bpf_sock_ops that is not read leaves 0 where it was loaded into the context's own register.", source: "net/core/filter.c SOCK_OPS_GET_FIELD, SOCK_OPS_GET_SK (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 0)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "rewrites_as_6_18", about: "Accepted programs are rewritten as 6.18 does; what others do is not written down.", source: "kernel/bpf/verifier.c convert_ctx_accesses, do_misc_fixups (6.18)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(29, 0)), backports: &[] }) } },
     Feature { name: "processor_id_bounded", about: "The number of the processor is below that of processors.", source: "kernel/bpf/verifier.c do_refine_retval_range (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "raw_tp_args_known", about: "Which arguments of tracepoints may be NULL or an error is known.", source: "kernel/bpf/btf.c btf_ctx_access, raw_tp_null_args (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
@@ -1449,6 +1572,19 @@ pub static FEATURES: [Feature; 177] = [
     Feature { name: "exception_callbacks", about: "A program may name a function that runs when it throws.", source: "kernel/bpf/verifier.c add_subprog_and_kfunc, bpf_find_exception_callback_insn_off (6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(17, 0)), backports: &[] }), until: None } },
     Feature { name: "kernel_structs_as_context", about: "A function's argument may name the kernel's struct behind the context (sk_buff, xdp_buff).", source: "kernel/bpf/btf.c btf_is_projection_of (6.12), btf_get_prog_ctx_type (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
     Feature { name: "jumps_in_history", about: "What is recorded of a path are its jumps; before, every instruction where states are compared.", source: "kernel/bpf/verifier.c is_state_visited (5.10), mark_jmp_point (6.1)", commit: Some("bpf: decouple prune and jump points"), span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[Release::new(11, 192)] }), until: None } },
+    Feature { name: "kfunc_calls_shown", about: "Registers that a call of a kernel function read and wrote are printed with the state behind it.", source: "kernel/bpf/verifier.c check_kfunc_call (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "pointer_copied_whole", about: "A scalar to which a pointer is added becomes a copy of the pointer, marks included; otherwise only its type and id are taken over.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (5.10, 6.1, 6.12, 6.18, 7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118)] }), until: None } },
+    Feature { name: "lsm_retval_read_in_range", about: "The return value that an LSM program reads from its context has the hook's range; before, it is any number.", source: "kernel/bpf/verifier.c check_mem_access (6.1, 6.12)", commit: Some("bpf, lsm: Add check for BPF LSM return value"), span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
+    Feature { name: "direct_values_unnumbered", about: "The address of a map value in an instruction has no id; before, it has one where the map holds a spin lock.", source: "kernel/bpf/verifier.c check_ld_imm (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: None } },
+    Feature { name: "kernel_types_as_memory", about: "A pointer to a kernel type may be passed where memory of a size is wanted.", source: "kernel/bpf/verifier.c check_helper_mem_access (6.1, 6.12)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } },
+    Feature { name: "helpers_overwrite_kernel_pointers", about: "A helper that is given stack memory may overwrite pointers to kernel types that are kept there; before, they are taken to survive.", source: "kernel/bpf/verifier.c check_stack_range_initialized (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "flow_keys_unmoved", about: "Only a constant is added to a pointer to flow keys; before, anything is, and accesses see the constant part alone.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals, check_flow_keys_access (5.10, 6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
+    Feature { name: "indirect_jumps", about: "Programs may jump to an instruction that an element of an instruction array names (gotox).", source: "kernel/bpf/verifier.c check_indirect_jump (7.2)", commit: Some("bpf, x86: add support for indirect jumps"), span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
+    Feature { name: "percpu_data", about: "Values of a per-CPU array of one element may be pointed at directly: global data by CPU.", source: "kernel/bpf/arraymap.c percpu_array_map_direct_value_addr (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "indirect_jump_ends_function", about: "An indirect jump may be the last instruction of a function; before, the one behind it had to be there.", source: "kernel/bpf/verifier.c check_subprogs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "jump_targets_spilled", about: "The address of an instruction is spilled as other pointers are; before, what was filled again was an unknown scalar.", source: "kernel/bpf/verifier.c is_spillable_regtype (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
+    Feature { name: "jump_offset_counted", about: "The offset of a load from an instruction array counts where the rows that a jump may take are found; before, it was ignored, and the rows that the program took were never explored.", source: "kernel/bpf/verifier.c check_map_mem_read (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "fsession_programs", about: "Tracing programs may run at entry and return of one function (fsession).", source: "kernel/bpf/verifier.c bpf_check_attach_target, BPF_TRACE_FSESSION (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
 ];
 
 pub static PROBES: &[FeatureProbe] = &[

@@ -152,7 +152,7 @@ fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u32, u32) {
     let insn = env.insns[idx as usize];
     let is_64 = insn.class() == Class::Jmp;
     match insn.jmp_op() {
-        JmpCode::Ja if insn.is_gotox() => (dst, 0),
+        JmpCode::Ja if insn.is_gotox() => (whole(dst), 0),
         JmpCode::Ja | JmpCode::Jcond => (0, 0),
         JmpCode::Exit => (whole(1), 0),
         JmpCode::Call => {

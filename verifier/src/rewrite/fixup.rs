@@ -6,7 +6,7 @@ use bpfassay_isa::opcode::{OFF_ADDR_SPACE_CAST, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO
 use bpfassay_isa::{AluOp, Cond, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_object::btf::Btf;
 use bpfassay_spec::map_ops::{gets_storage, is_map_op, map_op_symbol};
-use bpfassay_spec::{func, AttachType, PacketAccess, ProgType, ProtoLookup};
+use bpfassay_spec::{func, AttachType, MapType, PacketAccess, ProgType, ProtoLookup};
 
 use super::emit::{
     address, alu32, alu32_reg, alu64, alu64_reg, branch, call, exit, jump, load, neg, percpu,

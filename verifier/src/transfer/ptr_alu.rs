@@ -12,8 +12,8 @@ use bpfassay_spec::{RegBase, RegType, TypeFlags};
 
 use super::alu::Alu;
 use super::sanitize::Sanitizer;
-use crate::domain::marks::At;
 use crate::diagnostics::{self, words, About, Wording};
+use crate::domain::marks::At;
 use crate::domain::reg::RegState;
 use crate::env::Env;
 use crate::mutation::{self, Mutation};

@@ -97,7 +97,8 @@ impl Analysis {
                 if shown {
                     print::print_change(env, idx, &at[i], &out);
                 }
-                for &target in env.successors(idx).as_slice() {
+                for way in 0..env.successors(idx).as_slice().len() {
+                    let target = env.successors(idx).as_slice()[way];
                     let s = target.wrapping_sub(pass.start) as usize;
                     let Some(into) = at.get_mut(s) else { continue };
                     let mut merged = false;
