@@ -70,6 +70,20 @@ const NOT_FINAL: &[&str] = &[
 /// Formats whose form is only told by whole lines, as the kernel prints them: first parts of lines
 /// that several calls put together, and formats that are filled in with words of the message.
 const WHOLE: &[(&str, &[&str])] = &[
+    (
+        "R7 points to 7 map which cannot be used as const string",
+        &[
+            "R1 points to insn_array map which cannot be used as const string",
+            "R1 points to percpu_array map which cannot be used as const string",
+        ],
+    ),
+    (
+        "the sum of R7 7 77 is too big",
+        &[
+            "the sum of R1 umin_value 8 is too big",
+            "the sum of R1 umax_value 8 and off 16 is too big",
+        ],
+    ),
     ("R7 type=7 expected=", &["R1 type=scalar expected=fp, pkt"]),
     ("R7 type=7", &["R1 type=scalar expected=fp"]),
     (

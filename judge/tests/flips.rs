@@ -26,7 +26,7 @@ const FLIPS: [Row; 26] = [
     ("kfunc/stash", "stash", "6.1", "6.12", true, "bpf_obj_new_impl", "type"),
     ("kfunc/bits", "positions", "6.1", "6.12", true, "bpf_preempt_disable", "type"),
     ("reject/untrusted_write", "read_ok", "6.1", "6.12", true, "bpf_rdonly_cast", "type"),
-    ("kfunc/throw", "caught", "6.1", "6.12", true, "bpf_throw", "type"),
+    ("kfunc/throw", "caught", "6.1", "6.12", true, "exception_callbacks", "behaviour"),
     ("reject/buffer_null", "key_read_bad", "6.12", "6.16", true, "buf_null_checked", "behaviour"),
     (
         "reject/inner_array",
