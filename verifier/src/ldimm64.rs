@@ -132,7 +132,7 @@ fn check_direct_value(env: &mut Env<'_>, map: MapId, off: u32) -> Check {
     let def = env.map(map).def.clone();
     let (by_cpu, has_percpu) = (env.kernel.features.percpu_data, env.kernel.jit.percpu_insn);
     let jumps = env.kernel.features.indirect_jumps;
-    let is_no_row = off % TARGET_SIZE != 0 || off / TARGET_SIZE >= def.max_entries;
+    let is_no_row = !off.is_multiple_of(TARGET_SIZE) || off / TARGET_SIZE >= def.max_entries;
     let errno = match def.map_type {
         MapType::Array if def.max_entries != 1 => Errno::ENOTSUPP,
         MapType::Array if off >= def.value_size => Errno::EINVAL,
