@@ -166,10 +166,12 @@ fn jump(env: &Env<'_>, idx: u32, dst: u16, src: u16) -> (u32, u32) {
 
 fn print_live_registers(env: &mut Env<'_>) {
     let marks = env.kernel.features.zext_by_data_flow;
+    let components = env.kernel.features.loops_by_component;
     trace!(env, "Live regs before insn:\n");
     let mut i = 0u32;
     while (i as usize) < env.insns.len() {
         match env.aux(i).scc {
+            _ if !components => {}
             0 => trace!(env, "    "),
             scc => trace!(env, "{:3} ", scc),
         }
