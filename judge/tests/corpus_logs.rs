@@ -22,9 +22,9 @@ fn masked(line: &str) -> String {
         rest = &rest[at + 2 + digits..];
     }
     out.push_str(rest);
-    match out.strip_prefix("verification time ").and_then(|t| t.strip_suffix(" usec")) {
-        Some(_) => "T".to_string(),
-        None => out.trim_end().to_string(),
+    match out.split_once("verification time ") {
+        Some((before, after)) if after.ends_with(" usec") => format!("{before}T"),
+        _ => out.trim_end().to_string(),
     }
 }
 
