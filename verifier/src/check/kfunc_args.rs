@@ -6,27 +6,25 @@ use bpfassay_spec::kfunc::KfuncFlags;
 use bpfassay_spec::{ArgBase, ArgType, AttachType, MapType, ProgType, RegBase, RegType, TypeFlags};
 
 use super::arg_types::check_func_arg_reg_off;
-use super::btf_record::{FieldKinds, KptrTarget};
-use super::btf_walk::btf_struct_ids_match;
+use super::btf_record::FieldKinds;
 use super::callinfo::{KfuncMeta, Special};
 use super::const_arg::check_reg_const_str;
 use super::dynptr::Origin;
-use super::kfunc_arg::{
-    arg_name, args_name, is_mem_size, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam,
-    PtrArg,
-};
+use super::kfunc_arg::{arg_name, is_scalar, is_scalar_struct, ptr_arg, reg2btf, KfParam, PtrArg};
+use super::kfunc_btf_arg::{check_btf_id, Wanted};
 use super::kfunc_objects::{
     check_alloc, check_holder, check_owned, check_rb_node, check_refcounted, check_res_lock,
     check_timed_field,
 };
-use super::mem_arg::{check_kfunc_mem_size_reg, check_mem_reg};
+use super::kfunc_sizes::check_mem_size;
+use super::mem_arg::check_mem_reg;
 use super::region::check_ptr_off_reg;
 use super::stack::register_is_null;
 use super::trust::is_non_owning_ref;
-use super::trust::{has_unsafe_modifiers, is_rcu_reg, is_trusted_reg, TRUSTED};
+use super::trust::{has_unsafe_modifiers, is_rcu_reg, is_trusted_reg};
 use super::{dynptr, graph, irq, iter, kfunc, prog_ctx};
 use crate::diagnostics;
-use crate::domain::reg::{BtfObj, DynptrType, RegState};
+use crate::domain::reg::{DynptrType, RegState};
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
 use crate::stop::{Check, Errno, Stop};
@@ -547,138 +545,4 @@ fn may_iterate_css_tasks(env: &Env<'_>) -> bool {
         ProgType::Tracing if env.prog.expected_attach_type == Some(AttachType::TraceIter) => true,
         _ => env.cur.in_sleepable,
     }
-}
-
-/// The struct an argument asks for.
-enum Wanted<'b> {
-    Pointee(Type<'b>),
-    /// `struct bpf_map`, whatever the prototype says.
-    Map,
-}
-
-fn check_btf_id(
-    env: &mut Env<'_>,
-    meta: &KfuncMeta,
-    i: usize,
-    reg: &RegState,
-    want: Wanted<'_>,
-) -> Check {
-    let arg = arg_name(env, i);
-    let known = reg2btf(reg.base());
-    let unsafe_ptr = has_unsafe_modifiers(reg.ty) && !is_rcu_reg(reg);
-    if (reg.base() != RegBase::BtfId || unsafe_ptr) && known.is_none() {
-        verbose!(env, "{arg} is {} ", env.type_name(reg.ty));
-        let kept = RegType::with(reg.base(), reg.flags() & TRUSTED);
-        verbose!(env, "expected {} or socket\n", env.type_name(kept));
-        return invalid();
-    }
-    let vmlinux = env.btf(BtfObj::VMLINUX).cloned();
-    let vmlinux =
-        vmlinux.ok_or_else(|| Stop::unsupported("kfunc arguments without a kernel BTF"))?;
-    let want = match want {
-        Wanted::Pointee(t) => t,
-        Wanted::Map => vmlinux
-            .find_by_name_kind("bpf_map", BtfKind::Struct)
-            .and_then(|id| vmlinux.ty(id))
-            .ok_or_else(|| Stop::unsupported("kernel BTF without struct bpf_map"))?,
-    };
-    let (obj, id) = match known {
-        Some(name) if reg.base() != RegBase::BtfId => {
-            (BtfObj::VMLINUX, super::arg_types::kernel_struct_id(env, name)?)
-        }
-        _ => (reg.btf().unwrap_or(BtfObj::VMLINUX), reg.btf_id()),
-    };
-    let Some(reg_btf) = env.btf(obj).cloned() else {
-        return Err(Stop::unsupported("pointer without its BTF"));
-    };
-    let raw_name = reg_btf.name(id);
-    let released = meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0;
-    let strict = released || is_nocast_alias(raw_name, want.name());
-    let Some(have) = reg_btf.skip_mods_and_typedefs(id) else { return invalid() };
-    let need = KptrTarget { btf: meta.btf, btf_id: want.id() };
-    let from = KptrTarget { btf: obj, btf_id: have.id() };
-    let same = btf_struct_ids_match(env, from, reg.const_off(), need, strict);
-    if !prog_ctx::is_projection_of(want.name(), have.name()) && !same {
-        let args = args_name(env, i);
-        verbose!(
-            env,
-            "kernel function {} {args} expected pointer to {} {} but R{} has a pointer to {} {}\n",
-            meta.name,
-            want.kind().kernel_name(),
-            want.name(),
-            i + 1,
-            have.kind().kernel_name(),
-            have.name()
-        );
-        return invalid();
-    }
-    Ok(())
-}
-
-/// One name is the other with `___init` behind it: same layout, no cast (`btf_type_ids_nocast_alias`).
-fn is_nocast_alias(a: &str, b: &str) -> bool {
-    a.strip_suffix("___init") == Some(b) || b.strip_suffix("___init") == Some(a)
-}
-
-fn check_mem_size(
-    env: &mut Env<'_>,
-    meta: &mut KfuncMeta,
-    params: &[KfParam<'_>],
-    i: usize,
-) -> Check {
-    let arg = arg_name(env, i);
-    let (regno, size_regno) = (Reg(i as u8 + 1), Reg(i as u8 + 2));
-    let first = env.kernel.features.kfunc_args_by_prototype;
-    if first {
-        if register_is_null(env.reg(regno)) {
-            mark_chain_precision(env, regno)?;
-        }
-        check_const_size(env, meta, params, i)?;
-    }
-    let trusted = env.kernel.features.kfunc_args_trusted;
-    let optional = register_is_null(env.reg(regno))
-        && (trusted || params[i].has("__opt") || params[i].has("__nullable"));
-    if !optional {
-        if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
-            if matches!(stop, Stop::Reject(_)) {
-                let and = if trusted { " and" } else { "" };
-                let size = arg_name(env, i + 1);
-                verbose!(
-                    env,
-                    "{arg}{and} {size} memory, len pair leads to invalid memory access\n"
-                );
-            }
-            return Err(stop);
-        }
-    }
-    if first {
-        return Ok(());
-    }
-    check_const_size(env, meta, params, i)
-}
-
-/// A size that must be known.
-fn check_const_size(
-    env: &mut Env<'_>,
-    meta: &mut KfuncMeta,
-    params: &[KfParam<'_>],
-    i: usize,
-) -> Check {
-    let size_regno = Reg(i as u8 + 2);
-    let size = *env.reg(size_regno);
-    if params.get(i + 1).is_some_and(|p| is_mem_size(env, p, size_regno, "__szk")) {
-        if meta.arg_constant.is_some() {
-            verifier_bug!(env, "only one constant argument permitted");
-            return Err(Errno::EFAULT.into());
-        }
-        if !size.var_off.is_const() {
-            verbose!(env, "R{} must be a known constant\n", size_regno.0);
-            return invalid();
-        }
-        if env.kernel.features.kfunc_args_by_prototype {
-            mark_chain_precision(env, size_regno)?;
-        }
-        meta.arg_constant = Some(size.var_off.value);
-    }
-    Ok(())
 }
