@@ -156,3 +156,15 @@ fn contexts_have_the_fields_of_their_release() {
     }
     assert_eq!(compared, 2 * 285);
 }
+
+/// 6.12.118 and 7.3.4 refuse to read through `info` of signal_deliver (`invalid mem access 'scalar'`); 6.18.44 and 6.1.192
+/// load the same program (asked on 29 November 2026).
+#[test]
+fn an_argument_that_may_be_an_error_is_dated_by_line() {
+    for (release, may) in
+        [("6.1.192", false), ("6.12.118", true), ("6.18.44", false), ("7.3.4", true)]
+    {
+        let arg = kernel(release).raw_tp_arg("signal_deliver", 1);
+        assert_eq!(arg.is_some_and(|a| a.may_be_error), may, "{release}");
+    }
+}
