@@ -2,17 +2,17 @@
 //!
 //! `cargo test -p bpfassay-campaign --release --test historic -- --ignored --nocapture` prints how long each took.
 
-use std::time::{Duration, Instant};
+mod faults;
+
+use std::time::Instant;
 
 use bpfassay_campaign::oracle::{self, Judged};
 use bpfassay_campaign::source::Source;
 use bpfassay_verifier::mutation::{activate, Mutation};
+use faults::{asked_for, look_for, MOST};
 
 /// Oracles that stay within the checking interpreter: nothing a faulty verifier accepts may run natively.
 const ORACLES: [&str; 2] = ["no-trap", "containment"];
-
-/// Time spent on a fault before it counts as missed.
-const MOST: Duration = Duration::from_secs(600);
 
 /// Who sees the fault, after how many cases.
 fn search(fault: Mutation) -> Option<(String, u64)> {
@@ -40,24 +40,9 @@ fn search(fault: Mutation) -> Option<(String, u64)> {
     found
 }
 
-fn look_for(faults: &[Mutation]) {
-    let mut missed = Vec::new();
-    for &fault in faults {
-        let start = Instant::now();
-        match search(fault) {
-            Some((oracle, cases)) => {
-                let seconds = start.elapsed().as_secs_f64();
-                println!("{fault:?}\t{oracle}\t{cases} cases\t{seconds:.2} s");
-            }
-            None => missed.push(fault),
-        }
-    }
-    assert!(missed.is_empty(), "nobody notices {missed:?}");
-}
-
 #[test]
 fn faults_near_the_surface_are_noticed_at_once() {
-    look_for(&[Mutation::Cve2020_8835, Mutation::Cve2021_31440]);
+    look_for(&[Mutation::Cve2020_8835, Mutation::Cve2021_31440], search);
 }
 
 /// Minutes of work: asked for by name, as the only test (`--ignored`), since faults are switched on for the whole
@@ -65,10 +50,5 @@ fn faults_near_the_surface_are_noticed_at_once() {
 #[test]
 #[ignore = "takes minutes"]
 fn each_historic_fault_is_noticed() {
-    let asked = std::env::var("BPFASSAY_FAULTS").unwrap_or_default();
-    let is_asked =
-        |m: &Mutation| asked.is_empty() || asked.split(',').any(|a| a == format!("{m:?}"));
-    let faults: Vec<Mutation> = Mutation::ALL.into_iter().filter(is_asked).collect();
-    assert!(!faults.is_empty(), "no fault is called {asked}");
-    look_for(&faults);
+    look_for(&asked_for(Mutation::ALL), search);
 }

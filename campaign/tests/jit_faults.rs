@@ -4,6 +4,8 @@
 //! Cases run in children, for what a faulty compiler makes may do anything.
 #![cfg(all(unix, target_arch = "x86_64"))]
 
+mod faults;
+
 use std::time::{Duration, Instant};
 
 use bpfassay_campaign::oracle::{Agreement, Judged, Oracle};
@@ -12,9 +14,8 @@ use bpfassay_campaign::{finding::Finding, oracle};
 use bpfassay_harness::contain::within;
 use bpfassay_jit::mutation::{activate, Mutation};
 use bpfassay_judge::Target;
+use faults::MOST;
 
-/// Time spent on a fault before it counts as missed.
-const MOST: Duration = Duration::from_secs(600);
 /// Cases of one child, and the time one may take: code may jump anywhere, in a circle too.
 const CHUNK: u64 = 64;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,18 +67,9 @@ fn search(target: &Target, fault: Mutation) -> Option<(String, u64)> {
 
 fn look_for(faults: &[Mutation]) {
     let target = oracle::target("6.18").expect("a kernel that is served");
-    let mut missed = Vec::new();
-    for &fault in faults {
-        let start = Instant::now();
-        match search(&target, fault) {
-            Some((kind, cases)) => {
-                let seconds = start.elapsed().as_secs_f64();
-                println!("{fault:?}\tagreement: {kind}\t{cases} cases\t{seconds:.2} s");
-            }
-            None => missed.push(fault),
-        }
-    }
-    assert!(missed.is_empty(), "nobody notices {missed:?}");
+    faults::look_for(faults, |fault| {
+        search(&target, fault).map(|(kind, cases)| (format!("agreement: {kind}"), cases))
+    });
 }
 
 /// One test: faults are switched on for the whole process.  `BPFASSAY_FAULTS` names those that are looked for.
@@ -92,10 +84,5 @@ fn faults_near_the_surface_are_noticed_at_once() {
 #[test]
 #[ignore = "takes minutes"]
 fn each_fault_of_a_jit_is_noticed() {
-    let asked = std::env::var("BPFASSAY_FAULTS").unwrap_or_default();
-    let is_asked =
-        |m: &Mutation| asked.is_empty() || asked.split(',').any(|a| a == format!("{m:?}"));
-    let faults: Vec<Mutation> = Mutation::ALL.into_iter().filter(is_asked).collect();
-    assert!(!faults.is_empty(), "no fault is called {asked}");
-    look_for(&faults);
+    look_for(&faults::asked_for(Mutation::ALL));
 }
