@@ -64,6 +64,7 @@ fn the_two_known_builds_keep_their_features() {
         "inner_array_may_be_shorter",
         "untrusted_is_read_only",
         "tail_callee_wants_storage",
+        "kfunc_args_trusted",
         "sock_ops_zeroes_same_register",
     ];
     assert_eq!(parted(true), taken_back);

@@ -276,7 +276,7 @@ fn check_kernel_object(
     // A socket is released through its first member, whatever kind of socket it is.
     let strict = release && meta.func_id != func::SK_RELEASE;
     if reg.ty.may_be_null() && (!arg.may_be_null() || release) {
-        let arg = if env.kernel.features.kfunc_args_trusted { "R" } else { "arg" };
+        let arg = if env.kernel.features.args_named_by_register { "R" } else { "arg" };
         verbose!(env, "Possibly NULL pointer passed to helper {arg}{}\n", regno.0);
         let what = (
             "the pointer may be NULL, but this call requires a non-NULL pointer",

@@ -116,7 +116,7 @@ fn check_release_arg(
 ) -> Check {
     if ty.base() == ArgBase::Dynptr {
         if reg.ty != RegBase::Stack && env.kernel.features.dynptrs_tracked {
-            let unowned = if env.kernel.features.kfunc_args_trusted {
+            let unowned = if env.kernel.features.args_named_by_register {
                 "CONST_PTR_TO_DYNPTR cannot be released"
             } else {
                 "cannot release unowned const bpf_dynptr"

@@ -431,7 +431,7 @@ fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Che
             Err(Stop::Reject(_)) => return invalid(),
             other => other?,
         }
-        let stricter = env.kernel.features.kfunc_args_trusted;
+        let stricter = env.kernel.features.func_memory_args_not_null;
         let is_packet =
             matches!(reg.base(), RegBase::Packet | RegBase::PacketMeta | RegBase::PacketEnd);
         if stricter && is_packet && env.subprogs[subprog as usize].changes_pkt_data {

@@ -58,7 +58,7 @@ impl<'b> KfParam<'b> {
 
     /// NULL will do (`is_kfunc_arg_nullable`).
     pub fn may_be_null(&self) -> bool {
-        self.has("__nullable") || self.has("__arena")
+        self.has("__nullable") || self.has("__opt") || self.has("__arena")
     }
 
     /// It points into the program's arena (`is_kfunc_arg_arena`).
@@ -84,14 +84,14 @@ pub struct ArgName {
     by_register: bool,
 }
 
-/// By number, or by register where arguments are trusted throughout.
+/// By number, or by register where the kernel does so.
 pub fn arg_name(env: &Env<'_>, i: usize) -> ArgName {
-    ArgName { i, by_register: env.kernel.features.kfunc_args_trusted }
+    ArgName { i, by_register: env.kernel.features.args_named_by_register }
 }
 
 /// The same where older kernels say `arg #0`.
 pub fn nth_arg(env: &Env<'_>, i: usize) -> String {
-    match env.kernel.features.kfunc_args_trusted {
+    match env.kernel.features.args_named_by_register {
         true => format!("R{}", i + 1),
         false => format!("arg #{i}"),
     }
@@ -99,7 +99,7 @@ pub fn nth_arg(env: &Env<'_>, i: usize) -> String {
 
 /// The same where older kernels say `args#0`.
 pub fn args_name(env: &Env<'_>, i: usize) -> String {
-    match env.kernel.features.kfunc_args_trusted {
+    match env.kernel.features.args_named_by_register {
         true => format!("R{}", i + 1),
         false => format!("args#{i}"),
     }
@@ -146,7 +146,7 @@ fn by_struct(env: &Env<'_>, param: &KfParam<'_>) -> Option<PtrArg> {
         "bpf_rb_root" => PtrArg::RbRoot,
         "bpf_rb_node" => PtrArg::RbNode,
         "bpf_wq" => PtrArg::Workqueue,
-        "bpf_timer" if env.kernel.features.kfunc_args_trusted => PtrArg::Timer,
+        "bpf_timer" if env.kernel.features.kfunc_timer_args => PtrArg::Timer,
         "bpf_task_work" => PtrArg::TaskWork,
         "bpf_res_spin_lock" => PtrArg::ResSpinLock,
         _ => return None,

@@ -48,7 +48,7 @@ pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) 
     let proto = btf.ty(meta.proto_id).ok_or(Stop::Reject(Errno::EINVAL))?;
     let params: Vec<KfParam<'_>> = proto.params().map(|p| KfParam::new(&btf, p)).collect();
     let most = env.kernel.limits.max_func_reg_args;
-    if params.len() > most as usize && env.kernel.features.kfunc_args_trusted {
+    if params.len() > most as usize && env.kernel.features.args_named_by_register {
         return Err(Stop::unsupported("kfunc arguments on the stack"));
     }
     if params.len() > most as usize {
@@ -59,7 +59,7 @@ pub fn check_kfunc_args(env: &mut Env<'_>, meta: &mut KfuncMeta, insn_idx: u32) 
     while i < params.len() {
         i += check_arg(env, meta, &params, i, insn_idx)?;
     }
-    let named_early = env.kernel.features.kfunc_args_trusted;
+    let named_early = env.kernel.features.release_arg_checked_first;
     if meta.has(KfuncFlags::RELEASE) && meta.release_regno.is_none() && !named_early {
         verbose!(env, "release kernel function {} expects refcounted PTR_TO_BTF_ID\n", meta.name);
         return invalid();
@@ -109,7 +109,8 @@ fn check_arg(
         && may_be_null
         && !param.may_be_null()
     {
-        let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
+        let by_register = env.kernel.features.args_named_by_register;
+        let arg = if by_register { arg.to_string() } else { format!("arg{i}") };
         verbose!(env, "Possibly NULL pointer passed to trusted {arg}\n");
         let ty = diagnostics::type_text(param.btf, param.type_id);
         let what = (
@@ -120,7 +121,8 @@ fn check_arg(
         return Err(Errno::EACCES.into());
     }
     let is_release = meta.has(KfuncFlags::RELEASE);
-    if trusted && is_release && i == 0 && reg.ref_obj_id == 0 && !register_is_null(&reg) {
+    let first = env.kernel.features.release_arg_checked_first;
+    if first && is_release && i == 0 && reg.ref_obj_id == 0 && !register_is_null(&reg) {
         let pointee = param.btf.skip_mods_and_typedefs(t.type_id());
         if pointee.is_some_and(|p| p.name() != "bpf_dynptr") {
             verbose!(
@@ -378,8 +380,8 @@ fn check_pointer(
         PtrArg::MemSize => check_mem_size(env, meta, params, i),
         PtrArg::Callback => {
             if reg.ty != RegBase::Func {
-                let trusted = env.kernel.features.kfunc_args_trusted;
-                let arg = if trusted { arg.to_string() } else { format!("arg{i}") };
+                let by_register = env.kernel.features.args_named_by_register;
+                let arg = if by_register { arg.to_string() } else { format!("arg{i}") };
                 verbose!(env, "{arg} expected pointer to func\n");
                 return invalid();
             }

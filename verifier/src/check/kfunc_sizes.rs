@@ -28,13 +28,13 @@ pub(super) fn check_mem_size(
         }
         check_const_size(env, meta, params, i)?;
     }
-    let trusted = env.kernel.features.kfunc_args_trusted;
+    // A NULL that the parameter does not allow was refused before.
     let optional = register_is_null(env.reg(regno))
-        && (trusted || params[i].has("__opt") || params[i].has("__nullable"));
+        && (params[i].has("__opt") || params[i].has("__nullable"));
     if !optional {
         if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
             if matches!(stop, Stop::Reject(_)) {
-                let and = if trusted { " and" } else { "" };
+                let and = if env.kernel.features.args_named_by_register { " and" } else { "" };
                 let size = arg_name(env, i + 1);
                 verbose!(
                     env,
