@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 
 use bpfassay_judge::{Options, ProgramReport, Target, VerdictWord};
 
-const OBJECTS: [(&str, &[u8]); 5] = [
+const OBJECTS: [(&str, &[u8]); 6] = [
     ("jump_tables", include_bytes!("data/jump_tables.o")),
     ("insn_map", include_bytes!("data/insn_map.o")),
     ("percpu", include_bytes!("data/percpu.o")),
     ("fsession", include_bytes!("data/fsession.o")),
     ("lists", include_bytes!("data/lists.o")),
+    ("kfunc_null", include_bytes!("data/kfunc_null.o")),
 ];
 
 fn judged(release: &str, object: &str) -> Vec<ProgramReport> {

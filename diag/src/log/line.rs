@@ -33,9 +33,9 @@ pub enum Kind {
     LiveRegs,
     /// `verification time N usec` (level 4).
     VerificationTime,
-    /// `stack depth a+b`, in 7.3 `stack depth max a` (level 4).
+    /// `stack depth a+b`, in 7.2 `stack depth a+b max c`, in 7.3 `stack depth max a` (level 4).
     StackDepth,
-    /// `subprog N (name) main insns_self a insns_total b stack c` (level 4, 7.3).
+    /// `subprog N (name) main insns_self a insns_total b stack c` (level 4, 7.3), `insns processed a+b` (level 4, 7.2).
     SubprogStats,
     /// `processed N insns …`.
     Processed,
@@ -176,7 +176,10 @@ fn by_word(text: &str) -> Option<Line<'_>> {
     if stack_depth(text).is_some() {
         return Some(plain(text, Kind::StackDepth));
     }
-    if text.starts_with("subprog ") && text.contains(" insns_self ") {
+    let sums = text.strip_prefix("insns processed ");
+    if sums.is_some_and(|s| s.split('+').all(|n| number(n).is_some()))
+        || text.starts_with("subprog ") && text.contains(" insns_self ")
+    {
         return Some(plain(text, Kind::SubprogStats));
     }
     if let Some(rest) = text.strip_prefix("mark_precise: ") {
@@ -366,6 +369,9 @@ mod tests {
         kind("verification time 33 usec", Kind::VerificationTime, None);
         kind("stack depth 8+0", Kind::StackDepth, None);
         kind("stack depth max 8", Kind::StackDepth, None);
+        kind("stack depth 8+0 max 8", Kind::StackDepth, None);
+        kind("insns processed 20+4", Kind::SubprogStats, None);
+        kind("insns processed by nobody", Kind::Message, None);
         kind(
             "subprog 0 (tenant) main insns_self 12 insns_total 12 stack 8",
             Kind::SubprogStats,

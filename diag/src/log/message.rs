@@ -1,9 +1,11 @@
 //! The verifier's last words.
 
 use super::line::{Kind, Line, Lines};
+use crate::read::report::HEADER;
 
 /// The last line before the statistics that is the verifier's own words: no instruction, state,
-/// source, `from … to` or `mark_precise` line, nor one that only level 2 prints.
+/// source, `from … to` or `mark_precise` line, nor one that only level 2 prints.  The report that
+/// 7.3 prints behind it is not looked at.
 ///
 /// `None` where there is none: the kernel refused without a word.
 pub fn message(log: &str) -> Option<&str> {
@@ -19,7 +21,8 @@ pub fn message_lines(log: &str) -> Vec<&str> {
 
 /// Message lines from the last backwards as far as they stand together.
 fn trailing(log: &str) -> impl Iterator<Item = Line<'_>> {
-    Lines::new(log)
+    let end = log.rfind(HEADER).filter(|at| log[..*at].ends_with('\n')).unwrap_or(log.len());
+    Lines::new(&log[..end])
         .rev()
         .skip_while(|l| !matches!(l.kind, Kind::Message))
         .take_while(|l| l.is_message())
@@ -37,6 +40,16 @@ mod tests {
     fn the_last_words_stand_before_the_statistics() {
         assert_eq!(message(LOG), Some("R0 !read_ok"));
         assert_eq!(message_lines(LOG), ["first", "R0 !read_ok"]);
+    }
+
+    #[test]
+    fn statistics_of_7_2_and_the_report_of_7_3_are_no_message() {
+        let log = LOG.replace("stack depth 0\n", "stack depth 8 max 0\ninsns processed 20\n");
+        assert_eq!(message(&log), Some("R0 !read_ok"));
+        let report =
+            "\nVerification failed: Register Use\n\nReason:\n  R0 has no value.\n\nverification";
+        let log = LOG.replace("verification", report);
+        assert_eq!(message(&log), Some("R0 !read_ok"));
     }
 
     #[test]

@@ -73,10 +73,14 @@ fn parse_time(line: &str) -> Option<u64> {
     line.strip_prefix("verification time ")?.strip_suffix(" usec")?.parse().ok()
 }
 
-/// The bytes of `stack depth a+b`, added up, or of `stack depth max a`.
+/// The bytes of `stack depth a+b` (7.2: `stack depth a+b max c`), added up, or of `stack depth max a`.
 pub(super) fn stack_depth(line: &str) -> Option<u32> {
     let depths = line.strip_prefix("stack depth ")?;
     let depths = depths.strip_prefix("max ").unwrap_or(depths);
+    let depths = depths
+        .split_once(" max ")
+        .filter(|(_, deepest)| deepest.parse::<u32>().is_ok())
+        .map_or(depths, |(depths, _)| depths);
     depths.split('+').try_fold(0u32, |sum, d| sum.checked_add(d.trim().parse().ok()?))
 }
 

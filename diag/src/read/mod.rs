@@ -10,7 +10,7 @@ mod decode;
 mod embedded;
 mod frame;
 mod loader;
-mod report;
+pub(crate) mod report;
 mod split;
 
 use std::borrow::Cow;

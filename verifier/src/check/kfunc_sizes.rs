@@ -29,8 +29,8 @@ pub(super) fn check_mem_size(
         check_const_size(env, meta, params, i)?;
     }
     // A NULL that the parameter does not allow was refused before.
-    let optional = register_is_null(env.reg(regno))
-        && (params[i].has("__opt") || params[i].has("__nullable"));
+    let optional =
+        register_is_null(env.reg(regno)) && (params[i].has("__opt") || params[i].has("__nullable"));
     if !optional {
         if let Err(stop) = check_kfunc_mem_size_reg(env, size_regno) {
             if matches!(stop, Stop::Reject(_)) {
