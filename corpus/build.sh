@@ -15,3 +15,6 @@ for cpu in v2 v3 v4; do
 		"$STRIP" -g "$out"
 	done
 done
+# Explanations are tested with DWARF too.
+"$CLANG" -target bpf -mcpu=v3 -O2 -g -Wall -Werror -fdebug-compilation-dir=. -Iinclude \
+	-c ../debug/names.c -o ../debug/names.o

@@ -65,3 +65,56 @@ fn the_path_ends_at_the_rejection() {
     let check = path.iter().find(|p| p.insn == 9).expect("the comparison is on it");
     assert!(check.changes.contains("umax32=16"), "{:?}", check.changes);
 }
+
+/// As [`told`], of the object that keeps its DWARF.
+fn told_with_dwarf(kernel: &str, program: &str) -> Explanation {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/debug/names.o");
+    let bytes = std::fs::read(&path).expect("the object is there");
+    let target = Target::served(kernel).expect("a whole build").expect("it is served");
+    let entries = target.load(&bytes, "names.o").expect("it can be read");
+    let entry = entries.iter().find(|e| e.name == program).expect("the program is there");
+    let program = entry.ok().expect("it can be linked");
+    explain(program, &target, &Options::default()).expect("it is rejected")
+}
+
+#[test]
+fn numbers_are_told_in_the_programs_terms() {
+    let e = told_with_dwarf("6.18", "element_bad");
+    let (needs, knows) = (e.story.needs.unwrap_or_default(), e.story.knows.unwrap_or_default());
+    assert!(needs.contains("slots[selector]`: 4·selector + 4 + 4 ≤ 36"), "{needs}");
+    assert!(knows.contains("proves only 0 ≤ selector ≤ 19"), "{knows}");
+    assert!(knows.contains("the array `slots` has 5 elements"), "{knows}");
+    let change = e.tried.expect("a check helps").change.text;
+    assert!(change.contains("if (selector >= "), "{change}");
+}
+
+#[test]
+fn bytes_of_the_stack_have_names() {
+    // Later kernels let root pass them as they are.
+    let e = told_with_dwarf("5.10", "padding_bad");
+    let knows = e.story.knows.unwrap_or_default();
+    assert!(knows.contains("(fp-19, the padding of `local`)"), "{knows}");
+}
+
+#[test]
+fn a_pointer_has_the_name_of_its_variable() {
+    let e = told_with_dwarf("6.18", "unchecked_bad");
+    assert_eq!(e.story.needs.as_deref(), Some("`found` (R0) ≠ NULL"));
+    assert!(e.tried.expect("a check helps").change.text.contains("if (!found)"));
+}
+
+/// What a program type may do with a field is asked of the tables, not known by heart.
+#[test]
+fn fields_of_the_context_are_named_with_what_is_allowed() {
+    let cases = [
+        ("wide_bad", "its own width, 4 bytes"),
+        ("wide_bad", "`__sk_buff.mark`"),
+        ("write_len_bad", "may read `__sk_buff.len`, not write it"),
+        ("write_xdp_bad", "may read `xdp_md.ingress_ifindex`, not write it"),
+        ("tc_field_bad", "sched_cls"),
+    ];
+    for (program, words) in cases {
+        let fix = told("context_access.o", program).story.fix.unwrap_or_default();
+        assert!(fix.contains(words), "{program}: {fix}");
+    }
+}

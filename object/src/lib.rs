@@ -13,6 +13,7 @@ pub mod btf;
 mod btf_ext;
 mod core;
 mod data_sections;
+pub mod debug;
 mod elf;
 mod error;
 mod extern_values;

@@ -363,6 +363,7 @@ impl<'a> Shared<'a> {
             subprogs: linked.subprogs,
             notes,
             missing,
+            debug: self.opened.debug.clone(),
         };
         if !self.target.features.arg_ctx_tag {
             crate::arg_ctx::rewrite(&mut program);

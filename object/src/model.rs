@@ -11,6 +11,7 @@ use bpfassay_isa::RawInsn;
 use bpfassay_spec::{AttachType, MapType, ProgType};
 
 use crate::btf::Btf;
+use crate::debug::Debug;
 
 /// One program, judged as if loaded alone.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct Program {
     pub notes: Vec<String>,
     /// Places this program needs facts that the profile lacks; not empty means unsupported.
     pub missing: Vec<String>,
+    /// The object's DWARF, which names variables for people.
+    pub debug: Option<Arc<Debug>>,
 }
 
 impl Program {
@@ -73,6 +76,7 @@ impl Program {
             subprogs: Vec::new(),
             notes: Vec::new(),
             missing: Vec::new(),
+            debug: None,
         }
     }
 }

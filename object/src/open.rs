@@ -4,12 +4,14 @@
 //! program types, relocations.  What depends on a kernel is [`crate::link`]'s business.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bpfassay_isa::RawInsn;
 use bpfassay_spec::{AttachType, ProgType, SectionDef};
 
 use crate::btf::Btf;
 use crate::btf_ext::BtfExt;
+use crate::debug::Debug;
 use crate::elf::{sht, sym, Elf, Section};
 use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::{self, Extern};
@@ -104,6 +106,7 @@ pub struct Opened {
     pub(crate) loader: Loader,
     /// What costs its own programs only.
     pub(crate) refusals: Vec<LoadError>,
+    pub(crate) debug: Option<Arc<Debug>>,
 }
 
 /// The name libbpf gives an object: its file name up to the first dot, at most 15 bytes.
@@ -342,6 +345,7 @@ impl Opened {
             notes,
             loader,
             refusals: refusals.list,
+            debug: Debug::of(&elf).map(Arc::new),
         })
     }
 

@@ -21,7 +21,7 @@ pub(super) const CODES: &[Code] = &[
         "context-lock-held",
         "a function is called while a bpf_spin_lock is held",
         &[
-"global function calls are not allowed with preemption disabled,","function calls are not allowed while holding a lock", "use static function instead"],
+"global function calls are not allowed with preemption disabled,","function calls are not allowed while holding a lock", "global function calls are not allowed while holding a lock,", "use static function instead"],
         "Between bpf_spin_lock() and bpf_spin_unlock() only a few list and tree functions, and static functions, may be called.",
         "Move the call out of the locked section: fetch before locking, or copy out and act after unlocking.",
     ),

@@ -49,7 +49,7 @@ pub(super) const CODES: &[Code] = &[
             "The sequence of {} jumps is too complex for async cb.",
         ],
         "The verifier walks every path, up to a million instructions, and this program has more: usually a loop whose body branches on data, or long chains of conditions that each double the paths.",
-        "Make loops cheap: bpf_loop() or bpf_for() instead of unrolled ones, global (not static) functions for repeated parts, fewer variables that differ between paths. The gate's report shows which lines cost most.",
+        "Make loops cheap: bpf_loop() or bpf_for() instead of unrolled ones, global (not static) functions for repeated parts, fewer variables that differ between paths. Small programs hit this too: a loop of a thousand rounds counts a thousand times. With the object at hand, `explain --object` names the loop that costs most and tries what ends it.",
     ),
     Code::new(
         "program-call-depth",

@@ -14,7 +14,11 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "register-scalar-access",
         "memory is accessed through a number, not a pointer",
-        &["R{} invalid mem access 'scalar'", "R{} invalid mem access 'inv'"],
+        &[
+            "R{} invalid mem access 'scalar'",
+            "R{} invalid mem access 'inv'",
+            "R{} invalid mem access 'imm'",
+        ],
         "The register holds a plain number here, and the verifier follows only pointers whose origin it knows. It may be a pointer that is NULL on this path; and a pointer becomes a number when it is read from memory of unknown type, computed in 32 bits, cast through an integer, or invalidated by a call that may move the packet.",
         "Find the line where the register got its value. Test for NULL the right way round; read kernel memory with bpf_probe_read_kernel() or through a BTF-typed pointer (bpf_core_cast, CO-RE on a typed argument); after a helper that changes packet data, load data and data_end again.",
     ),

@@ -130,6 +130,8 @@ impl Splitter {
                 }
             }
             Kind::Insn => self.instruction(text),
+            // The two states of an endless loop stand behind its message.
+            Kind::State if text.starts_with("cur state:") || text.starts_with("old state:") => {}
             Kind::State => {
                 let first = line.insn == Some(0) && text.contains("R10=fp");
                 if first && self.program.instructions > 0 {

@@ -35,6 +35,7 @@ pub fn takes_for_scalar(message: &[String]) -> bool {
     message.iter().rev().take(2).any(|l| {
         l.contains("'scalar'")
             || l.contains("'inv'")
+            || l.contains("'imm'")
             || l.contains("type=scalar")
             || l.contains("type=inv ")
             || l.contains("must be referenced")

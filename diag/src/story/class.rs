@@ -160,8 +160,24 @@ fn of(
     if code.name.starts_with("verifier-") {
         return None;
     }
+    if let Some(why) = at.and_then(|at| checked_in_source(story, trace, at)) {
+        return Some((Class::Lowering, why));
+    }
     if let Some(why) = lowered(trace, events, added, at) {
         return Some((Class::Lowering, why));
+    }
+    let last = story.message.last().map_or("", String::as_str);
+    let is_wide = last.starts_with("invalid bpf_context access") && last.ends_with("size=8");
+    let is_load = story.at.as_ref().is_some_and(|a| a.text.contains(" = *(u64 *)("));
+    let one_field = story.at.as_ref().and_then(|a| a.source.as_ref()).is_some_and(|s| {
+        s.text.contains("->") && !["u64", "long", "args", "PARM"].iter().any(|w| s.text.contains(w))
+    });
+    if is_wide && is_load && one_field {
+        return Some((
+            Class::Lowering,
+            "one instruction reads 8 bytes where the line names a field: the compiler joined two"
+                .into(),
+        ));
     }
     if let Some(why) = environment(story, trace, events) {
         return Some((Class::Environment, why));
@@ -169,7 +185,65 @@ fn of(
     if let Some(why) = imprecise::of(story, trace, events, added, at) {
         return Some((Class::Imprecision, why));
     }
-    Some((Class::Source, source(story, code.name, events)))
+    // Where a bound is missing, only the instructions tell who lost it.
+    const BOUNDS: &[&str] = &[
+        "memory-map-value-bounds",
+        "memory-bounds",
+        "memory-packet-bounds",
+        "memory-unbounded-index",
+        "memory-negative-index",
+        "memory-pointer-math",
+        "memory-unbounded-size",
+        "memory-negative-size",
+    ];
+    if at.is_none() && BOUNDS.contains(&code.name) {
+        return None;
+    }
+    Some((Class::Source, source(story, code.name, events, at.is_some())))
+}
+
+/// The source line has the check, and the instructions have it in another form.
+fn checked_in_source(story: &Story, trace: &Trace<'_>, at: usize) -> Option<String> {
+    let line = story.at.as_ref()?.source.as_ref()?.text.as_str();
+    match story.code?.name {
+        "memory-packet-bounds" if line.contains("data_end") => {
+            let insn = difference(trace, at)?;
+            Some(format!("the source compares with data_end, and the compiler made of it a comparison of the difference of two pointers (insn {insn}), which proves nothing"))
+        }
+        "memory-unbounded-index" | "memory-map-value-bounds" | "memory-bounds" => {
+            let (_, index) = line.split_once('[')?;
+            let index = &index[..index.rfind(']')?];
+            let is_mask = |i: usize| {
+                index.as_bytes().get(i + 1) == Some(&b' ') && index[..i].ends_with([' ', ')'])
+            };
+            let masked = index.match_indices('&').any(|(i, _)| is_mask(i));
+            let frame = trace.frame(at);
+            let base = trace.line(at).insn_text.and_then(Op::parse).and_then(|o| o.base())?;
+            let v = Value::parse(&trace.value_before(at, frame, &format!("R{base}"))?);
+            let open = v.is_pointer() && v.most().is_none_or(|m| m >= u64::from(u32::MAX));
+            (masked && open).then(|| "the source masks the index in this very line, and the compiler put the mask elsewhere or left it out".into())
+        }
+        _ => None,
+    }
+}
+
+/// Where the distance from a packet pointer to the packet's end became a number.
+fn difference(trace: &Trace<'_>, at: usize) -> Option<u32> {
+    const FAR: usize = 200;
+    let frame = trace.frame(at);
+    (at.saturating_sub(FAR)..at).rev().find_map(|i| {
+        if !trace.is_insn(i) || trace.frame(i) != frame {
+            return None;
+        }
+        let Some(Op::Change { by: Some(by), operator: "-=", .. }) =
+            trace.line(i).insn_text.and_then(Op::parse)
+        else {
+            return None;
+        };
+        // The pointer that is taken away keeps its kind.
+        let value = trace.value_before(at, frame, &format!("R{by}"))?;
+        Value::parse(&value).kind.starts_with("pkt").then(|| trace.insn(i)).flatten()
+    })
 }
 
 /// Signs of the compiler's hand on the way of the value.
@@ -225,7 +299,7 @@ fn environment(story: &Story, trace: &Trace<'_>, events: &[Event]) -> Option<Str
     })
 }
 
-fn source(story: &Story, code: &str, events: &[Event]) -> String {
+fn source(story: &Story, code: &str, events: &[Event], has_path: bool) -> String {
     if events.iter().any(|e| e.what == What::Invalidated) {
         return "the pointer is used after the call that invalidated it".into();
     }
@@ -242,6 +316,7 @@ fn source(story: &Story, code: &str, events: &[Event]) -> String {
             "no comparison with data_end is on the way of this pointer".into()
         }
         "lifetime-leak" => "this path ends without the release".into(),
+        _ if !has_path => "by the message alone: the text has no instructions".into(),
         _ => "no sign of another hand: the instructions do what the source says".into(),
     }
 }

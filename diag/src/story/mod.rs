@@ -19,14 +19,14 @@ mod trace;
 mod value;
 
 pub use class::Class;
-pub use fix::{assigned, assigned_at, bytes, called};
+pub use fix::{assigned, assigned_at, bytes, called, loaders};
 pub use lineage::What;
 pub use names::{Field, Names, Unknown};
 pub use operand::number_after;
 pub use trace::{path, PathLine};
 pub use value::Value;
 
-use crate::explain::{block, by_name, Category, Code};
+use crate::explain::{block, by_name, line, Category, Code};
 use crate::read::{code_of_errno, Program, Report};
 use lineage::{Event, Place};
 use trace::Trace;
@@ -68,6 +68,10 @@ pub struct Story {
     pub number: Option<String>,
     pub scale: Option<u64>,
     pub constant: Option<i64>,
+    /// The variable in the register at fault, where debug information names it.
+    pub variable: Option<String>,
+    /// A size is passed beside the pointer at fault.
+    pub has_size: bool,
     /// What a kernel function keeps in the stack bytes at fault: `dynptr`, `iterator`.
     pub slot: Option<String>,
     /// The message is the loader's, not the verifier's.
@@ -163,6 +167,8 @@ impl Story {
             number: None,
             scale: None,
             constant: None,
+            variable: None,
+            has_size: true,
             slot: None,
             is_loaders: false,
             fix: None,
@@ -194,7 +200,8 @@ impl Story {
             .is_none_or(|c| c.category() == Category::Load)
         {
             self.message = vec![refusal.text.clone()];
-            self.is_loaders = true;
+            self.is_loaders =
+                line(&refusal.text).is_none_or(|(c, _)| c.category() == Category::Load);
         }
     }
 

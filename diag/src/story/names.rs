@@ -12,18 +12,34 @@ pub trait Names {
     fn variable(&self, insn: u32, register: u8) -> Option<String>;
     /// What stands at an offset of a map's value.
     fn field(&self, map: &str, offset: i64) -> Option<Field>;
+    /// The variable whose byte stands at an offset from the frame pointer, before an instruction.
+    fn on_stack(&self, insn: u32, offset: i64) -> Option<Field>;
+    /// What stands at an offset of the context; its name begins with that of the context's type.
+    fn in_context(&self, offset: i64) -> Option<Field>;
 }
 
-/// A member of a map's value.
+/// A variable, or a member of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Field {
     /// `slots`, `header.kind`.
     pub name: String,
-    /// First byte, and bytes.
-    pub offset: u64,
+    /// First byte, from where the whole begins, and bytes.
+    pub offset: i64,
     pub size: u64,
     /// Elements of an array.
     pub count: Option<u64>,
+    /// The byte asked for is between members; the rest is about the whole.
+    pub is_padding: bool,
+}
+
+impl Field {
+    /// `` `e.kind` ``, or what it is the padding of.
+    pub fn said(&self) -> String {
+        match self.is_padding {
+            true => format!("the padding of `{}`", self.name),
+            false => format!("`{}`", self.name),
+        }
+    }
 }
 
 /// A log alone.
@@ -35,6 +51,14 @@ impl Names for Unknown {
     }
 
     fn field(&self, _map: &str, _offset: i64) -> Option<Field> {
+        None
+    }
+
+    fn on_stack(&self, _insn: u32, _offset: i64) -> Option<Field> {
+        None
+    }
+
+    fn in_context(&self, _offset: i64) -> Option<Field> {
         None
     }
 }

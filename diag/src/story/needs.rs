@@ -41,6 +41,19 @@ impl<'s> Scene<'s, '_> {
     fn line(&self) -> Option<Source> {
         self.trace.source(self.at).map(Source::parse)
     }
+
+    /// The variable that a register holds at the rejecting instruction.
+    fn variable(&self, r: Reg) -> Option<String> {
+        self.names.variable(self.trace.insn(self.at)?, r)
+    }
+
+    /// What stands on the stack at an offset of the message, which is about the register at fault.
+    fn on_stack(&self, offset: i64) -> Option<Field> {
+        let of_caller =
+            self.register.and_then(|r| self.value(r)).is_some_and(|v| v.frame.is_some());
+        let insn = self.trace.insn(self.at)?;
+        (!of_caller).then(|| self.names.on_stack(insn, offset)).flatten()
+    }
 }
 
 /// Fills in `needs`, `knows` and what they are made of.
@@ -61,12 +74,12 @@ pub fn measure(story: &mut Story, scene: &Scene<'_, '_>) {
         }
         "memory-stack-bounds" | "memory-stack-uninitialized" => {
             story.slot = kept_in_slot(trace, at, &block);
-            stack(&block)
+            stack(scene, &block)
         }
         "memory-unbounded-size" | "memory-negative-size" | "memory-zero-size" => {
             size(story, scene, name)
         }
-        "register-maybe-null" | "call-maybe-null" => null(register, value.as_ref(), events, trace),
+        "register-maybe-null" | "call-maybe-null" => null(scene, value.as_ref()),
         "register-scalar-access" => scalar(register, events, trace),
         "call-argument-type" | "call-untrusted" => types(&block),
         "register-return-value" => returned(&block, value.as_ref()),
@@ -87,6 +100,18 @@ pub fn measure(story: &mut Story, scene: &Scene<'_, '_>) {
     };
     story.needs = needs;
     story.knows = knows;
+    story.variable = register.and_then(|r| scene.variable(r));
+    // An argument that is no number, and is known not to be one, is no size.
+    let beside = register.and_then(|r| scene.value(r + 1));
+    let pointer = value.as_ref().is_some_and(Value::is_pointer);
+    story.has_size = !pointer || is_helper(trace, at) || beside.is_some_and(|v| v.is_scalar());
+}
+
+/// True for a call of a helper, whose pointers have sizes beside them or keys and values of their own.
+fn is_helper(trace: &Trace<'_>, at: usize) -> bool {
+    const MOST: u32 = 1000;
+    let number = trace.line(at).insn_text.and_then(|t| t.rsplit_once('#'));
+    number.is_some_and(|(_, n)| n.parse::<u32>().is_ok_and(|n| n < MOST))
 }
 
 type Pair = (Option<String>, Option<String>);
@@ -179,6 +204,10 @@ fn object(story: &mut Story, scene: &Scene<'_, '_>, block: &str) -> Pair {
         let place = if is_fixed { off } else { story.constant.or(Some(p.offset)) };
         scene.names.field(p.map.as_deref()?, place?)
     });
+    let number = Number {
+        expression: number.expression.clone().or_else(|| element(&number, field.as_ref()?)),
+        ..number
+    };
     let below = off.is_some_and(|o| o < 0);
     let needs = match (is_call, is_fixed) {
         (true, _) => format!("the bytes passed: offset + {size} ≤ {limit}"),
@@ -205,15 +234,24 @@ fn object(story: &mut Story, scene: &Scene<'_, '_>, block: &str) -> Pair {
     (Some(needs), join(join(checked, reached), elements))
 }
 
+/// `slots[i]`, where the number counts the elements of a known array.
+fn element(number: &Number, field: &Field) -> Option<String> {
+    let name = number.name.as_deref()?;
+    let is_counted = field.count.and_then(|n| n.checked_mul(number.scale)) == Some(field.size);
+    is_counted.then(|| format!("{}[{name}]", field.name))
+}
+
 /// How many elements there are, where the number counts them.
 fn elements(number: &Number, field: Option<&Field>, limit: i64) -> Option<String> {
+    let (scale, limit) = (number.scale, u64::try_from(limit).ok()?);
     if let Some(f) = field {
         return Some(match f.count {
-            Some(n) => format!("the array `{}` has {n} elements", f.name),
-            None => format!("`{}` has {}", f.name, bytes(f.size as i64)),
+            Some(n) if n.checked_mul(scale) == Some(f.size) => {
+                format!("the array {} has {n} elements", f.said())
+            }
+            _ => format!("{} has {}", f.said(), bytes(f.size as i64)),
         });
     }
-    let (scale, limit) = (number.scale, u64::try_from(limit).ok()?);
     (scale > 1 && limit.is_multiple_of(scale))
         .then(|| format!("{limit} bytes are {} elements of {scale}", limit / scale))
 }
@@ -356,7 +394,7 @@ fn packet(block: &str) -> Pair {
     (Some(needs), knows)
 }
 
-fn stack(block: &str) -> Pair {
+fn stack(scene: &Scene<'_, '_>, block: &str) -> Pair {
     let off = number_after(block, "off=").or_else(|| number_after(block, "off "));
     let size = number_after(block, "size=").or_else(|| number_after(block, "size "));
     let (Some(off), Some(size)) = (off, size) else { return (None, None) };
@@ -367,7 +405,9 @@ fn stack(block: &str) -> Pair {
             true => format!("{off} + {size} = {sum}, {} too many", bytes(sum)),
             false => format!("the offset is {off}"),
         };
-        return (Some(needs), Some(knows));
+        let variable =
+            scene.on_stack(off).map(|f| format!("{} has {}", f.said(), bytes(f.size as i64)));
+        return (Some(needs), join(Some(knows), variable));
     }
     let needs = format!("{} from fp{off} on written before they are read", bytes(size));
     let hole = block
@@ -376,7 +416,10 @@ fn stack(block: &str) -> Pair {
         .and_then(|r| r.split(' ').next())
         .and_then(|n| n.parse::<i64>().ok());
     let knows = match hole {
-        Some(h) => format!("byte {h} of them (fp{}) was never written on this path", off + h),
+        Some(h) => {
+            let of = scene.on_stack(off + h).map_or(String::new(), |f| format!(", {}", f.said()));
+            format!("byte {h} of them (fp{}{of}) was never written on this path", off + h)
+        }
         None => "not all of them were written on this path".to_string(),
     };
     (Some(needs), Some(knows))
@@ -411,19 +454,21 @@ fn size(story: &mut Story, scene: &Scene<'_, '_>, code: &str) -> Pair {
     (Some(needs), join(known, checked))
 }
 
-fn null(register: Option<Reg>, value: Option<&Value>, events: &[Event], trace: &Trace<'_>) -> Pair {
+fn null(scene: &Scene<'_, '_>, value: Option<&Value>) -> Pair {
+    let Scene { trace, register, events, .. } = *scene;
     let Some(r) = register else { return (None, None) };
+    let name = scene.variable(r).map_or_else(|| format!("R{r}"), |n| format!("`{n}` (R{r})"));
     let from = events.first().filter(|e| e.what == What::Called).map(|e| {
         let call =
             trace.line(e.at).insn_text.unwrap_or("").rsplit(' ').next().unwrap_or("").to_string();
         format!(
-            "R{r} is what {} returned at {}, and it may be NULL",
+            "{name} is what {} returned at {}, and it may be NULL",
             super::calls::name(&call),
             where_(trace, e.at)
         )
     });
-    let known = from.or_else(|| value.map(|v| format!("R{r} is {}", v.kind)));
-    (Some(format!("R{r} ≠ NULL")), known)
+    let known = from.or_else(|| value.map(|v| format!("{name} is {}", v.kind)));
+    (Some(format!("{name} ≠ NULL")), known)
 }
 
 fn scalar(register: Option<Reg>, events: &[Event], trace: &Trace<'_>) -> Pair {
@@ -451,8 +496,8 @@ fn types(block: &str) -> Pair {
         return (None, None);
     };
     let Some((has, wants)) = rest.split_once(" expected=") else { return (None, None) };
-    let wants = wants.trim().trim_end_matches('_');
-    (Some(format!("{r} is one of: {wants}")), Some(format!("{r} is {has}")))
+    let needs = format!("{r} is {}", super::fix::kinds(wants.trim()));
+    (Some(needs), Some(format!("{r} is {}", super::fix::kind(has))))
 }
 
 fn returned(block: &str, value: Option<&Value>) -> Pair {

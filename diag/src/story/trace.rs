@@ -20,6 +20,8 @@ pub struct Trace<'a> {
     rows: Vec<Row>,
     /// Rows of the path, in order of execution; the last is the rejecting instruction.
     path: Vec<u32>,
+    /// The state that older kernels print where they reject, below the instruction.
+    at_end: Option<u32>,
 }
 
 /// Most rows of a path.
@@ -30,8 +32,11 @@ const NO_INSN: u32 = u32::MAX;
 
 impl<'a> Trace<'a> {
     pub fn new(text: &'a str) -> Trace<'a> {
-        let mut trace = Trace { text, rows: rows(text), path: Vec::new() };
+        let mut trace = Trace { text, rows: rows(text), path: Vec::new(), at_end: None };
         trace.path = trace.find_path();
+        let behind = trace.path.last().map_or(0, |last| *last as usize + 1);
+        let state = trace.rows.get(behind).filter(|r| r.kind == Kind::State);
+        trace.at_end = state.map(|_| behind as u32);
         trace
     }
 
@@ -79,6 +84,13 @@ impl<'a> Trace<'a> {
     /// What is known of a register or slot (`R1`, `fp-8`) of a frame before position `at`.
     pub fn value_before(&self, at: usize, frame: u8, name: &str) -> Option<String> {
         const FAR: usize = 5000;
+        let behind = self.at_end.filter(|_| at + 1 == self.len()).map(|row| row as usize);
+        if let Some(row) = behind.filter(|r| self.rows[*r].frame == frame) {
+            let state = self.row_line(row).state.unwrap_or("");
+            if let Some(value) = value_in(state, name) {
+                return Some(value);
+            }
+        }
         for i in (at.saturating_sub(FAR)..at).rev() {
             if self.frame(i) != frame {
                 continue;
@@ -95,14 +107,7 @@ impl<'a> Trace<'a> {
 
     /// What the state printed at a position says of it.
     pub fn value_at(&self, at: usize, name: &str) -> Option<String> {
-        let state = self.line(at).state?;
-        if !state.contains(name) {
-            return None;
-        }
-        let state = State::parse(state);
-        let named =
-            |n: &str| n.strip_prefix(name).is_some_and(|r| r.is_empty() || r.starts_with('_'));
-        state.entries.iter().find(|e| named(e.name)).map(|e| e.value.to_string())
+        value_in(self.line(at).state?, name)
     }
 
     fn writes(&self, at: usize, name: &str) -> bool {
@@ -224,6 +229,16 @@ impl Sources {
         self.row = row;
         self.last.clone()
     }
+}
+
+/// What a state says of a register or slot.
+fn value_in(state: &str, name: &str) -> Option<String> {
+    if !state.contains(name) {
+        return None;
+    }
+    let state = State::parse(state);
+    let named = |n: &str| n.strip_prefix(name).is_some_and(|r| r.is_empty() || r.starts_with('_'));
+    state.entries.iter().find(|e| named(e.name)).map(|e| e.value.to_string())
 }
 
 /// `frame1: R0=1` without the frame.

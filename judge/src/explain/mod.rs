@@ -3,12 +3,14 @@
 mod bounds;
 mod candidates;
 mod complexity;
+mod context;
 mod edit;
 mod names;
 mod path;
 mod release;
 mod repair;
 mod scene;
+mod terms;
 mod words;
 
 use bpfassay_diag::story::{PathLine, Source, Step, Story};
@@ -24,6 +26,7 @@ pub use repair::{Change, Outcome, Tried};
 pub use words::{FixWords, Words};
 
 use scene::Scene;
+use terms::Terms;
 
 /// Why a program was rejected.
 #[derive(Clone, Debug)]
@@ -89,7 +92,8 @@ fn recorded(program: &Program, target: &Target) -> Report {
 
 fn tell(program: &Program, target: &Target, report: Report) -> Explanation {
     let namer = Namer::new(program, target);
-    let mut story = Story::of(&path::program(program, &report, &namer));
+    let terms = Terms { program, target };
+    let mut story = Story::named(&path::program(program, &report, &namer), &terms);
     if let (None, Some(insn)) =
         (&story.at, report.insn_idx.filter(|_| !report.trail.steps.is_empty()))
     {
@@ -102,7 +106,11 @@ fn tell(program: &Program, target: &Target, report: Report) -> Explanation {
         step.source = path::source(program, step.insn).or(step.source.take());
     });
     let code = story.code.map_or("", |c| c.name);
-    let (tried, costs) = match Scene::of(program, &story, &report.trail, &namer) {
+    if let ("memory-context", Some(at)) = (code, report.trail.steps.last()) {
+        let text = namer.insn(at.insn_idx);
+        context::tell(&mut story, &terms, text.split_once(") ").map_or("", |(_, w)| w));
+    }
+    let (tried, costs) = match Scene::of(program, &story, &report.trail, &namer, &terms) {
         Some(scene) if matches!(code, "program-too-complex" | "program-infinite-loop") => {
             let costs = complexity::costs(&scene, &report);
             (complexity::remedy(&scene, target, &report), costs)

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use bpfassay_diag::log::State;
-use bpfassay_diag::story::{assigned, assigned_at, number_after, Step, Story, Value, What};
+use bpfassay_diag::story::{assigned, assigned_at, number_after, Names, Step, Story, Value, What};
 use bpfassay_object::model::Program;
 use bpfassay_verifier::{Trail, TrailStep};
 
 use super::names::Namer;
+use super::terms::Terms;
 
 /// A program that was rejected on a path.
 pub struct Scene<'a> {
@@ -15,6 +16,7 @@ pub struct Scene<'a> {
     pub story: &'a Story,
     pub trail: &'a Trail,
     pub namer: &'a Namer<'a>,
+    pub terms: &'a Terms<'a>,
     /// The rejected instruction.
     pub at: u32,
     /// Its text, without the opcode.
@@ -30,13 +32,14 @@ impl<'a> Scene<'a> {
         story: &'a Story,
         trail: &'a Trail,
         namer: &'a Namer<'a>,
+        terms: &'a Terms<'a>,
     ) -> Option<Scene<'a>> {
         let at = trail.steps.last()?.insn_idx;
         let text = namer.insn(at);
         let words = text.split_once(") ").map_or("", |(_, w)| w).to_string();
         let from = story.message.len().saturating_sub(3);
         let said = story.message[from..].join("\n");
-        Some(Scene { program, story, trail, namer, at, words, said })
+        Some(Scene { program, story, trail, namer, terms, at, words, said })
     }
 
     /// A number of the message.
@@ -108,13 +111,14 @@ impl<'a> Scene<'a> {
     }
 
     /// The variable that a register holds before an instruction.
-    pub fn name(&self, _insn: u32, _r: u8) -> Option<String> {
-        None
+    pub fn name(&self, insn: u32, r: u8) -> Option<String> {
+        self.terms.variable(insn, r)
     }
 
     /// The variable that a step makes, by its name or by what its line assigns; `p` without one.
     pub fn name_of(&self, step: &Step, r: u8) -> String {
-        let own = self.name(self.at, r).or_else(|| self.assigned(step));
+        let made = || self.name(step.insn + 1, step.place.as_deref().and_then(number_of)?);
+        let own = self.name(self.at, r).or_else(made).or_else(|| self.assigned(step));
         own.unwrap_or_else(|| "p".to_string())
     }
 
@@ -127,8 +131,9 @@ impl<'a> Scene<'a> {
 
     /// As [`Scene::name_of`], of the value at fault.
     pub fn origin_name(&self, otherwise: &str) -> String {
-        let first = self.story.lineage.first().and_then(|s| self.assigned(s));
-        first.unwrap_or_else(|| otherwise.to_string())
+        let named = self.story.number.clone().filter(|_| self.terms.program.debug.is_some());
+        let first = || self.story.lineage.first().and_then(|s| self.assigned(s));
+        named.or_else(first).unwrap_or_else(|| otherwise.to_string())
     }
 
     /// The number that is added at `insn`.
@@ -138,7 +143,8 @@ impl<'a> Scene<'a> {
             s.what.is_some_and(|w| w.is_origin() || w == What::Changed || w == What::Copied)
         };
         let assigned = steps.iter().filter(|s| makes(s)).find_map(|s| self.assigned(s));
-        self.name(insn, r).or(assigned).unwrap_or_else(|| "i".to_string())
+        let named = self.story.number.clone().filter(|_| self.terms.program.debug.is_some());
+        named.or_else(|| self.name(insn, r)).or(assigned).unwrap_or_else(|| "i".to_string())
     }
 
     /// What the number in a register was multiplied by since it was an index.

@@ -51,6 +51,15 @@ fn called_with(story: &Story, at: &Step, block: &str, size: i64, limit: i64) -> 
         );
     }
     let from = number_after(block, "off=").unwrap_or(0);
+    if !story.has_size {
+        return format!(
+            "{} at {} takes a whole object of {} in {r}, whatever the program passes beside it, and the memory from byte {from} on has {}: pass a pointer to an object of that type, not to a smaller one cast to it, or to an element that may be near the end.",
+            called(at),
+            place(at),
+            bytes(size),
+            bytes((limit - from).max(0))
+        );
+    }
     if from > 0 && size < limit {
         return format!(
             "The function at {} may be told to use {} from byte {from} on, of memory that has {limit}: keep the sum in bounds. Limit the place and the size each, right before the call and with unsigned types, so that the two together are at most {limit} (`if (off > {} || n > {size}) return 0;`).",
@@ -111,6 +120,13 @@ pub fn packet(story: &Story, block: &str) -> Option<String> {
     let check = story.lineage.iter().rev().find(|s| s.what == Some(What::Compared));
     let register = story.register.clone().unwrap_or_default();
     let proven = number_after(block, "r=").unwrap_or(0);
+    let lowered = story.class == Some(crate::story::Class::Lowering);
+    if lowered {
+        return Some(format!(
+            "Keep the comparison one of pointers: `void *p = data + off; barrier_var(p); if (p + {end} > data_end) return …;` right before {}, with `asm volatile(\"\" : \"+r\"(p));` for barrier_var() where it is not at hand, so that the compiler does not compute with `data_end - data` in its place.",
+            place(at)
+        ));
+    }
     let seen = match check {
         Some(c) if proven > 0 => {
             format!("The check at {} proves {}, {end} are needed", place(c), bytes(proven))
@@ -209,4 +225,38 @@ pub fn math(story: &Story) -> Option<String> {
         "Before {} limit the number that is added, {r}{from}: make `{name}` unsigned and mask or compare it from above, `if ({name} > MAX) return 0;` with a MAX below 2^29; a signed comparison leaves negative numbers.",
         place(at)
     ))
+}
+
+/// A mask of the source that the compiler moved.
+pub fn masked(story: &Story) -> Option<String> {
+    let at = story.at.as_ref()?;
+    Some(format!(
+        "Compute the masked index in a variable of its own right before {}, and keep the compiler from looking through it: `__u32 i = off & (SIZE - 1); barrier_var(i);` (`asm volatile(\"\" : \"+r\"(i));`), then use `i` in the access.",
+        place(at)
+    ))
+}
+
+/// An index without an upper bound.
+pub fn unbounded(story: &Story) -> Option<String> {
+    let at = story.at.as_ref()?;
+    let numbers = story.added.as_ref().map_or(&story.lineage, |(_, steps)| steps);
+    let from = numbers.first().filter(|s| s.insn != at.insn);
+    let from = from.map_or(String::new(), |s| format!(" (from {})", place(s)));
+    let name = story.number.clone().unwrap_or_else(|| "i".to_string());
+    let most = elements(story, at).map_or("N".to_string(), |n| n.to_string());
+    Some(format!(
+        "Right before {} bound the index{from} on the copy that is added: `if ({name} >= {most}) return 0;` with an unsigned `{name}`{}; `barrier_var({name})` behind it keeps the compiler from using another copy.",
+        place(at),
+        if most == "N" { " and N the array's length, or `&= N - 1` for a power of two" } else { "" }
+    ))
+}
+
+/// How many values an index may have, where the memory's size is known.
+fn elements(story: &Story, at: &Step) -> Option<i64> {
+    let (_, limit) = story.needs.as_deref()?.rsplit_once("accessed ≤ ")?;
+    let (_, access) = at.text.split_once("*(")?;
+    let bits: i64 = access.split(' ').next()?.trim_start_matches(['u', 's']).parse().ok()?;
+    let room = limit.parse::<i64>().ok()? - story.constant? - bits / 8;
+    let scale = i64::try_from(story.scale?.max(1)).ok()?;
+    (room >= 0).then_some(room / scale + 1)
 }

@@ -1,7 +1,7 @@
 //! Calls: what an argument has to be, and who may call what.
 
 use bpfassay_spec::callers::callers_of;
-use bpfassay_spec::helper::func_id;
+use bpfassay_spec::helper::{func_id, func_id_name};
 
 use super::{called, place};
 use crate::story::{Step, Story, What};
@@ -66,7 +66,7 @@ fn on_stack(story: &Story) -> &'static str {
 }
 
 /// A kind of value in words.
-fn kind(name: &str) -> String {
+pub fn kind(name: &str) -> String {
     let words = match name.trim_end_matches('_') {
         "fp" => "an address on the stack",
         "scalar" | "inv" => "a number",
@@ -93,7 +93,7 @@ fn kind(name: &str) -> String {
 }
 
 /// One of several kinds; what says the same is said once.
-fn kinds(names: &str) -> String {
+pub fn kinds(names: &str) -> String {
     let mut words: Vec<String> = Vec::new();
     for w in names.split(", ").map(|n| kind(n.trim())) {
         if !words.contains(&w) {
@@ -111,9 +111,13 @@ fn kinds(names: &str) -> String {
 const FEW: usize = 8;
 
 /// A helper that the program's type may not call.
-pub fn helper(story: &Story) -> Option<String> {
-    let at = story.at.as_ref()?;
-    let name = called(at);
+pub fn helper(story: &Story, block: &str) -> Option<String> {
+    let name = match &story.at {
+        Some(at) => called(at),
+        // `unknown func bpf_redirect_peer#155`
+        None => block.split(' ').find(|w| w.starts_with("bpf_"))?.split('#').next()?.to_string(),
+    };
+    let place_ = || story.at.as_ref().map_or(String::new(), |at| format!("{}: ", place(at)));
     let own = match name.as_str() {
         "bpf_probe_read" => Some("bpf_probe_read_kernel() or bpf_probe_read_user() say which memory is meant, and exist on every processor; bpf_probe_read() does not where user and kernel addresses overlap, nor in every program type. BPF_CORE_READ() takes them when the program is compiled with a newer bpf_core_read.h."),
         "bpf_probe_read_str" => Some("Use bpf_probe_read_kernel_str() or bpf_probe_read_user_str(), which say which memory is meant and exist on every processor."),
@@ -128,5 +132,33 @@ pub fn helper(story: &Story) -> Option<String> {
         n => format!(" {name}() is for {n} program types, and depends for some on attach type, capabilities and configuration: load as another type (the section name says which), or do without it here."),
     };
     let said = own.map_or_else(|| who.trim_start().to_string(), |o| format!("{o}{who}"));
-    (!said.is_empty()).then(|| format!("{}: {said}", place(at)))
+    (!said.is_empty()).then(|| format!("{}{said}", place_()))
+}
+
+/// A helper that the kernel does not know at all.
+pub fn unknown_helper(story: &Story, block: &str) -> Option<String> {
+    let (_, number) = block.rsplit_once('#')?;
+    let number: i32 = number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    let name = Some(func_id_name(number)).filter(|n| *n != "unknown" && number > 0)?;
+    let at = story.at.as_ref().map_or(String::new(), |at| format!(" at {}", place(at)));
+    let instead = match name {
+        "bpf_probe_read_user_str" | "bpf_probe_read_kernel_str" => {
+            " Before Linux 5.5 there is bpf_probe_read_str()."
+        }
+        "bpf_probe_read_user" | "bpf_probe_read_kernel" => {
+            " Before Linux 5.5 there is bpf_probe_read(), which BPF_CORE_READ() falls back to."
+        }
+        "bpf_trace_vprintk" => {
+            " bpf_printk() needs it for more than three arguments: print three at most."
+        }
+        "bpf_ringbuf_output" | "bpf_ringbuf_reserve" => {
+            " Before Linux 5.8 there is bpf_perf_event_output()."
+        }
+        "bpf_loop" => " Before Linux 5.17 loop with a constant bound.",
+        _ => "",
+    };
+    Some(format!(
+        "The call{at} is to helper {number}, {name}(), which is newer than this kernel.{instead} Where both kernels are to be served, guard it with bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_{}), or load another program.",
+        name.trim_start_matches("bpf_")
+    ))
 }

@@ -15,7 +15,13 @@ pub fn of(story: &Story) -> Option<String> {
     }
     match code {
         "register-maybe-null" | "call-maybe-null" => null(story),
+        "memory-map-value-bounds" | "memory-bounds" | "memory-unbounded-index"
+            if story.class == Some(super::Class::Lowering) =>
+        {
+            bounds::masked(story)
+        }
         "memory-map-value-bounds" | "memory-bounds" => bounds::object(story, &block),
+        "memory-unbounded-index" => bounds::unbounded(story),
         "memory-packet-bounds" => bounds::packet(story, &block),
         "memory-unbounded-size" | "memory-negative-size" | "memory-zero-size" => {
             bounds::size(story)
@@ -32,12 +38,65 @@ pub fn of(story: &Story) -> Option<String> {
         "register-return-value" => returned(&block),
         "memory-misaligned" => misaligned(&block),
         "call-argument-type" | "call-untrusted" => call::argument(story, &block),
-        "policy-helper" | "call-unknown-helper" => call::helper(story),
+        "policy-helper" => call::helper(story, &block),
+        "call-unknown-helper" => {
+            call::unknown_helper(story, &block).or_else(|| call::helper(story, &block))
+        }
+        "memory-context" => context(story, &block),
+        "memory-struct-bounds" => map_itself(&block),
+        "context-lock-held" => locked(story, &block),
         "program-instruction" => opcode(&block),
-        "load-map" => map_definition(&block),
+        _ => loaders(code, &block),
+    }
+}
+
+/// The change that a loader's own words call for; `None` where only the general advice holds.
+pub fn loaders(code: &str, text: &str) -> Option<String> {
+    match code {
+        "load-map" => map_definition(text),
+        "load-prog-type" => section(text),
         _ => None,
     }
 }
+
+/// A section's name that says nothing to the loader.
+fn section(text: &str) -> Option<String> {
+    let name = text.rsplit('\'').nth(1)?;
+    let bare = ["raw_tp", "kprobe", "tracepoint", "tp", "uprobe", "lsm", "fentry", "fexit", "iter"];
+    bare.contains(&name).then(|| {
+        format!("Name what it attaches to behind a slash, `SEC(\"{name}/…\")`: libbpf before 1.0 knows `{name}/` only with it.")
+    })
+}
+
+/// A field of the context, with nothing known of the program's type.
+fn context(story: &Story, block: &str) -> Option<String> {
+    let at = story.at.as_ref()?;
+    let (off, size) = (number_after(block, "off=")?, number_after(block, "size=")?);
+    let is_store = at.text.split_once(") ").is_some_and(|(_, w)| w.starts_with("*("));
+    if is_store {
+        return Some(format!("{} writes the context at offset {off}, and this program type may write few of its fields, this one not. Keep the value in a variable or a map, or look up which fields `is_valid_access` of the type lets be written.", place(at)));
+    }
+    (size == 8).then(|| {
+        format!("{} reads 8 bytes at offset {off}. Where the field has 4, the compiler has read two that stand beside each other at once: read each through a `volatile` pointer (`*(volatile __u32 *)&ctx->field`), or put `barrier_var()` between the two reads.", place(at))
+    })
+}
+
+/// The map's own structure where one of its values is meant.
+fn map_itself(block: &str) -> Option<String> {
+    block.contains(" in struct bpf_map ").then(|| {
+        "The address is that of the map itself. For one of its values call bpf_map_lookup_elem(), and test the result for NULL; where a global variable is meant, the loader does not know `.data`, `.bss` and `.rodata` sections and put the map's address in place of the variable's.".to_string()
+    })
+}
+
+/// A function called with a lock held.
+fn locked(story: &Story, block: &str) -> Option<String> {
+    let at = story.at.as_ref()?;
+    block.contains("use static function instead").then(|| {
+        format!("Make the function called at {} `static`: a global one is verified on its own, without the lock. Or call it before the lock is taken, or after it is released.", place(at))
+    })
+}
+
+pub use call::{kind, kinds};
 
 pub(super) fn place(step: &Step) -> String {
     match step.source.as_ref().and_then(|s| s.line.map(|n| (s, n))) {
@@ -102,7 +161,8 @@ fn null(story: &Story) -> Option<String> {
             place(at)
         ));
     };
-    let name = assigned(from.source.as_ref()).unwrap_or_else(|| "p".into());
+    let named = || assigned(from.source.as_ref());
+    let name = story.variable.clone().or_else(named).unwrap_or_else(|| "p".into());
     let checks = story.lineage.iter().filter(|s| s.what == Some(What::Compared)).count();
     let more = if checks > 0 { " The tests on this path do not decide it." } else { "" };
     Some(format!(
