@@ -234,7 +234,18 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "call-poisoned",
         "the path uses a kernel type, field or function that is not there",
-        &["invalid func unknown#195896080", "invalid func unknown#2001{}", "invalid func unknown#2002{}"],
+        &[
+            "invalid func unknown#195896080",
+            "invalid func unknown#2001{}",
+            "invalid func unknown#2002{}",
+            // What libbpf makes of these.
+            "{}: <invalid CO-RE relocation>",
+            "failed to resolve CO-RE relocation {}",
+            "{}: <invalid BPF map reference>",
+            "BPF map '{}' is referenced but wasn't created",
+            "{}: <missing kfunc call>",
+            "kfunc '{}' is referenced but wasn't resolved",
+        ],
         "libbpf could not find what this instruction refers to (a field or type for CO-RE, a weak map or kernel function) and replaced it by a call that the verifier refuses when a path reaches it.",
         "Guard the access with bpf_core_field_exists(), bpf_core_type_exists() or bpf_ksym_exists(), so that kernels without it take another path.",
     ),

@@ -98,6 +98,7 @@ pub(super) const CODES: &[Code] = &[
             "Error loading vmlinux BTF: {}",
             "vmlinux BTF is not found",
             "{}no BTF found for kernel version {}",
+            "Unsupported BTF_KIND:{}",
         ],
         "CO-RE, fentry, LSM, struct_ops and kernel functions need the kernel's BTF, which is at /sys/kernel/btf/vmlinux if the kernel was built with CONFIG_DEBUG_INFO_BTF.",
         "Load on a kernel built with CONFIG_DEBUG_INFO_BTF=y, or hand the loader a BTF file for that kernel (btfhub; `btf_custom_path`).",

@@ -306,7 +306,9 @@ fn looks_like_state(rest: &str) -> bool {
     let register = |prefix: &str| {
         word.strip_prefix(prefix)
             .and_then(|w| w.split_once('='))
-            .is_some_and(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+            // Up to 6.12 marks of liveness may stand behind the number: `R0_w`, `fp-8_rw`.
+            .map(|(n, _)| n.split_once('_').map_or(n, |(n, _)| n))
+            .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };
     let frame = word.strip_prefix("frame").and_then(|w| w.strip_suffix(':'));
     register("R")
@@ -345,6 +347,8 @@ mod tests {
         kind("12: refs=2", Kind::State, Some(12));
         kind(" frame1: R1=ctx() R10=fp0", Kind::State, None);
         kind("old state: R0=0 R1=ctx() R10=fp0", Kind::State, None);
+        kind(" R0_w=inv0 R6_rw=ctx(id=0,off=0,imm=0) R10=fp0", Kind::State, None);
+        kind("7: R1_w=ptr_path(off=0,imm=0)", Kind::State, Some(7));
         kind("0: (b7) r0 = 7                        ; R0=7", Kind::Insn, Some(0));
         kind("3: (95) exit", Kind::Insn, Some(3));
         kind("; return x; @ a.c:3", Kind::Source, None);

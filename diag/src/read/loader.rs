@@ -137,6 +137,12 @@ fn is_refusal(text: &str) -> bool {
 
 /// Errors that are known by a few words anywhere on a loader's line.
 const LOOSE: &[(&str, &str)] = &[
+    ("probe_loading():Operation not permitted", "load-capability"),
+    ("probe_loading(): Operation not permitted", "load-capability"),
+    ("probe_loading(): -EPERM", "load-capability"),
+    ("bpf_object__probe_loading()", "load-kernel-feature"),
+    ("increase LogSizeStart", "load-log-size"),
+    ("error on bpf_create_map_xattr", "load-map-create"),
     ("RLIMIT_MEMLOCK", "load-memlock"),
     ("MEMLOCK may be too low", "load-memlock"),
     ("MEMLOCK be too low", "load-memlock"),

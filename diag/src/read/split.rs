@@ -71,6 +71,8 @@ pub struct Splitter {
     refusals: Vec<(usize, Refusal)>,
     unknown: Vec<String>,
     ended: bool,
+    /// The end of a loader's line, which may go on below.
+    open: Option<String>,
 }
 
 /// What a text holds.
@@ -190,6 +192,14 @@ impl Splitter {
             Said::Refusal(refusal) => return self.refusal(refusal, bare),
             Said::Nothing => {}
         }
+        if let Some(open) = self.open.take() {
+            let whole = format!("{open} {}", message_text(bare));
+            if explain::weight_of(&whole).is_some_and(|w| w > 12) {
+                self.start();
+                self.tail.push(whole);
+                return;
+            }
+        }
         if ON_THE_WAY.iter().any(|w| bare.starts_with(w)) || bare.ends_with(SAFE) {
             self.start();
             self.push(bare);
@@ -217,6 +227,7 @@ impl Splitter {
         let open = self.program.instructions > 0 || !self.tail.is_empty();
         let at = self.done.len() + usize::from(open && !self.ended);
         self.refusals.push((at, refusal));
+        self.open = line.rsplit_once(": ").map(|(_, end)| end.trim().to_string());
         if let Some(words) = quoted {
             self.start();
             self.tail.push(words);

@@ -23,9 +23,15 @@ pub fn named_insn(message: &[String]) -> Option<u32> {
         "back-edge from insn ",
         "jump out of range from insn ",
         "jump into the middle of ldimm64 insn ",
+        "insn ",
         "invalid insn idx ",
     ];
     let last = message.last()?;
+    // libbpf's words in place of an instruction: `316: <invalid CO-RE relocation>`.
+    let replaced = message.iter().find_map(|l| l.split_once(": <").filter(|_| l.ends_with('>')));
+    if let Some(insn) = replaced.and_then(|(n, _)| n.parse().ok()) {
+        return Some(insn);
+    }
     let rest = BEFORE.iter().find_map(|b| last.strip_prefix(b))?;
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -107,6 +113,9 @@ pub fn find(
     }
     let origin = events.first().filter(|e| e.what.is_origin());
     match name {
+        "register-scalar-access" if moved_context(trace, events).is_some() => {
+            Cause::At(moved_context(trace, events).unwrap_or(at))
+        }
         "register-maybe-null"
         | "register-scalar-access"
         | "register-uninitialized"
@@ -121,7 +130,11 @@ pub fn find(
         | "memory-stack-bounds"
         | "memory-pointer-math" => {
             let numbers = if added.is_empty() { events } else { added };
-            Cause::At(lost_bound(trace, numbers).unwrap_or(at))
+            // A number that comes out of memory without a bound is where the trouble begins.
+            let filled = numbers.last().filter(|e| {
+                matches!(e.what, What::Filled | What::Loaded) && name == "memory-pointer-math"
+            });
+            Cause::At(lost_bound(trace, numbers).or(filled.map(|e| e.at)).unwrap_or(at))
         }
         "memory-misaligned" | "call-map-type" => Cause::At(origin.map_or(at, |e| e.at)),
         "memory-negative-size" | "memory-unbounded-size" | "memory-zero-size" => {
@@ -138,6 +151,20 @@ pub fn find(
         }
         _ => Cause::At(at),
     }
+}
+
+/// Where a pointer was moved by a constant on a kernel that takes what comes of it for a number.
+pub fn moved_context(trace: &Trace<'_>, events: &[Event]) -> Option<usize> {
+    let last = events.last().filter(|e| e.what == What::Changed)?;
+    let copy = events.iter().rev().find(|e| e.what == What::Copied && e.at < last.at)?;
+    let Some(Op::Copy { from, bits: 64, .. }) = trace.line(copy.at).insn_text.and_then(Op::parse)
+    else {
+        return None;
+    };
+    let was = trace.value_before(copy.at, trace.frame(copy.at), &format!("R{from}"))?;
+    let constant = trace.line(last.at).insn_text.and_then(Op::parse);
+    let is_moved = matches!(constant, Some(Op::Change { operator: "+=", by: None, bits: 64, .. }));
+    (is_moved && Value::parse(&was).kind == "ctx").then_some(last.at)
 }
 
 /// Where a number lost its bound, or was checked too loosely, or came from.

@@ -100,6 +100,7 @@ const BY_CODE: &[(&str, Class, &str)] = &[
         "it depends on what this kernel has to attach to",
     ),
     ("program-extension", Class::Environment, "it depends on the program attached to"),
+    ("program-core-relocation", Class::Environment, "it depends on the types of this kernel"),
     ("program-map-reference", Class::Environment, "the loader did not put a map in place"),
     ("program-too-complex", Class::Limit, "the budget ran out, no rule was broken"),
     ("program-stack-size", Class::Limit, "the stack is limited to 512 bytes"),
@@ -160,6 +161,29 @@ fn of(
     if code.name.starts_with("verifier-") {
         return None;
     }
+    let moved = super::cause::moved_context(trace, events);
+    if let (Some(insn), "register-scalar-access") = (moved.and_then(|i| trace.insn(i)), code.name) {
+        return Some((
+            Class::Lowering,
+            format!("the compiler computed the address of a context's field first (insn {insn}), and kernels before 4.14 make a number of that"),
+        ));
+    }
+    let last_line = story.message.last().map_or("", String::as_str);
+    if last_line.ends_with("cannot be patched due to 16-bit range") {
+        return Some((
+            Class::Limit,
+            "a jump reaches 32767 instructions, and the kernel's own rewriting puts some in".into(),
+        ));
+    }
+    let in_callee = at.filter(|i| trace.frame(*i) > 0).and_then(|i| trace.line(i).insn_text);
+    if last_line.ends_with("bpf_rcu_read_unlock is missing")
+        && in_callee.is_some_and(|t| t.contains("exit"))
+    {
+        return Some((
+            Class::Imprecision,
+            "the exit is that of a function inside the program, which kernels before 6.8 take for the program's own".into(),
+        ));
+    }
     if let Some(why) = at.and_then(|at| checked_in_source(story, trace, at)) {
         return Some((Class::Lowering, why));
     }
@@ -196,10 +220,10 @@ fn of(
         "memory-unbounded-size",
         "memory-negative-size",
     ];
-    if at.is_none() && BOUNDS.contains(&code.name) {
+    if trace.len() == 0 && BOUNDS.contains(&code.name) {
         return None;
     }
-    Some((Class::Source, source(story, code.name, events, at.is_some())))
+    Some((Class::Source, source(story, code.name, events, trace.len() > 0)))
 }
 
 /// The source line has the check, and the instructions have it in another form.
@@ -285,8 +309,9 @@ fn lowered(
 /// Signs that the program was not loaded as it was meant to be.
 fn environment(story: &Story, trace: &Trace<'_>, events: &[Event]) -> Option<String> {
     let last = story.message.last()?;
+    let number = last.contains("type=scalar ") || last.contains("type=inv ");
     let no_map = last.contains("expected=map_ptr")
-        && events.first().is_some_and(|e| e.what == What::Constant);
+        && events.first().map_or(number, |e| e.what == What::Constant);
     if no_map {
         return Some("a constant stands where the loader should have put a map".into());
     }

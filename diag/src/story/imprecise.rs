@@ -22,6 +22,7 @@ pub fn of(
     let at = at?;
     match story.code?.name {
         "memory-packet-bounds" => packet(story, trace, at),
+        "register-maybe-null" | "call-maybe-null" => other_copy_tested(trace, events, at),
         "memory-map-value-bounds"
         | "memory-bounds"
         | "memory-unbounded-index"
@@ -152,4 +153,30 @@ fn compares(trace: &Trace<'_>, at: usize, r: Reg) -> bool {
         }
         _ => false,
     }
+}
+
+/// A copy of the pointer is tested for NULL, and the one used is not known to be the same.
+fn other_copy_tested(trace: &Trace<'_>, events: &[Event], at: usize) -> Option<String> {
+    let copy = events.iter().rev().find(|e| e.what == What::Copied)?;
+    let Some(Op::Copy { to, from, .. }) = trace.line(copy.at).insn_text.and_then(Op::parse) else {
+        return None;
+    };
+    let frame = trace.frame(copy.at);
+    let own = |i: &usize| trace.is_insn(*i) && trace.frame(*i) == frame;
+    let test = (copy.at + 1..at).filter(own).find(|i| {
+        let text = trace.line(*i).insn_text.unwrap_or("");
+        let is_left = matches!(Op::parse(text), Some(Op::Branch { left, .. }) if left == from);
+        is_left && super::needs::asks_for_null(text)
+    })?;
+    let written = |i: usize| {
+        let op = trace.line(i).insn_text.and_then(Op::parse);
+        op.is_some_and(|o| o.written() == Some(from) || matches!(o, Op::Call(_)))
+    };
+    let again = (copy.at + 1..test).filter(own).any(written);
+    (!again).then(|| {
+        format!(
+            "R{from} is tested for NULL (insn {}), and R{to}, a copy of it, is used; this kernel does not know that they are the same",
+            trace.insn(test).unwrap_or(0)
+        )
+    })
 }

@@ -72,6 +72,8 @@ pub struct Story {
     pub variable: Option<String>,
     /// A size is passed beside the pointer at fault.
     pub has_size: bool,
+    /// The least offset that the pointer at fault may have.
+    pub least: Option<i64>,
     /// What a kernel function keeps in the stack bytes at fault: `dynptr`, `iterator`.
     pub slot: Option<String>,
     /// The message is the loader's, not the verifier's.
@@ -169,6 +171,7 @@ impl Story {
             constant: None,
             variable: None,
             has_size: true,
+            least: None,
             slot: None,
             is_loaders: false,
             fix: None,
@@ -208,23 +211,28 @@ impl Story {
     fn tell(&mut self, trace: &Trace<'_>, names: &dyn Names) {
         let end = trace.len().checked_sub(1);
         let named = cause::named_insn(&self.message);
+        // What is still held at an exit is in no register.
+        let is_leak = self.code.is_some_and(|c| c.name == "lifetime-leak");
         let at = match named {
             // Messages about the program's shape name their instruction.
             Some(insn) if end.is_none_or(|e| trace.insn(e) != Some(insn)) => {
-                self.at = Some(Step::at(insn));
+                let near = end.filter(|e| trace.insn(*e).is_some_and(|n| n.abs_diff(insn) <= 2));
+                let source = near.and_then(|e| step(trace, e, None).source);
+                self.at = Some(Step { source, ..Step::at(insn) });
                 None
             }
             _ => end,
         };
         let Some(at) = at else {
-            self.cause = self.at.clone();
+            let acquired = self.message.iter().find_map(|l| number_after(l, "alloc_insn="));
+            let acquired = acquired.filter(|_| is_leak).and_then(|n| u32::try_from(n).ok());
+            self.cause = self.at.clone().or(acquired.map(Step::at));
             class::decide(self, trace, &[], &[], None);
             return;
         };
         self.at = Some(step(trace, at, None));
-        // What is still held at an exit is in no register.
-        let is_leak = self.code.is_some_and(|c| c.name == "lifetime-leak");
-        let register = operand::guilty(trace, at, &self.message).filter(|_| !is_leak);
+        let no_value = self.code.is_some_and(|c| c.category() == Category::Context);
+        let register = operand::guilty(trace, at, &self.message).filter(|_| !is_leak && !no_value);
         let frame = trace.frame(at);
         let scalar = cause::takes_for_scalar(&self.message);
         let events = register

@@ -187,6 +187,7 @@ fn object(story: &mut Story, scene: &Scene<'_, '_>, block: &str) -> Pair {
         story.number.clone_from(&number.name);
         story.scale = Some(number.scale);
         story.constant = constant(scene);
+        story.least = pointer.as_ref().filter(|p| p.is_pointer()).and_then(Value::least);
     }
     let Some(limit) = limit else {
         let knows = index_known(scene, &number);
@@ -485,7 +486,8 @@ fn scalar(register: Option<Reg>, events: &[Event], trace: &Trace<'_>) -> Pair {
             What::Constant => format!("it is a constant, made at {place}: {text}"),
             What::Written => format!("the helper at {place} wrote it to the stack as plain bytes"),
             What::Clobbered => format!("the call at {place} left no value in it"),
-            _ => format!("it comes from {place}"),
+            _ if e.what.is_origin() || e.what == What::Copied => format!("it comes from {place}"),
+            _ => "it is a number on every line shown; where it was made is not in the text".into(),
         }
     });
     (Some(format!("R{r} is a pointer the verifier follows")), knows)

@@ -254,11 +254,23 @@ fn classify(text: &str) -> Line<'_> {
     Line::classify(text)
 }
 
+/// How lines of backtracking begin up to 6.2.
+const BACK: &[&str] = &["regs=", "last_idx ", "parent didn't have ", "parent already had "];
+
 fn rows(text: &str) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut frame = 0u8;
     let base = text.as_ptr() as usize;
+    // What is printed on the way back, for precision, are states of long ago.
+    let mut is_back = false;
     for line in Lines::new(text) {
+        match line.kind {
+            Kind::MarkPrecise => is_back = true,
+            Kind::Message if BACK.iter().any(|b| line.text.starts_with(b)) => is_back = true,
+            Kind::State if is_back && line.insn.is_none() => continue,
+            Kind::Insn | Kind::Source | Kind::FromTo => is_back = false,
+            _ => {}
+        }
         let keep = match line.kind {
             Kind::Insn | Kind::State | Kind::Source | Kind::FromTo | Kind::Safe => true,
             Kind::Message => line.text.starts_with("Validating "),

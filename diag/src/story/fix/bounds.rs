@@ -10,6 +10,9 @@ pub fn object(story: &Story, block: &str) -> Option<String> {
     let limit =
         ["value_size=", "mem_size=", "key_size="].iter().find_map(|w| number_after(block, w))?;
     let size = number_after(block, "size=")?;
+    if story.at.is_none() && size == 0 {
+        return Some(format!("The size passed may be 0, which the function does not take: test it right before the call, `if (n == 0 || n > {limit}) return 0;`, with an unsigned `n`. With bpf_trace_printk() the second argument is the format's size; bpf_printk() fills it in."));
+    }
     let at = story.at.as_ref()?;
     if at.text.contains(" call ") {
         return Some(called_with(story, at, block, size, limit));
@@ -157,7 +160,12 @@ fn are(n: i64) -> String {
 
 /// A size that is passed.
 pub fn size(story: &Story) -> Option<String> {
-    let at = story.at.as_ref()?;
+    let Some(at) = story.at.as_ref() else {
+        let r = story.message.iter().rev().find_map(|l| crate::story::operand::register_in(l))?;
+        let zero = story.code.is_some_and(|c| c.name == "memory-zero-size");
+        let check = if zero { "n == 0 || n > sizeof(buf)" } else { "n > sizeof(buf)" };
+        return Some(format!("The size is argument {r} of the call: right before it `if ({check}) return 0;` with an unsigned `n`, on the variable that is passed."));
+    };
     let r = story.register.clone()?;
     let limit = story
         .needs
@@ -168,7 +176,9 @@ pub fn size(story: &Story) -> Option<String> {
     let limit = if limit.contains("buffer") { "sizeof(buf)".to_string() } else { limit };
     let from = story.lineage.first();
     let assigned = || from.and_then(|s| assigned(s.source.as_ref()));
-    let name = story.number.clone().or_else(assigned).unwrap_or_else(|| "n".into());
+    let passed = || super::passed(story);
+    let name = passed().or_else(|| story.number.clone()).or_else(assigned);
+    let name = name.unwrap_or_else(|| "n".into());
     let narrow = story.lineage.iter().rev().find(|s| s.what == Some(What::Truncated));
     let signed = match narrow {
         Some(s) => format!(" The check does not reach the size because {} copies 32 bits of it: make the variable unsigned (or 64 bits wide) from the start.", place(s)),
@@ -243,6 +253,12 @@ pub fn unbounded(story: &Story) -> Option<String> {
     let from = numbers.first().filter(|s| s.insn != at.insn);
     let from = from.map_or(String::new(), |s| format!(" (from {})", place(s)));
     let name = story.number.clone().unwrap_or_else(|| "i".to_string());
+    if let Some(least) = story.least.filter(|l| *l < 0) {
+        return Some(format!(
+            "The offset may be negative at {} (from {least} on): what is added has to be at least 0 by itself, also where the sum would be inside. Compute the whole index in one unsigned variable and mask it right before it is added, `i = (a - b) & (SIZE - 1);`.",
+            place(at)
+        ));
+    }
     let most = elements(story, at).map_or("N".to_string(), |n| n.to_string());
     Some(format!(
         "Right before {} bound the index{from} on the copy that is added: `if ({name} >= {most}) return 0;` with an unsigned `{name}`{}; `barrier_var({name})` behind it keeps the compiler from using another copy.",

@@ -1,5 +1,6 @@
 //! What to change, in terms of this program.
 
+mod argument;
 mod bounds;
 mod call;
 
@@ -27,8 +28,11 @@ pub fn of(story: &Story) -> Option<String> {
             bounds::size(story)
         }
         "memory-stack-bounds" => bounds::stack(story, &block),
-        "memory-stack-uninitialized" => special_slot(story),
+        "memory-stack-uninitialized" => special_slot(story).or_else(|| cleared(story, &block)),
         "memory-read-only" => read_only(story, &block),
+        "register-scalar-access" if story.class == Some(super::Class::Lowering) => {
+            moved_context(story)
+        }
         "register-scalar-access" => scalar(story),
         "register-uninitialized" => uninitialized(story),
         "memory-pointer-math" => bounds::math(story),
@@ -45,6 +49,8 @@ pub fn of(story: &Story) -> Option<String> {
         "memory-context" => context(story, &block),
         "memory-struct-bounds" => map_itself(&block),
         "context-lock-held" => locked(story, &block),
+        "context-rcu" if story.class == Some(super::Class::Imprecision) => Some("Make the function that is called inside the RCU section `static __always_inline`, or load on Linux 6.8 or newer: older kernels do not carry the section into and out of functions.".to_string()),
+        "program-jump" if block.ends_with("cannot be patched due to 16-bit range") => Some("The program is too long for its jumps once the kernel has put in its own instructions: split it by a tail call or into global functions, or unroll less. `-mcpu=v4` has jumps that reach further.".to_string()),
         "program-instruction" => opcode(&block),
         _ => loaders(code, &block),
     }
@@ -55,8 +61,42 @@ pub fn loaders(code: &str, text: &str) -> Option<String> {
     match code {
         "load-map" => map_definition(text),
         "load-prog-type" => section(text),
+        "load-kernel-btf" if text.contains("BTF_KIND") => Some("The loader is older than the kernel's type information: update it (libbpf 1.0 knows every kind of Linux 6.x).".to_string()),
+        "call-poisoned" => poisoned(text),
         _ => None,
     }
+}
+
+/// What libbpf could not find.
+fn poisoned(text: &str) -> Option<String> {
+    if let Some((_, what)) = text.split_once("failed to resolve CO-RE relocation ") {
+        let what = what.lines().next()?;
+        let name = what.split_once("] ").map_or(what, |(_, n)| n).split(" (").next()?;
+        let kind = what.split(['<', '>']).nth(1)?;
+        let (lacks, guard) = match kind {
+            k if k.starts_with("type") => ("type", "bpf_core_type_exists()"),
+            k if k.starts_with("enumval") => ("enumerator", "bpf_core_enum_value_exists()"),
+            _ => ("field", "bpf_core_field_exists()"),
+        };
+        return Some(format!("This kernel has no {lacks} `{name}` (renamed, moved, or of another shape): read it only `if ({guard})`, and declare the other kernel's form in a type of its own with a suffix (`struct inode___new`) for the other branch."));
+    }
+    let quoted = |before: &str| text.split_once(before)?.1.split('\'').next();
+    if let Some(map) = quoted("BPF map '") {
+        return Some(format!("Map `{map}` was not made (`bpf_map__set_autocreate(…, false)`, or a kernel without its type), and a path that is taken uses it: make that path depend on a `const volatile` switch, so that it is dead where the map is not."));
+    }
+    let kfunc = quoted("kfunc '")?;
+    Some(format!("This kernel has no function `{kfunc}`, and a path that is taken calls it: call it only `if (bpf_ksym_exists({kfunc}))`, with another way for kernels without it."))
+}
+
+/// An address inside the context, computed before it is used.
+fn moved_context(story: &Story) -> Option<String> {
+    let at = story.at.as_ref()?;
+    let cause = story.cause.as_ref()?;
+    Some(format!(
+        "Read the context's fields straight from it, each with its constant offset (`ctx->field`), and not through an address chosen at {} for the read at {}: put the read into every branch, through a `volatile` pointer so that the compiler does not join the branches again; or load on Linux 4.14 or newer.",
+        place(cause),
+        place(at)
+    ))
 }
 
 /// A section's name that says nothing to the loader.
@@ -153,6 +193,13 @@ pub fn called(step: &Step) -> String {
 }
 
 fn null(story: &Story) -> Option<String> {
+    if let (Some(super::Class::Imprecision), Some(at)) = (story.class, &story.at) {
+        let r = story.register.as_deref()?;
+        return Some(format!(
+            "Test the very copy that is used ({r}) before {}: make the test and the use share one variable that the compiler does not copy (`asm volatile(\"\" : \"+r\"(p));` behind the call), or load on a newer kernel; since 4.10 a test holds for every copy.",
+            place(at)
+        ));
+    }
     let from = story.lineage.first().filter(|s| s.what == Some(What::Called));
     let Some(from) = from else {
         let at = story.at.as_ref()?;
@@ -257,7 +304,9 @@ pub fn bytes(n: i64) -> String {
 
 fn leak(story: &Story) -> Option<String> {
     let cause = story.cause.as_ref()?;
-    let at = story.at.as_ref()?;
+    let Some(at) = story.at.as_ref() else {
+        return Some(format!("What {} acquired is still held on a path that leaves: call the releasing function on every path behind it, early returns included.", place(cause)));
+    };
     let name = assigned(cause.source.as_ref()).unwrap_or_default();
     let release = match called(cause).as_str() {
         "bpf_ringbuf_reserve" if name.is_empty() => {
@@ -275,6 +324,40 @@ fn leak(story: &Story) -> Option<String> {
     Some(format!(
         "What {} at {} acquired is still held on the path that leaves at {}: call {release} on that path before it leaves.",
         called(cause), place(cause), place(at)
+    ))
+}
+
+/// The variable that the register at fault points to, by the arguments that the line shows.
+pub fn passed(story: &Story) -> Option<String> {
+    let at = story.at.as_ref()?;
+    let n = story.register.as_deref()?.strip_prefix('R')?.parse().ok()?;
+    argument::passed(&at.source.as_ref()?.text, &called(at), n)
+}
+
+/// A variable that is passed before all of it was written.
+fn cleared(story: &Story, block: &str) -> Option<String> {
+    let at = story.at.as_ref()?;
+    if at.text.contains(" = *(") {
+        let (off, size) = (number_after(block, "off ")?, number_after(block, "size ")?);
+        return (size > 1).then(|| {
+            format!("{} reads {size} bytes at once, and not all of them were written: clear the whole variable at fp{off} where it is declared (`__builtin_memset(&x, 0, sizeof(x));`), and make an array's length a multiple of 8, as compilers compare and copy arrays 8 bytes at a time.", place(at))
+        });
+    }
+    let name = passed(story)?;
+    let size = number_after(block, "size ").or_else(|| number_after(block, "size="))?;
+    let hole = block.split('+').nth(1).and_then(|r| r.split(' ').next()?.parse::<i64>().ok());
+    let which = match hole {
+        Some(h) if h > 0 && h + 8 > size => {
+            format!("byte {h} on, most likely padding at its end, is not")
+        }
+        Some(h) if h > 0 => format!(
+            "byte {h} is not: padding between members, or a member that this path leaves out"
+        ),
+        _ => "not even the first is".to_string(),
+    };
+    Some(format!(
+        "Clear `{name}` as a whole before its members are set, `__builtin_memset(&{name}, 0, sizeof({name}));` (`= {{}}` leaves padding as it is): of its {size} bytes {which} written where {} reads them.",
+        place(at)
     ))
 }
 
