@@ -21,6 +21,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod words;
 
 pub use pattern::matches;
 

@@ -199,8 +199,11 @@ impl Story {
     /// Where the loader says why, and nothing said is the verifier's, its words are the message.
     fn loaders_words(&mut self, program: &Program) {
         let Some(refusal) = program.refused.as_ref().filter(|r| r.code.is_some()) else { return };
-        if block(program.message.iter().map(String::as_str))
-            .is_none_or(|c| c.category() == Category::Load)
+        // What is taken for the verifier's may stand in the loader's own line.
+        let is_own = matches!(&program.message[..], [one] if refusal.text.contains(one.as_str()));
+        if is_own
+            || block(program.message.iter().map(String::as_str))
+                .is_none_or(|c| c.category() == Category::Load)
         {
             self.message = vec![refusal.text.clone()];
             self.is_loaders =

@@ -179,6 +179,7 @@ impl Lines<'_> {
             subprogs: Vec::new(),
             notes: Vec::new(),
             missing,
+            debug: None,
         })
     }
 
