@@ -1,9 +1,11 @@
 //! The contract `bpfassay.explain/1`.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use bpfassay_diag::explain::Code;
-use bpfassay_diag::story::{Source, Step, Story};
+use bpfassay_diag::story::{class_of, loaders, Source, Step, Story};
 
 use super::{Told, Trial};
 
@@ -53,7 +55,7 @@ struct Event<'a> {
 
 #[derive(Serialize)]
 struct Fix<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     /// Tried, and accepted with it.
     verified: bool,
     /// What came of trying it; not there if it was not tried.
@@ -109,7 +111,7 @@ fn loader<'a>(name: Option<&'a str>, code: Option<&'static Code>, text: &'a str)
     Program {
         name,
         code: code.map(|c| c.name),
-        class: code.map(|_| "environment"),
+        class: code.map(|c| class_of(c).map_or("environment", |class| class.as_str())),
         category: code.map(|c| c.category().title()),
         message: Some(text.to_string()),
         insn_idx: None,
@@ -120,16 +122,21 @@ fn loader<'a>(name: Option<&'a str>, code: Option<&'static Code>, text: &'a str)
         knows: None,
         lineage: Vec::new(),
         why_class: code.map(|_| "these are the loader's words; the verifier was not asked"),
-        fix: fix(None, code),
+        fix: code.map(|c| Fix {
+            text: loaders(c.name, text).map_or(c.change.into(), Cow::Owned),
+            verified: false,
+            tried: None,
+        }),
     }
 }
 
 fn fix<'a>(own: Option<&'a str>, code: Option<&'static Code>) -> Option<Fix<'a>> {
-    own.or(code.map(|c| c.change)).map(|text| Fix { text, verified: false, tried: None })
+    let text = own.or(code.map(|c| c.change))?;
+    Some(Fix { text: text.into(), verified: false, tried: None })
 }
 
 fn tried(t: &Trial) -> Fix<'_> {
-    let text = &t.tried.change.text;
+    let text = t.tried.change.text.as_str().into();
     Fix { text, verified: t.is_verified(), tried: Some(t.outcome()) }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bpfassay_ci::report::Paper;
 use bpfassay_diag::explain::example::{self, Example};
 use bpfassay_diag::explain::Code;
-use bpfassay_diag::story::{Step, Story};
+use bpfassay_diag::story::{loaders, Step, Story};
 
 use super::{Told, Trial};
 
@@ -97,7 +97,8 @@ fn loader(out: &mut String, name: Option<&str>, code: Option<&Code>, text: &str,
         "   = these are the loader's words, not the verifier's: {}",
         short(text, 160)
     );
-    lesson(out, code, None, None, paper);
+    let fix = code.and_then(|c| loaders(c.name, text));
+    lesson(out, code, fix.as_deref(), None, paper);
 }
 
 fn story(out: &mut String, s: &Story, trial: Option<&Trial>, paper: Paper) {

@@ -27,7 +27,7 @@ pub(super) const CODES: &[Code] = &[
         "refused without a message",
         &[],
         "The kernel returned an error number and said nothing: it refused before verifying, or at a check that has no words.",
-        "Look at the error number: EPERM is a missing capability, EINVAL an attribute of the load (program or attach type, flags, BTF), E2BIG a size or count, ENOMEM memory.",
+        "Look at the error number: EPERM is a missing capability, EINVAL an attribute of the load (program or attach type, flags, BTF), E2BIG a size or count, ENOMEM memory. EACCES (-13) is the verifier's own refusal, and its log is not in this text: have the loader print it (libbpf does at its warning level, `bpftool -d`, `%+v` of the error in cilium/ebpf).",
     ),
     Code::new(
         NOT_JUDGED,

@@ -9,6 +9,7 @@ use super::operand::number_after;
 use super::trace::Trace;
 use super::value::Value;
 use super::Story;
+use crate::explain::Code;
 
 /// The class of a rejection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -123,6 +124,11 @@ const BY_CODE: &[(&str, Class, &str)] = &[
     ),
 ];
 
+/// The class that a code alone decides.
+pub fn class_of(code: &Code) -> Option<Class> {
+    BY_CODE.iter().find(|(n, _, _)| *n == code.name).map(|(_, class, _)| *class)
+}
+
 /// Decides, with the evidence.
 pub fn decide(
     story: &mut Story,
@@ -230,7 +236,10 @@ fn of(
 fn checked_in_source(story: &Story, trace: &Trace<'_>, at: usize) -> Option<String> {
     let line = story.at.as_ref()?.source.as_ref()?.text.as_str();
     match story.code?.name {
-        "memory-packet-bounds" if line.contains("data_end") => {
+        "memory-packet-bounds"
+            if line.contains("data_end")
+                && story.at.as_ref().is_some_and(|a| !a.text.contains(") call ")) =>
+        {
             let insn = difference(trace, at)?;
             Some(format!("the source compares with data_end, and the compiler made of it a comparison of the difference of two pointers (insn {insn}), which proves nothing"))
         }
@@ -252,7 +261,7 @@ fn checked_in_source(story: &Story, trace: &Trace<'_>, at: usize) -> Option<Stri
 }
 
 /// Where the distance from a packet pointer to the packet's end became a number.
-fn difference(trace: &Trace<'_>, at: usize) -> Option<u32> {
+pub fn difference(trace: &Trace<'_>, at: usize) -> Option<u32> {
     const FAR: usize = 200;
     let frame = trace.frame(at);
     (at.saturating_sub(FAR)..at).rev().find_map(|i| {

@@ -46,6 +46,9 @@ pub fn of(
 }
 
 fn packet(story: &Story, trace: &Trace<'_>, at: usize) -> Option<String> {
+    if let Some(insn) = is_call(trace, at).then(|| super::class::difference(trace, at)).flatten() {
+        return Some(format!("the length is the distance to data_end itself (insn {insn}), and the verifier does not connect the two"));
+    }
     let text = story.message.iter().find(|l| l.contains("invalid access to packet"))?;
     let unproven = number_after(text, "r=") == Some(0);
     let moved = number_after(text, "id=").is_some_and(|id| id > 0);

@@ -18,7 +18,7 @@ mod tests;
 mod trace;
 mod value;
 
-pub use class::Class;
+pub use class::{class_of, Class};
 pub use fix::{assigned, assigned_at, bytes, called, loaders};
 pub use lineage::What;
 pub use names::{Field, Names, Unknown};
@@ -138,6 +138,9 @@ impl Story {
         let mut story = Story::empty(program);
         story.code = code_of(program);
         story.loaders_words(program);
+        if let (true, Some(refused)) = (story.is_loaders, &program.refused) {
+            story.code = refused.code.and_then(by_name);
+        }
         story.outcome = match () {
             () if !story.message.is_empty() || story.report.is_some() => Outcome::Rejected,
             () if program.is_cut() => Outcome::Cut,

@@ -120,6 +120,12 @@ fn fixed(story: &Story, block: &str, at: &Step, limit: i64, size: i64) -> String
 pub fn packet(story: &Story, block: &str) -> Option<String> {
     let end = number_after(block, "off=")? + number_after(block, "size=")?;
     let at = story.at.as_ref()?;
+    if let Some(size) = variable_length(story, at, block) {
+        return Some(format!(
+            "The length passed at {} may be up to {size}, and a comparison with data_end proves a constant number of bytes. Check and pass a constant (`if (p + N > data_end) break;`, in a bounded loop over pieces of N), or copy the bytes to a buffer first with bpf_xdp_load_bytes() or bpf_skb_load_bytes(), which check the length themselves.",
+            place(at)
+        ));
+    }
     let check = story.lineage.iter().rev().find(|s| s.what == Some(What::Compared));
     let register = story.register.clone().unwrap_or_default();
     let proven = number_after(block, "r=").unwrap_or(0);
@@ -148,6 +154,14 @@ pub fn packet(story: &Story, block: &str) -> Option<String> {
         "{seen}: right before {}, on the very pointer used ({register}), `if ((void *)(p + size) > data_end) return …;` with p + size behind {read}.",
         place(at),
     ))
+}
+
+/// The greatest length, where a call is handed one that is no constant.
+fn variable_length(story: &Story, at: &Step, block: &str) -> Option<i64> {
+    let value = story.lineage.iter().rev().find_map(|s| s.value.as_deref())?;
+    let v = crate::story::Value::parse(value);
+    let is_length = at.text.contains(" call ") && v.is_scalar() && v.constant.is_none();
+    is_length.then(|| number_after(block, "size=")).flatten()
 }
 
 fn are(n: i64) -> String {
