@@ -47,9 +47,13 @@ pub struct Args {
     /// Load as this program type: every program, or the one named before the `=`; may be given more than once.
     #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = check::parse_type)]
     pub prog_type: Vec<Set>,
-    /// Verify against this function or hook in place of the section's, as every program's or one's.
+    /// Verify against this function or hook in place of the section's, as every program's or one's; `OBJ:PROG` or
+    /// `OBJ:PROG:FUNCTION` names one of another program.
     #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = check::parse_target)]
     pub attach_target: Vec<Set>,
+    /// Set a global variable of the object that `--attach-target` names.
+    #[arg(long, value_name = "[SECTION.]NAME=VALUE", requires = "attach_target")]
+    pub attach_set: Vec<String>,
     /// Set an attribute of a map as the application would before loading; may be given more than once.
     #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = check::parse_override)]
     pub map_override: Vec<Override>,
@@ -92,7 +96,11 @@ fn fleet(args: &Args) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::Internal, e))?;
     let fleet = Fleet::new(pool.install(|| targets(args))?);
     let options = Options {
-        program_overrides: check::program_overrides(&args.prog_type, &args.attach_target),
+        program_overrides: check::program_overrides(
+            &args.prog_type,
+            &args.attach_target,
+            &args.attach_set,
+        )?,
         loader: args.loader,
         map_overrides: check::overrides(&args.map_override),
         ..Options::default()

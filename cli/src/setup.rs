@@ -78,24 +78,22 @@ pub struct Assignments {
 impl Assignments {
     /// The shape of the global data asked for.
     pub fn variant(&self) -> Result<Option<Variant>, Outcome> {
-        if self.set.is_empty() {
-            return Ok(None);
-        }
-        let made = variant::of_assignments(&self.set);
-        made.map(Some).map_err(|why| fail(Outcome::Usage, format!("--set: {why}")))
+        of_assignments("--set", &self.set)
     }
+}
+
+/// The shape that the values of an option describe; none without any.
+pub fn of_assignments(option: &str, set: &[String]) -> Result<Option<Variant>, Outcome> {
+    if set.is_empty() {
+        return Ok(None);
+    }
+    let made = variant::of_assignments(set);
+    made.map(Some).map_err(|why| fail(Outcome::Usage, format!("{option}: {why}")))
 }
 
 /// The object with every variable of the shape set.
 pub fn in_shape(opened: Opened, shape: &Variant) -> Result<Opened, String> {
-    let mut used = vec![false; shape.values.len()];
-    let set = variant::apply(&opened, shape, &mut used).map_err(|e| e.message)?;
-    match shape.values.iter().zip(used).find(|(_, used)| !used) {
-        Some(((section, name, _), _)) => {
-            Err(format!("no variable `{}` in .{section}", name.get_ref()))
-        }
-        None => Ok(set.unwrap_or(opened)),
-    }
+    variant::in_shape(&opened, shape)
 }
 
 /// Resolves the arguments: `--profile`, or the served build of `--kernel`; `--btf` replaces its BTF.

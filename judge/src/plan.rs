@@ -320,7 +320,7 @@ impl Linker<'_> {
             Some(name) => Some(self.member(btf_id, name)?),
         };
         let name = name.unwrap_or(&to.of.name).to_string();
-        Ok(AttachTarget { name, btf_id, btf: btf as u32, member })
+        Ok(AttachTarget { name, btf_id, btf: btf as u32, member, program: None })
     }
 
     fn member(&self, of: u32, name: &str) -> Result<u32, String> {

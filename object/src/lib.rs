@@ -40,5 +40,5 @@ pub use loader::Loader;
 pub use map_override::MapOverride;
 pub use maps::Slot;
 pub use open::{object_name, Opened};
-pub use program_override::ProgramOverride;
+pub use program_override::{AttachProgram, ProgramOverride};
 pub use target::{Fact, LoaderFeatures, Target};

@@ -119,6 +119,16 @@ impl Opened {
             notes: shared.notes.iter().map(|(_, text)| text.clone()).collect(),
         }
     }
+
+    /// Makes one program; None where the object has none of this name.
+    pub(crate) fn link_one(
+        &self,
+        name: &str,
+        target: &Target<'_>,
+    ) -> Option<Result<Program, LoadError>> {
+        let (i, f) = self.entries().find(|(_, f)| f.name == name)?;
+        Some(Shared::new(self, target).program(i, f, &mut { MAX_TOTAL_INSNS }))
+    }
 }
 
 impl<'a> Shared<'a> {
@@ -329,7 +339,10 @@ impl<'a> Shared<'a> {
         missing.extend(linked.missing);
         let attach_target = if prog_type == ProgType::StructOps {
             self.struct_ops_target(index, &mut btfs)?
-        } else if f.attach_target.is_some() || def.is_some_and(|d| d.attaches_by_btf()) {
+        } else if f.attach_target.is_some()
+            || f.attach_program.is_some()
+            || def.is_some_and(|d| d.attaches_by_btf())
+        {
             Some(attach::find(f, self.target, &mut btfs, &mut missing)?)
         } else {
             None
@@ -383,6 +396,7 @@ impl<'a> Shared<'a> {
                 btf_id: a.type_id,
                 btf: intern(btfs, &a.place, self.target),
                 member: Some(a.member),
+                program: None,
             })),
             // Named by a map whose kernel type is not known here.
             None if !self.missing.is_empty() => Ok(None),

@@ -120,16 +120,19 @@ impl ProgFlags {
 }
 
 /// What a program attached by BTF names.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct AttachTarget {
     /// Name in the section or set by the person (`tcp_connect`, `bpf_map`, `sched_switch`).
     pub name: String,
-    /// Type id in the kernel BTF below (function, typedef or struct); 0 when it was not found.
+    /// Type id in the kernel BTF below (function, typedef or struct), or in the BTF of the program below; 0 when it
+    /// was not found.
     pub btf_id: u32,
     /// Index into [`Program::btfs`].
     pub btf: u32,
     /// struct_ops: index of the member the program fills (`expected_attach_type` of the system call).
     pub member: Option<u32>,
+    /// The program whose function it is (`attach_prog_fd`); None for what is the kernel's.
+    pub program: Option<Arc<Program>>,
 }
 
 /// Which kernel BTF.

@@ -17,6 +17,7 @@ use crate::error::{LoadError, LoadErrorKind as K};
 use crate::externs::{self, Extern};
 use crate::loader::{Loader, Refusals};
 use crate::maps::{self, MapSource};
+use crate::program_override::AttachProgram;
 use crate::reloc::{self, Reloc};
 use crate::struct_ops;
 use crate::{data_sections, programs};
@@ -50,6 +51,7 @@ pub(crate) struct Func {
     pub attach_type: Option<AttachType>,
     /// Set by the application in place of the section's.
     pub attach_target: Option<String>,
+    pub attach_program: Option<AttachProgram>,
     pub def: Option<&'static SectionDef>,
 }
 
@@ -356,6 +358,11 @@ impl Opened {
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, &Func)> + '_ {
         self.funcs.iter().enumerate().filter(|(_, f)| !self.is_subprog(f))
+    }
+
+    /// Names of its programs, in the file's order.
+    pub fn program_names(&self) -> impl Iterator<Item = &str> + '_ {
+        self.entries().map(|(_, f)| f.name.as_str())
     }
 
     pub(crate) fn is_subprog(&self, f: &Func) -> bool {

@@ -76,6 +76,7 @@ pub(crate) fn add(
             prog_type: None,
             attach_type: None,
             attach_target: None,
+            attach_program: None,
             def: None,
         });
     }

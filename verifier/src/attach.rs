@@ -11,16 +11,23 @@ use crate::verbose;
 /// Whether the target exists and allows what the program wants of it.
 pub fn check_attach_btf_id(env: &mut Env<'_>) -> Check {
     let t = env.prog.prog_type;
-    if matches!(env.kernel.prog(t).map(|row| row.sleepable), Some(Sleepable::Must)) {
+    if !env.is_extension()
+        && matches!(env.kernel.prog(t).map(|row| row.sleepable), Some(Sleepable::Must))
+    {
         if env.prog_sleepable {
             return Ok(());
         }
         verbose!(env, "Syscall programs can only be sleepable\n");
         return Err(Errno::EINVAL.into());
     }
-    if env.prog_sleepable && !with_prog_kind(env, |kind| env.kernel.may_be_sleepable(kind)) {
+    let may_sleep =
+        !env.is_extension() && with_prog_kind(env, |kind| env.kernel.may_be_sleepable(kind));
+    if env.prog_sleepable && !may_sleep {
         verbose!(env, words.prog_not_sleepable);
         return Err(Errno::EINVAL.into());
+    }
+    if let Some(facts) = env.target_program.clone() {
+        return crate::extension::check_attach(env, &facts);
     }
     if env.kernel.prog(t).is_some_and(|row| row.attaches_by_btf) {
         return crate::attach_target::check_attach_target(env);

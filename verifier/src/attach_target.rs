@@ -45,6 +45,8 @@ pub struct AttachInfo {
     /// The first argument is `void *__data`, which programs do not see.
     pub is_trace: bool,
     pub args: Vec<CtxArg>,
+    /// Type of the program whose function it is; None for what is the kernel's.
+    pub of_program: Option<ProgType>,
 }
 
 /// Fills [`Env::attach`] for tracing, LSM, iterator and struct_ops programs.
@@ -55,7 +57,9 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
         return Err(Errno::EINVAL.into());
     }
     if prog_type == ProgType::Ext {
-        return Err(Stop::unsupported("programs that replace another program's function"));
+        // No program was named whose function it replaces.
+        verbose!(env, "Cannot replace kernel functions\n");
+        return Err(Errno::EINVAL.into());
     }
     let (target, obj, btf) = target_btf(env)?;
     if prog_type == ProgType::StructOps {
@@ -121,7 +125,7 @@ fn target_btf(env: &Env<'_>) -> Check<(AttachTarget, BtfObj, Arc<Btf>)> {
         return match vmlinux.and_then(|b| Some((id(&b)?, b))) {
             Some((btf_id, btf)) => {
                 let name = "bpf_multi_func".to_string();
-                let target = AttachTarget { name, btf_id, btf: 0, member: None };
+                let target = AttachTarget { name, btf_id, btf: 0, member: None, program: None };
                 Ok((target, BtfObj::VMLINUX, btf))
             }
             // `bpf_prog_load_check_attach`: an attach type that this kernel has not got.
@@ -145,7 +149,7 @@ fn target_btf(env: &Env<'_>) -> Check<(AttachTarget, BtfObj, Arc<Btf>)> {
 }
 
 /// FUNC_PROTO behind a FUNC.
-fn proto_of(t: Type<'_>) -> Check<u32> {
+pub(crate) fn proto_of(t: Type<'_>) -> Check<u32> {
     match t.target() {
         Some(p) if p.kind() == BtfKind::FuncProto => Ok(p.id()),
         _ => Err(Errno::EINVAL.into()),
@@ -183,6 +187,7 @@ fn raw_tp_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Chec
         proto: Some(proto),
         is_trace: true,
         args: Vec::new(),
+        of_program: None,
     })
 }
 
@@ -210,6 +215,7 @@ fn iter_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
         proto: Some(proto),
         is_trace: false,
         args,
+        of_program: None,
     })
 }
 
@@ -279,11 +285,12 @@ fn func_target(env: &mut Env<'_>, obj: BtfObj, btf: &Btf, t: Type<'_>) -> Check<
         proto: Some(proto),
         is_trace: false,
         args: Vec::new(),
+        of_program: None,
     })
 }
 
 /// Arguments a trampoline can pass on (`btf_distill_func_proto`).
-fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check {
+pub(crate) fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str) -> Check {
     let max_args = env.kernel.limits.max_func_args as usize;
     let Some(p) = btf.ty(proto) else { return Err(Errno::EINVAL.into()) };
     if p.vlen() > max_args {
@@ -451,6 +458,7 @@ fn struct_ops_target(
         proto: Some(proto.id()),
         is_trace: false,
         args,
+        of_program: None,
     })
 }
 

@@ -173,6 +173,8 @@ pub struct Env<'a> {
     pub btfs: Vec<Option<Arc<Btf>>>,
     /// What a program attached by BTF is attached to.
     pub attach: Option<Arc<crate::attach_target::AttachInfo>>,
+    /// The program that it attaches to, or replaces a function of.
+    pub target_program: Option<Arc<crate::extension::TargetFacts>>,
     pub cfg: Cfg,
     /// Constants per instruction, where the kernel looks for them.
     pub const_regs: Vec<crate::cfg::const_regs::ConstRegs>,
@@ -231,6 +233,11 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
+    /// The program replaces a function of another one (`BPF_PROG_TYPE_EXT`); its type is then the other's.
+    pub fn is_extension(&self) -> bool {
+        self.target_program.as_ref().is_some_and(|t| t.replaces)
+    }
+
     /// A tnum in this kernel's words.
     pub fn tnum_text(&self, tnum: Tnum) -> TnumText {
         TnumText { tnum, as_pair: !self.kernel.features.concise_states }

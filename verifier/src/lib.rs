@@ -19,6 +19,7 @@ pub mod diagnostics;
 pub mod domain;
 pub mod env;
 pub mod explore;
+mod extension;
 pub mod fastcall;
 pub mod insn_fields;
 pub mod late;

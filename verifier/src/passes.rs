@@ -1,6 +1,7 @@
 //! The verifier's passes in the kernel's order (`bpf_check`).
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bpfassay_isa::{decode, Insn, RawInsn};
 use bpfassay_object::model::Program;
@@ -15,6 +16,7 @@ use crate::env::{AuxUse, Env, InsnAux, SubprogInfo};
 use crate::explore::account::Account;
 use crate::explore::era::{Era, Loops};
 use crate::explore::{backtrack, entry, liveness, stack_use, trail, Explorer};
+use crate::extension::TargetFacts;
 use crate::log::{Log, LogLevel};
 use crate::report::{MemoryUse, Report, Stats, Trail, Verdict};
 use crate::stop::{Check, Errno, Stop};
@@ -101,7 +103,27 @@ fn judge<'a>(
         let lacking = lacking.filter(|_| matches!(stop, Stop::Reject(_)));
         return Report { lacking, ..bare_report(stop) };
     }
+    match TargetFacts::of(prog, config) {
+        Ok(None) => judge_loaded(prog, config, watch, None, accepted),
+        Ok(Some(facts)) if facts.replaces => {
+            let prog = facts.in_place(prog);
+            judge_loaded(&prog, config, watch, Some(Arc::new(facts)), accepted)
+        }
+        Ok(Some(facts)) => judge_loaded(prog, config, watch, Some(Arc::new(facts)), accepted),
+        Err(stop) => bare_report(stop),
+    }
+}
+
+/// A program that the kernel looks into.
+fn judge_loaded<'a>(
+    prog: &'a Program,
+    config: &'a Config<'a>,
+    watch: Watch<'a>,
+    target: Option<Arc<TargetFacts>>,
+    accepted: &mut dyn FnMut(&Env<'_>),
+) -> Report {
     let mut env = new_env(prog, config);
+    env.target_program = target.clone();
     env.observer = watch.observer;
     env.recorder = watch.records.then(Box::default);
     if let Err(e) = btf_fields::load_struct_metas(&mut env) {
@@ -117,6 +139,7 @@ fn judge<'a>(
         exact.log = Log::new(LogLevel::QUIET, config.log_limit);
         exact.explore.liveness.exact_writes = true;
         exact.struct_metas = env.struct_metas.clone();
+        exact.target_program = target;
         if run(&mut exact) != result {
             env.quirk = Some(QUIRK_MUST_WRITE_32);
         }
@@ -241,6 +264,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         helpers: HelperTable::default(),
         btfs,
         attach: None,
+        target_program: None,
         cfg: Cfg::default(),
         const_regs: Vec::new(),
         cur: VerifierState::new(FuncState::new(-1, 0, 0)),

@@ -59,7 +59,8 @@ fn with_target(head: &str, target: &str, btf: &Btf) -> Program {
     }
     program.btfs = vec![KernelBtfRef::Vmlinux];
     let btf_id = btf.find_by_name_kind(target, kind).expect("a type of the kernel");
-    program.attach_target = Some(AttachTarget { name: target.to_string(), btf_id, btf: 0, member });
+    program.attach_target =
+        Some(AttachTarget { name: target.to_string(), btf_id, btf: 0, member, program: None });
     program
 }
 

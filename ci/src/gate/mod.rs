@@ -39,6 +39,7 @@ use crate::files;
 use bpfassay_judge::Target;
 
 /// A gate run.
+#[derive(Clone)]
 pub struct Request<'a> {
     pub config: &'a Config,
     /// What reports call the configuration.
@@ -54,7 +55,11 @@ pub struct Request<'a> {
 
 /// Judges everything the configuration names.  An error is never a verdict: the configuration cannot be carried out.
 pub fn run(request: &Request<'_>) -> Result<GateReport, ConfigError> {
-    let config = request.config;
+    let mut config = request.config.clone();
+    programs::read_targets(&mut config.programs, request.folder)
+        .map_err(|(span, why)| request.config.error(span, why))?;
+    let request = &Request { config: &config, ..request.clone() };
+    let config = &config;
     let old = read_baseline(request)?;
     let targets = kernels::targets(config, request.folder)?;
     let found = objects::find(config, request.folder)?;

@@ -2,15 +2,19 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
 
-use bpfassay_object::{Opened, ProgramOverride};
+use bpfassay_object::{AttachProgram, Opened, ProgramOverride};
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::files;
 use crate::gate::config::{Budget, Reader};
 use crate::gate::error::ConfigError;
 use crate::gate::values::Pattern;
+use crate::gate::variant;
 
 /// What holds for one program.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct ProgramRule {
     pub allow_unsupported: bool,
     /// What the application sets.
     pub to: ProgramOverride,
+    /// Values of the object that it attaches to, as `NAME=VALUE`.
+    pub attach_set: Vec<String>,
 }
 
 impl ProgramRule {
@@ -41,6 +47,52 @@ pub fn apply(rules: &[ProgramRule], path: &str, opened: &mut Opened) {
     }
 }
 
+/// Reads the objects of the programs that rules attach to; an error has the rule's place.
+pub fn read_targets(
+    rules: &mut [ProgramRule],
+    folder: &Path,
+) -> Result<(), (Range<usize>, String)> {
+    for rule in rules {
+        let Some(text) = &rule.to.attach_target else { continue };
+        let at = |why: String| (rule.span.clone(), why);
+        let Some(mut of) = attach_program(text, folder).map_err(at)? else {
+            match rule.attach_set.is_empty() {
+                true => continue,
+                false => return Err(at(format!("`{text}` names no object to set values of"))),
+            }
+        };
+        if !rule.attach_set.is_empty() {
+            let shape = variant::of_assignments(&rule.attach_set).map_err(at)?;
+            let set = variant::in_shape(&of.object, &shape).map_err(at)?;
+            of.object = Arc::new(set);
+        }
+        (rule.to.attach_program, rule.to.attach_target) = (Some(of), None);
+    }
+    Ok(())
+}
+
+/// A program of another object, as `OBJECT:PROGRAM[:FUNCTION]`; None where the text before no colon is a file.
+///
+/// # Errors
+/// An object that cannot be read, or a text that names none of its programs.
+pub fn attach_program(text: &str, folder: &Path) -> Result<Option<AttachProgram>, String> {
+    let mut colons = text.match_indices(':').map(|(at, _)| text.split_at(at));
+    let Some((name, rest)) = colons.find(|(file, _)| folder.join(file).is_file()) else {
+        return Ok(None);
+    };
+    let (program, function) = match rest[1..].split_once(':') {
+        Some((program, function)) => (program, Some(function.to_string())),
+        None => (&rest[1..], None),
+    };
+    let path = folder.join(name);
+    let bytes = files::read(&path, files::MAX_OBJECT).map_err(|e| format!("{name}: {e}"))?;
+    let opened = Opened::parse(&bytes, name).map_err(|e| format!("{name}: {e}"))?;
+    if !opened.program_names().any(|n| n == program) {
+        return Err(format!("{name}: no program `{program}`"));
+    }
+    Ok(Some(AttachProgram { object: Arc::new(opened), program: program.to_string(), function }))
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawProgram {
@@ -52,6 +104,8 @@ struct RawProgram {
     #[serde(rename = "type")]
     prog_type: Option<Spanned<String>>,
     attach_target: Option<Spanned<String>>,
+    #[serde(default)]
+    attach_set: Vec<String>,
 }
 
 /// Rules as written: a table per name, or a list of tables with names.
@@ -138,8 +192,8 @@ fn rule(
     if let Some(t) = raw.attach_target.as_ref().filter(|t| t.get_ref().is_empty()) {
         return Err(at.error(t.span(), "`attach-target` names a function or hook"));
     }
-    let to =
-        ProgramOverride { prog_type, attach_target: raw.attach_target.map(Spanned::into_inner) };
+    let attach_target = raw.attach_target.map(Spanned::into_inner);
+    let to = ProgramOverride { prog_type, attach_target, attach_program: None };
     let b = &raw.budget;
     let sets = b.insns_processed.is_some() || b.states.is_some() || b.stack_depth.is_some();
     if !sets && raw.unsupported.is_none() && to == ProgramOverride::default() {
@@ -152,5 +206,6 @@ fn rule(
         budget: raw.budget,
         allow_unsupported: raw.unsupported.is_some(),
         to,
+        attach_set: raw.attach_set,
     })
 }

@@ -45,6 +45,21 @@ fn config_of(lines: &str) -> Result<Config, ConfigError> {
     Config::parse(&format!("objects = [\"-\"]\n[variant.command-line]\n{lines}"))
 }
 
+/// The object with every variable of the variant set.
+///
+/// # Errors
+/// A value that does not fit its variable, or a variable that the object has not.
+pub fn in_shape(opened: &Opened, variant: &Variant) -> Result<Opened, String> {
+    let mut used = vec![false; variant.values.len()];
+    let set = apply(opened, variant, &mut used).map_err(|e| e.message)?;
+    match variant.values.iter().zip(used).find(|(_, used)| !used) {
+        Some(((section, name, _), _)) => {
+            Err(format!("no variable `{}` in .{section}", name.get_ref()))
+        }
+        None => Ok(set.unwrap_or_else(|| opened.clone())),
+    }
+}
+
 /// The object with the variant's values written, or None if it has none of its variables.
 ///
 /// `used` gets true for every variable found, in the variant's order.

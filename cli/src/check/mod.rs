@@ -4,12 +4,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bpfassay_ci::files::MAX_PROFILE;
 use bpfassay_ci::gate::config::Variant;
 use bpfassay_ci::gate::of_check::of_check;
+use bpfassay_ci::gate::programs::attach_program;
 use bpfassay_ci::report::{self, Places};
 use bpfassay_judge::plan::Plan;
 use bpfassay_judge::{
@@ -64,9 +65,14 @@ pub struct Args {
     #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
     prog_type: Vec<Set>,
     /// Verify against this function or hook in place of the section's (`fentry/XXX`, `fentry`), as every program's or
-    /// one's; `module:function` names a module's.
+    /// one's; `module:function` names a module's, `OBJ:PROG` or `OBJ:PROG:FUNCTION` one of another program, which
+    /// `freplace` needs.  May be given more than once.
     #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = parse_target)]
     attach_target: Vec<Set>,
+    /// Set a global variable of the object that `--attach-target` names, as its own loader does, e.g.
+    /// `conf.num_progs_enabled=1` of a dispatcher.
+    #[arg(long, value_name = "[SECTION.]NAME=VALUE", requires = "attach_target")]
+    attach_set: Vec<String>,
     /// Set an attribute of a map as the application would before loading; may be given more than once.  Attributes are
     /// max_entries, key_size, value_size, map_flags, map_extra, numa_node, autocreate, and inner (a map of the object).
     #[arg(long, value_name = "MAP.ATTRIBUTE=VALUE", value_parser = parse_override)]
@@ -136,7 +142,7 @@ fn of_program(s: &str) -> (Option<String>, &str) {
 pub(crate) fn parse_type(s: &str) -> Result<Set, String> {
     let (name, ty) = of_program(s);
     let prog_type = Some(ProgramOverride::parse_type(ty)?);
-    Ok((name, ProgramOverride { prog_type, attach_target: None }))
+    Ok((name, ProgramOverride { prog_type, ..ProgramOverride::default() }))
 }
 
 pub(crate) fn parse_target(s: &str) -> Result<Set, String> {
@@ -144,17 +150,30 @@ pub(crate) fn parse_target(s: &str) -> Result<Set, String> {
     match target {
         "" => Err("lacks a function".to_string()),
         target => {
-            let attach_target = Some(target.to_string());
-            Ok((name, ProgramOverride { prog_type: None, attach_target }))
+            let attach_program = attach_program(target, Path::new(""))?;
+            let attach_target = attach_program.is_none().then(|| target.to_string());
+            Ok((name, ProgramOverride { prog_type: None, attach_target, attach_program }))
         }
     }
 }
 
-/// What is set of programs: of all first, then of those named.
-pub(crate) fn program_overrides(types: &[Set], targets: &[Set]) -> Vec<Set> {
+/// What is set of programs: of all first, then of those named.  `in_targets` are values in the objects that
+/// programs attach to.
+pub(crate) fn program_overrides(
+    types: &[Set],
+    targets: &[Set],
+    in_targets: &[String],
+) -> Result<Vec<Set>, Outcome> {
     let mut all: Vec<Set> = types.iter().chain(targets).cloned().collect();
     all.sort_by_key(|(name, _)| name.is_some());
-    all
+    if let Some(shape) = setup::of_assignments("--attach-set", in_targets)? {
+        for of in all.iter_mut().filter_map(|(_, to)| to.attach_program.as_mut()) {
+            let set = setup::in_shape((*of.object).clone(), &shape);
+            let set = set.map_err(|why| fail(Outcome::Usage, format!("--attach-set: {why}")))?;
+            of.object = Arc::new(set);
+        }
+    }
+    Ok(all)
 }
 
 /// A map's name, an attribute, and its value as text.
@@ -219,6 +238,7 @@ fn on_several(args: &Args) -> Result<Outcome, Outcome> {
         prog: a.prog.clone(),
         prog_type: a.prog_type.clone(),
         attach_target: a.attach_target.clone(),
+        attach_set: a.attach_set.clone(),
         map_override: a.map_override.clone(),
         loader: a.loader,
         jobs: a.jobs,
@@ -239,7 +259,7 @@ fn check(args: &Args) -> Result<Outcome, Outcome> {
     if inputs.is_empty() && args.cbpf.is_none() && args.plan.is_empty() {
         return Err(fail(Outcome::NotJudged, "no BPF object found"));
     }
-    let job = Job { args, target: &target, options: options(args), shape: args.set.variant()? };
+    let job = Job { args, target: &target, options: options(args)?, shape: args.set.variant()? };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.jobs.min(crate::exit::MAX_JOBS))
         .build()
@@ -320,9 +340,9 @@ fn of_type(
     program
 }
 
-fn options(args: &Args) -> Options {
+fn options(args: &Args) -> Result<Options, Outcome> {
     let has = |f| args.prog_flags.contains(&f);
-    Options {
+    Ok(Options {
         flags: ProgFlags {
             strict_alignment: has(Flag::StrictAlignment),
             any_alignment: has(Flag::AnyAlignment),
@@ -332,7 +352,11 @@ fn options(args: &Args) -> Options {
             xdp_has_frags: has(Flag::XdpHasFrags),
             ..ProgFlags::default()
         },
-        program_overrides: program_overrides(&args.prog_type, &args.attach_target),
+        program_overrides: program_overrides(
+            &args.prog_type,
+            &args.attach_target,
+            &args.attach_set,
+        )?,
         loader: args.loader,
         map_overrides: overrides(&args.map_override),
         log_level: match (&args.log_dir, args.log_level) {
@@ -341,7 +365,7 @@ fn options(args: &Args) -> Options {
         },
         explain: args.format != Format::Json,
         clock: Some(clock),
-    }
+    })
 }
 
 /// A name on the command line that no program or map has; a map that is not to be created is not in the report.

@@ -313,8 +313,8 @@ pub(super) const CODES: &[Code] = &[
             "arg{} {}(struct {} *) doesn't match {}(struct {} *)",
             "Program extension requires BTF",
         ],
-        "An extension replaces one global function of another loaded program and must have the same prototype and no more rights.",
-        "Replace a global function (not `static`) with one of exactly the same prototype.",
+        "An extension replaces one global function of another loaded program and must have the same prototype and no more rights; what the other never calls is dead code and no longer there.",
+        "Replace a global function (not `static`) that the target calls, with one of exactly the same prototype.",
     ),
     Code::new(
         "program-core-relocation",

@@ -147,7 +147,7 @@ pub struct BtfInfo {
     pub kernel_btf: u32,
 }
 
-/// `struct bpf_prog_info` as far as machine code goes.
+/// `struct bpf_prog_info` as far as instructions go.
 #[derive(Default)]
 #[repr(C)]
 pub struct ProgInfo {

@@ -2,6 +2,7 @@
 
 use std::os::fd::AsRawFd;
 
+use bpfassay_isa::RawInsn;
 use bpfassay_object::model::MapDef;
 use bpfassay_spec::MapUse;
 
@@ -84,6 +85,20 @@ impl Loaded {
             sys::jited(fd, &mut image).map_err(failed)?;
         }
         Ok(image)
+    }
+}
+
+impl Loaded {
+    /// The program as the verifier left it; empty where the kernel hides it from this user.
+    pub fn xlated(&self) -> Result<Vec<RawInsn>, KernelError> {
+        let fd = self.prog.as_raw_fd() as u32;
+        let failed = |errno| KernelError::Call { what: "reading instructions", errno };
+        let len = sys::xlated(fd, &mut []).map_err(failed)?;
+        let mut bytes = vec![0; len as usize];
+        if len > 0 {
+            sys::xlated(fd, &mut bytes).map_err(failed)?;
+        }
+        Ok(bytes.as_chunks::<8>().0.iter().map(|b| RawInsn::from_le_bytes(*b)).collect())
     }
 }
 

@@ -5,10 +5,12 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use bpfassay_diag::log::Stats;
+use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{ProgFlags, Program};
-use bpfassay_spec::ProgType;
+use bpfassay_spec::{Caps, ProgType};
 
+use super::caps::{self, Dropped};
 use super::maps::{CreatedMaps, PSEUDO_MAP_FD, PSEUDO_MAP_VALUE};
 use super::{
     attr, btf, maps, sys, KernelError, LoadOptions, LoadOutcome, Verdict, KERNEL_MAX_LOG,
@@ -37,11 +39,25 @@ pub fn release() -> Result<String, KernelError> {
 #[derive(Debug, Default)]
 pub struct Session {
     btf: Option<(Arc<Btf>, OwnedFd)>,
+    /// Capabilities that programs and their maps are loaded with.
+    caps: Caps,
 }
 
 impl Session {
     pub fn new() -> Session {
         Session::default()
+    }
+
+    /// Loads with these capabilities only; what comes back is read with all.
+    pub fn with_caps(caps: Caps) -> Session {
+        Session { btf: None, caps }
+    }
+
+    /// The accepted program as the verifier leaves it; None where it is not accepted.
+    pub fn xlated(&mut self, program: &Program) -> Result<Option<Vec<RawInsn>>, KernelError> {
+        let quiet = LoadOptions { log_level: 0, max_log: 0 };
+        let (_, loaded) = self.load(program, &quiet)?;
+        loaded.map(|l| l.xlated()).transpose()
     }
 
     /// The verdict alone; map and program descriptors are closed when this returns.
@@ -73,22 +89,43 @@ impl Session {
         options: &LoadOptions,
         maps: &mut CreatedMaps,
     ) -> Result<(LoadOutcome, Option<OwnedFd>), KernelError> {
+        let caps = self.caps;
+        let target = self.target_program(program)?;
         let btf_fd = self.btf_fd(program)?;
         let kernel_btfs = btf::kernel_btfs(&program.btfs)?;
+        caps::allows(caps)?;
+        let _dropped = Dropped::to(caps)?;
         maps::create_used(program, btf_fd, maps)?;
         let mut request = Request::new(program, btf_fd, &kernel_btfs, maps)?;
+        if let Some(target) = &target {
+            request.attr.attach_btf_obj_fd = target.prog.as_raw_fd() as u32;
+        }
         let (result, log, log_level) = request.ask(options);
         let log = String::from_utf8_lossy(&log).into_owned();
         let stats = Stats::parse(&log);
         let (verdict, errno, prog) = match result {
             Ok(prog) => (Verdict::Accepted, None, Some(prog)),
-            Err(libc::EPERM) if log.is_empty() && !may_load() => {
+            Err(libc::EPERM) if log.is_empty() && caps == Caps::ALL && !may_load() => {
                 return Err(KernelError::NotPermitted)
             }
             Err(libc::ENOSYS) => return Err(KernelError::Unavailable),
             Err(e) => (Verdict::Rejected, Some(e), None),
         };
         Ok((LoadOutcome { verdict, errno, log, log_level, stats }, prog))
+    }
+
+    /// Loads the program that this one attaches to.
+    fn target_program(&mut self, program: &Program) -> Result<Option<Loaded>, KernelError> {
+        let target = program.attach_target.as_ref().and_then(|t| t.program.as_deref());
+        let Some(target) = target else { return Ok(None) };
+        match self.load(target, &LoadOptions { log_level: 0, max_log: 0 })? {
+            (_, Some(loaded)) => Ok(Some(loaded)),
+            (LoadOutcome { errno, .. }, None) => {
+                let (name, errno) = (&target.name, errno.unwrap_or(0));
+                let why = format!("the program it attaches to, {name}: errno {errno}");
+                Err(KernelError::Program(why))
+            }
+        }
     }
 
     pub(super) fn btf_fd(&mut self, program: &Program) -> Result<Option<&OwnedFd>, KernelError> {

@@ -17,6 +17,8 @@ mod attr;
 #[cfg(target_os = "linux")]
 mod btf;
 #[cfg(target_os = "linux")]
+mod caps;
+#[cfg(target_os = "linux")]
 mod dump;
 #[cfg(target_os = "linux")]
 mod host;

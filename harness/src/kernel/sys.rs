@@ -245,6 +245,67 @@ pub fn jited(fd: u32, image: &mut [u8]) -> Result<u32, i32> {
     Ok(info.jited_prog_len)
 }
 
+/// Writes as many bytes of the program's rewritten instructions as `insns` holds; gives the length of all of them.
+pub fn xlated(fd: u32, insns: &mut [u8]) -> Result<u32, i32> {
+    let mut info = attr::ProgInfo {
+        xlated_prog_len: insns.len() as u32,
+        xlated_prog_insns: if insns.is_empty() { 0 } else { insns.as_mut_ptr() as u64 },
+        ..Default::default()
+    };
+    let mut a = attr::InfoByFd {
+        fd,
+        info_len: size_of::<attr::ProgInfo>() as u32,
+        info: &mut info as *mut attr::ProgInfo as u64,
+    };
+    // SAFETY: `info` and `insns` are live and have the stated sizes.
+    unsafe { bpf(Cmd::ObjGetInfoByFd, &mut a)? };
+    Ok(info.xlated_prog_len)
+}
+
+/// The capabilities that this thread uses (its effective set), a bit each.
+pub fn effective_caps() -> Result<u64, i32> {
+    caps().map(|c| u64::from(c[0].effective) | u64::from(c[1].effective) << 32)
+}
+
+/// Changes them, within what the thread may use; no other thread is concerned.
+pub fn set_effective_caps(bits: u64) -> Result<(), i32> {
+    let mut data = caps()?;
+    (data[0].effective, data[1].effective) = (bits as u32, (bits >> 32) as u32);
+    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    // SAFETY: both structures are live, and of this version's sizes.
+    match unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(errno()),
+    }
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`.
+const CAP_VERSION_3: u32 = 0x2008_0522;
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+fn caps() -> Result<[CapData; 2], i32> {
+    let mut data = [CapData::default(); 2];
+    let header = CapHeader { version: CAP_VERSION_3, pid: 0 };
+    // SAFETY: both structures are live, and of this version's sizes.
+    match unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) } {
+        0 => Ok(data),
+        _ => Err(errno()),
+    }
+}
+
 /// A shared mapping of an arena map, which gives the arena its user address; undone on drop.
 #[derive(Debug)]
 pub struct ArenaMapping {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bpfassay_isa::RawInsn;
 use bpfassay_object::btf::Btf;
 use bpfassay_object::model::{MapDef, Program};
 use bpfassay_object::Target;
+use bpfassay_spec::Caps;
 
 use crate::testrun::MapSlots;
 
@@ -80,6 +82,10 @@ impl Loaded {
         match *self {}
     }
 
+    pub fn xlated(&self) -> Result<Vec<RawInsn>, KernelError> {
+        match *self {}
+    }
+
     pub fn jited(&self) -> Result<Vec<u8>, KernelError> {
         match *self {}
     }
@@ -101,6 +107,14 @@ pub struct Session {}
 impl Session {
     pub fn new() -> Session {
         Session::default()
+    }
+
+    pub fn with_caps(_caps: Caps) -> Session {
+        Session::default()
+    }
+
+    pub fn xlated(&mut self, _program: &Program) -> Result<Option<Vec<RawInsn>>, KernelError> {
+        Err(KernelError::Unavailable)
     }
 
     pub fn judge(

@@ -155,7 +155,7 @@ impl Lines<'_> {
         let attach_target = self.names.get(&attach_btf_id).map(|name| {
             let (prefix, kind) = hook(attach_type);
             let id = vmlinux.and_then(|b| b.find_by_name_kind(&format!("{prefix}{name}"), kind));
-            AttachTarget { name: name.clone(), btf_id: id.unwrap_or(0), btf: 0, member: None }
+            AttachTarget { name: name.clone(), btf_id: id.unwrap_or(0), btf: 0, member: None, program: None }
         });
         if attach_target.as_ref().is_some_and(|t| t.btf_id == 0) {
             return Err("its attach target is not in the kernel's types".to_string());

@@ -83,6 +83,18 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c check_ptr_to_btf_access, check_ptr_to_map_access.
     pub struct_access_privilege: &'static str,
+    /// A program that replaces part of one that traces.
+    ///
+    /// kernel/bpf/verifier.c bpf_check_attach_target, tgt_prog.
+    pub extends_tracer: &'static str,
+    /// A program is traced where it begins and ends only.
+    ///
+    /// kernel/bpf/verifier.c bpf_check_attach_target, BPF_TRACE_RAW_TP.
+    pub traces_program_otherwise: &'static str,
+    /// What runs when a program throws is not traced.
+    ///
+    /// kernel/bpf/verifier.c bpf_check_attach_target, exception_cb.
+    pub traces_exception_callback: &'static str,
 }
 
 impl Words {
@@ -107,12 +119,15 @@ impl Words {
             helper_not_allowed: MESSAGES[16].text(at),
             release_unreferenced: MESSAGES[17].text(at),
             struct_access_privilege: MESSAGES[18].text(at),
+            extends_tracer: MESSAGES[19].text(at),
+            traces_program_otherwise: MESSAGES[20].text(at),
+            traces_exception_callback: MESSAGES[21].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 19] = [
+pub static MESSAGES: [Message; 22] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret and lsm programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }) } }, Text { text: "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }) } }, Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -132,4 +147,7 @@ pub static MESSAGES: [Message; 19] = [
     Message { category: "policy", texts: &[Text { text: "unknown func {name}#{id}\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }) } }, Text { text: "program of this type cannot use helper {name}#{id}\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "R{r} must be referenced when passed to release function\n", code: "lifetime-unacquired", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }) } }, Text { text: "release helper {name} expects referenced PTR_TO_BTF_ID passed to R{r}\n", code: "lifetime-unacquired", span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } }] },
     Message { category: "policy", texts: &[Text { text: "{name} access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) } }, Text { text: "'struct {name}' access is allowed only to CAP_PERFMON and CAP_SYS_ADMIN\n", code: "policy-capability", span: Span { since: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }), until: None } }] },
+    Message { category: "program", texts: &[Text { text: "Cannot extend fentry/fexit\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }) } }, Text { text: "Cannot extend fentry/fexit/fsession\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } }] },
+    Message { category: "program", texts: &[Text { text: "Only FENTRY/FEXIT progs are attachable to another BPF prog\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }) } }, Text { text: "Only FENTRY/FEXIT/FSESSION progs are attachable to another BPF prog\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } }] },
+    Message { category: "program", texts: &[Text { text: "FENTRY/FEXIT programs cannot attach to exception callback\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }) } }, Text { text: "Tracing programs cannot attach to exception callback\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } }] },
 ];

@@ -231,6 +231,20 @@ fn pointer(
     struct_pointer(env, info, btf, p)
 }
 
+/// The kernel's struct behind a context that another program is given (`btf_translate_to_vmlinux`).
+fn kernel_ctx(
+    env: &mut Env<'_>,
+    of: ProgType,
+    btf: &Arc<Btf>,
+    p: &PointerArg<'_>,
+) -> Check<Option<(BtfObj, u32)>> {
+    if !super::prog_ctx::is_ctx_type_of(env, of, btf, p.ptr)? {
+        return Ok(None);
+    }
+    let id = super::prog_ctx::kernel_ctx_type_of(env, of)?;
+    Ok((id != 0).then_some((BtfObj::VMLINUX, id)))
+}
+
 /// A pointer that only BTF describes.
 fn struct_pointer(
     env: &mut Env<'_>,
@@ -238,6 +252,13 @@ fn struct_pointer(
     btf: &Arc<Btf>,
     p: &PointerArg<'_>,
 ) -> Check<Option<CtxAccess>> {
+    if let Some(of) = info.of_program {
+        return Ok(kernel_ctx(env, of, btf, p)?.map(|btf| CtxAccess {
+            ty: RegType::of(RegBase::BtfId),
+            btf: Some(btf),
+            ..CtxAccess::SCALAR
+        }));
+    }
     let (name, idx) = (&info.name, p.idx);
     let mut flags = TypeFlags::NONE;
     if env.kernel.features.trust_tracked && are_args_trusted(env, info) {

@@ -24,6 +24,11 @@ fn canonical_ctx_type(vmlinux: &Btf, prog_type: ProgType) -> Option<u32> {
     ctx_type(vmlinux, prog_type, "prog")
 }
 
+/// Struct behind the context of that program type, 0 without one.
+pub fn kernel_ctx_type_of(env: &Env<'_>, prog_type: ProgType) -> Check<u32> {
+    Ok(ctx_type(&*vmlinux(env)?, prog_type, "kern").unwrap_or(0))
+}
+
 /// Struct behind the context, for `bpf_cast_to_kern_ctx` (`get_kern_ctx_btf_id`).
 pub fn kernel_ctx_type(env: &mut Env<'_>) -> Check<u32> {
     let kernel = vmlinux(env)?;
@@ -54,7 +59,16 @@ pub fn is_projection_of(public: &str, name: &str) -> bool {
 
 /// The pointer is to the program type's context, judged by name alone.
 pub fn is_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>) -> Check<bool> {
-    let prog_type = env.prog_type();
+    is_ctx_type_of(env, env.prog_type(), btf, ptr)
+}
+
+/// As [`is_prog_ctx_type`], of another program type.
+pub fn is_ctx_type_of(
+    env: &mut Env<'_>,
+    prog_type: ProgType,
+    btf: &Btf,
+    ptr: Type<'_>,
+) -> Check<bool> {
     if prog_type == ProgType::Kprobe && is_user_pt_regs(btf, ptr.type_id()) {
         return Ok(true);
     }

@@ -121,7 +121,7 @@ fn do_check_common(env: &mut Env<'_>, subprog: u32, sleepable: bool) -> Check {
     env.cur.in_sleepable = sleepable;
     env.cur.first_insn_idx = env.subprogs[subprog as usize].start;
     env.cur.last_insn_idx = u32::MAX;
-    if subprog != 0 || env.prog.prog_type == ProgType::Ext {
+    if subprog != 0 || env.is_extension() {
         prepare_global_function(env, subprog)?;
     } else {
         prepare_main(env)?;
