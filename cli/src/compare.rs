@@ -8,9 +8,12 @@ use std::sync::Mutex;
 
 use bpfassay_harness::compare::{compare, Agreement, CompareOptions, Comparison};
 use bpfassay_harness::kernel::{release, symbols, Session};
+use bpfassay_harness::rewriting::{self, Addresses, Rewriting};
+use bpfassay_judge::Options;
 use bpfassay_object::model::Program;
 use rayon::prelude::*;
 
+use crate::check::{parse_target, parse_type, program_overrides, Set};
 use crate::exit::{fail, Outcome, MAX_JOBS};
 use crate::inputs::{self, Input};
 use crate::out;
@@ -33,6 +36,18 @@ pub struct Args {
     /// Compare only programs of this name.
     #[arg(long, value_name = "NAME")]
     prog: Vec<String>,
+    /// Verify against this function, hook or program in place of the section's, as `check` does.
+    #[arg(long, value_name = "[PROG=]FUNCTION", value_parser = parse_target)]
+    attach_target: Vec<Set>,
+    /// Set a global variable of the object that `--attach-target` names.
+    #[arg(long, value_name = "[SECTION.]NAME=VALUE", requires = "attach_target")]
+    attach_set: Vec<String>,
+    /// Load as this program type, as `check` does.
+    #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
+    prog_type: Vec<Set>,
+    /// Compare accepted programs as rewritten too.
+    #[arg(long)]
+    xlated: bool,
     /// Write both logs of programs that differ to this folder.
     #[arg(long, value_name = "DIR")]
     log_dir: Option<PathBuf>,
@@ -64,6 +79,7 @@ struct Row {
     program: String,
     prog_type: &'static str,
     result: Result<Comparison, String>,
+    rewriting: Option<Rewriting>,
 }
 
 pub fn run(args: Args) -> Outcome {
@@ -86,11 +102,21 @@ fn compare_all(args: &Args) -> Result<Outcome, Outcome> {
         .map_err(|e| fail(Outcome::Internal, e))?;
     let bar = Progress::of("objects", Some(inputs.len() as u64), false);
     let unreadable = Mutex::new(Vec::new());
+    let addresses = args.xlated.then(|| Addresses::new(symbols()));
+    let options = Options {
+        program_overrides: program_overrides(
+            &args.prog_type,
+            &args.attach_target,
+            &args.attach_set,
+        )?,
+        ..Options::default()
+    };
+    let with = With { target: &target, options: &options, addresses: addresses.as_ref() };
     let rows: Vec<Row> = pool.install(|| {
         inputs
             .par_iter()
             .flat_map_iter(|input| {
-                let compared = compare_object(input, &target, args);
+                let compared = compare_object(input, &with, args);
                 bar.step();
                 compared.unwrap_or_else(|e| {
                     if let Ok(mut list) = unreadable.lock() {
@@ -137,10 +163,19 @@ pub fn beside_host(args: &KernelArgs) -> Result<setup::Target, Outcome> {
     Ok(target)
 }
 
-fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<Vec<Row>, String> {
+/// What every object is compared with.
+struct With<'a> {
+    target: &'a setup::Target,
+    options: &'a Options,
+    addresses: Option<&'a Addresses>,
+}
+
+fn compare_object(input: &Input, with: &With<'_>, args: &Args) -> Result<Vec<Row>, String> {
+    let target = with.target;
     let bytes = input.read().map_err(|e| e.to_string())?;
-    let entries = target.load(&bytes, &input.display()).map_err(|e| e.message)?;
-    let mut session = Session::new();
+    let linked = target.load_with(&bytes, &input.display(), with.options);
+    let entries = linked.map_err(|e| e.message)?.entries;
+    let mut session = Session::with_caps(target.caps);
     let wanted = |e: &&Entry| args.prog.is_empty() || args.prog.contains(&e.name);
     Ok(entries
         .iter()
@@ -157,7 +192,16 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
             let judged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 compare(p, &config, &mut session, options).map_err(|e| e.to_string())
             }));
-            let result = judged.unwrap_or_else(|_| Err("internal error: panic".to_string()));
+            let mut result = judged.unwrap_or_else(|_| Err("internal error: panic".to_string()));
+            let mut rewriting = None;
+            if let (Some(addresses), Ok(c)) = (with.addresses, &result) {
+                if c.kernel_errno.is_none() {
+                    match rewriting::beside(p, &config, &mut session, addresses) {
+                        Ok(found) => rewriting = found,
+                        Err(e) => result = Err(e.to_string()),
+                    }
+                }
+            }
             if let (Some(dir), Ok(c)) = (&args.log_dir, &result) {
                 keep_logs(dir, &input.display(), p, c);
             }
@@ -170,6 +214,7 @@ fn compare_object(input: &Input, target: &setup::Target, args: &Args) -> Result<
                     kernel_log: String::new(),
                     ..c
                 }),
+                rewriting,
             }
         })
         .collect())
@@ -190,7 +235,8 @@ fn keep_logs(dir: &Path, object: &str, program: &Program, c: &Comparison) {
 
 fn tsv(rows: &[Row]) -> String {
     let mut out = String::from(
-        "object\tprogram\ttype\tagreement\tmessages\tstats\tlog\tours\tkernels\tour_us\tkernel_us\n",
+        "object\tprogram\ttype\tagreement\tmessages\tstats\tlog\tours\tkernels\tour_us\tkernel_us\t\
+         kernel_errno\tkernel_insns\n",
     );
     for r in rows {
         let cells = match &r.result {
@@ -208,6 +254,8 @@ fn tsv(rows: &[Row]) -> String {
                 c.kernel_message.clone().unwrap_or_default(),
                 c.our_time.as_micros().to_string(),
                 c.kernel_time.map_or(String::new(), |t| t.as_micros().to_string()),
+                c.kernel_errno.unwrap_or(0).to_string(),
+                c.kernel_stats.map_or(String::new(), |s| s.insns_processed.to_string()),
             ],
         };
         out.push_str(&format!(
@@ -223,6 +271,39 @@ fn tsv(rows: &[Row]) -> String {
 
 fn yes_no(b: bool) -> String {
     if b { "equal" } else { "differ" }.to_string()
+}
+
+/// What differs of rewritten programs, what is not known of them, and how many are equal.
+fn totals_rewritten(out: &mut String, rows: &[Row], show: usize) {
+    let compared: Vec<(&Row, &Rewriting)> =
+        rows.iter().filter_map(|r| r.rewriting.as_ref().map(|x| (r, x))).collect();
+    let (mut equal, mut sanitised, mut equal_sanitised, mut shown) = (0, 0, 0, 0);
+    for (row, rewriting) in &compared {
+        let why = match rewriting {
+            Rewriting::Equal { is_sanitised } => {
+                equal += 1;
+                sanitised += usize::from(*is_sanitised);
+                equal_sanitised += usize::from(*is_sanitised);
+                continue;
+            }
+            Rewriting::NotKnown(why) => format!("not known: {why}"),
+            Rewriting::Differs(d) => {
+                sanitised += usize::from(d.is_sanitised);
+                format!("slot {}\n  ours   {}\n  kernel {}", d.slot, d.ours, d.kernels)
+            }
+        };
+        shown += 1;
+        if shown <= show {
+            let _ = writeln!(out, "rewritten: {} {}: {why}", row.object, row.program);
+        }
+    }
+    share(out, "rewritten equal", equal, compared.len());
+    share(out, "with barriers or masks", equal_sanitised, sanitised);
+}
+
+fn share(out: &mut String, what: &str, n: usize, all: usize) {
+    let percent = 100.0 * n as f64 / all.max(1) as f64;
+    let _ = writeln!(out, "{what:24} {n} of {all} ({percent:.1} %)");
 }
 
 fn totals(out: &mut String, rows: &[Row], unreadable: usize, args: &Args) {
@@ -273,18 +354,19 @@ fn totals(out: &mut String, rows: &[Row], unreadable: usize, args: &Args) {
             compared.iter().filter(|(_, c)| c.agreement == a).count()
         );
     }
-    let mut of = |what: &str, n: usize, all: usize| {
-        let share = 100.0 * n as f64 / all.max(1) as f64;
-        let _ = writeln!(out, "{what:24} {n} of {all} ({share:.1} %)");
-    };
     let all = judged.len();
-    of("messages equal", judged.iter().filter(|(_, c)| c.messages_equal()).count(), all);
-    of("counters equal", judged.iter().filter(|(_, c)| c.stats_equal()).count(), all);
+    let messages = judged.iter().filter(|(_, c)| c.messages_equal()).count();
+    share(out, "messages equal", messages, all);
+    let counters = judged.iter().filter(|(_, c)| c.stats_equal()).count();
+    share(out, "counters equal", counters, all);
+    if args.xlated {
+        totals_rewritten(out, rows, args.show);
+    }
     if args.max_log != 0 {
         let logs = judged.iter().filter(|(_, c)| c.logs_compared);
         let equal = logs.clone().filter(|(_, c)| c.log_difference.is_none()).count();
         let compared = logs.count();
-        of("logs equal", equal, compared);
+        share(out, "logs equal", equal, compared);
         if compared < all {
             let _ = writeln!(
                 out,

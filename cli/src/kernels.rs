@@ -106,6 +106,9 @@ struct Machine {
     /// Processors of the machine.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
+    /// Let those without CAP_BPF load there: set kernel.unprivileged_bpf_disabled to 0.
+    #[arg(long)]
+    unprivileged_bpf: bool,
     /// Seconds until it is stopped.
     #[arg(long, value_name = "N", default_value_t = 600)]
     time_limit: u64,
@@ -256,6 +259,7 @@ fn run_in(
         commands: vec![command],
         folder: here(Path::new(".")),
         seconds: machine.time_limit,
+        unprivileged_bpf: machine.unprivileged_bpf,
     };
     let options = Options {
         qemu: machine.qemu.clone(),
@@ -324,6 +328,7 @@ pub(crate) fn recorded(
 ) -> Result<Vec<Value>, String> {
     let machine = Machine {
         cpus: 1,
+        unprivileged_bpf: false,
         time_limit: 3600,
         accel: "tcg".to_string(),
         qemu: "qemu-system-x86_64".to_string(),
@@ -358,7 +363,13 @@ fn records(events: &[Event]) -> Vec<Value> {
 /// Arguments that name files, and the files of folders that they name.
 fn named_files(command: &[String]) -> Vec<PathBuf> {
     let mut out = Vec::new();
-    for path in command.iter().map(|a| here(Path::new(a))) {
+    // `PROGRAM=OBJECT:PROGRAM:FUNCTION` names a file too.
+    let value = |a: &String| a.split_once('=').map_or(a.clone(), |(_, v)| v.to_string());
+    let parts = command.iter().map(value).filter_map(|a| {
+        a.match_indices(':').map(|(at, _)| a[..at].to_string()).find(|f| Path::new(f).is_file())
+    });
+    let arguments = command.iter().cloned().chain(parts);
+    for path in arguments.map(|a| here(Path::new(&a))) {
         if path.is_file() {
             out.push(path);
         } else if path.is_dir() {

@@ -1,24 +1,15 @@
 //! `bpfassay selftests`: the kernel's own test programs, from a tree the person has.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod judging;
 
-use bpfassay_harness::contain::Limits;
-use bpfassay_harness::kernel::Session;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
 use bpfassay_harness::oracle::reasons::Reasons;
-use bpfassay_harness::selftests::annotations::Annotations;
-use bpfassay_harness::selftests::arrays::{self, ArrayTest};
-use bpfassay_harness::selftests::judge::{judge, Expectation, Options};
-use bpfassay_harness::selftests::run::Runner;
-use bpfassay_harness::selftests::tally::{Outcome as Found, Row, Tally};
+use bpfassay_harness::selftests::arrays;
+use bpfassay_harness::selftests::tally::{Row, Tally};
 use bpfassay_harness::selftests::tree::{Tools, Tree};
 use bpfassay_harness::session::EngineKind;
-use bpfassay_harness::testrun::MapSlots;
-use bpfassay_object::btf::Btf;
-use bpfassay_object::model::Program;
-use bpfassay_object::Entry;
 use rayon::prelude::*;
 use serde_json::{json, Value};
 
@@ -28,8 +19,8 @@ use crate::out;
 use crate::progress::Progress;
 use crate::setup::{self, KernelArgs};
 
-/// Compiles the test programs of a kernel tree, judges each, and compares with what its annotations say and, as
-/// root, with the running kernel (it loads, and never attaches).
+/// Compiles the test programs of a kernel tree, judges each, as root and, where its annotations say so, without
+/// capabilities, and compares with what they say and, as root, with the running kernel (it loads, and never attaches).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   bpfassay selftests linux/tools/testing/selftests/bpf --no-kernel
@@ -38,8 +29,11 @@ use crate::setup::{self, KernelArgs};
     --reasons corpus/reasons/selftests.txt")]
 pub struct Args {
     /// `tools/testing/selftests/bpf` of a kernel tree.
-    #[arg(value_name = "DIR")]
-    tests: PathBuf,
+    #[arg(value_name = "DIR", required_unless_present = "objects")]
+    tests: Option<PathBuf>,
+    /// Judge the objects of this folder, which an earlier run compiled, without a tree and a compiler.
+    #[arg(long, value_name = "DIR", conflicts_with = "tests")]
+    objects: Option<PathBuf>,
     /// Folder for headers and objects; objects newer than their sources are kept.
     #[arg(long, value_name = "DIR", default_value = "selftests-out")]
     out: PathBuf,
@@ -64,6 +58,9 @@ pub struct Args {
     /// Compare with the annotations only.
     #[arg(long)]
     no_kernel: bool,
+    /// Compare accepted programs as rewritten too: ours beside the running kernel's.
+    #[arg(long, conflicts_with = "no_kernel")]
+    xlated: bool,
     /// Run accepted programs that say what they return.
     #[arg(long)]
     run: bool,
@@ -102,52 +99,27 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
     if args.json {
         out::expect_json(SCHEMA);
     }
-    let target = beside_host(&args.kernel)?;
+    let target = match args.no_kernel {
+        true => setup::target(&args.kernel)?,
+        false => beside_host(&args.kernel)?,
+    };
+    let judges = judging::Judges::new(&target, args);
     let usage = |why: String| fail(Outcome::Usage, why);
     let engine = EngineKind::from_name(&args.engine)
         .ok_or_else(|| usage(format!("no engine {}", args.engine)))?;
     let reasons = args.reasons.as_deref().map(Reasons::read).transpose().map_err(usage)?;
-    let tools = Tools {
-        clang: args.clang.clone(),
-        bpftool: args.bpftool.clone(),
-        vmlinux_h: args.vmlinux_h.clone(),
-        btf: args.kernel.btf.first().cloned().unwrap_or("/sys/kernel/btf/vmlinux".into()),
-    };
-    let tree =
-        Tree::prepare(&args.tests, &args.out, &tools).map_err(|e| fail(Outcome::NotJudged, e))?;
-    let mut sources = tree.sources().map_err(|e| fail(Outcome::NotJudged, e))?;
-    sources.retain(|s| args.only.as_ref().is_none_or(|o| name_of(s).contains(o.as_str())));
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(args.jobs.min(MAX_JOBS))
         .build()
         .map_err(|e| fail(Outcome::Internal, e))?;
     let bar = Progress::of("compiling and judging tests", None, false);
-    let (rows, uncompiled) = pool.install(|| {
-        let work: Vec<(&PathBuf, &String)> =
-            args.cpus.iter().flat_map(|c| sources.iter().map(move |s| (s, c))).collect();
-        let compiled: Vec<_> =
-            work.into_par_iter().map(|(s, c)| (s, c, tree.compile(s, c))).collect();
-        let mut uncompiled = Uncompiled::new();
-        let mut rows: Vec<Row> = compiled
-            .par_iter()
-            .filter_map(|(s, c, made)| Some((s, c, made.as_ref().ok()?)))
-            .flat_map_iter(|(s, c, object)| judge_object(s, c, object, &target, args))
-            .collect();
-        for (source, cpu, made) in &compiled {
-            if let Err(why) = made {
-                uncompiled.push((origin(source, cpu), why.clone()));
-            }
-        }
-        if !args.no_arrays && args.only.is_none() {
-            match arrays::read(&tree, target.vmlinux.as_ref()) {
-                Ok(tests) => {
-                    rows.par_extend(tests.par_iter().map(|t| judge_array(t, &target, args)));
-                }
-                Err(why) => uncompiled.push(("test_verifier.c".to_string(), why)),
-            }
-        }
-        (rows, uncompiled)
-    });
+    let (rows, uncompiled) = pool
+        .install(|| match (&args.objects, &args.tests) {
+            (Some(folder), _) => of_objects(folder, args, &judges),
+            (None, Some(tests)) => of_tree(tests, args, &target, &judges),
+            (None, None) => Err("neither a tree nor objects".to_string()),
+        })
+        .map_err(|e| fail(Outcome::NotJudged, e))?;
     drop(bar);
     let mut tally = Tally::of(&rows);
     let has_reasons = reasons.is_none_or(|r| explained(args, &mut tally, &r, engine));
@@ -157,6 +129,64 @@ fn measure(args: &Args) -> Result<Outcome, Outcome> {
         (_, false) => Outcome::Ok,
     };
     Ok(report(args, &target, &tally, &uncompiled, outcome))
+}
+
+/// Judges what was compiled before.
+fn of_objects(
+    folder: &Path,
+    args: &Args,
+    judges: &judging::Judges<'_>,
+) -> Result<(Vec<Row>, Uncompiled), String> {
+    let entries = std::fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let mut objects: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    objects.retain(|p| p.extension().is_some_and(|e| e == "o") && is_wanted(p, args));
+    objects.sort();
+    let origin = |o: &Path| format!("progs/{}", name_of(&o.with_extension("c")));
+    let rows = objects.par_iter().flat_map_iter(|o| judges.object(&origin(o), o)).collect();
+    Ok((rows, Uncompiled::new()))
+}
+
+/// Compiles and judges a tree's tests, the older ones too.
+fn of_tree(
+    tests: &Path,
+    args: &Args,
+    target: &setup::Target,
+    judges: &judging::Judges<'_>,
+) -> Result<(Vec<Row>, Uncompiled), String> {
+    let tools = Tools {
+        clang: args.clang.clone(),
+        bpftool: args.bpftool.clone(),
+        vmlinux_h: args.vmlinux_h.clone(),
+        btf: args.kernel.btf.first().cloned().unwrap_or("/sys/kernel/btf/vmlinux".into()),
+    };
+    let tree = Tree::prepare(tests, &args.out, &tools)?;
+    let mut sources = tree.sources()?;
+    sources.retain(|s| is_wanted(s, args));
+    let work: Vec<(&PathBuf, &String)> =
+        args.cpus.iter().flat_map(|c| sources.iter().map(move |s| (s, c))).collect();
+    let compiled: Vec<_> = work.into_par_iter().map(|(s, c)| (s, c, tree.compile(s, c))).collect();
+    let mut uncompiled = Uncompiled::new();
+    let mut rows: Vec<Row> = compiled
+        .par_iter()
+        .filter_map(|(s, c, made)| Some((s, c, made.as_ref().ok()?)))
+        .flat_map_iter(|(s, c, object)| judges.object(&origin(s, c), object))
+        .collect();
+    for (source, cpu, made) in &compiled {
+        if let Err(why) = made {
+            uncompiled.push((origin(source, cpu), why.clone()));
+        }
+    }
+    if !args.no_arrays && args.only.is_none() {
+        match arrays::read(&tree, target.vmlinux.as_ref()) {
+            Ok(tests) => rows.par_extend(tests.par_iter().flat_map_iter(|t| judges.array(t))),
+            Err(why) => uncompiled.push(("test_verifier.c".to_string(), why)),
+        }
+    }
+    Ok((rows, uncompiled))
+}
+
+fn is_wanted(path: &Path, args: &Args) -> bool {
+    args.only.as_ref().is_none_or(|o| name_of(path).contains(o.as_str()))
 }
 
 /// Every run that is otherwise has a reason in the list, and every reason its run.
@@ -180,104 +210,6 @@ fn name_of(path: &Path) -> String {
 
 fn origin(source: &Path, cpu: &str) -> String {
     format!("progs/{} {cpu}", name_of(source))
-}
-
-fn judge_object(
-    source: &Path,
-    cpu: &str,
-    object: &Path,
-    target: &setup::Target,
-    args: &Args,
-) -> Vec<Row> {
-    let origin = origin(source, cpu);
-    let refused = |why: String| Row {
-        origin: origin.clone(),
-        program: String::new(),
-        prog_type: "unspec",
-        outcome: Found::Refused { why, expected: None },
-    };
-    let bytes = match fs::read(object) {
-        Ok(bytes) => bytes,
-        Err(e) => return vec![refused(e.to_string())],
-    };
-    // The kernel sees names cut from the object's: `x.bpf.o`, as the tree's own build calls it.
-    let loaded = match target.load_object(&bytes, &name_of(object)) {
-        Ok(loaded) => loaded,
-        Err(e) => return vec![refused(e.message)],
-    };
-    let (entries, slots) = (&loaded.programs, &loaded.map_slots);
-    let others: Vec<&Program> = entries.iter().filter_map(|e| e.program.as_ref().ok()).collect();
-    let source = name_of(source);
-    let mut session = (!args.no_kernel).then(Session::new);
-    let btf = others.iter().filter_map(|p| p.btf.clone()).next();
-    let arch = target.kernel.arch.as_str();
-    let mut row = |e: &Entry| {
-        let expectation = expectation(btf.as_ref(), &e.name, arch);
-        let outcome = match (&expectation.skip, &e.program) {
-            (Some(why), _) => Found::Skipped(why.clone()),
-            (None, Err(err)) => {
-                Found::Refused { why: err.to_string(), expected: expectation.success }
-            }
-            (None, Ok(program)) => one(
-                program,
-                &expectation,
-                session.as_mut(),
-                target,
-                args,
-                runner(args, &source, &others, slots),
-            ),
-        };
-        let prog_type = e.program.as_ref().map_or("unspec", |p| p.prog_type.name());
-        Row { origin: origin.clone(), program: e.name.clone(), prog_type, outcome }
-    };
-    entries.iter().map(&mut row).collect()
-}
-
-/// Who runs the programs of a source, if they are to be run.
-fn runner<'a>(
-    args: &Args,
-    source: &'a str,
-    others: &[&'a Program],
-    slots: &'a [MapSlots],
-) -> Option<Runner<'a>> {
-    let engine = EngineKind::from_name(&args.engine)?;
-    let limits = Limits { may_lack_filter: args.no_filter, ..Limits::default() };
-    args.run.then(|| Runner { engine, limits, source, others: others.to_vec(), slots })
-}
-
-fn expectation(btf: Option<&Arc<Btf>>, name: &str, arch: &str) -> Expectation {
-    let annotations = btf.map(|b| Annotations::of(b, name)).unwrap_or_default();
-    Expectation::of_annotations(&annotations, arch)
-}
-
-fn judge_array(test: &ArrayTest, target: &setup::Target, args: &Args) -> Row {
-    let expectation = Expectation::of_array(test);
-    let mut session = (!args.no_kernel).then(Session::new);
-    let outcome = match &test.program {
-        Ok(p) => {
-            let runner = runner(args, "verifier", &[], &[]);
-            one(p, &expectation, session.as_mut(), target, args, runner)
-        }
-        Err(why) => Found::Refused { why: why.clone(), expected: None },
-    };
-    let prog_type = test.program.as_ref().map_or("unspec", |p| p.prog_type.name());
-    let program = format!("#{} {}", test.index, test.description);
-    Row { origin: "verifier".to_string(), program, prog_type, outcome }
-}
-
-fn one(
-    program: &Program,
-    expectation: &Expectation,
-    session: Option<&mut Session>,
-    target: &setup::Target,
-    args: &Args,
-    run: Option<Runner<'_>>,
-) -> Found {
-    let config = target.config();
-    let mut program = program.clone();
-    program.flags = program.flags.with_bits(expectation.flags);
-    let options = Options { run, max_log: usize::from(args.max_log) << 20 };
-    Found::Judged(Box::new(judge(&program, expectation, &config, session, &options)))
 }
 
 fn report(

@@ -16,6 +16,7 @@ pub mod probe;
 pub mod profile;
 pub mod raw;
 pub mod record;
+pub mod rewriting;
 pub mod runtime;
 pub mod selftests;
 pub mod session;

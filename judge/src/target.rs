@@ -259,7 +259,7 @@ impl Target {
 
     /// What a loader leaves out because whoever runs it may not hand it to the kernel: BTF without CAP_BPF, and
     /// attach types and newer helpers where they cannot be probed with a program of another type.
-    fn drop_for_privilege(&self, program: &mut Program) {
+    pub fn drop_for_privilege(&self, program: &mut Program) {
         if !self.caps.bpf {
             (program.btf, program.func_info, program.line_info) = (None, Vec::new(), Vec::new());
         }

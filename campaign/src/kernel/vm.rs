@@ -48,6 +48,7 @@ impl Kernel for Machine {
             commands: vec![command.to_vec()],
             folder: PathBuf::from("/tmp"),
             seconds: self.options.limit.as_secs(),
+            unprivileged_bpf: false,
         };
         let events = vm::run(&self.image, std::slice::from_ref(&batch), &request, &self.options)?;
         let _ = fs::remove_file(&batch);

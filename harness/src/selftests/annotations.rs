@@ -3,6 +3,7 @@
 //! The annotations are DECL_TAGs on the program's function.  Numbers in front of a message only keep tags apart.
 
 use bpfassay_object::btf::{Btf, BtfKind};
+use bpfassay_spec::Caps;
 
 use super::pattern::Pattern;
 
@@ -25,6 +26,13 @@ const FLAGS: [(&str, u32); 8] = [
 /// Flags that the test loader sets unless a tag takes them away (`testing_prog_flags`).
 const TESTING_FLAGS: u32 = 1 << 2 | 1 << 7;
 
+/// Who loads: root, or someone without capabilities.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way {
+    Privileged,
+    Unprivileged,
+}
+
 /// Expectations of one way to load (as root, or without capabilities).
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
@@ -35,8 +43,11 @@ pub struct Expected {
     /// Messages of the verifier's log, in order.
     pub messages: Vec<Pattern>,
     pub retval: Option<i32>,
-    /// Patterns over rewritten instructions, machine code and the program's streams: counted, not matched.
-    pub xlated: usize,
+    /// Lines of the rewritten program.
+    pub xlated: Vec<Pattern>,
+    /// The next of these lines need not follow the one before.
+    apart: bool,
+    /// Patterns over machine code and the program's streams: counted, not matched.
     pub jited: usize,
     pub streams: usize,
 }
@@ -55,6 +66,8 @@ pub struct Annotations {
     pub auxiliary: bool,
     /// Architectures named, as in the tag (`X86_64`); none means all.
     pub arches: Vec<String>,
+    /// Capabilities that the load without any keeps.
+    caps: Option<Caps>,
     /// Only with (true) or without (false) a JIT.
     pub jited: Option<bool>,
     /// File of types to resolve against instead of the kernel's.
@@ -83,6 +96,37 @@ impl Annotations {
             return None;
         }
         Some(self.privileged.verdict.unwrap_or(true))
+    }
+
+    /// The same without capabilities; what no tag says of that is as for root (the end of `parse_test_spec`).
+    pub fn expects_success_unprivileged(&self) -> Option<bool> {
+        if self.auxiliary || !self.unprivileged.asked {
+            return None;
+        }
+        Some(self.unprivileged.verdict.or(self.privileged.verdict).unwrap_or(true))
+    }
+
+    /// Messages expected of one way to load.
+    pub fn messages(&self, way: Way) -> &[Pattern] {
+        match way {
+            Way::Unprivileged if !self.unprivileged.messages.is_empty() => {
+                &self.unprivileged.messages
+            }
+            _ => &self.privileged.messages,
+        }
+    }
+
+    /// Lines expected of the rewritten program, loaded one way.
+    pub fn xlated(&self, way: Way) -> &[Pattern] {
+        match way {
+            Way::Unprivileged if !self.unprivileged.xlated.is_empty() => &self.unprivileged.xlated,
+            _ => &self.privileged.xlated,
+        }
+    }
+
+    /// Capabilities of whoever loads without privilege.
+    pub fn unprivileged_caps(&self) -> Caps {
+        self.caps.unwrap_or(Caps::NONE)
     }
 
     /// True if the test is meant for this architecture (`x86_64`, `aarch64`) with a JIT.
@@ -135,7 +179,9 @@ impl Annotations {
             "retval_unpriv" => set_retval(&mut self.unprivileged, value)?,
             "arch" => self.arches.push(value.to_string()),
             "btf_path" => self.btf_path = Some(value.to_string()),
-            "caps_unpriv" => self.unprivileged.asked = true,
+            "caps_unpriv" => {
+                (self.caps, self.unprivileged.asked) = (Some(capabilities(value)?), true);
+            }
             "jited" => self.privileged.jited += 1,
             "jited_unpriv" => self.unprivileged.jited += 1,
             _ => return Err("not a tag of 6.18".to_string()),
@@ -160,7 +206,17 @@ impl Annotations {
                 return Ok(());
             }
             "msg" | "not_msg" => mode.messages.push(Pattern::new(text?, key == "not_msg")?),
-            "xlated" => mode.xlated += usize::from(text? != "..."),
+            "xlated" => match text? {
+                "..." => {
+                    mode.apart = true;
+                    return Ok(());
+                }
+                line => {
+                    let mut pattern = Pattern::new(line, false)?;
+                    pattern.follows = !std::mem::take(&mut mode.apart);
+                    mode.xlated.push(pattern);
+                }
+            },
             "stderr" | "stdout" => {
                 mode.streams += usize::from(text? != "...");
                 return Ok(());
@@ -197,6 +253,21 @@ fn set_retval(mode: &mut Expected, text: &str) -> Result<(), String> {
     });
     mode.asked = true;
     Ok(())
+}
+
+/// Numbers of capabilities (`include/uapi/linux/capability.h`) joined by `|`.
+fn capabilities(text: &str) -> Result<Caps, String> {
+    let mut caps = Caps::NONE;
+    for one in text.split('|') {
+        *match number(one)? {
+            12 => &mut caps.net_admin,
+            21 => &mut caps.sys_admin,
+            38 => &mut caps.perfmon,
+            39 => &mut caps.bpf,
+            n => return Err(format!("capability {n} means nothing here")),
+        } = true;
+    }
+    Ok(caps)
 }
 
 /// Decimal with a sign, or hexadecimal behind `0x`.

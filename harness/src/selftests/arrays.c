@@ -133,7 +133,9 @@ int main(int argc, char **argv)
 		text(t->descr);
 		text(t->errstr);
 		hex(t->data, sizeof(t->data));
-		fputc('\n', out);
+		fprintf(out, "\t%d", (int)t->result_unpriv);
+		text(t->errstr_unpriv);
+		fprintf(out, "\t%d\n", test_as_unpriv(t));
 		do_test_single(t, false, &passes, &errors);
 		/* Generated tests say only now what they return. */
 		fprintf(out, "result\t%d\t%u\n", t->runs, t->retval);

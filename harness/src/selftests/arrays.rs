@@ -24,16 +24,38 @@ pub struct ArrayTest {
     /// Its position in `tests[]`, which `test_verifier` prints and takes.
     pub index: usize,
     pub description: String,
-    pub accepts: bool,
-    /// Texts that follow each other in the log; none means that the log is not looked at.
-    pub messages: Vec<String>,
-    pub log_level: u32,
+    pub privileged: Said,
+    /// Of a load without capabilities.
+    pub unprivileged: Said,
+    /// `test_verifier` loads it without capabilities too.
+    pub has_unprivileged: bool,
     /// `processed N insns`, where the test says.
     pub insn_processed: Option<u32>,
     /// Result of a run on `data`; None where the test is not run or looks at several.
     pub retval: Option<u32>,
     pub data: Vec<u8>,
     pub program: Result<Program, String>,
+}
+
+/// What is to come of one way to load.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub accepts: bool,
+    /// Texts that follow each other in the log; none means that the log is not looked at.
+    pub messages: Vec<String>,
+    pub log_level: u32,
+}
+
+impl Said {
+    /// Of `ACCEPT`, `REJECT` or `VERBOSE_ACCEPT` (1 to 3).
+    fn new(result: u32, messages: &str, log_level: u32) -> Said {
+        let messages = messages.split('\t').filter(|m| !m.is_empty()).map(String::from);
+        Said {
+            accepts: result == 1 || result == 3,
+            messages: if result == 1 { Vec::new() } else { messages.collect() },
+            log_level: if result == 3 { 2 } else { log_level },
+        }
+    }
 }
 
 /// Compiles the tree's arrays and reads them; `vmlinux` resolves the functions they name.
@@ -114,20 +136,22 @@ impl Lines<'_> {
         let processed: u32 = int(t(1))?;
         let (runs, retval) = self.result;
         let messages = words(t(3))?;
-        let log_level = match (result, &self.load) {
-            (3, _) => 2,
-            (_, Some(load)) => int(load.get(3).copied().unwrap_or_default())?,
-            _ => 4,
+        let log_level = match &self.load {
+            Some(load) => int(load.get(3).copied().unwrap_or_default())?,
+            None => 4,
+        };
+        // What is not said of a load without capabilities is as for root.
+        let result_unpriv = Some(int(t(5))?).filter(|r| *r != 0).unwrap_or(result);
+        let messages_unpriv = match t(6) {
+            "" => messages.clone(),
+            other => words(other)?,
         };
         Ok(ArrayTest {
             index,
             description: words(t(2))?,
-            accepts: result == 1 || result == 3,
-            messages: match result {
-                1 => Vec::new(),
-                _ => messages.split('\t').filter(|m| !m.is_empty()).map(String::from).collect(),
-            },
-            log_level,
+            privileged: Said::new(result, &messages, log_level),
+            unprivileged: Said::new(result_unpriv, &messages_unpriv, 4),
+            has_unprivileged: t(7) == "1",
             insn_processed: Some(processed).filter(|n| *n != 0),
             retval: Some(retval).filter(|_| runs == 0 || runs == 1),
             data: bytes(t(4))?,
@@ -155,7 +179,13 @@ impl Lines<'_> {
         let attach_target = self.names.get(&attach_btf_id).map(|name| {
             let (prefix, kind) = hook(attach_type);
             let id = vmlinux.and_then(|b| b.find_by_name_kind(&format!("{prefix}{name}"), kind));
-            AttachTarget { name: name.clone(), btf_id: id.unwrap_or(0), btf: 0, member: None, program: None }
+            AttachTarget {
+                name: name.clone(),
+                btf_id: id.unwrap_or(0),
+                btf: 0,
+                member: None,
+                program: None,
+            }
         });
         if attach_target.as_ref().is_some_and(|t| t.btf_id == 0) {
             return Err("its attach target is not in the kernel's types".to_string());
@@ -286,7 +316,7 @@ mod tests {
     fn print(load: &str) -> String {
         let hex = |s: &str| s.bytes().map(|b| format!("{b:02x}")).collect::<String>();
         format!(
-            "test\t2\t0\t{}\t{}\t00\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\nresult\t1\t7\n",
+            "test\t2\t0\t{}\t{}\t00\t1\t\t1\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\nresult\t1\t7\n",
             hex("a name"),
             hex("first\tsecond"),
         )
@@ -299,8 +329,10 @@ mod tests {
                     00000000000000009500000000000000";
         let tests = parse(&print(load), None).expect("readable");
         let [t] = tests.as_slice() else { panic!("{} tests", tests.len()) };
-        assert_eq!((t.description.as_str(), t.accepts), ("a name", false));
-        assert_eq!(t.messages, ["first", "second"]);
+        assert_eq!((t.description.as_str(), t.privileged.accepts), ("a name", false));
+        assert_eq!(t.privileged.messages, ["first", "second"]);
+        assert!(t.has_unprivileged && t.unprivileged.accepts);
+        assert!(t.unprivileged.messages.is_empty());
         assert_eq!((t.retval, t.data.as_slice()), (Some(7), [0u8].as_slice()));
         let p = t.program.as_ref().expect("a program");
         assert!(p.flags.test_reg_invariants && !p.flags.test_rnd_hi32);

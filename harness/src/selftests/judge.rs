@@ -3,14 +3,17 @@
 use bpfassay_object::model::Program;
 use bpfassay_spec::{ProgInfo, ProgType};
 use bpfassay_verifier::log::LogLevel;
+use bpfassay_verifier::rewrite::{verify_and_rewrite, Unknown};
 use bpfassay_verifier::{verify, Config, Verdict};
 
-use super::annotations::{Annotations, Expected, ANY_RETVAL, RUN_DATA_LEN};
+use super::annotations::{Annotations, Expected, Way, ANY_RETVAL, RUN_DATA_LEN};
 use super::arrays::ArrayTest;
 use super::pattern::{validate, Pattern};
 use super::run::{Run, Runner};
+use super::xlated;
 use crate::compare::{compare, Agreement, CompareOptions, Comparison};
 use crate::kernel::{Session, LOG_STATS};
+use crate::rewriting::{self, Addresses, Rewriting};
 
 /// What a test says should happen.
 #[derive(Clone, Debug, Default)]
@@ -26,10 +29,10 @@ pub struct Expectation {
     pub retval: Option<i32>,
     /// What a run is given.
     pub data: Vec<u8>,
-    /// Expectations of kinds that are counted, not looked at: rewritten instructions, machine code, streams.
+    /// Lines of the rewritten program.
+    pub xlated: Vec<Pattern>,
+    /// Expectations of kinds that are counted, not looked at: machine code, streams.
     pub ignored: usize,
-    /// The test also, or only, says what happens without capabilities.
-    pub unprivileged: bool,
     /// Why it does not apply here.
     pub skip: Option<String>,
     /// Annotations that could not be read.
@@ -37,8 +40,11 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    pub fn of_annotations(a: &Annotations, arch: &str) -> Expectation {
-        let p: &Expected = &a.privileged;
+    pub fn of_annotations(a: &Annotations, arch: &str, way: Way) -> Expectation {
+        let (p, success): (&Expected, _) = match way {
+            Way::Privileged => (&a.privileged, a.expects_success()),
+            Way::Unprivileged => (&a.unprivileged, a.expects_success_unprivileged()),
+        };
         let skip = if !a.applies_to(arch) {
             Some(match a.arches.as_slice() {
                 [] => "for kernels without a JIT only".to_string(),
@@ -47,33 +53,40 @@ impl Expectation {
         } else {
             a.btf_path.as_ref().map(|b| format!("resolved against {b}"))
         };
-        let success = a.expects_success();
+        let asked = |patterns: &[Pattern]| match success {
+            Some(_) => patterns.to_vec(),
+            None => Vec::new(),
+        };
         Expectation {
             success,
-            messages: if success.is_some() { p.messages.clone() } else { Vec::new() },
+            messages: asked(a.messages(way)),
             levels: [a.message_level(true), a.message_level(false)],
             insn_processed: None,
             flags: if success.is_some() { a.flags() } else { 0 },
             retval: if success == Some(true) { p.retval } else { None },
             data: vec![0; RUN_DATA_LEN],
-            ignored: p.xlated + p.jited + p.streams,
-            unprivileged: a.unprivileged.asked,
+            xlated: asked(a.xlated(way)),
+            ignored: p.jited + p.streams,
             skip,
             unread: a.unread.clone(),
         }
     }
 
-    pub fn of_array(t: &ArrayTest) -> Expectation {
-        let messages = t.messages.iter().filter_map(|m| Pattern::literal(m));
+    pub fn of_array(t: &ArrayTest, way: Way) -> Expectation {
+        let said = match way {
+            Way::Privileged => &t.privileged,
+            Way::Unprivileged => &t.unprivileged,
+        };
+        let messages = said.messages.iter().filter_map(|m| Pattern::literal(m));
         let retval = t.retval.map(|v| v as i32);
         // The tree's `POINTER_VALUE` of the older tests.
         let retval = retval.map(|v| if v as u32 == 0x00ca_fe4a { ANY_RETVAL } else { v });
         Expectation {
-            success: Some(t.accepts),
+            success: Some(said.accepts),
             messages: messages.collect(),
-            levels: [t.log_level; 2],
-            insn_processed: t.insn_processed,
-            retval: retval.filter(|_| t.accepts),
+            levels: [said.log_level; 2],
+            insn_processed: t.insn_processed.filter(|_| way == Way::Privileged),
+            retval: retval.filter(|_| said.accepts && way == Way::Privileged),
             data: t.data.clone(),
             // The tree's own code has set the flags.
             flags: 0,
@@ -119,6 +132,11 @@ pub struct Judged {
     /// The kernel's side, or why it has none.
     pub kernel: Result<Beside, String>,
     pub messages: Vec<MessageMatch>,
+    /// Lines of the rewritten program, and why it is not known where it is not.
+    pub xlated: Vec<MessageMatch>,
+    pub not_rewritten: Option<Unknown>,
+    /// The whole program as rewritten, beside the kernel's, where that was asked for.
+    pub rewriting: Option<Rewriting>,
     pub run: Option<Run>,
     pub ignored: usize,
 }
@@ -127,6 +145,8 @@ pub struct Judged {
 pub struct Options<'a> {
     /// Run accepted programs that say what they return.
     pub run: Option<Runner<'a>>,
+    /// Compare what the kernel rewrites, whose addresses these are.
+    pub addresses: Option<&'a Addresses>,
     /// Longest log compared.
     pub max_log: usize,
 }
@@ -142,6 +162,10 @@ pub fn judge(
     // With statistics: if the log is too long, they and the message are what the kernel is asked for.
     let level = expectation.levels[1].max(1) | LOG_STATS;
     let not_asked = Err("not asked".to_string());
+    let (mut kernels_xlated, mut rewritten) = (None, None);
+    // What the flag adds is random, and no line of a test expects it.
+    let mut plain = program.clone();
+    plain.flags.test_rnd_hi32 = false;
     let asked = session.map_or(not_asked, |s| {
         let what = CompareOptions {
             log_level: level,
@@ -149,7 +173,15 @@ pub fn judge(
             time: false,
             memory: false,
         };
-        compare(program, config, s, what).map_err(|e| e.to_string())
+        let compared = compare(program, config, s, what).map_err(|e| e.to_string())?;
+        if let (Some(addresses), None) = (options.addresses, compared.kernel_errno) {
+            let beside = rewriting::beside(&plain, config, s, addresses);
+            rewritten = beside.map_err(|e| e.to_string())?;
+        }
+        if !expectation.xlated.is_empty() && compared.kernel_errno.is_none() {
+            kernels_xlated = s.xlated(&plain).map_err(|e| e.to_string())?;
+        }
+        Ok(compared)
     });
     let mut out = match &asked {
         Ok(c) => of_comparison(c),
@@ -161,6 +193,7 @@ pub fn judge(
     };
     let j = &mut out.judged;
     j.expected = expectation.success;
+    j.rewriting = rewritten;
     j.ignored = expectation.ignored;
     if j.unsupported.is_none() {
         let visible = |log: String, accepted: bool| match accepted && expectation.levels[0] == 0 {
@@ -176,6 +209,13 @@ pub fn judge(
     } else {
         j.messages = matches(&expectation.messages, "", None);
         j.messages.iter_mut().for_each(|m| m.ours = false);
+    }
+    if !expectation.xlated.is_empty() {
+        let (_, rewritten) = verify_and_rewrite(&plain, config);
+        let text = rewritten.as_ref().map(|slots| xlated::text(slots)).unwrap_or_default();
+        j.not_rewritten = rewritten.err();
+        let theirs = kernels_xlated.as_deref().map(xlated::text_of);
+        j.xlated = matches(&expectation.xlated, &text, theirs.as_deref());
     }
     j.insn_processed = expectation.insn_processed.map(|n| (n, out.insns));
     let may_run = j.ours == Some(true) && has_test_run(program.prog_type);
@@ -200,6 +240,9 @@ fn blank(kernel: Result<Beside, String>) -> Judged {
         insn_processed: None,
         kernel,
         messages: Vec::new(),
+        xlated: Vec::new(),
+        not_rewritten: None,
+        rewriting: None,
         run: None,
         ignored: 0,
     }

@@ -1,6 +1,7 @@
 //! Expected messages: literal text with extended regular expressions in `{{…}}`, matched in order.
 //!
-//! Mirrors `compile_regex` and `validate_msgs` of `test_loader.c`.  A match ends where the next search begins; the
+//! Mirrors `compile_regex` and `validate_msgs` of `test_loader.c`.  A match ends where the next search begins; lines
+//! of listings follow each other without another between them, unless a `...` stands there.  The
 //! engine takes the first alternative that matches where POSIX takes the longest, which no pattern of 6.18 can tell.
 
 use std::ops::Range;
@@ -14,18 +15,21 @@ pub struct Pattern {
     pub text: String,
     /// It must not be in the log (between its neighbours).
     pub negative: bool,
+    /// It must be on the line behind the one where the pattern before it is.
+    pub follows: bool,
     regex: Option<Regex>,
 }
 
 impl Pattern {
     pub fn new(text: &str, negative: bool) -> Result<Pattern, String> {
         let regex = if text.contains("{{") { Some(compile(text)?) } else { None };
-        Ok(Pattern { text: text.to_string(), negative, regex })
+        Ok(Pattern { text: text.to_string(), negative, follows: false, regex })
     }
 
     /// Text to be found as it stands; None for an empty one.
     pub fn literal(text: &str) -> Option<Pattern> {
-        (!text.is_empty()).then(|| Pattern { text: text.to_string(), negative: false, regex: None })
+        let text = text.to_string();
+        (!text.is_empty()).then(|| Pattern { text, negative: false, follows: false, regex: None })
     }
 
     /// First match in `log`.
@@ -55,7 +59,7 @@ fn compile(pattern: &str) -> Result<Regex, String> {
 /// For each pattern, whether the log does as it says.
 ///
 /// Positive patterns are looked for one behind the other, each from the end of the last one found.  A negative one
-/// must not match between the positive ones around it.
+/// must not match between the positive ones around it.  One that follows must stand on the next line.
 pub fn validate(log: &str, patterns: &[Pattern]) -> Vec<bool> {
     let mut at = 0;
     let mut found: Vec<Option<Range<usize>>> = Vec::with_capacity(patterns.len());
@@ -67,14 +71,17 @@ pub fn validate(log: &str, patterns: &[Pattern]) -> Vec<bool> {
         }
         found.push(hit);
     }
-    let mut start = 0;
+    let line = |at: usize| log.bytes().take(at).filter(|b| *b == b'\n').count();
+    // Where the last positive pattern was found, and whether there was one.
+    let (mut start, mut last) = (0, None);
     let mut out = Vec::with_capacity(patterns.len());
     for (i, p) in patterns.iter().enumerate() {
         if !p.negative {
-            if let Some(r) = &found[i] {
-                start = r.end;
-            }
-            out.push(found[i].is_some());
+            let hit = found[i].as_ref();
+            let here = hit.map(|r| line(r.start));
+            out.push(here.is_some() && (!p.follows || last.is_none_or(|l| here == Some(l + 1))));
+            start = hit.map_or(start, |r| r.end);
+            last = here.or(last);
             continue;
         }
         let next = patterns.iter().skip(i).position(|p| !p.negative).map(|n| n + i);
@@ -130,5 +137,15 @@ mod tests {
         assert_eq!(validate("x a . b x", &p), [true, true, true]);
         assert_eq!(validate("a x b", &p), [true, false, true]);
         assert_eq!(validate("a b x", &[positive("b"), negative("x")]), [true, false]);
+    }
+
+    #[test]
+    fn lines_that_follow() {
+        let follows = |text: &str| Pattern { follows: true, ..positive(text) };
+        let p = [follows("a"), follows("b")];
+        assert_eq!(validate("x\na\nb", &p), [true, true]);
+        assert_eq!(validate("a\nx\nb", &p), [true, false]);
+        assert_eq!(validate("a b", &p), [true, false]);
+        assert_eq!(validate("a\nx\nb", &[follows("a"), positive("b")]), [true, true]);
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::judge::Judged;
+use super::annotations::Way;
+use super::judge::{Judged, MessageMatch};
 use super::run::Run;
 use crate::compare::Agreement;
 use crate::oracle::reasons::Reasons;
+use crate::rewriting::Rewriting;
 
 /// One test with its outcome.
 #[derive(Clone, Debug)]
@@ -15,6 +17,7 @@ pub struct Row {
     pub origin: String,
     pub program: String,
     pub prog_type: &'static str,
+    pub way: Way,
     pub outcome: Outcome,
 }
 
@@ -47,9 +50,12 @@ pub enum Kind {
     WrongMessage,
     WrongCounter,
     WrongLog,
+    WrongRewriting,
     /// Differs from the annotation with no kernel to decide.
     AgainstAnnotation,
     MessageMissed,
+    /// A line of the rewritten program is not there, or its rewriting is not known.
+    XlatedMissed,
     RunDiffers,
     /// Likewise, for a reason in a list.
     RunListed,
@@ -67,8 +73,10 @@ impl Kind {
             Kind::WrongMessage => "wrong-message",
             Kind::WrongCounter => "wrong-counter",
             Kind::WrongLog => "wrong-log",
+            Kind::WrongRewriting => "wrong-rewriting",
             Kind::AgainstAnnotation => "against-annotation",
             Kind::MessageMissed => "message-missed",
+            Kind::XlatedMissed => "xlated-missed",
             Kind::RunDiffers => "run-differs",
             Kind::RunListed => "run-listed",
             Kind::Unsupported => "unsupported",
@@ -97,6 +105,14 @@ impl Share {
     }
 }
 
+/// What annotations of one way to load say, and how much of it is so.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Annotated {
+    pub verdict: Share,
+    pub messages: Share,
+    pub xlated: Share,
+}
+
 /// The figures, in the order they are printed.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
@@ -112,11 +128,16 @@ pub struct Tally {
     pub insns_processed: Share,
     pub counters: Share,
     pub logs: Share,
-    /// Beside the annotations.
-    pub annotated: Share,
-    pub patterns: Share,
+    /// Accepted programs as both rewrite them, and those of them that hold barriers or masks.
+    pub rewritten: Share,
+    pub sanitised: Share,
+    /// Beside the annotations, as root and without capabilities.
+    pub privileged: Annotated,
+    pub unprivileged: Annotated,
     /// Messages that both logs hold, or neither.
     pub same_patterns: Share,
+    /// The same of lines of rewritten programs.
+    pub same_lines: Share,
     pub ignored: usize,
     pub runs: Share,
     pub not_modelled: BTreeMap<String, usize>,
@@ -130,7 +151,7 @@ impl Tally {
             match &row.outcome {
                 Outcome::Refused { why, expected: Some(false) } => {
                     // A failure was expected, and libbpf is who fails.
-                    t.annotated.count(true);
+                    t.annotated(row.way).verdict.count(true);
                     *t.refused.entry(why.clone()).or_default() += 1;
                 }
                 Outcome::Refused { why, .. } => *t.refused.entry(why.clone()).or_default() += 1,
@@ -142,8 +163,19 @@ impl Tally {
         t
     }
 
+    fn annotated(&mut self, way: Way) -> &mut Annotated {
+        match way {
+            Way::Privileged => &mut self.privileged,
+            Way::Unprivileged => &mut self.unprivileged,
+        }
+    }
+
     fn except(&mut self, kind: Kind, row: &Row, reason: String) {
-        let (origin, program) = (row.origin.clone(), row.program.clone());
+        let program = match row.way {
+            Way::Privileged => row.program.clone(),
+            Way::Unprivileged => format!("{} @unpriv", row.program),
+        };
+        let origin = row.origin.clone();
         self.exceptions.push(Exception { kind, origin, program, reason });
     }
 
@@ -161,6 +193,8 @@ impl Tally {
             self.annotation(row, j, expected, ours);
         }
         self.messages(row, j);
+        self.xlated(row, j);
+        self.rewriting(row, j);
         self.run(row, j);
     }
 
@@ -197,9 +231,30 @@ impl Tally {
         }
     }
 
+    fn rewriting(&mut self, row: &Row, j: &Judged) {
+        let is_sanitised = match &j.rewriting {
+            None => return,
+            Some(Rewriting::Equal { is_sanitised }) => Some(*is_sanitised),
+            Some(Rewriting::NotKnown(why)) => {
+                self.except(Kind::XlatedMissed, row, why.to_string());
+                None
+            }
+            Some(Rewriting::Differs(d)) => {
+                let why = format!("slot {}: ours {}, the kernel's {}", d.slot, d.ours, d.kernels);
+                self.except(Kind::WrongRewriting, row, why);
+                self.sanitised.of += usize::from(d.is_sanitised);
+                None
+            }
+        };
+        self.rewritten.count(is_sanitised.is_some());
+        if is_sanitised == Some(true) {
+            self.sanitised.count(true);
+        }
+    }
+
     fn annotation(&mut self, row: &Row, j: &Judged, expected: bool, ours: bool) {
         let counted = j.insn_processed.is_none_or(|(said, got)| said == got);
-        self.annotated.count(expected == ours && counted);
+        self.annotated(row.way).verdict.count(expected == ours && counted);
         if expected == ours && counted {
             return;
         }
@@ -222,19 +277,28 @@ impl Tally {
 
     fn messages(&mut self, row: &Row, j: &Judged) {
         for m in &j.messages {
-            self.patterns.count(m.ours);
+            self.annotated(row.way).messages.count(m.ours);
             if let Some(k) = m.kernels {
                 self.same_patterns.count(k == m.ours);
             }
             if !m.ours && j.unsupported.is_none() {
-                let who = match m.kernels {
-                    Some(true) => "the kernel's log does as it says",
-                    Some(false) => "nor does the kernel's log",
-                    None => "the kernel was not asked",
-                };
-                let not = if m.negative { "not " } else { "" };
-                self.except(Kind::MessageMissed, row, format!("{not}{:?}; {who}", m.text));
+                self.except(Kind::MessageMissed, row, missed(m, "log"));
             }
+        }
+    }
+
+    fn xlated(&mut self, row: &Row, j: &Judged) {
+        for m in &j.xlated {
+            self.annotated(row.way).xlated.count(m.ours);
+            if let Some(k) = m.kernels {
+                self.same_lines.count(k == m.ours);
+            }
+            if !m.ours && j.not_rewritten.is_none() {
+                self.except(Kind::XlatedMissed, row, missed(m, "program"));
+            }
+        }
+        if let (Some(why), true) = (&j.not_rewritten, j.unsupported.is_none()) {
+            self.except(Kind::XlatedMissed, row, why.to_string());
         }
     }
 
@@ -285,7 +349,7 @@ impl Tally {
     }
 
     /// Name and share of every figure, in order.
-    pub fn shares(&self) -> [(&'static str, Share); 10] {
+    pub fn shares(&self) -> [(&'static str, Share); 17] {
         [
             ("verdict as the kernel's", self.verdict),
             ("errno too", self.errno),
@@ -293,9 +357,16 @@ impl Tally {
             ("insns_processed equal", self.insns_processed),
             ("all counters equal", self.counters),
             ("log equal", self.logs),
-            ("verdict as annotated", self.annotated),
-            ("messages in our log", self.patterns),
+            ("rewritten program equal", self.rewritten),
+            ("with barriers or masks", self.sanitised),
+            ("verdict as annotated", self.privileged.verdict),
+            ("messages in our log", self.privileged.messages),
+            ("lines as rewritten", self.privileged.xlated),
+            ("unprivileged verdict", self.unprivileged.verdict),
+            ("unprivileged messages", self.unprivileged.messages),
+            ("unprivileged lines", self.unprivileged.xlated),
             ("in both logs or neither", self.same_patterns),
+            ("lines in both or neither", self.same_lines),
             ("results as annotated", self.runs),
         ]
     }
@@ -339,11 +410,23 @@ impl Tally {
     }
 }
 
+/// A pattern that our text does not answer to, and whether the kernel's does.
+fn missed(m: &MessageMatch, text: &str) -> String {
+    let who = match m.kernels {
+        Some(true) => format!("the kernel's {text} does as it says"),
+        Some(false) => format!("nor does the kernel's {text}"),
+        None => "the kernel was not asked".to_string(),
+    };
+    let not = if m.negative { "not " } else { "" };
+    format!("{not}{:?}; {who}", m.text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Kind, Outcome, Row, Run, Tally};
     use crate::compare::Agreement;
     use crate::oracle::reasons::Reasons;
+    use crate::selftests::annotations::Way;
     use crate::selftests::judge::{Beside, Judged, MessageMatch};
 
     fn judged(ours: Option<bool>, expected: bool, kernel: Result<bool, &str>) -> Judged {
@@ -370,6 +453,9 @@ mod tests {
             insn_processed: None,
             kernel,
             messages: Vec::new(),
+            xlated: Vec::new(),
+            not_rewritten: None,
+            rewriting: None,
             run: None,
             ignored: 0,
         }
@@ -380,6 +466,7 @@ mod tests {
             origin: "progs/x.c v3".to_string(),
             program: "p".to_string(),
             prog_type: "xdp",
+            way: Way::Privileged,
             outcome: Outcome::Judged(Box::new(j)),
         };
         let tally = Tally::of(&[row]);
@@ -411,6 +498,7 @@ mod tests {
                 origin: "progs/x.c v3".to_string(),
                 program: program.to_string(),
                 prog_type: "xdp",
+                way: Way::Privileged,
                 outcome: Outcome::Judged(Box::new(j)),
             }
         };

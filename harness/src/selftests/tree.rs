@@ -7,6 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use bpfassay_object::btf::Btf;
+
+use super::kfuncs;
+
 /// Where things are.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -182,7 +186,13 @@ fn types_header(path: &Path, tools: &Tools) -> Result<(), String> {
     }
     let mut tool = Command::new(&tools.bpftool);
     tool.args(["btf", "dump", "file"]).arg(&tools.btf).args(["format", "c"]);
-    put(path, &run(&mut tool)?)
+    let mut header = run(&mut tool)?;
+    if !header.windows(7).any(|w| w == b"__ksym;") {
+        let bytes = fs::read(&tools.btf).map_err(|e| format!("{}: {e}", tools.btf.display()))?;
+        let btf = Btf::parse(&bytes, None).map_err(|e| format!("{}: {e}", tools.btf.display()))?;
+        header.extend(kfuncs::prototypes(&btf).as_bytes());
+    }
+    put(path, &header)
 }
 
 fn flags(tests: &Path, root: &Path, include: &Path, clang: &str) -> Result<Vec<String>, String> {

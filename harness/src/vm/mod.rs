@@ -47,6 +47,8 @@ pub struct Request {
     pub folder: PathBuf,
     /// Seconds that each may take.
     pub seconds: u64,
+    /// Whoever lacks CAP_BPF may load (`kernel.unprivileged_bpf_disabled` is 0).
+    pub unprivileged_bpf: bool,
 }
 
 /// What became of it.

@@ -78,6 +78,9 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
     {
         return Err(Unknown::Release);
     }
+    if env.prog.flags.test_rnd_hi32 {
+        return Err(Unknown::Other("upper halves of registers, which this load makes random"));
+    }
     let mut p = Patched {
         slots: env.insns.iter().copied().map(Slot::from).collect(),
         aux: env.aux.clone(),
