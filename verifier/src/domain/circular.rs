@@ -11,6 +11,7 @@ use bpfassay_spec::Features;
 
 use super::arc::{arc_of_tnum32, arc_of_tnum64, cut_to_low_half, low_half, Arc};
 use super::compare::{flip, Fact, Pair};
+use super::division::Keeps;
 use super::reg::RegState;
 use super::tnum::Tnum;
 
@@ -262,7 +263,7 @@ impl RegState {
                 );
             }
             AluCode::And | AluCode::Or | AluCode::Xor => self.bitwise_arcs(op, o),
-            AluCode::Div | AluCode::Mod => self.divide_arcs(op, signed, narrow, o),
+            AluCode::Div | AluCode::Mod => self.alu_divide(op, signed, width, o, Keeps::Arcs),
             AluCode::Lsh if narrow => {
                 let low = self.var_off.subreg();
                 self.shift_left_arc32(count);
@@ -359,83 +360,6 @@ impl RegState {
         self.shift_left_arc32(n);
         self.var_off = self.var_off.lshift(n as u8);
         self.learn_arcs_from_tnum();
-    }
-
-    /// Division by a constant (`scalar_min_max_udiv` and its siblings); by zero it gives zero, the remainder the dividend.
-    fn divide_arcs(&mut self, op: AluCode, signed: bool, narrow: bool, o: &RegState) {
-        let by_zero = if narrow { o.u32_min == 0 } else { o.umin == 0 };
-        let is_div = op == AluCode::Div;
-        if by_zero {
-            if is_div {
-                self.set_known_value(0);
-            }
-            return;
-        }
-        if narrow {
-            let by = o.u32_min;
-            let arc = match (op, signed) {
-                (AluCode::Div, false) => Some(Arc::unsigned(self.u32_min / by, self.u32_max / by)),
-                (AluCode::Mod, false) if self.u32_max < by => None,
-                (AluCode::Mod, false) => Some(Arc::unsigned(0, self.u32_max.min(by - 1))),
-                (AluCode::Div, true) => {
-                    let (a, b) = quotients(
-                        self.s32_min.into(),
-                        self.s32_max.into(),
-                        (by as i32).into(),
-                        i32::MIN.into(),
-                        i32::MAX.into(),
-                    );
-                    Some(Arc::signed(a as i32, b as i32))
-                }
-                _ => remainders(self.s32_min.into(), self.s32_max.into(), (by as i32).into())
-                    .map(|(a, b)| Arc::signed(a as i32, b as i32)),
-            };
-            if let Some(arc) = arc {
-                self.set_arc32(arc);
-                self.mark_unbounded64();
-                self.var_off = Tnum::UNKNOWN;
-            }
-            return;
-        }
-        let by = o.umin;
-        let arc = match (op, signed) {
-            (AluCode::Div, false) => Some(Arc::unsigned(self.umin / by, self.umax / by)),
-            (AluCode::Mod, false) if self.umax < by => None,
-            (AluCode::Mod, false) => Some(Arc::unsigned(0, self.umax.min(by - 1))),
-            (AluCode::Div, true) => {
-                let (a, b) = quotients(self.smin, self.smax, by as i64, i64::MIN, i64::MAX);
-                Some(Arc::signed(a, b))
-            }
-            _ => remainders(self.smin, self.smax, by as i64).map(|(a, b)| Arc::signed(a, b)),
-        };
-        if let Some(arc) = arc {
-            self.set_arc64(arc);
-            self.mark_unbounded32();
-            self.var_off = Tnum::UNKNOWN;
-        }
-    }
-}
-
-/// Least and greatest quotient of `min..=max` by a constant; the least value of the width divided by -1 overflows.
-fn quotients(min: i64, max: i64, by: i64, least: i64, most: i64) -> (i64, i64) {
-    if min == least && by == -1 {
-        return if max == least { (least, least) } else { (least, most) };
-    }
-    let (a, b) = (min / by, max / by);
-    (a.min(b), a.max(b))
-}
-
-/// Least and greatest remainder; None where the dividend is one already.
-fn remainders(min: i64, max: i64, by: i64) -> Option<(i64, i64)> {
-    let most = by.unsigned_abs().wrapping_sub(1) as i64;
-    if min >= -most && max <= most {
-        None
-    } else if min >= 0 {
-        Some((0, max.min(most)))
-    } else if max <= 0 {
-        Some((min.max(-most), 0))
-    } else {
-        Some((-most, most))
     }
 }
 

@@ -7,6 +7,7 @@ pub mod bounds;
 pub mod circular;
 pub mod coerce;
 pub mod compare;
+pub mod division;
 pub mod marks;
 pub mod plain_compare;
 pub mod reg;

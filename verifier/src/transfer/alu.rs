@@ -14,6 +14,7 @@ use super::ptr_alu::adjust_ptr_min_max_vals;
 use super::sanitize::sanitize_val_alu;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::diagnostics;
+use crate::domain::division::Keeps;
 use crate::domain::reg::{RegState, ADD_CONST, ADD_CONST32, ADD_CONST64};
 use crate::env::Env;
 use crate::explore::precision::mark_chain_precision;
@@ -404,6 +405,9 @@ fn adjust_scalar_min_max_vals(
         AluCode::Rsh => dst.alu_rsh64(count, f),
         AluCode::Arsh if narrow => dst.alu_arsh32(count),
         AluCode::Arsh => dst.alu_arsh64(count, f),
+        AluCode::Div | AluCode::Mod => {
+            dst.alu_divide(insn.op, insn.raw.off == 1, insn.width, src, Keeps::Bounds);
+        }
         _ => {}
     }
     if narrow && insn.op != AluCode::End {
