@@ -33,8 +33,8 @@ pub enum Test {
     /// The attached kernel function is in a set.
     Hooked(KernelSet),
     Feature(&'static str, fn(&Features) -> bool),
-    /// The kernel's release has a change.
-    Since(Change),
+    /// The kernel's release has a change; what the row is about.
+    Since(Change, RowKind, &'static str),
     /// `uname -m`.
     Arch(&'static str),
     Sleepable,
@@ -195,11 +195,9 @@ impl Kernel {
             Test::Hook(list) => kind.hook.is_some_and(|h| list.contains(&h)),
             Test::Hooked(set) => kind.hook.is_some_and(|h| self.in_set(set, h)),
             Test::Feature(_, has) => has(&self.features),
-            Test::Since(change) => self.tables.view.holds(
-                RowKind::Rule,
-                "",
-                &Span { since: Some(change), until: None },
-            ),
+            Test::Since(change, kind, name) => {
+                self.tables.view.holds(kind, name, &Span { since: Some(change), until: None })
+            }
             Test::Arch(name) => self.arch == name,
             Test::Sleepable => kind.sleepable,
             Test::Recur => kind.checks_recursion(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::kernel::{Feature, Kernel};
+use crate::kernel::{Feature, Kernel, Limits};
 use crate::release::{Release, Span};
 use crate::tables::{rows, Tables};
 use crate::view::RowId;
@@ -43,7 +43,6 @@ impl Difference {
     pub fn name(&self) -> String {
         match self {
             Difference::Feature(name) | Difference::Limit(name) => (*name).to_string(),
-            Difference::Row(row) if row.name.is_empty() => row.kind.as_str().to_string(),
             Difference::Row(row) => row.name.to_string(),
             Difference::Config(name) => format!("CONFIG_{name}"),
             Difference::Jit(name) => format!("jit {name}"),
@@ -64,6 +63,15 @@ impl Difference {
         }
     }
 
+    /// Subject of the kernel's commit that made it so, where known.
+    pub fn commit(&self) -> Option<&'static str> {
+        match self {
+            Difference::Feature(name) => Feature::all().iter().find(|f| f.name == *name)?.commit,
+            Difference::Row(row) => row.commit(),
+            _ => None,
+        }
+    }
+
     /// One clause for people: what a kernel that has it does.
     pub fn about(&self) -> String {
         match self {
@@ -71,11 +79,8 @@ impl Difference {
                 let feature = Feature::all().iter().find(|f| f.name == *name);
                 feature.map_or(String::new(), |f| f.about.to_string())
             }
-            Difference::Row(row) if row.name.is_empty() => {
-                format!("a {} of the kernel's", row.kind.as_str())
-            }
-            Difference::Row(row) => format!("the {} {}", row.kind.as_str(), row.name),
-            Difference::Limit(name) => format!("the limit {name}"),
+            Difference::Row(row) => row.about(),
+            Difference::Limit(name) => format!("the limit {name}: {}", Limits::about(name)),
             Difference::Config(name) => format!("the option CONFIG_{name}"),
             Difference::Jit(name) => format!("the JIT's ability {name}"),
             Difference::Absent(name) => format!("{name}, which only one of the builds has"),

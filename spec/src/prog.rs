@@ -263,6 +263,27 @@ impl ProgInfo {
         &PROGS
     }
 
+    /// Conditions of all its columns.
+    pub(crate) fn conditions(&'static self) -> impl Iterator<Item = &'static [(bool, Test)]> {
+        let sleepable = match self.sleepable {
+            Sleepable::MayIf(any) => any,
+            _ => &[],
+        };
+        let sockmap = match self.sockmap {
+            SockmapUse::If(tests) => Some(tests),
+            _ => None,
+        };
+        let returns = self.returns.iter().map(|(tests, _)| *tests);
+        let also = self.ctx_also.iter().map(|(tests, _)| *tests);
+        sleepable
+            .iter()
+            .copied()
+            .chain(self.private_stack)
+            .chain(sockmap)
+            .chain(returns)
+            .chain(also)
+    }
+
     /// What does not depend on the kernel; None for `unspec`.
     pub fn of(prog_type: ProgType) -> Option<&'static ProgInfo> {
         PROGS.iter().find(|p| p.prog_type == prog_type)

@@ -22,6 +22,8 @@ pub(crate) struct Member {
 /// One set of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameSet {
+    /// As the kernel names it.
+    pub name: &'static str,
     pub span: Span,
     /// By name.
     pub members: &'static [Member],
@@ -31,7 +33,8 @@ impl Kernel {
     /// Whether this kernel's set holds a function or type.
     pub fn in_set(&self, set: KernelSet, name: &str) -> bool {
         let view = &self.tables.view;
-        let Some(set) = SETS.get(set as usize).filter(|s| view.holds(RowKind::Set, "", &s.span))
+        let Some(set) =
+            SETS.get(set as usize).filter(|s| view.holds(RowKind::Set, s.name, &s.span))
         else {
             return false;
         };

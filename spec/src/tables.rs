@@ -116,7 +116,7 @@ pub(crate) fn rows() -> Vec<RowId> {
     let progs = PROGS.iter().map(|p| row(RowKind::ProgType, p.prog_type.name(), &p.span));
     let sets = SETS.iter().flat_map(|set| {
         let members = set.members.iter().map(|m| row(RowKind::Set, m.name, &m.span));
-        members.chain([row(RowKind::Set, "", &set.span)])
+        members.chain([row(RowKind::Set, set.name, &set.span)])
     });
     let rules = MAPS
         .iter()
@@ -124,13 +124,13 @@ pub(crate) fn rows() -> Vec<RowId> {
     let callers = callers::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
     let ctx = ctx::TABLES.iter().flat_map(|t| t.rules).flat_map(|r| r.tests);
     let kfuncs = Kfunc::all().iter().flat_map(|k| k.tests);
-    let tests = callers.chain(ctx).chain(kfuncs).filter_map(|(_, test)| match test {
-        Test::Since(change) => Some(row(RowKind::Rule, "", &since(change))),
+    let programs = PROGS.iter().flat_map(ProgInfo::conditions).flatten();
+    let all_tests = callers.chain(ctx).chain(kfuncs).chain(programs);
+    let tests = all_tests.filter_map(|(_, test)| match test {
+        Test::Since(change, kind, name) => Some(row(*kind, name, &since(change))),
         _ => None,
     });
-    let tracepoints = RAW_TP_ARGS
-        .iter()
-        .filter_map(|(_, _, change)| Some(row(RowKind::Rule, "", &since(change.as_ref()?))));
+    let tracepoints = RAW_TP_ARGS.iter().map(|r| row(RowKind::Tracepoint, r.name, &r.span));
     let mut all: Vec<RowId> = helpers
         .chain(traits)
         .chain(maps)

@@ -20,12 +20,62 @@ pub struct RawTpArg {
     pub may_be_error: bool,
 }
 
+/// What is known of a raw tracepoint's arguments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawTpArgs {
+    pub name: &'static str,
+    /// Four bits an argument.
+    pub mask: u64,
+    pub span: Span,
+    /// Subject of the kernel's commit, where known.
+    pub commit: Option<&'static str>,
+}
+
+impl RawTpArgs {
+    fn rows(name: &str) -> impl Iterator<Item = &'static RawTpArgs> + '_ {
+        let first = RAW_TP_ARGS.partition_point(|r| r.name < name);
+        RAW_TP_ARGS.iter().skip(first).take_while(move |r| r.name == name)
+    }
+
+    fn arg(&self, nth: u32) -> RawTpArg {
+        let bits = self.mask.checked_shr(4 * nth).unwrap_or(0);
+        RawTpArg { may_be_null: bits & 1 != 0, may_be_error: bits & 2 != 0 }
+    }
+}
+
+/// One clause for people: which arguments may be what.
+pub(crate) fn about_arguments(name: &str, span: &Span) -> String {
+    let row = RawTpArgs::rows(name).find(|r| r.span == *span);
+    let said = |nth: u32| {
+        let arg = row?.arg(nth);
+        let what = match (arg.may_be_null, arg.may_be_error) {
+            (false, false) => return None,
+            (true, false) => "may be NULL",
+            (false, true) => "may be an error and is no pointer",
+            (true, true) => "may be NULL or an error",
+        };
+        Some(format!("argument {} of the tracepoint {name} {what}", nth + 1))
+    };
+    let all: Vec<String> = (0..16).filter_map(said).collect();
+    match all.is_empty() {
+        true => format!("no argument of the tracepoint {name} may be NULL or an error"),
+        false => all.join(", "),
+    }
+}
+
+/// Subject of the commit of that row.
+pub(crate) fn commit_of_arguments(name: &str, span: &Span) -> Option<&'static str> {
+    RawTpArgs::rows(name).find(|r| r.span == *span)?.commit
+}
+
 /// A kind of struct_ops.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StructOps {
     pub name: &'static str,
     /// Those with a stub; None for all.
     pub members: Option<&'static [&'static str]>,
+    /// Those without one.
+    pub without: &'static [&'static str],
     pub sleepable: Sleepers,
 }
 
@@ -41,14 +91,8 @@ pub(crate) enum Sleepers {
 impl Kernel {
     /// Special treatment of argument `arg`, 0 for the first after `__data`; None for a tracepoint without a row.
     pub fn raw_tp_arg(&self, tracepoint: &str, arg: u32) -> Option<RawTpArg> {
-        let i = RAW_TP_ARGS.binary_search_by(|(n, ..)| (*n).cmp(tracepoint)).ok()?;
-        let (_, mask, since) = RAW_TP_ARGS.get(i)?;
-        let span = Span { since: *since, until: None };
-        if !self.tables.view.holds(RowKind::Rule, "", &span) {
-            return None;
-        }
-        let bits = mask.checked_shr(4 * arg).unwrap_or(0);
-        Some(RawTpArg { may_be_null: bits & 1 != 0, may_be_error: bits & 2 != 0 })
+        let holds = |r: &&RawTpArgs| self.tables.view.holds(RowKind::Tracepoint, r.name, &r.span);
+        RawTpArgs::rows(tracepoint).find(holds).map(|r| r.arg(arg))
     }
 
     /// Typed members of `struct bpf_iter__NAME`; None for an unknown iterator.
@@ -59,8 +103,8 @@ impl Kernel {
 
     /// A program may implement the member: the kernel has a stub for it (`bpf_struct_ops_supported`).
     pub fn has_struct_ops_stub(&self, ops: &str, member: &str) -> bool {
-        let members = STRUCT_OPS.iter().find(|s| s.name == ops).and_then(|s| s.members);
-        members.is_none_or(|m| m.contains(&member))
+        let Some(row) = STRUCT_OPS.iter().find(|s| s.name == ops) else { return true };
+        row.members.is_none_or(|m| m.contains(&member)) && !row.without.contains(&member)
     }
 
     /// A program that implements the member may sleep (`check_member` of `struct bpf_struct_ops`).

@@ -1846,6 +1846,44 @@ impl Limits {
             _ => None,
         }
     }
+
+    /// What the limit of that name bounds, and its symbol in the kernel.
+    pub fn about(name: &str) -> &'static str {
+        match name {
+            "max_stack" => "Bytes of stack of one frame, and of a whole call chain. (MAX_BPF_STACK)",
+            "max_processed_insns" => "Instructions processed over all paths; also the longest program that CAP_BPF may load. (BPF_COMPLEXITY_LIMIT_INSNS)",
+            "max_unpriv_insns" => "Longest program without CAP_BPF. (BPF_MAXINSNS)",
+            "max_jmp_seq" => "Branches waiting on the exploration stack. (BPF_COMPLEXITY_LIMIT_JMP_SEQ)",
+            "max_states_per_insn" => "States in a bucket above which an unprivileged program gets no more. (BPF_COMPLEXITY_LIMIT_STATES)",
+            "max_backedge_iters" => "Rounds of backedge propagation before everything is marked precise. (MAX_BACKEDGE_ITERS)",
+            "max_call_frames" => "Nested BPF-to-BPF calls, the main function included. (MAX_CALL_FRAMES)",
+            "max_subprogs" => "Subprograms of one program. (BPF_MAX_SUBPROGS)",
+            "max_used_maps" => "Distinct maps of one program. (MAX_USED_MAPS)",
+            "max_used_btfs" => "Distinct kernel BTFs of one program. (MAX_USED_BTFS)",
+            "max_kfunc_descs" => "Distinct kfuncs of one program. (MAX_KFUNC_DESCS)",
+            "max_kfunc_btfs" => "Module BTFs that kfunc calls of one program refer to. (MAX_KFUNC_BTFS)",
+            "max_var_off" => "Exclusive bound of pointer offsets, fixed or variable, in bytes. (BPF_MAX_VAR_OFF)",
+            "max_var_size" => "Exclusive bound of a variable memory size argument. (BPF_MAX_VAR_SIZ)",
+            "max_packet_off" => "Largest packet offset that a bounds check can prove. (MAX_PACKET_OFF)",
+            "max_loops" => "Iterations of bpf_loop and of one may_goto. (BPF_MAX_LOOPS)",
+            "max_timed_loops" => "may_goto rounds between two looks at the clock. (BPF_MAX_TIMED_LOOPS)",
+            "max_tail_calls" => "Tail calls in one run. (MAX_TAIL_CALL_CNT)",
+            "max_tail_call_stack" => "Bytes of stack below which a call chain may reach a subprogram with a tail call. (check_max_stack_depth_subprog (literal))",
+            "priv_stack_min" => "Bytes of stack from which a subprogram gets a private stack. (BPF_PRIV_STACK_MIN_SIZE)",
+            "max_global_percpu_alloc" => "Bytes of a bpf_percpu_obj_new object. (BPF_GLOBAL_PERCPU_MA_MAX_SIZE)",
+            "max_linked_regs" => "Registers and slots whose link one branch records. (LINKED_REGS_MAX)",
+            "max_history_per_state" => "Jump history entries from which a checkpoint is forced. (is_state_visited (literal))",
+            "tmp_str_buf" => "Buffer in which the kernel prints a register or tnum. (TMP_STR_BUF_LEN)",
+            "min_funcinfo_rec" => "Smallest func_info record. (MIN_BPF_FUNCINFO_SIZE)",
+            "max_info_rec" => "Largest func_info, line_info or core_relo record. (MAX_FUNCINFO_REC_SIZE)",
+            "min_lineinfo_rec" => "Smallest line_info record. (MIN_BPF_LINEINFO_SIZE)",
+            "min_core_relo_rec" => "Smallest core_relo record. (MIN_CORE_RELO_SIZE)",
+            "max_func_args" => "Arguments of a traced function. (MAX_BPF_FUNC_ARGS)",
+            "max_func_reg_args" => "Arguments of a helper, kfunc or subprogram. (MAX_BPF_FUNC_REG_ARGS)",
+            "attach_types" => "Expected attach types, by number, above which none is known (from 6.12 on no row says which are). (__MAX_BPF_ATTACH_TYPE)",
+            _ => "",
+        }
+    }
 }
 
 /// The first of `n` rows from `first` on that holds.

@@ -53,7 +53,7 @@ pub enum KernelSet {
 
 /// In the order of [`KernelSet`].
 pub static SETS: [NameSet; 21] = [
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "bpf_lsm_disabled_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_audit_rule_match", configs: &["AUDIT"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_getprocattr", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_getselfattr", configs: &[], span: Span { since: None, until: None } },
@@ -66,16 +66,16 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "bpf_lsm_setprocattr", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_vm_enough_memory", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "bpf_lsm_locked_sockopt_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_inet_conn_established", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_inet_csk_clone", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_sock_graft", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "bpf_lsm_unlocked_sockopt_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_socket_post_create", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_socket_socketpair", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "sleepable_lsm_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_bdev_alloc_security", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
         Member { name: "bpf_lsm_bdev_setintegrity", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
         Member { name: "bpf_lsm_bpf", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
@@ -166,7 +166,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "bpf_lsm_task_to_inode", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
         Member { name: "bpf_lsm_userns_create", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(11, 192)), backports: &[] }), until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "untrusted_lsm_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_bpf_map_free", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_bpf_prog_free", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_file_alloc_security", configs: &[], span: Span { since: None, until: None } },
@@ -175,12 +175,12 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "bpf_lsm_sk_free_security", configs: &["SECURITY_NETWORK"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_task_free", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "bool_lsm_hooks", span: Span::ALWAYS, members: &[
         Member { name: "bpf_lsm_audit_rule_known", configs: &["AUDIT"], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_inode_xattr_skipcap", configs: &[], span: Span { since: None, until: None } },
         Member { name: "bpf_lsm_xfrm_state_pol_flow_match", configs: &["SECURITY_NETWORK_XFRM"], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "btf_allowlist_d_path", span: Span::ALWAYS, members: &[
         Member { name: "dentry_open", configs: &[], span: Span { since: None, until: None } },
         Member { name: "filp_close", configs: &[], span: Span { since: None, until: None } },
         Member { name: "security_file_open", configs: &["SECURITY"], span: Span { since: None, until: None } },
@@ -191,7 +191,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "vfs_getattr", configs: &[], span: Span { since: None, until: None } },
         Member { name: "vfs_truncate", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[Release::new(22, 118)] }), until: None }, members: &[
+    NameSet { name: "noreturn_deny", span: Span { since: Some(Change { upstream: Some(Release::new(25, 0)), backports: &[Release::new(22, 118)] }), until: None }, members: &[
         Member { name: "__ia32_sys_exit", configs: &["IA32_EMULATION"], span: Span { since: None, until: None } },
         Member { name: "__ia32_sys_exit_group", configs: &["IA32_EMULATION"], span: Span { since: None, until: None } },
         Member { name: "__kunit_abort", configs: &["KUNIT"], span: Span { since: None, until: None } },
@@ -205,12 +205,12 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "kunit_try_catch_throw", configs: &["KUNIT"], span: Span { since: None, until: None } },
         Member { name: "make_task_dead", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "btf_non_sleepable_error_inject", span: Span::ALWAYS, members: &[
         Member { name: "__filemap_add_folio", configs: &[], span: Span { since: None, until: None } },
         Member { name: "should_fail_alloc_page", configs: &["FAIL_PAGE_ALLOC"], span: Span { since: None, until: None } },
         Member { name: "should_failslab", configs: &["FAILSLAB"], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "btf_id_deny", span: Span::ALWAYS, members: &[
         Member { name: "___migrate_enable", configs: &["SMP"], span: Span { since: None, until: None } },
         Member { name: "__rcu_read_lock", configs: &["PREEMPT_RCU"], span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
         Member { name: "__rcu_read_unlock", configs: &["PREEMPT_RCU"], span: Span { since: Some(Change { upstream: Some(Release::new(22, 0)), backports: &[] }), until: None } },
@@ -220,7 +220,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "preempt_count_sub", configs: &["DEBUG_PREEMPT|TRACE_PREEMPT_TOGGLE"], span: Span { since: None, until: None } },
         Member { name: "rcu_read_unlock_strict", configs: &["!PREEMPT_RCU", "!TINY_RCU"], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "rcu_protected_types", span: Span::ALWAYS, members: &[
         Member { name: "bpf_cpumask", configs: &["BPF_JIT"], span: Span { since: None, until: None } },
         Member { name: "bpf_crypto_ctx", configs: &["CRYPTO"], span: Span { since: None, until: None } },
         Member { name: "bpf_ksock", configs: &["INET"], span: Span { since: None, until: None } },
@@ -228,7 +228,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "prog_test_ref_kfunc", configs: &["NET"], span: Span { since: None, until: None } },
         Member { name: "task_struct", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.cgroup_cancel_move", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_exit", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_init", configs: &[], span: Span { since: None, until: None } },
@@ -308,7 +308,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "sched_ext_ops_cid.update_idle", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.yield", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_sleepable_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.cgroup_exit", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_init", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_prep_move", configs: &[], span: Span { since: None, until: None } },
@@ -334,7 +334,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "sched_ext_ops_cid.sub_attach", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.sub_detach", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_unlocked_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.cgroup_cancel_move", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_exit", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.cgroup_init", configs: &[], span: Span { since: None, until: None } },
@@ -368,20 +368,20 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "sched_ext_ops_cid.sub_attach", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.sub_detach", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_init_cids_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.init_cids", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
         Member { name: "sched_ext_ops_cid.init_cids", configs: &[], span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_cpu_release_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.cpu_release", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_dispatch_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.dispatch", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.sub_ecaps_updated", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.dispatch", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.sub_ecaps_updated", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_enqueue_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.dispatch", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.enqueue", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.select_cpu", configs: &[], span: Span { since: None, until: None } },
@@ -391,13 +391,13 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "sched_ext_ops_cid.select_cid", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.sub_ecaps_updated", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_select_cpu_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops.enqueue", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops.select_cpu", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.enqueue", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.select_cid", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "scx_cid_ops", span: Span::ALWAYS, members: &[
         Member { name: "sched_ext_ops_cid.cid_offline", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.cid_online", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.core_sched_before", configs: &[], span: Span { since: None, until: None } },
@@ -437,7 +437,7 @@ pub static SETS: [NameSet; 21] = [
         Member { name: "sched_ext_ops_cid.update_idle", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sched_ext_ops_cid.yield", configs: &[], span: Span { since: None, until: None } },
     ] },
-    NameSet { span: Span::ALWAYS, members: &[
+    NameSet { name: "faultable_tracepoints", span: Span::ALWAYS, members: &[
         Member { name: "sys_enter", configs: &[], span: Span { since: None, until: None } },
         Member { name: "sys_exit", configs: &[], span: Span { since: None, until: None } },
     ] },

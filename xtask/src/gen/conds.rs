@@ -3,17 +3,21 @@
 use super::names::Names;
 use super::Result;
 
+/// What a condition decides, for those who look for the cause of a verdict: a variant of `RowKind`, and which.
+#[derive(Clone, Copy)]
+pub struct About<'a>(pub &'static str, pub &'a str);
+
 /// Rust list items of a condition; empty for an empty condition.
-pub fn tests(text: &str, names: &Names) -> Result<String> {
+pub fn tests(text: &str, names: &Names, about: About<'_>) -> Result<String> {
     let mut out = Vec::new();
     for cond in text.split(" & ").filter(|c| !c.is_empty()) {
-        out.push(test(cond, names)?);
+        out.push(test(cond, names, about)?);
     }
     Ok(out.join(", "))
 }
 
 /// `!attach(a|b)` → `(false, Test::Attach(&[…]))`.
-fn test(cond: &str, names: &Names) -> Result<String> {
+fn test(cond: &str, names: &Names, about: About<'_>) -> Result<String> {
     let (want, cond) = match cond.strip_prefix('!') {
         Some(rest) => (false, rest),
         None => (true, cond),
@@ -36,7 +40,10 @@ fn test(cond: &str, names: &Names) -> Result<String> {
             format!("Attach(&[{}])", list?.join(", "))
         }
         ("hook", list) if !list.is_empty() => format!("Hook(&{list:?})"),
-        ("since", list) if !list.is_empty() => format!("Since({})", names.lines.condition(list)?),
+        ("since", list) if !list.is_empty() => {
+            let (change, About(kind, name)) = (names.lines.condition(list)?, about);
+            format!("Since({change}, crate::view::RowKind::{kind}, {name:?})")
+        }
         ("hooked", [name]) => {
             format!("Hooked(crate::sets::KernelSet::{})", super::kfuncs::camel(name))
         }

@@ -39,11 +39,12 @@ fn table(row: &Table, rest: Option<usize>, scope: &Scope<'_>, out: &mut String) 
         let (head, steps) = text.split_once(" => ").ok_or_else(|| at("no =>".into()))?;
         let (head, tests) = head.split_once(" if ").unwrap_or((head, ""));
         let (first, last, _) = range(head, Some(layout)).map_err(at)?;
+        let about = format!("{strukt}.{head}");
         let steps: Result<Vec<String>> = steps.split_whitespace().map(step).collect();
         let _ = writeln!(
             out,
             "        ConvertRow {{ first: {first}, last: {last}, tests: &[{}], steps: &[{}] }},",
-            conds::tests(tests, scope.names).map_err(at)?,
+            conds::tests(tests, scope.names, conds::About("Context", &about)).map_err(at)?,
             steps.map_err(at)?.join(", "),
         );
     }

@@ -165,18 +165,33 @@ fn write_table(row: &Table, scope: &Scope<'_>, out: &mut String) -> Result<()> {
         rows::flag(row, "whole"),
     );
     for rule in rows::texts(row, "rules") {
-        let text = rule_row(rule, layout, scope).map_err(|e| format!("{name}: {rule}: {e}"))?;
+        let text = rule_row(rule, (name, strukt), layout, scope)
+            .map_err(|e| format!("{name}: {rule}: {e}"))?;
         let _ = writeln!(out, "        {text},");
     }
     out.push_str("    ] },\n");
     Ok(())
 }
 
-fn rule_row(rule: &str, layout: Option<&Layout>, scope: &Scope<'_>) -> Result<String> {
+/// `of`: the table's name, and its struct's.
+fn rule_row(
+    rule: &str,
+    of: (&str, &str),
+    layout: Option<&Layout>,
+    scope: &Scope<'_>,
+) -> Result<String> {
     let (head, action) = rule.split_once(" => ").ok_or("no =>")?;
     let (head, tests) = head.split_once(" if ").unwrap_or((head, ""));
     let mut words = head.split_whitespace();
-    let (first, last, end) = range(words.next().ok_or("no range")?, layout)?;
+    let place = words.next().ok_or("no range")?;
+    let (first, last, end) = range(place, layout)?;
+    let about = match place.trim_start_matches('=') {
+        "*" => of.0.to_string(),
+        offsets if offsets.starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+            of.0.to_string()
+        }
+        fields => format!("{}.{fields}", of.1),
+    };
     let (mut op, mut sizes, mut fit, mut ldsx) = ("Any", 0, "Any", false);
     for word in words {
         match word {
@@ -199,7 +214,7 @@ fn rule_row(rule: &str, layout: Option<&Layout>, scope: &Scope<'_>) -> Result<St
     }
     Ok(format!(
         "CtxRule {{ first: {first}, last: {last}, end: {end}, op: Op::{op}, sizes: {sizes}, fit: Fit::{fit}, ldsx: {ldsx}, tests: &[{}], act: {} }}",
-        conds::tests(tests, scope.names)?,
+        conds::tests(tests, scope.names, conds::About("Context", &about))?,
         act(action, scope)?
     ))
 }
@@ -242,6 +257,9 @@ fn act(action: &str, scope: &Scope<'_>) -> Result<String> {
         "deny" => "Act::Deny".to_string(),
         "narrow" => {
             format!("Act::Narrow({})", rest.parse::<u8>().map_err(|e| format!("{rest}: {e}"))?)
+        }
+        "unconverted" => {
+            format!("Act::Unconverted({})", rest.parse::<u8>().map_err(|e| format!("{rest}: {e}"))?)
         }
         "goto" => {
             let at = scope.tables.get(rest).ok_or_else(|| format!("unknown table {rest}"))?;

@@ -209,7 +209,8 @@ pub fn callers(root: &Path, names: &Names) -> Result<String> {
             rows::text(table, "source")?
         );
         for rule in rows::texts(table, "rules") {
-            let row = rule_row(rule, &scope).map_err(|e| format!("{path}: {name}: {rule}: {e}"))?;
+            let row =
+                rule_row(rule, name, &scope).map_err(|e| format!("{path}: {name}: {rule}: {e}"))?;
             let _ = writeln!(out, "        {row},");
         }
         out.push_str("    ] },\n");
@@ -235,7 +236,7 @@ pub fn callers(root: &Path, names: &Names) -> Result<String> {
     Ok(out)
 }
 
-fn rule_row(rule: &str, scope: &Scope<'_>) -> Result<String> {
+fn rule_row(rule: &str, table_name: &str, scope: &Scope<'_>) -> Result<String> {
     let (head, conditions) = rule.split_once(" if ").unwrap_or((rule, ""));
     let (helper, answer) = head.split_once(" = ").ok_or("no ` = `")?;
     let id = match helper {
@@ -255,6 +256,10 @@ fn rule_row(rule: &str, scope: &Scope<'_>) -> Result<String> {
             format!("Answer::Proto({at})")
         }
     };
-    let tests = conds::tests(conditions, scope.names)?;
+    let about = match helper {
+        "*" => table_name.to_string(),
+        name => format!("bpf_{name}"),
+    };
+    let tests = conds::tests(conditions, scope.names, conds::About("Caller", &about))?;
     Ok(format!("Rule {{ helper: {id}, tests: &[{}], answer: {answer} }}", tests))
 }

@@ -107,12 +107,13 @@ fn limit_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> 
     }
     out.push_str("/// Numbers that bound a program or its verification.\n#[derive(Clone, Copy, PartialEq, Eq, Debug)]\npub struct Limits {\n");
     let (mut most, mut resolved, mut spans) = (String::new(), String::new(), String::new());
-    let (mut listed, mut named) = (String::new(), String::new());
+    let (mut listed, mut named, mut told) = (String::new(), String::new(), String::new());
     let mut at = 0;
     for (name, rows) in &by_name {
         let first = rows.first().ok_or("a limit without a row")?;
         let (about, symbol) = (rows::text(first, "about")?, rows::text(first, "symbol")?);
         let _ = writeln!(out, "    /// {about} (`{symbol}`)\n    pub {name}: u32,");
+        let _ = writeln!(told, "            {name:?} => {:?},", format!("{about} ({symbol})"));
         let mut values = Vec::new();
         for row in rows {
             let value = rows::number(row, "value")?;
@@ -128,7 +129,7 @@ fn limit_struct(list: &[&Table], names: &Names, out: &mut String) -> Result<()> 
     }
     let _ = writeln!(
         out,
-        "}}\n\nimpl Limits {{\n    /// The largest value of each in any release: what arrays are sized by.\n    pub const MOST: Limits = Limits {{\n{most}    }};\n\n    /// Of a release.\n    pub fn resolve(at: Release) -> Limits {{\n        Limits {{\n{resolved}        }}\n    }}\n\n    /// Every limit by name.\n    pub fn list(&self) -> Vec<(&'static str, u32)> {{\n        vec![\n{listed}        ]\n    }}\n\n    /// The limit of that name, to be changed.\n    pub fn by_name_mut(&mut self, name: &str) -> Option<&mut u32> {{\n        match name {{\n{named}            _ => None,\n        }}\n    }}\n}}\n"
+        "}}\n\nimpl Limits {{\n    /// The largest value of each in any release: what arrays are sized by.\n    pub const MOST: Limits = Limits {{\n{most}    }};\n\n    /// Of a release.\n    pub fn resolve(at: Release) -> Limits {{\n        Limits {{\n{resolved}        }}\n    }}\n\n    /// Every limit by name.\n    pub fn list(&self) -> Vec<(&'static str, u32)> {{\n        vec![\n{listed}        ]\n    }}\n\n    /// The limit of that name, to be changed.\n    pub fn by_name_mut(&mut self, name: &str) -> Option<&mut u32> {{\n        match name {{\n{named}            _ => None,\n        }}\n    }}\n\n    /// What the limit of that name bounds, and its symbol in the kernel.\n    pub fn about(name: &str) -> &'static str {{\n        match name {{\n{told}            _ => \"\",\n        }}\n    }}\n}}\n"
     );
     let _ = writeln!(
         out,

@@ -79,7 +79,7 @@ fn member_row(member: &str, set: usize, names: &Names) -> Result<String> {
     Ok(format!(
         "Kfunc {{ name: {name:?}, flags: K({}), set: {set}, tests: &[{}] }}",
         words.join(" | "),
-        conds::tests(cond, names)?
+        conds::tests(cond, names, conds::About("Kfunc", name))?
     ))
 }
 
@@ -104,7 +104,8 @@ pub fn sets(root: &Path, names: &Names) -> Result<String> {
     for set in list {
         rows::only(set, &[&["name", "source", "members"][..], &spans::KEYS].concat())?;
         let span = names.lines.span(set)?;
-        let _ = writeln!(out, "    NameSet {{ span: {span}, members: &[");
+        let name = rows::text(set, "name")?;
+        let _ = writeln!(out, "    NameSet {{ name: {name:?}, span: {span}, members: &[");
         let mut members = rows::texts(set, "members");
         members.sort_unstable();
         for member in members {

@@ -57,6 +57,10 @@ pub fn progs(root: &Path, names: &Names) -> Result<String> {
 
 fn prog_row(row: &Table, names: &Names) -> Result<String> {
     rows::only(row, &[KEYS, &spans::KEYS].concat())?;
+    let name = rows::text(row, "name")?;
+    let tests = |cond: &str, what: &str| {
+        conds::tests(cond, names, conds::About("Program", &format!("{name} {what}")))
+    };
     let attach: Result<Vec<String>> =
         rows::texts(row, "attach").into_iter().map(|a| names.uapi("AttachType", a)).collect();
     let zero = match rows::opt_text(row, "attach_zero") {
@@ -77,7 +81,7 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
         None => {
             let any: Result<Vec<String>> = rows::texts(row, "sleepable")
                 .into_iter()
-                .map(|cond| Ok(format!("&[{}]", conds::tests(cond, names)?)))
+                .map(|cond| Ok(format!("&[{}]", tests(cond, "sleepable")?)))
                 .collect();
             format!("Sleepable::MayIf(&[{}])", any?.join(", "))
         }
@@ -85,13 +89,13 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
     let private_stack = match rows::opt_text(row, "private_stack") {
         None => "None".to_string(),
         Some("yes") => "Some(&[])".to_string(),
-        Some(cond) => format!("Some(&[{}])", conds::tests(cond, names)?),
+        Some(cond) => format!("Some(&[{}])", tests(cond, "private_stack")?),
     };
     let sockmap = match rows::opt_text(row, "sockmap") {
         None => "SockmapUse::No".to_string(),
         Some("yes") => "SockmapUse::Yes".to_string(),
         Some("delete") => "SockmapUse::Delete".to_string(),
-        Some(cond) => format!("SockmapUse::If(&[{}])", conds::tests(cond, names)?),
+        Some(cond) => format!("SockmapUse::If(&[{}])", tests(cond, "sockmap")?),
     };
     let mut also = Vec::new();
     for rule in rows::texts(row, "ctx_also") {
@@ -103,7 +107,7 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
             ("any", "") => "CtxAlso::Any".to_string(),
             _ => return Err(format!("unknown context type {head}")),
         };
-        also.push(format!("(&[{}], {ty})", conds::tests(cond, names)?));
+        also.push(format!("(&[{}], {ty})", tests(cond, "ctx_also")?));
     }
     let input = input(rows::opt_text(row, "input"))?;
     let test_run = match rows::opt_text(row, "test_run") {
@@ -115,7 +119,7 @@ fn prog_row(row: &Table, names: &Names) -> Result<String> {
     let mut returns = Vec::new();
     for rule in rows::texts(row, "returns") {
         let (head, cond) = rule.split_once(" if ").unwrap_or((rule, ""));
-        let tests = conds::tests(cond, names)?;
+        let tests = tests(cond, "returns")?;
         returns.push(format!("(&[{tests}], {})", return_rule(head)?));
     }
     let caps = rows::texts(row, "caps");
