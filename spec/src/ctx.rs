@@ -37,6 +37,8 @@ pub struct CtxAccess {
     pub is_retval: bool,
     /// Out: the kernel allows this by mistake; the name of the quirk.
     pub quirk: Option<&'static str>,
+    /// Out: allowed, and later no conversion is found for it (`convert_ctx_accesses`).
+    pub unconverted: bool,
 }
 
 impl CtxAccess {
@@ -50,6 +52,7 @@ impl CtxAccess {
             btf_promote: None,
             is_retval: false,
             quirk: None,
+            unconverted: false,
         }
     }
 }
@@ -84,6 +87,8 @@ pub enum Act {
     },
     /// The field may be read in part (`bpf_ctx_narrow_access_ok`), never more than it.
     Narrow(u8),
+    /// The same, of a field for which there is no conversion.
+    Unconverted(u8),
     /// The type if a later rule allows the access.
     Set(RegType),
     Goto(u16),
@@ -197,6 +202,11 @@ impl Kernel {
                 }
                 Act::Narrow(field) => {
                     info.ctx_field_size = u32::from(field);
+                    return size <= u32::from(field);
+                }
+                Act::Unconverted(field) => {
+                    info.ctx_field_size = u32::from(field);
+                    info.unconverted = true;
                     return size <= u32::from(field);
                 }
                 Act::Set(reg) => info.reg_type = reg,

@@ -73,7 +73,11 @@ pub fn check_attach_target(env: &mut Env<'_>) -> Check {
             target.name
         )));
     };
-    let info = match env.prog.expected_attach_type {
+    let attach_type = env.prog.expected_attach_type;
+    if attach_type.is_some_and(|a| a.number() >= env.kernel.limits.attach_types) {
+        return Err(Errno::EINVAL.into());
+    }
+    let info = match attach_type {
         Some(AttachType::TraceRawTp) => raw_tp_target(env, obj, &btf, t)?,
         Some(AttachType::TraceIter) => iter_target(env, obj, &btf, t)?,
         Some(AttachType::TraceFsession) if !env.kernel.features.fsession_programs => {

@@ -204,6 +204,8 @@ pub struct Env<'a> {
     pub max_stack: u32,
     /// End of the part of the context that is accessed, bytes (`prog->aux->max_ctx_offset`).
     pub max_ctx_offset: u32,
+    /// Some access was allowed for which there is no conversion.
+    pub ctx_unconverted: bool,
     pub prev_insn_processed: u32,
     pub prev_jmps_processed: u32,
     /// Number of times the main loop was started (`pass_cnt`).

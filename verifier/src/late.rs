@@ -30,6 +30,10 @@ pub fn account_for_rewrites(env: &mut Env<'_>) -> Check {
         let insn = env.insns[*i as usize];
         insn.is_kfunc_call() && insn.imm == 0 && env.aux(*i).seen != 0
     });
+    if env.ctx_unconverted {
+        verbose!(env, "bpf verifier is misconfigured\n");
+        return Err(Errno::EINVAL.into());
+    }
     check_arena_loads(env)?;
     check_tail_call_maps(env, lost.unwrap_or(u32::MAX))?;
     add_may_goto_slots(env, lost.unwrap_or(u32::MAX))?;

@@ -285,6 +285,7 @@ fn new_env<'a>(prog: &'a Program, config: &'a Config<'a>) -> Env<'a> {
         jmps_processed: 0,
         max_stack: 0,
         max_ctx_offset: 0,
+        ctx_unconverted: false,
         prev_insn_processed: 0,
         prev_jmps_processed: 0,
         pass_cnt: 0,

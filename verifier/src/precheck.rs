@@ -35,7 +35,8 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
     if let Some(errno) = config.kernel.refusal(prog.prog_type, prog.expected_attach_type) {
         return Err(Errno(errno).into());
     }
-    if config.kernel.prog_type_lacks(prog.prog_type).is_some() {
+    let lacks = config.kernel.prog_type_lacks(prog.prog_type).is_some();
+    if lacks || config.kernel.prog(prog.prog_type).is_none() {
         return Err(Errno::EINVAL.into());
     }
     check_name(&prog.name)

@@ -142,7 +142,7 @@ fn argument<'b>(
     let mut is_retval = false;
     let mut param = None;
     let type_id = if idx == nargs {
-        match env.prog.expected_attach_type {
+        match switched_by(env) {
             Some(AttachType::LsmMac) => is_retval = true,
             Some(AttachType::LsmCgroup | AttachType::TraceFexit | AttachType::TraceFsession) => {}
             Some(AttachType::ModifyReturn) => {
@@ -181,6 +181,15 @@ fn argument<'b>(
     Ok(Arg::Pointer(PointerArg { idx, param, ptr: t, is_retval }))
 }
 
+/// The attach type that the kernel looks at; struct_ops programs have the number of their member in its place.
+fn switched_by(env: &Env<'_>) -> Option<AttachType> {
+    let member = env.prog.attach_target.as_ref().and_then(|t| t.member);
+    match member.filter(|_| env.prog.prog_type == ProgType::StructOps) {
+        Some(member) => AttachType::from_number(member),
+        None => env.prog.expected_attach_type,
+    }
+}
+
 fn is_small_int(t: Type<'_>) -> bool {
     t.kind() == BtfKind::Int && t.size() <= 8
 }
@@ -194,7 +203,8 @@ fn pointer(
     size: i32,
     p: &PointerArg<'_>,
 ) -> Check<Option<CtxAccess>> {
-    if size != 8 {
+    let features = env.kernel.features;
+    if size != 8 && features.pointer_args_read_whole {
         verbose!(env, "func '{}' size {size} must be 8\n", info.name);
         return Ok(None);
     }
@@ -203,11 +213,14 @@ fn pointer(
         return Ok(Some(CtxAccess { ty: a.ty, ..CtxAccess::SCALAR }));
     }
     let plain = btf.skip_mods_and_typedefs(p.ptr.type_id());
-    let plainly = env.kernel.features.pointers_without_struct_are_scalars;
-    if plain.is_none_or(|t| match plainly {
-        true => !t.kind().is_composite(),
-        false => matches!(t.kind(), BtfKind::Unkn | BtfKind::Int),
-    }) {
+    let is_scalar = match features.int_pointer_args {
+        true => plain.is_none_or(|t| match features.pointers_without_struct_are_scalars {
+            true => !t.kind().is_composite(),
+            false => matches!(t.kind(), BtfKind::Unkn | BtfKind::Int),
+        }),
+        false => p.ptr.type_id() == 0 || is_string(btf, p.ptr),
+    };
+    if is_scalar {
         return Ok(Some(CtxAccess { is_retval: p.is_retval, ..CtxAccess::SCALAR }));
     }
     if let Some(a) = known {
@@ -243,6 +256,13 @@ fn kernel_ctx(
     }
     let id = super::prog_ctx::kernel_ctx_type_of(env, of)?;
     Ok((id != 0).then_some((BtfObj::VMLINUX, id)))
+}
+
+/// `char *`, and no name for it (`is_string_ptr`).
+fn is_string(btf: &Btf, ptr: Type<'_>) -> bool {
+    let constant = btf.ty(ptr.type_id()).filter(|t| t.kind() == BtfKind::Const);
+    let pointee = btf.ty(constant.map_or(ptr.type_id(), |t| t.type_id()));
+    pointee.is_some_and(|t| t.kind() == BtfKind::Int && t.size() == 1)
 }
 
 /// A pointer that only BTF describes.

@@ -64,6 +64,7 @@ fn is_valid_access(
         return Ok(None);
     }
     env.quirk = env.quirk.or(row.quirk);
+    env.ctx_unconverted |= row.unconverted;
     if row.needs_btf {
         return btf_ctx_access(env, off, size, row.btf_promote);
     }

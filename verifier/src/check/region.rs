@@ -153,7 +153,7 @@ pub fn check_ptr_off_reg_fixed_ok(
         }
         return Err(Errno::EACCES.into());
     }
-    if reg.off < 0 {
+    if reg.off < 0 && env.kernel.features.negative_offset_named {
         verbose!(env, "negative offset {name} ptr R{} off={} disallowed\n", r.0, reg.off);
     } else if !fixed_off_ok && reg.off != 0 {
         verbose!(env, "dereference of modified {name} ptr R{} off={} disallowed\n", r.0, reg.off);
