@@ -302,10 +302,11 @@ pub(crate) fn check_distill(env: &mut Env<'_>, btf: &Btf, proto: u32, name: &str
         return Err(Errno::EINVAL.into());
     }
     let kind = |id: u32| btf.skip_mods_and_typedefs(id).map(|t| (t.kind(), t.size()));
+    let takes_structs = env.kernel.features.struct_args;
     let size = |k: BtfKind, s: u32| match k {
         BtfKind::Ptr => Some(8),
         BtfKind::Int | BtfKind::Enum | BtfKind::Enum64 => Some(s),
-        k if k.is_composite() => Some(s),
+        k if k.is_composite() && takes_structs => Some(s),
         _ => None,
     };
     let ret = kind(p.type_id());

@@ -127,7 +127,10 @@ fn argument<'b>(
         return Ok(Arg::Refused);
     }
     let proto = info.proto.and_then(|p| btf.ty(p));
-    let idx = arg_index(btf, proto, off);
+    let idx = match env.kernel.features.struct_args {
+        true => arg_index(btf, proto, off),
+        false => (off / 8) as u32,
+    };
     let skipped = info.is_trace as u32;
     let nargs = proto
         .map_or(env.kernel.limits.max_func_reg_args, |p| p.vlen() as u32)
@@ -166,7 +169,13 @@ fn argument<'b>(
     };
     let Some(type_id) = type_id else { return Ok(Arg::Scalar { is_retval }) };
     let Some(t) = btf.skip_mods_and_typedefs(type_id) else { return Ok(Arg::Refused) };
-    if is_small_int(t) || t.kind().is_any_enum() || t.kind().is_composite() {
+    let features = &env.kernel.features;
+    let is_whole = match t.kind() {
+        BtfKind::Struct => features.struct_args,
+        BtfKind::Union => features.union_args,
+        kind => kind.is_any_enum() || is_small_int(t),
+    };
+    if is_whole {
         return Ok(Arg::Scalar { is_retval });
     }
     if t.kind() != BtfKind::Ptr {
@@ -216,7 +225,11 @@ fn pointer(
     let is_scalar = match features.int_pointer_args {
         true => plain.is_none_or(|t| match features.pointers_without_struct_are_scalars {
             true => !t.kind().is_composite(),
-            false => matches!(t.kind(), BtfKind::Unkn | BtfKind::Int),
+            false => {
+                t.kind() == BtfKind::Int
+                    || t.kind() == BtfKind::Unkn
+                        && (features.const_void_args || p.ptr.type_id() == 0)
+            }
         }),
         false => p.ptr.type_id() == 0 || is_string(btf, p.ptr),
     };
@@ -301,12 +314,12 @@ fn struct_pointer(
     }
     let Some(pointee) = p.ptr.target() else { return Ok(None) };
     flags |= tag_flag(pointee) & (TypeFlags::MEM_USER | TypeFlags::MEM_PERCPU);
-    let Some(t) = btf.skip_mods_and_typedefs(pointee.id()) else { return Ok(None) };
-    let kind = t.kind().kernel_name();
-    if !t.kind().is_composite() {
+    let t = btf.skip_mods_and_typedefs(pointee.id());
+    let kind = t.map_or("UNKNOWN", |t| t.kind().kernel_name());
+    let Some(t) = t.filter(|t| t.kind().is_composite()) else {
         verbose!(env, "func '{name}' arg{idx} type {kind} is not a struct\n");
         return Ok(None);
-    }
+    };
     verbose!(
         env,
         "func '{name}' arg{idx} has btf_id {} type {kind} '{}'\n",

@@ -111,19 +111,23 @@ pub fn sets(root: &Path, names: &Names) -> Result<String> {
         for member in members {
             let mut words = member.split_whitespace();
             let name = words.next().ok_or_else(|| format!("{path}: empty member"))?;
-            let (mut configs, mut change) = (Vec::new(), "None".to_string());
+            let mut configs = Vec::new();
+            let (mut since, mut until) = ("None".to_string(), "None".to_string());
             for word in words {
-                match word.strip_prefix("since(").and_then(|w| w.strip_suffix(')')) {
-                    Some(args) => {
-                        let args: Vec<&str> = args.split('|').collect();
-                        change = format!("Some({})", names.lines.condition(&args)?);
+                let (when, args) = match word.strip_suffix(')').and_then(|w| w.split_once('(')) {
+                    Some(("since", args)) => (&mut since, args),
+                    Some(("until", args)) => (&mut until, args),
+                    _ => {
+                        configs.push(word);
+                        continue;
                     }
-                    None => configs.push(word),
-                }
+                };
+                let args: Vec<&str> = args.split('|').collect();
+                *when = format!("Some({})", names.lines.condition(&args)?);
             }
             let _ = writeln!(
                 out,
-                "        Member {{ name: {name:?}, configs: &{configs:?}, span: Span {{ since: {change}, until: None }} }},"
+                "        Member {{ name: {name:?}, configs: &{configs:?}, span: Span {{ since: {since}, until: {until} }} }},"
             );
         }
         out.push_str("    ] },\n");
