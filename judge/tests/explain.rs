@@ -4,6 +4,7 @@ use std::path::Path;
 
 use bpfassay_judge::explain::{explain, Explanation, Outcome};
 use bpfassay_judge::{Options, Target};
+use bpfassay_spec::Caps;
 
 fn told(object: &str, program: &str) -> Explanation {
     let path =
@@ -67,10 +68,11 @@ fn the_path_ends_at_the_rejection() {
 }
 
 /// As [`told`], of the object that keeps its DWARF.
-fn told_with_dwarf(kernel: &str, program: &str) -> Explanation {
+fn told_with_dwarf(kernel: &str, caps: &str, program: &str) -> Explanation {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/debug/names.o");
     let bytes = std::fs::read(&path).expect("the object is there");
-    let target = Target::served(kernel).expect("a whole build").expect("it is served");
+    let mut target = Target::served(kernel).expect("a whole build").expect("it is served");
+    target.caps = Caps::parse(caps).expect("capabilities");
     let entries = target.load(&bytes, "names.o").expect("it can be read");
     let entry = entries.iter().find(|e| e.name == program).expect("the program is there");
     let program = entry.ok().expect("it can be linked");
@@ -79,7 +81,7 @@ fn told_with_dwarf(kernel: &str, program: &str) -> Explanation {
 
 #[test]
 fn numbers_are_told_in_the_programs_terms() {
-    let e = told_with_dwarf("6.18", "element_bad");
+    let e = told_with_dwarf("6.18", "all", "element_bad");
     let (needs, knows) = (e.story.needs.unwrap_or_default(), e.story.knows.unwrap_or_default());
     assert!(needs.contains("slots[selector]`: 4·selector + 4 + 4 ≤ 36"), "{needs}");
     assert!(knows.contains("proves only 0 ≤ selector ≤ 19"), "{knows}");
@@ -90,15 +92,15 @@ fn numbers_are_told_in_the_programs_terms() {
 
 #[test]
 fn bytes_of_the_stack_have_names() {
-    // Later kernels let root pass them as they are.
-    let e = told_with_dwarf("5.10", "padding_bad");
+    // With CAP_PERFMON they may be passed as they are.
+    let e = told_with_dwarf("6.12", "bpf+net", "padding_bad");
     let knows = e.story.knows.unwrap_or_default();
     assert!(knows.contains("(fp-19, the padding of `local`)"), "{knows}");
 }
 
 #[test]
 fn a_pointer_has_the_name_of_its_variable() {
-    let e = told_with_dwarf("6.18", "unchecked_bad");
+    let e = told_with_dwarf("6.18", "all", "unchecked_bad");
     assert_eq!(e.story.needs.as_deref(), Some("`found` (R0) ≠ NULL"));
     assert!(e.tried.expect("a check helps").change.text.contains("if (!found)"));
 }

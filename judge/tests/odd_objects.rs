@@ -244,7 +244,8 @@ const TEMPLATES: &[u8] = include_bytes!("data/templates.o");
 fn an_attach_target_given_is_what_a_program_is_verified_against() {
     let target = Target::served("6.18.15").unwrap().expect("6.18.15 is served");
     let with = |program: &str, to: &str| {
-        let to = ProgramOverride { attach_target: Some(to.to_string()), prog_type: None };
+        let to =
+            ProgramOverride { attach_target: Some(to.to_string()), ..ProgramOverride::default() };
         let program_overrides = vec![(Some(program.to_string()), to)];
         let options = Options { program_overrides, ..Options::default() };
         let linked = target.load_with(TEMPLATES, "test.o", &options).expect("a readable object");

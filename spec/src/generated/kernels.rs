@@ -50,23 +50,23 @@ pub struct Features {
     pub lsh_by_32_keeps_sign: bool,
     /// Reading the return value in an LSM program forgets the destination register first; before, the hook's range was intersected with what the register held (not measured on 6.18.44, which does not load LSM programs here).
     ///
-    /// kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.2).
+    /// kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.1).
     pub lsm_retval_starts_unknown: bool,
     /// When states are compared, a scalar without id in the old state is matched whatever links the current one has; a link with a delta must map its base id too.
     ///
-    /// kernel/bpf/states.c check_scalar_ids, regsafe (7.2).
+    /// kernel/bpf/states.c check_scalar_ids, regsafe (7.0).
     pub scalar_ids_one_way: bool,
     /// State comparison wants equal packet ranges where one stands for a comparison with the packet's end; before, the marks were compared as lengths.
     ///
-    /// kernel/bpf/states.c regsafe (7.2).
+    /// kernel/bpf/states.c regsafe (6.19).
     pub packet_end_marks_compared: bool,
     /// bpf_throw looks at locks and regions held in every frame, and its complaints name it; before, only in the main frame and as BPF_EXIT.
     ///
-    /// kernel/bpf/verifier.c process_bpf_exit_full (7.2).
+    /// kernel/bpf/verifier.c process_bpf_exit_full (6.19).
     pub throw_checks_regions: bool,
     /// LD_ABS and LD_IND in a subprogram also explore its return with R0 = 0.
     ///
-    /// kernel/bpf/verifier.c check_ld_abs (7.2).
+    /// kernel/bpf/verifier.c check_ld_abs (7.0).
     pub ld_abs_may_leave_subprog: bool,
     /// Tracking precision back over such a return enters the subprogram, and callbacks may hold neither instruction; before, the walk stays in the caller's frame and ends in a verifier bug (EFAULT).
     ///
@@ -74,7 +74,7 @@ pub struct Features {
     pub ld_abs_exit_is_tracked: bool,
     /// Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.
     ///
-    /// kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2).
+    /// kernel/bpf/verifier.c adjust_reg_min_max_vals (7.0).
     pub arena_second_operand: bool,
     /// A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.
     ///
@@ -204,13 +204,25 @@ pub struct Features {
     ///
     /// kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2).
     pub division_bounded: bool,
-    /// A branch on which a compared register would have no value left is not explored; a register compared with itself decides.
+    /// A branch on which a compared register would have no value left is not explored.
     ///
-    /// kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2).
+    /// kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.1).
     pub branches_simulated: bool,
-    /// A comparison with a register known to be zero is a null check, as one with the constant is.
+    /// A scalar register compared with itself decides the branch; before, by its bounds as if there were two.
+    ///
+    /// kernel/bpf/verifier.c is_scalar_branch_taken (6.19).
+    pub same_register_decides: bool,
+    /// A 32-bit comparison tells nothing of a pointer; a pointer with an offset past the limit may be NULL, an XDP socket or a buffer is not; a pointer equal to one that may be NULL learns from it only if that one is not NULL.
+    ///
+    /// kernel/bpf/verifier.c is_branch_taken, reg_not_null, check_cond_jmp_op (7.2).
+    pub null_tests_stricter: bool,
+    /// The registers linked to a compared one are collected before the branch is decided; before, only when both branches are explored.
     ///
     /// kernel/bpf/verifier.c check_cond_jmp_op (7.2).
+    pub links_collected_first: bool,
+    /// A comparison with a register known to be zero is a null check, as one with the constant is.
+    ///
+    /// kernel/bpf/verifier.c check_cond_jmp_op (7.1).
     pub null_in_register: bool,
     /// A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.
     ///
@@ -254,7 +266,7 @@ pub struct Features {
     pub single_ids_cleared: bool,
     /// Scalars spilled into half a slot are compared as scalars.
     ///
-    /// kernel/bpf/states.c stacksafe (7.2).
+    /// kernel/bpf/states.c stacksafe (7.1).
     pub slot_halves_compared: bool,
     /// Filling a register from the stack links it to the slot.
     ///
@@ -262,11 +274,11 @@ pub struct Features {
     pub fill_links: bool,
     /// Scalars that differ in nothing but their ids are not widened.
     ///
-    /// kernel/bpf/verifier.c scalars_exact_for_widen (7.2).
+    /// kernel/bpf/verifier.c scalars_exact_for_widen (7.0).
     pub widening_ignores_ids: bool,
     /// RCU read sections nest; before, entering one inside another was refused.
     ///
-    /// kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2).
+    /// kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (6.19).
     pub rcu_sections_nest: bool,
     /// Pointer arguments of every kfunc must be trusted and not NULL; before, only where the kfunc asked for it (6.18.44 as it runs now; its earlier build 6.18.44-fc-v657 did not).
     ///
@@ -290,7 +302,7 @@ pub struct Features {
     pub func_memory_args_not_null: bool,
     /// Global functions may return nothing.
     ///
-    /// kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2).
+    /// kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.1).
     pub void_global_functions: bool,
     /// Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.
     ///
@@ -298,7 +310,7 @@ pub struct Features {
     pub syscall_prefix_sleeps: bool,
     /// Data flow takes tail calls and packet loads for possible returns of their subprogram.
     ///
-    /// kernel/bpf/cfg.c visit_abnormal_return_insn (7.2).
+    /// kernel/bpf/cfg.c visit_abnormal_return_insn (7.0).
     pub abnormal_returns_in_graph: bool,
     /// A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.
     ///
@@ -314,7 +326,7 @@ pub struct Features {
     pub atomic_sections_are_rcu: bool,
     /// Raw tracepoints may call the kfuncs of tracing programs.
     ///
-    /// kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.2).
+    /// kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.0).
     pub raw_tp_tracing_kfuncs: bool,
     /// Callbacks may not call what tail-calls.
     ///
@@ -322,7 +334,7 @@ pub struct Features {
     pub tail_call_not_in_callback: bool,
     /// Tracing programs may use timers and work queues.
     ///
-    /// kernel/bpf/verifier.c check_map_prog_compatibility (7.2).
+    /// kernel/bpf/verifier.c check_map_prog_compatibility (7.0).
     pub tracing_may_defer: bool,
     /// Helpers take the context as memory.
     ///
@@ -534,7 +546,7 @@ pub struct Features {
     pub contexts_apart: bool,
     /// A call of a global function that may throw is also a place where the program ends.
     ///
-    /// kernel/bpf/verifier.c check_func_call, might_throw (7.2).
+    /// kernel/bpf/verifier.c check_func_call, might_throw (7.1).
     pub globals_may_throw: bool,
     /// What a callback of bpf_rbtree_add calls is under its rules, too.
     ///
@@ -686,7 +698,7 @@ pub struct Features {
     pub sleepers_named: bool,
     /// bpf_kptr_xchg also takes fields of objects that a list or tree owns.
     ///
-    /// kernel/bpf/verifier.c kptr_xchg_dest_types (7.2).
+    /// kernel/bpf/verifier.c kptr_xchg_dest_types (7.1).
     pub nodes_exchange: bool,
     /// What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.
     ///
@@ -880,160 +892,163 @@ impl Features {
             packet_offset_kept: FEATURES[47].span.holds(at),
             division_bounded: FEATURES[48].span.holds(at),
             branches_simulated: FEATURES[49].span.holds(at),
-            null_in_register: FEATURES[50].span.holds(at),
-            id_survives_null_check: FEATURES[51].span.holds(at),
-            pushing_fails_e2big: FEATURES[52].span.holds(at),
-            refused_write_named: FEATURES[53].span.holds(at),
-            insn_fields_first: FEATURES[54].span.holds(at),
-            dead_branches_pruned: FEATURES[55].span.holds(at),
-            static_stack_liveness: FEATURES[56].span.holds(at),
-            zext_by_data_flow: FEATURES[57].span.holds(at),
-            rejections_reported: FEATURES[58].span.holds(at),
-            callback_is_component: FEATURES[59].span.holds(at),
-            single_ids_cleared: FEATURES[60].span.holds(at),
-            slot_halves_compared: FEATURES[61].span.holds(at),
-            fill_links: FEATURES[62].span.holds(at),
-            widening_ignores_ids: FEATURES[63].span.holds(at),
-            rcu_sections_nest: FEATURES[64].span.holds(at),
-            kfunc_args_trusted: FEATURES[65].span.holds(at),
-            kfunc_timer_args: FEATURES[66].span.holds(at),
-            args_named_by_register: FEATURES[67].span.holds(at),
-            release_arg_checked_first: FEATURES[68].span.holds(at),
-            func_memory_args_not_null: FEATURES[69].span.holds(at),
-            void_global_functions: FEATURES[70].span.holds(at),
-            syscall_prefix_sleeps: FEATURES[71].span.holds(at),
-            abnormal_returns_in_graph: FEATURES[72].span.holds(at),
-            zero_spills_read: FEATURES[73].span.holds(at),
-            kfunc_args_by_prototype: FEATURES[74].span.holds(at),
-            atomic_sections_are_rcu: FEATURES[75].span.holds(at),
-            raw_tp_tracing_kfuncs: FEATURES[76].span.holds(at),
-            tail_call_not_in_callback: FEATURES[77].span.holds(at),
-            tracing_may_defer: FEATURES[78].span.holds(at),
-            context_is_memory: FEATURES[79].span.holds(at),
-            pointers_without_struct_are_scalars: FEATURES[80].span.holds(at),
-            concise_states: FEATURES[81].span.holds(at),
-            source_lines_placed: FEATURES[82].span.holds(at),
-            precision_crosses_calls: FEATURES[83].span.holds(at),
-            callbacks_repeat: FEATURES[84].span.holds(at),
-            long_history_checkpoints: FEATURES[85].span.holds(at),
-            trust_tracked: FEATURES[86].span.holds(at),
-            struct_access_wants_gpl: FEATURES[87].span.holds(at),
-            globals_on_demand: FEATURES[88].span.holds(at),
-            isa_v4: FEATURES[89].span.holds(at),
-            may_goto: FEATURES[90].span.holds(at),
-            ranges_decide_branches: FEATURES[91].span.holds(at),
-            static_calls_under_lock: FEATURES[92].span.holds(at),
-            bounds_exchanged: FEATURES[93].span.holds(at),
-            argument_tags: FEATURES[94].span.holds(at),
-            all_scalars_spilled: FEATURES[95].span.holds(at),
-            returns_by_range: FEATURES[96].span.holds(at),
-            loops_exact: FEATURES[97].span.holds(at),
-            type_names_composed: FEATURES[98].span.holds(at),
-            ringbuf_memory_named: FEATURES[99].span.holds(at),
-            any_edge_loops: FEATURES[100].span.holds(at),
-            wide_loads_are_whole: FEATURES[101].span.holds(at),
-            jit_frames_of_16: FEATURES[102].span.holds(at),
-            zero_reads_named: FEATURES[103].span.holds(at),
-            release_wants_start: FEATURES[104].span.holds(at),
-            field_errnos_kept: FEATURES[105].span.holds(at),
-            fmod_ret_sets: FEATURES[106].span.holds(at),
-            function_pointers: FEATURES[107].span.holds(at),
-            function_symbols: FEATURES[108].span.holds(at),
-            reads_grow_stack: FEATURES[109].span.holds(at),
-            global_pointer_args: FEATURES[110].span.holds(at),
-            registers_tell_null: FEATURES[111].span.holds(at),
-            map_pointers_not_null: FEATURES[112].span.holds(at),
-            states_rename_ids: FEATURES[113].span.holds(at),
-            scalar_ids_compared: FEATURES[114].span.holds(at),
-            delta_links: FEATURES[115].span.holds(at),
-            constants_unlinked: FEATURES[116].span.holds(at),
-            narrow_moves_link: FEATURES[117].span.holds(at),
-            links_collected: FEATURES[118].span.holds(at),
-            equality_by_range: FEATURES[119].span.holds(at),
-            walks_any_map: FEATURES[120].span.holds(at),
-            dynptrs_tracked: FEATURES[121].span.holds(at),
-            references_by_id: FEATURES[122].span.holds(at),
-            iterator_types_compared: FEATURES[123].span.holds(at),
-            percpu_objects_apart: FEATURES[124].span.holds(at),
-            nmi_drops_refused: FEATURES[125].span.holds(at),
-            arena_use_remembered: FEATURES[126].span.holds(at),
-            atomic_pointers_apart: FEATURES[127].span.holds(at),
-            lookups_typed_at_once: FEATURES[128].span.holds(at),
-            plain_pointers_may_fault: FEATURES[129].span.holds(at),
-            contexts_apart: FEATURES[130].span.holds(at),
-            globals_may_throw: FEATURES[131].span.holds(at),
-            tree_callbacks_nest: FEATURES[132].span.holds(at),
-            allocated_objects_end: FEATURES[133].span.holds(at),
-            refcounted_unmoved: FEATURES[134].span.holds(at),
-            globals_start_depth: FEATURES[135].span.holds(at),
-            speculation_ends_at_barriers: FEATURES[136].span.holds(at),
-            speculation_keeps_halves: FEATURES[137].span.holds(at),
-            barrier_by_first_bytes: FEATURES[138].span.holds(at),
-            masked_operand_misnamed: FEATURES[139].span.holds(at),
-            rewrites_as_6_1: FEATURES[140].span.holds(at),
-            rewrites_as_6_12: FEATURES[141].span.holds(at),
-            rewrites_as_7_3: FEATURES[142].span.holds(at),
-            sock_ops_zeroes_same_register: FEATURES[143].span.holds(at),
-            rewrites_as_6_18: FEATURES[144].span.holds(at),
-            processor_id_bounded: FEATURES[145].span.holds(at),
-            raw_tp_args_known: FEATURES[146].span.holds(at),
-            sleepable_may_lock: FEATURES[147].span.holds(at),
-            numbers_into_context: FEATURES[148].span.holds(at),
-            target_after_graph: FEATURES[149].span.holds(at),
-            packet_changes_known: FEATURES[150].span.holds(at),
-            tcp_ca_limits: FEATURES[151].span.holds(at),
-            atomic_operations: FEATURES[152].span.holds(at),
-            fields_together: FEATURES[153].span.holds(at),
-            owners_may_be_null: FEATURES[154].span.holds(at),
-            unions_hide_members: FEATURES[155].span.holds(at),
-            lsm_hooks_disabled: FEATURES[156].span.holds(at),
-            task_stack_sized: FEATURES[157].span.holds(at),
-            far_jumps: FEATURES[158].span.holds(at),
-            pointer_args_read_whole: FEATURES[159].span.holds(at),
-            int_pointer_args: FEATURES[160].span.holds(at),
-            const_void_args: FEATURES[161].span.holds(at),
-            struct_args: FEATURES[162].span.holds(at),
-            union_args: FEATURES[163].span.holds(at),
-            negative_offset_named: FEATURES[164].span.holds(at),
-            timer_fields: FEATURES[165].span.holds(at),
-            kernel_functions: FEATURES[166].span.holds(at),
-            names_as_called: FEATURES[167].span.holds(at),
-            sleepers_named: FEATURES[168].span.holds(at),
-            nodes_exchange: FEATURES[169].span.holds(at),
-            raw_writes_checked: FEATURES[170].span.holds(at),
-            statistics_by_subprogram: FEATURES[171].span.holds(at),
-            synced_links_shown: FEATURES[172].span.holds(at),
-            callback_values_numbered: FEATURES[173].span.holds(at),
-            kfunc_results_trusted: FEATURES[174].span.holds(at),
-            get_retval_bounded: FEATURES[175].span.holds(at),
-            null_memory_precise: FEATURES[176].span.holds(at),
-            statistics_of_globals: FEATURES[177].span.holds(at),
-            states_beside_insns: FEATURES[178].span.holds(at),
-            unknown_operands_bounded: FEATURES[179].span.holds(at),
-            stack_reads_shown: FEATURES[180].span.holds(at),
-            args_from_btf_once: FEATURES[181].span.holds(at),
-            checkpoints_in_history: FEATURES[182].span.holds(at),
-            bounds_checked: FEATURES[183].span.holds(at),
-            decided_jumps_shown: FEATURES[184].span.holds(at),
-            alloc_sizes_precise: FEATURES[185].span.holds(at),
-            low_half_after_whole: FEATURES[186].span.holds(at),
-            signs_by_result: FEATURES[187].span.holds(at),
-            exception_callbacks: FEATURES[188].span.holds(at),
-            kernel_structs_as_context: FEATURES[189].span.holds(at),
-            jumps_in_history: FEATURES[190].span.holds(at),
-            kfunc_calls_shown: FEATURES[191].span.holds(at),
-            pointer_copied_whole: FEATURES[192].span.holds(at),
-            lsm_retval_read_in_range: FEATURES[193].span.holds(at),
-            direct_values_unnumbered: FEATURES[194].span.holds(at),
-            kernel_types_as_memory: FEATURES[195].span.holds(at),
-            helpers_overwrite_kernel_pointers: FEATURES[196].span.holds(at),
-            flow_keys_unmoved: FEATURES[197].span.holds(at),
-            indirect_jumps: FEATURES[198].span.holds(at),
-            percpu_data: FEATURES[199].span.holds(at),
-            indirect_jump_ends_function: FEATURES[200].span.holds(at),
-            jump_targets_spilled: FEATURES[201].span.holds(at),
-            jump_offset_counted: FEATURES[202].span.holds(at),
-            fsession_programs: FEATURES[203].span.holds(at),
+            same_register_decides: FEATURES[50].span.holds(at),
+            null_tests_stricter: FEATURES[51].span.holds(at),
+            links_collected_first: FEATURES[52].span.holds(at),
+            null_in_register: FEATURES[53].span.holds(at),
+            id_survives_null_check: FEATURES[54].span.holds(at),
+            pushing_fails_e2big: FEATURES[55].span.holds(at),
+            refused_write_named: FEATURES[56].span.holds(at),
+            insn_fields_first: FEATURES[57].span.holds(at),
+            dead_branches_pruned: FEATURES[58].span.holds(at),
+            static_stack_liveness: FEATURES[59].span.holds(at),
+            zext_by_data_flow: FEATURES[60].span.holds(at),
+            rejections_reported: FEATURES[61].span.holds(at),
+            callback_is_component: FEATURES[62].span.holds(at),
+            single_ids_cleared: FEATURES[63].span.holds(at),
+            slot_halves_compared: FEATURES[64].span.holds(at),
+            fill_links: FEATURES[65].span.holds(at),
+            widening_ignores_ids: FEATURES[66].span.holds(at),
+            rcu_sections_nest: FEATURES[67].span.holds(at),
+            kfunc_args_trusted: FEATURES[68].span.holds(at),
+            kfunc_timer_args: FEATURES[69].span.holds(at),
+            args_named_by_register: FEATURES[70].span.holds(at),
+            release_arg_checked_first: FEATURES[71].span.holds(at),
+            func_memory_args_not_null: FEATURES[72].span.holds(at),
+            void_global_functions: FEATURES[73].span.holds(at),
+            syscall_prefix_sleeps: FEATURES[74].span.holds(at),
+            abnormal_returns_in_graph: FEATURES[75].span.holds(at),
+            zero_spills_read: FEATURES[76].span.holds(at),
+            kfunc_args_by_prototype: FEATURES[77].span.holds(at),
+            atomic_sections_are_rcu: FEATURES[78].span.holds(at),
+            raw_tp_tracing_kfuncs: FEATURES[79].span.holds(at),
+            tail_call_not_in_callback: FEATURES[80].span.holds(at),
+            tracing_may_defer: FEATURES[81].span.holds(at),
+            context_is_memory: FEATURES[82].span.holds(at),
+            pointers_without_struct_are_scalars: FEATURES[83].span.holds(at),
+            concise_states: FEATURES[84].span.holds(at),
+            source_lines_placed: FEATURES[85].span.holds(at),
+            precision_crosses_calls: FEATURES[86].span.holds(at),
+            callbacks_repeat: FEATURES[87].span.holds(at),
+            long_history_checkpoints: FEATURES[88].span.holds(at),
+            trust_tracked: FEATURES[89].span.holds(at),
+            struct_access_wants_gpl: FEATURES[90].span.holds(at),
+            globals_on_demand: FEATURES[91].span.holds(at),
+            isa_v4: FEATURES[92].span.holds(at),
+            may_goto: FEATURES[93].span.holds(at),
+            ranges_decide_branches: FEATURES[94].span.holds(at),
+            static_calls_under_lock: FEATURES[95].span.holds(at),
+            bounds_exchanged: FEATURES[96].span.holds(at),
+            argument_tags: FEATURES[97].span.holds(at),
+            all_scalars_spilled: FEATURES[98].span.holds(at),
+            returns_by_range: FEATURES[99].span.holds(at),
+            loops_exact: FEATURES[100].span.holds(at),
+            type_names_composed: FEATURES[101].span.holds(at),
+            ringbuf_memory_named: FEATURES[102].span.holds(at),
+            any_edge_loops: FEATURES[103].span.holds(at),
+            wide_loads_are_whole: FEATURES[104].span.holds(at),
+            jit_frames_of_16: FEATURES[105].span.holds(at),
+            zero_reads_named: FEATURES[106].span.holds(at),
+            release_wants_start: FEATURES[107].span.holds(at),
+            field_errnos_kept: FEATURES[108].span.holds(at),
+            fmod_ret_sets: FEATURES[109].span.holds(at),
+            function_pointers: FEATURES[110].span.holds(at),
+            function_symbols: FEATURES[111].span.holds(at),
+            reads_grow_stack: FEATURES[112].span.holds(at),
+            global_pointer_args: FEATURES[113].span.holds(at),
+            registers_tell_null: FEATURES[114].span.holds(at),
+            map_pointers_not_null: FEATURES[115].span.holds(at),
+            states_rename_ids: FEATURES[116].span.holds(at),
+            scalar_ids_compared: FEATURES[117].span.holds(at),
+            delta_links: FEATURES[118].span.holds(at),
+            constants_unlinked: FEATURES[119].span.holds(at),
+            narrow_moves_link: FEATURES[120].span.holds(at),
+            links_collected: FEATURES[121].span.holds(at),
+            equality_by_range: FEATURES[122].span.holds(at),
+            walks_any_map: FEATURES[123].span.holds(at),
+            dynptrs_tracked: FEATURES[124].span.holds(at),
+            references_by_id: FEATURES[125].span.holds(at),
+            iterator_types_compared: FEATURES[126].span.holds(at),
+            percpu_objects_apart: FEATURES[127].span.holds(at),
+            nmi_drops_refused: FEATURES[128].span.holds(at),
+            arena_use_remembered: FEATURES[129].span.holds(at),
+            atomic_pointers_apart: FEATURES[130].span.holds(at),
+            lookups_typed_at_once: FEATURES[131].span.holds(at),
+            plain_pointers_may_fault: FEATURES[132].span.holds(at),
+            contexts_apart: FEATURES[133].span.holds(at),
+            globals_may_throw: FEATURES[134].span.holds(at),
+            tree_callbacks_nest: FEATURES[135].span.holds(at),
+            allocated_objects_end: FEATURES[136].span.holds(at),
+            refcounted_unmoved: FEATURES[137].span.holds(at),
+            globals_start_depth: FEATURES[138].span.holds(at),
+            speculation_ends_at_barriers: FEATURES[139].span.holds(at),
+            speculation_keeps_halves: FEATURES[140].span.holds(at),
+            barrier_by_first_bytes: FEATURES[141].span.holds(at),
+            masked_operand_misnamed: FEATURES[142].span.holds(at),
+            rewrites_as_6_1: FEATURES[143].span.holds(at),
+            rewrites_as_6_12: FEATURES[144].span.holds(at),
+            rewrites_as_7_3: FEATURES[145].span.holds(at),
+            sock_ops_zeroes_same_register: FEATURES[146].span.holds(at),
+            rewrites_as_6_18: FEATURES[147].span.holds(at),
+            processor_id_bounded: FEATURES[148].span.holds(at),
+            raw_tp_args_known: FEATURES[149].span.holds(at),
+            sleepable_may_lock: FEATURES[150].span.holds(at),
+            numbers_into_context: FEATURES[151].span.holds(at),
+            target_after_graph: FEATURES[152].span.holds(at),
+            packet_changes_known: FEATURES[153].span.holds(at),
+            tcp_ca_limits: FEATURES[154].span.holds(at),
+            atomic_operations: FEATURES[155].span.holds(at),
+            fields_together: FEATURES[156].span.holds(at),
+            owners_may_be_null: FEATURES[157].span.holds(at),
+            unions_hide_members: FEATURES[158].span.holds(at),
+            lsm_hooks_disabled: FEATURES[159].span.holds(at),
+            task_stack_sized: FEATURES[160].span.holds(at),
+            far_jumps: FEATURES[161].span.holds(at),
+            pointer_args_read_whole: FEATURES[162].span.holds(at),
+            int_pointer_args: FEATURES[163].span.holds(at),
+            const_void_args: FEATURES[164].span.holds(at),
+            struct_args: FEATURES[165].span.holds(at),
+            union_args: FEATURES[166].span.holds(at),
+            negative_offset_named: FEATURES[167].span.holds(at),
+            timer_fields: FEATURES[168].span.holds(at),
+            kernel_functions: FEATURES[169].span.holds(at),
+            names_as_called: FEATURES[170].span.holds(at),
+            sleepers_named: FEATURES[171].span.holds(at),
+            nodes_exchange: FEATURES[172].span.holds(at),
+            raw_writes_checked: FEATURES[173].span.holds(at),
+            statistics_by_subprogram: FEATURES[174].span.holds(at),
+            synced_links_shown: FEATURES[175].span.holds(at),
+            callback_values_numbered: FEATURES[176].span.holds(at),
+            kfunc_results_trusted: FEATURES[177].span.holds(at),
+            get_retval_bounded: FEATURES[178].span.holds(at),
+            null_memory_precise: FEATURES[179].span.holds(at),
+            statistics_of_globals: FEATURES[180].span.holds(at),
+            states_beside_insns: FEATURES[181].span.holds(at),
+            unknown_operands_bounded: FEATURES[182].span.holds(at),
+            stack_reads_shown: FEATURES[183].span.holds(at),
+            args_from_btf_once: FEATURES[184].span.holds(at),
+            checkpoints_in_history: FEATURES[185].span.holds(at),
+            bounds_checked: FEATURES[186].span.holds(at),
+            decided_jumps_shown: FEATURES[187].span.holds(at),
+            alloc_sizes_precise: FEATURES[188].span.holds(at),
+            low_half_after_whole: FEATURES[189].span.holds(at),
+            signs_by_result: FEATURES[190].span.holds(at),
+            exception_callbacks: FEATURES[191].span.holds(at),
+            kernel_structs_as_context: FEATURES[192].span.holds(at),
+            jumps_in_history: FEATURES[193].span.holds(at),
+            kfunc_calls_shown: FEATURES[194].span.holds(at),
+            pointer_copied_whole: FEATURES[195].span.holds(at),
+            lsm_retval_read_in_range: FEATURES[196].span.holds(at),
+            direct_values_unnumbered: FEATURES[197].span.holds(at),
+            kernel_types_as_memory: FEATURES[198].span.holds(at),
+            helpers_overwrite_kernel_pointers: FEATURES[199].span.holds(at),
+            flow_keys_unmoved: FEATURES[200].span.holds(at),
+            indirect_jumps: FEATURES[201].span.holds(at),
+            percpu_data: FEATURES[202].span.holds(at),
+            indirect_jump_ends_function: FEATURES[203].span.holds(at),
+            jump_targets_spilled: FEATURES[204].span.holds(at),
+            jump_offset_counted: FEATURES[205].span.holds(at),
+            fsession_programs: FEATURES[206].span.holds(at),
         }
     }
 
@@ -1090,6 +1105,9 @@ impl Features {
             ("packet_offset_kept", self.packet_offset_kept),
             ("division_bounded", self.division_bounded),
             ("branches_simulated", self.branches_simulated),
+            ("same_register_decides", self.same_register_decides),
+            ("null_tests_stricter", self.null_tests_stricter),
+            ("links_collected_first", self.links_collected_first),
             ("null_in_register", self.null_in_register),
             ("id_survives_null_check", self.id_survives_null_check),
             ("pushing_fails_e2big", self.pushing_fails_e2big),
@@ -1300,6 +1318,9 @@ impl Features {
             "packet_offset_kept" => Some(&mut self.packet_offset_kept),
             "division_bounded" => Some(&mut self.division_bounded),
             "branches_simulated" => Some(&mut self.branches_simulated),
+            "same_register_decides" => Some(&mut self.same_register_decides),
+            "null_tests_stricter" => Some(&mut self.null_tests_stricter),
+            "links_collected_first" => Some(&mut self.links_collected_first),
             "null_in_register" => Some(&mut self.null_in_register),
             "id_survives_null_check" => Some(&mut self.id_survives_null_check),
             "pushing_fails_e2big" => Some(&mut self.pushing_fails_e2big),
@@ -1460,7 +1481,7 @@ impl Features {
 }
 
 /// What is known of each, in their order.
-pub static FEATURES: [Feature; 204] = [
+pub static FEATURES: [Feature; 207] = [
     Feature { name: "scalar_byte_swap", about: "A byte swap of a scalar keeps what is known of its bits; before, the result is unknown.", source: "kernel/bpf/verifier.c scalar_byte_swap (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "add_const_keeps_self_link", about: "r += K on a register that carries an id records the offset and keeps the link (also -= and 32-bit forms); before, the link is cleared.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals, BPF_ADD_CONST32/64 (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "fork_scalars", about: "AND or OR with a constant of a scalar whose signed range is [-1, 0] forks the state into the two values.", source: "kernel/bpf/verifier.c maybe_fork_scalars (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1471,13 +1492,13 @@ pub static FEATURES: [Feature; 204] = [
     Feature { name: "kprobe_ctx_write", about: "kprobe programs may store to their registers (the context); refused as an invalid context access elsewhere.", source: "kernel/trace/bpf_trace.c kprobe_prog_is_valid_access", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(28, 0)), backports: &[] }), until: None } },
     Feature { name: "probe_write_user", about: "bpf_probe_write_user exists for those with CAP_SYS_ADMIN; kernel lockdown or hardening takes it away.", source: "kernel/trace/bpf_trace.c bpf_tracing_func_proto, LOCKDOWN_BPF_WRITE_USER", commit: None, span: Span::ALWAYS },
     Feature { name: "lsh_by_32_keeps_sign", about: "A left shift by 32 moves the signed bounds of the low half up; before, only non-negative ones.", source: "kernel/bpf/verifier.c __scalar64_min_max_lsh (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "lsm_retval_starts_unknown", about: "Reading the return value in an LSM program forgets the destination register first; before, the hook's range was intersected with what the register held (not measured on 6.18.44, which does not load LSM programs here).", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "scalar_ids_one_way", about: "When states are compared, a scalar without id in the old state is matched whatever links the current one has; a link with a delta must map its base id too.", source: "kernel/bpf/states.c check_scalar_ids, regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "packet_end_marks_compared", about: "State comparison wants equal packet ranges where one stands for a comparison with the packet's end; before, the marks were compared as lengths.", source: "kernel/bpf/states.c regsafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
-    Feature { name: "throw_checks_regions", about: "bpf_throw looks at locks and regions held in every frame, and its complaints name it; before, only in the main frame and as BPF_EXIT.", source: "kernel/bpf/verifier.c process_bpf_exit_full (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(28, 44)] }), until: None } },
-    Feature { name: "ld_abs_may_leave_subprog", about: "LD_ABS and LD_IND in a subprogram also explore its return with R0 = 0.", source: "kernel/bpf/verifier.c check_ld_abs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "lsm_retval_starts_unknown", about: "Reading the return value in an LSM program forgets the destination register first; before, the hook's range was intersected with what the register held (not measured on 6.18.44, which does not load LSM programs here).", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_CTX (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "scalar_ids_one_way", about: "When states are compared, a scalar without id in the old state is matched whatever links the current one has; a link with a delta must map its base id too.", source: "kernel/bpf/states.c check_scalar_ids, regsafe (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "packet_end_marks_compared", about: "State comparison wants equal packet ranges where one stands for a comparison with the packet's end; before, the marks were compared as lengths.", source: "kernel/bpf/states.c regsafe (6.19)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "throw_checks_regions", about: "bpf_throw looks at locks and regions held in every frame, and its complaints name it; before, only in the main frame and as BPF_EXIT.", source: "kernel/bpf/verifier.c process_bpf_exit_full (6.19)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(28, 44)] }), until: None } },
+    Feature { name: "ld_abs_may_leave_subprog", about: "LD_ABS and LD_IND in a subprogram also explore its return with R0 = 0.", source: "kernel/bpf/verifier.c check_ld_abs (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "ld_abs_exit_is_tracked", about: "Tracking precision back over such a return enters the subprogram, and callbacks may hold neither instruction; before, the walk stays in the caller's frame and ends in a verifier bug (EFAULT).", source: "kernel/bpf/verifier.c backtrack_insn, check_ld_abs (6.12.118)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
-    Feature { name: "arena_second_operand", about: "Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
+    Feature { name: "arena_second_operand", about: "Arithmetic of a scalar with an arena pointer as second operand gives an arena pointer; before, it was prohibited.", source: "kernel/bpf/verifier.c adjust_reg_min_max_vals (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "buf_null_checked", about: "A buffer that may be NULL (key and value of map iterators) must be compared with NULL before it is used; before, the access was allowed.", source: "kernel/bpf/verifier.c check_mem_access, PTR_TO_BUF (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(0, 262), Release::new(11, 192), Release::new(22, 118), Release::new(28, 44)] }), until: None } },
     Feature { name: "inner_array_may_be_shorter", about: "A lookup with a constant key in an inner array made with BPF_F_INNER_MAP may give NULL; before, the template's size was taken for that of every inner array.", source: "kernel/bpf/verifier.c can_elide_value_nullness (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "untrusted_is_read_only", about: "Nothing is written through an untrusted pointer to a kernel struct (bpf_rdonly_cast), whatever fields the program's kind may write; before, the kind's rule alone decided.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118), Release::new(28, 44)] }), until: None } },
@@ -1510,10 +1531,13 @@ pub static FEATURES: [Feature; 204] = [
     Feature { name: "packet_is_region", about: "Packet accesses are checked at both ends of a variable offset, as memory of the proved size.", source: "kernel/bpf/verifier.c check_packet_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "packet_offset_kept", about: "The bounds of a packet pointer's offset are not exchanged where the pointer is moved by a constant or a range is proved.", source: "kernel/bpf/verifier.c adjust_ptr_min_max_vals (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "division_bounded", about: "Division and modulo by a constant give bounds; before, the result was unknown.", source: "kernel/bpf/verifier.c scalar_min_max_udiv, scalar_min_max_smod (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
-    Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored; a register compared with itself decides.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "null_in_register", about: "A comparison with a register known to be zero is a null check, as one with the constant is.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "branches_simulated", about: "A branch on which a compared register would have no value left is not explored.", source: "kernel/bpf/verifier.c simulate_both_branches_taken, is_scalar_branch_taken (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
+    Feature { name: "same_register_decides", about: "A scalar register compared with itself decides the branch; before, by its bounds as if there were two.", source: "kernel/bpf/verifier.c is_scalar_branch_taken (6.19)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
+    Feature { name: "null_tests_stricter", about: "A 32-bit comparison tells nothing of a pointer; a pointer with an offset past the limit may be NULL, an XDP socket or a buffer is not; a pointer equal to one that may be NULL learns from it only if that one is not NULL.", source: "kernel/bpf/verifier.c is_branch_taken, reg_not_null, check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "links_collected_first", about: "The registers linked to a compared one are collected before the branch is decided; before, only when both branches are explored.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "null_in_register", about: "A comparison with a register known to be zero is a null check, as one with the constant is.", source: "kernel/bpf/verifier.c check_cond_jmp_op (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "id_survives_null_check", about: "A pointer keeps its id when it is known not to be NULL; before, only pointers to locks did.", source: "kernel/bpf/verifier.c mark_ptr_or_null_reg (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[Release::new(22, 118)] }), until: None } },
+    Feature { name: "pushing_fails_e2big", about: "Too many pending branches are answered with E2BIG; before, with EFAULT or ENOMEM.", source: "kernel/bpf/verifier.c push_stack (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[Release::new(22, 118)] }), until: None } },
     Feature { name: "refused_write_named", about: "A refused write to a kernel struct is followed by a line with register, struct, offset and size.", source: "kernel/bpf/verifier.c check_ptr_to_btf_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "insn_fields_first", about: "Register numbers, opcodes and reserved fields of every instruction are checked before control flow; before, most were when the instruction was reached.", source: "kernel/bpf/verifier.c check_and_resolve_insns (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "dead_branches_pruned", about: "Branches on registers that data flow shows to be constant become jumps before exploration.", source: "kernel/bpf/const_fold.c bpf_prune_dead_branches (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
@@ -1522,24 +1546,24 @@ pub static FEATURES: [Feature; 204] = [
     Feature { name: "rejections_reported", about: "A rejection ends with a report: category, reason, place in the source, what led there, and a suggestion.", source: "kernel/bpf/diagnostics.c (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "callback_is_component", about: "A call that runs callbacks is a strongly connected component of its own.", source: "kernel/bpf/cfg.c bpf_compute_scc (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
     Feature { name: "single_ids_cleared", about: "Scalars whose id no other register has lose it when a state is remembered.", source: "kernel/bpf/verifier.c bpf_clear_singular_ids (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
-    Feature { name: "slot_halves_compared", about: "Scalars spilled into half a slot are compared as scalars.", source: "kernel/bpf/states.c stacksafe (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "slot_halves_compared", about: "Scalars spilled into half a slot are compared as scalars.", source: "kernel/bpf/states.c stacksafe (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "fill_links", about: "Filling a register from the stack links it to the slot.", source: "kernel/bpf/verifier.c check_stack_read_fixed_off (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
-    Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "widening_ignores_ids", about: "Scalars that differ in nothing but their ids are not widened.", source: "kernel/bpf/verifier.c scalars_exact_for_widen (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
+    Feature { name: "rcu_sections_nest", about: "RCU read sections nest; before, entering one inside another was refused.", source: "kernel/bpf/verifier.c check_kfunc_call, active_rcu_locks (6.19)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(29, 14)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_trusted", about: "Pointer arguments of every kfunc must be trusted and not NULL; before, only where the kfunc asked for it (6.18.44 as it runs now; its earlier build 6.18.44-fc-v657 did not).", source: "kernel/bpf/verifier.c check_kfunc_args (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[Release::new(28, 44)] }), until: None } },
     Feature { name: "kfunc_timer_args", about: "Kfuncs take a struct bpf_timer in a map value as a timer.", source: "kernel/bpf/verifier.c get_kfunc_ptr_arg_type, KF_ARG_TIMER_ID (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "args_named_by_register", about: "Messages name an argument by its register or stack slot (R1, *(R11-8)); before, by its number.", source: "kernel/bpf/verifier.c reg_arg_name (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "release_arg_checked_first", about: "That a release kfunc gets a referenced pointer is asked at its argument, before the argument's type; before, after all arguments.", source: "kernel/bpf/verifier.c check_kfunc_args, release_regno (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "func_memory_args_not_null", about: "Memory arguments of global functions may not be a constant NULL, nor packet pointers where the function changes packet data; before, only pointers that may be NULL were refused.", source: "kernel/bpf/verifier.c btf_check_func_arg_match (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "void_global_functions", about: "Global functions may return nothing.", source: "kernel/bpf/btf.c btf_prepare_func_args, kernel/bpf/verifier.c subprog_returns_void (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "syscall_prefix_sleeps", about: "Only functions with the prefix of system calls may be attached to by sleepable programs or have their return value modified; before, those on the error injection list.", source: "kernel/bpf/verifier.c check_attach_sleepable, has_arch_syscall_prefix (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
-    Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "abnormal_returns_in_graph", about: "Data flow takes tail calls and packet loads for possible returns of their subprogram.", source: "kernel/bpf/cfg.c visit_abnormal_return_insn (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "zero_spills_read", about: "A load over spilled zeros gives zero, which makes their slots precise; before, only bytes stored as zero did.", source: "kernel/bpf/verifier.c mark_reg_stack_read (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "kfunc_args_by_prototype", about: "What a kfunc's argument is follows from its prototype alone, when the program is loaded.", source: "kernel/bpf/verifier.c get_kfunc_arg_type (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "atomic_sections_are_rcu", about: "Sections with preemption or interrupts off count as RCU read-side sections.", source: "kernel/bpf/verifier.c in_rcu_cs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "raw_tp_tracing_kfuncs", about: "Raw tracepoints may call the kfuncs of tracing programs.", source: "kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "raw_tp_tracing_kfuncs", about: "Raw tracepoints may call the kfuncs of tracing programs.", source: "kernel/bpf/btf.c bpf_prog_type_to_kfunc_hook (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "tail_call_not_in_callback", about: "Callbacks may not call what tail-calls.", source: "kernel/bpf/verifier.c check_max_stack_depth_subprog (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
-    Feature { name: "tracing_may_defer", about: "Tracing programs may use timers and work queues.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "tracing_may_defer", about: "Tracing programs may use timers and work queues.", source: "kernel/bpf/verifier.c check_map_prog_compatibility (7.0)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
     Feature { name: "context_is_memory", about: "Helpers take the context as memory.", source: "kernel/bpf/verifier.c mem_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "pointers_without_struct_are_scalars", about: "Arguments of traced functions that point to anything but a struct are scalars.", source: "kernel/bpf/btf.c btf_ctx_access (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "concise_states", about: "The log shows registers with equal bounds joined, names maps and shows spilled registers whole; before, every bound by its own rule and spilled registers by type.", source: "kernel/bpf/log.c print_reg_state (6.12); kernel/bpf/verifier.c print_verifier_state (6.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(18, 0)), backports: &[] }), until: None } },
@@ -1592,7 +1616,7 @@ pub static FEATURES: [Feature; 204] = [
     Feature { name: "lookups_typed_at_once", about: "A lookup in a map of maps or sockets gives that type at once; before, when it was compared with NULL.", source: "kernel/bpf/verifier.c refine_map_lookup_value (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "plain_pointers_may_fault", about: "Nothing is written through a pointer to a kernel struct of which nothing is known.", source: "kernel/bpf/verifier.c bpf_may_fault_on_deref (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "contexts_apart", about: "Global functions are verified once for callers that may sleep and once for callers that may not; before, once, as the program.", source: "kernel/bpf/verifier.c do_check_subprogs (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
-    Feature { name: "globals_may_throw", about: "A call of a global function that may throw is also a place where the program ends.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "globals_may_throw", about: "A call of a global function that may throw is also a place where the program ends.", source: "kernel/bpf/verifier.c check_func_call, might_throw (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "tree_callbacks_nest", about: "What a callback of bpf_rbtree_add calls is under its rules, too.", source: "kernel/bpf/verifier.c in_rbtree_lock_required_cb (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "allocated_objects_end", about: "Nothing is behind the size of an object that the program allocated, not even elements of a flexible array.", source: "kernel/bpf/btf.c btf_struct_walk, walk_flex_arrays (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
     Feature { name: "refcounted_unmoved", about: "A pointer whose count is raised must be as it came.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_REFCOUNTED_KPTR (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
@@ -1630,7 +1654,7 @@ pub static FEATURES: [Feature; 204] = [
     Feature { name: "kernel_functions", about: "Programs may call kernel functions.", source: "kernel/bpf/verifier.c add_kfunc_call (6.1)", commit: Some("bpf: Support bpf program calling kernel function"), span: Span { since: Some(Change { upstream: Some(Release::new(3, 0)), backports: &[] }), until: None } },
     Feature { name: "names_as_called", about: "Messages name functions with an argument that the kernel fills in as programs call them; before, with `_impl` behind.", source: "kernel/bpf/verifier.c check_kfunc_args, KF_ARG_PTR_TO_ALLOC_BTF_ID (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "sleepers_named", about: "One rule says where a helper or a global function may not sleep, and names it and the place; before, one for each kind of section.", source: "kernel/bpf/verifier.c non_sleepable_context_description (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
-    Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None } },
+    Feature { name: "nodes_exchange", about: "bpf_kptr_xchg also takes fields of objects that a list or tree owns.", source: "kernel/bpf/verifier.c kptr_xchg_dest_types (7.1)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } },
     Feature { name: "raw_writes_checked", about: "What a helper fills is checked as any write to the stack is, dynptrs in it included; before, a dynptr there was refused in words of its own.", source: "kernel/bpf/verifier.c check_stack_range_initialized (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "statistics_by_subprogram", about: "The statistics name each subprogram with the instructions processed in it and with what it calls; before, the depth of each stack.", source: "kernel/bpf/verifier.c print_verification_stats (7.3)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None } },
     Feature { name: "synced_links_shown", about: "Scalars that learn from a comparison of one they are linked to show in the log's next state.", source: "kernel/bpf/verifier.c sync_linked_regs (7.2)", commit: None, span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } },
