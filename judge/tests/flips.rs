@@ -129,6 +129,109 @@ fn the_cause_of_a_flip_is_named() {
     }
 }
 
+/// Program of `data/rules.c`, older kernel, newer one, true if the newer one accepts, the row that decides, and parts of
+/// what is said of it: the arguments, list or column, the commit, what to write instead.
+type RuleRow = (&'static str, &'static str, &'static str, bool, &'static str, [&'static str; 2]);
+
+/// Verdicts asked of Debian's 6.1.192, 6.12.118, 6.16.12, 7.1.13, 7.2.13 and 7.3.4 (29 November 2026).
+const RULES: [RuleRow; 10] = [
+    (
+        "follows_siginfo",
+        "6.12",
+        "6.16",
+        true,
+        "signal_deliver",
+        ["argument 2 of the tracepoint signal_deliver may be an error", "6.12.114"],
+    ),
+    (
+        "follows_siginfo",
+        "7.1",
+        "7.2",
+        false,
+        "signal_deliver",
+        ["bpf: Mark signal tracepoint siginfo arguments as scalar", "instead: read through"],
+    ),
+    (
+        "follows_pid",
+        "7.1",
+        "7.2",
+        false,
+        "sched_process_wait",
+        ["bpf: Mark sched_process_wait argument as nullable", "compare the argument with NULL"],
+    ),
+    (
+        "forgets_socket",
+        "7.2",
+        "7.3",
+        false,
+        "xdp sockmap",
+        ["programs of type xdp: whether they may update maps of sockets", "rules.c:30"],
+    ),
+    (
+        "asks_for_its_task",
+        "6.1",
+        "6.12",
+        true,
+        "bpf_get_current_pid_tgid",
+        ["which programs may call the helper bpf_get_current_pid_tgid (since 6.10)", "instead: "],
+    ),
+    (
+        "sleeps_in_chmod",
+        "6.1",
+        "6.12",
+        true,
+        "bpf_lsm_path_chmod",
+        ["in the verifier's list sleepable_lsm_hooks", "is not sleepable"],
+    ),
+    (
+        "decodes",
+        "6.12",
+        "6.16",
+        true,
+        "bpf_lsm_xfrm_decode_session",
+        ["in the verifier's list bpf_lsm_disabled_hooks", "6.1.178, 6.12.97"],
+    ),
+    (
+        "decodes",
+        "6.16",
+        "7.1",
+        false,
+        "bpf_lsm_xfrm_decode_session",
+        ["in the verifier's list bpf_lsm_disabled_hooks", "since 7.1"],
+    ),
+    (
+        "reads_value",
+        "6.12",
+        "6.16",
+        true,
+        "const_void_args",
+        ["bpf: Allow access to const void pointer arguments in tracing programs", "rules.c:"],
+    ),
+    (
+        "follows_pid",
+        "6.1",
+        "6.12",
+        false,
+        "raw_tp_args_known",
+        ["bpf: Augment raw_tp arguments with PTR_MAYBE_NULL", "6.12.6"],
+    ),
+];
+
+#[test]
+fn a_row_that_decides_is_named() {
+    let object = include_bytes!("data/rules.o");
+    for (program, old, new, accepts, by, parts) in RULES {
+        let rows = fleet([old, new]).judge(object, "rules.o", &Options::default()).unwrap();
+        let row = rows.iter().find(|r| r.name == program).expect("the program");
+        assert_eq!(row.cells[1].verdict == VerdictWord::Accepted, accepts, "{program} on {new}");
+        let flip = row.cells[1].flip.as_ref().expect("a flip");
+        assert_eq!(flip.by, by, "{program}: {}", flip.text);
+        for part in parts {
+            assert!(flip.text.contains(part), "{program}: {part} is not in {}", flip.text);
+        }
+    }
+}
+
 /// Registers of another processor are other bytes of the context: both verdicts of each program were asked of Debian's
 /// 6.12.118 for x86-64 and for arm64 (29 November 2026).
 #[test]

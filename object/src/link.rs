@@ -408,6 +408,18 @@ impl<'a> Shared<'a> {
     }
 }
 
+impl Opened {
+    /// What the CO-RE relocation of an instruction asks of the kernel's types: `struct tcp_sock.snd_cwnd`.  `slot` is
+    /// of the linked program; None where there is no relocation.
+    pub fn core_access(&self, program: &Program, slot: u32) -> Option<String> {
+        let origin = program.subprogs.iter().rfind(|s| s.insn_off <= slot)?;
+        let within = origin.section_insn_off + (slot - origin.insn_off);
+        let sections = self.ext.as_ref()?.core.iter().filter(|s| s.name == origin.section);
+        let record = sections.flat_map(|s| &s.records).find(|r| r[0] / 8 == within)?;
+        core::describe(self.btf.as_ref()?, record)
+    }
+}
+
 /// Function and slot a CO-RE record applies to; `None` for code that was overridden when objects were linked.
 fn core_place(
     opened: &Opened,

@@ -3,15 +3,15 @@
 use bpfassay_diag::explain;
 use bpfassay_spec::{Difference, RowKind};
 
-use super::search::Cause;
+use super::search::{Cause, Culprit};
 use crate::report::ProgramReport;
 
 /// Advice by the kind of cause, else what is advised for the rejection in general.
 pub(super) fn advice(cause: Option<&Cause>, rejected: &ProgramReport) -> Option<String> {
     let of_cause = match cause {
         Some(Cause::Kernel(Difference::Row(row))) => of_row(row.kind, row.name, rejected),
-        Some(Cause::Types(Some(function))) => Some(format!(
-            "declare {function} `__ksym __weak` and call it only `if (bpf_ksym_exists({function}))`"
+        Some(Cause::Types(Some(Culprit::Symbol(name)))) => Some(format!(
+            "declare {name} `__ksym __weak` and use it only `if (bpf_ksym_exists({name}))`"
         )),
         Some(Cause::Config(name) | Cause::Kernel(Difference::Config(name))) => {
             Some(format!("load the program only where the kernel is built with CONFIG_{name}"))

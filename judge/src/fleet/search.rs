@@ -17,12 +17,34 @@ const SEARCH_BUDGET: u64 = 20_000_000;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Cause {
     Kernel(Difference),
-    /// Types, functions and variables of kernel and modules; the function that the program calls, where it is one.
-    Types(Option<String>),
+    /// Types, functions and variables of kernel and modules; what of them, where the rejection tells.
+    Types(Option<Culprit>),
     /// A configuration value, without `CONFIG_`.
     Config(String),
     /// `LINUX_KERNEL_VERSION`.
     Version,
+}
+
+/// What of a kernel's types decides.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Culprit {
+    /// A function or variable.
+    Symbol(String),
+    /// What a CO-RE relocation asks for.
+    Access(String),
+    /// A kernel function that takes other arguments.
+    Arguments(String),
+    /// What the program attaches to.
+    Target(String),
+}
+
+impl Culprit {
+    fn name(&self) -> &str {
+        match self {
+            Culprit::Symbol(n) | Culprit::Access(n) => n,
+            Culprit::Arguments(n) | Culprit::Target(n) => n,
+        }
+    }
 }
 
 impl Cause {
@@ -38,7 +60,8 @@ impl Cause {
     fn name(&self) -> String {
         match self {
             Cause::Kernel(d) => d.name(),
-            Cause::Types(function) => function.clone().unwrap_or_else(|| "types".to_string()),
+            Cause::Types(Some(culprit)) => culprit.name().to_string(),
+            Cause::Types(None) => "types".to_string(),
             Cause::Config(name) => format!("CONFIG_{name}"),
             Cause::Version => "LINUX_KERNEL_VERSION".to_string(),
         }
@@ -63,7 +86,18 @@ impl Cause {
                     false => format!("{about} ({})", when.join("; ")),
                 }
             }
-            Cause::Types(Some(function)) => format!("the kernel function {function}"),
+            Cause::Types(Some(Culprit::Symbol(name))) => {
+                format!("{name}, which only one of the kernels has")
+            }
+            Cause::Types(Some(Culprit::Access(what))) => {
+                format!("{what}, which only one of the kernels has, or has with another type")
+            }
+            Cause::Types(Some(Culprit::Arguments(name))) => {
+                format!("the types of the arguments of the kernel function {name}")
+            }
+            Cause::Types(Some(Culprit::Target(name))) => {
+                format!("the types of {name}, which the program attaches to")
+            }
             Cause::Types(None) => {
                 "a type, function or variable that only one of the kernels has, or has otherwise"
                     .to_string()
@@ -112,11 +146,14 @@ impl Search<'_> {
             causes = Search { code: None, ..*self }.smallest(&mut spent);
         }
         for cause in &mut causes {
-            if let Cause::Types(function) = cause {
-                *function = self.function(rejected).map(str::to_string);
+            if let Cause::Types(culprit) = cause {
+                *culprit = self.culprit(target, rejected);
             }
         }
         let kind = causes.first().map_or("behaviour", Cause::kind);
+        // A function's row, its absence and the types without it are one cause.
+        let mut seen = BTreeSet::new();
+        causes.retain(|c| seen.insert(c.name()));
         let names: Vec<String> = match causes.len() {
             0 => vec!["unknown".to_string()],
             1..=8 => causes.iter().map(Cause::name).collect(),
@@ -137,10 +174,42 @@ impl Search<'_> {
         Flip { against, by: names.join(" + "), kind, commit, instead, about, text }
     }
 
-    /// The kernel function whose absence is the reason to reject.
-    fn function(&self, rejected: &ProgramReport) -> Option<&str> {
-        let number = rejected.message.as_deref()?.strip_prefix("invalid func unknown#")?;
-        self.opened.absent_function(number.parse().ok()?)
+    /// What of the kernel's types the rejection is about.
+    fn culprit(&self, target: &Target, rejected: &ProgramReport) -> Option<Culprit> {
+        let message = rejected.message.as_deref()?;
+        let quoted = |text: &str| text.split('\'').nth(1).map(str::to_string);
+        if let Some(number) = message.strip_prefix("invalid func unknown#") {
+            return match self.opened.absent_function(number.parse().ok()?) {
+                Some(name) => Some(Culprit::Symbol(name.to_string())),
+                None => self.access(target, rejected.insn_idx?).map(Culprit::Access),
+            };
+        }
+        let is_absent = message.ends_with("not found in kernel BTF")
+            || message.ends_with("kernel symbol is not found");
+        if is_absent {
+            return message
+                .split_once(": symbol ")
+                .and_then(|(_, s)| quoted(s))
+                .map(Culprit::Symbol);
+        }
+        if message.starts_with("ldimm64 failed to find") {
+            return quoted(message).map(Culprit::Symbol);
+        }
+        if let Some((name, _)) =
+            message.strip_prefix("kernel function ").and_then(|m| m.split_once(" args#"))
+        {
+            return Some(Culprit::Arguments(name.to_string()));
+        }
+        let entries = target.link_alone(self.opened).entries;
+        let program = entries.get(self.nth)?.program.as_ref().ok()?;
+        Some(Culprit::Target(program.attach_target.as_ref()?.name.clone()))
+    }
+
+    /// What the relocation of that instruction asks for.
+    fn access(&self, target: &Target, insn: u32) -> Option<String> {
+        let entries = target.link_alone(self.opened).entries;
+        let program = entries.get(self.nth)?.program.as_ref().ok()?;
+        self.opened.core_access(program, insn)
     }
 
     /// Every difference, behaviours first.

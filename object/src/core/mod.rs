@@ -75,6 +75,15 @@ impl Kind {
     }
 }
 
+/// What a relocation record asks for, in words; None where it does not fit its type.
+pub(crate) fn describe(btf: &Btf, record: &[u32; 4]) -> Option<String> {
+    let [_, type_id, access, kind] = *record;
+    let spec = parse_spec(btf, type_id, Kind::from_number(kind)?, btf.str(access))?;
+    let t = btf.skip_mods_and_typedefs(type_id)?;
+    let kind = t.kind().kernel_name().to_ascii_lowercase();
+    Some(format!("{kind} {}{}", t.name(), spec.path()))
+}
+
 /// Why a relocation is refused; becomes a [`LoadError`].
 pub(crate) type Refusal = String;
 
