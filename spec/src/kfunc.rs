@@ -169,11 +169,12 @@ impl Kfunc {
 impl Kernel {
     /// The row by which a program of this kind may call a kfunc (`btf_kfunc_id_set_contains`).
     pub fn kfunc(&self, kind: &ProgKind<'_>, name: &str) -> Option<&'static Kfunc> {
-        let raw_tp =
-            matches!(kind.prog_type, ProgType::RawTracepoint | ProgType::RawTracepointWritable);
-        let hook = match raw_tp && self.features.raw_tp_tracing_kfuncs {
-            true => Some(KfuncHook::Tracing),
-            false => KfuncHook::of(kind.prog_type),
+        let hook = match kind.prog_type {
+            ProgType::RawTracepoint if self.features.raw_tp_tracing_kfuncs => {
+                Some(KfuncHook::Tracing)
+            }
+            ProgType::SockOps if !self.features.sock_ops_kfuncs => None,
+            other => KfuncHook::of(other),
         };
         let find = |wanted: KfuncHook| {
             Kfunc::rows(name)

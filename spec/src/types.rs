@@ -265,6 +265,7 @@ type_word! {
         Timer = 21 "ARG_PTR_TO_TIMER",
         KptrXchgDest = 22 "ARG_KPTR_XCHG_DEST",
         Dynptr = 23 "ARG_PTR_TO_DYNPTR",
+        Scalar = 24 "ARG_SCALAR",
     }
 }
 

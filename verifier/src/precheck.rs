@@ -2,7 +2,7 @@
 //! (`bpf_prog_load`, `bpf_prog_load_check_attach` of `kernel/bpf/syscall.c`).
 
 use bpfassay_object::model::Program;
-use bpfassay_spec::{AttachType, Kernel, ProgInfo};
+use bpfassay_spec::{AttachType, Kernel, ProgInfo, ProgType};
 
 use crate::config::Config;
 use crate::stop::{Check, Errno, Stop};
@@ -88,6 +88,19 @@ fn check_attach(prog: &Program, kernel: &Kernel) -> Check {
     let has_btf_id = prog.attach_target.as_ref().is_some_and(|t| t.btf_id != 0);
     let by_btf = ProgInfo::of(prog.prog_type).is_some_and(|row| row.attaches_by_btf);
     if has_btf_id && !by_btf {
+        return Err(Errno::EINVAL.into());
+    }
+    // Functions that are named only when it is attached: no target, and a tracing program.
+    let several = matches!(
+        prog.expected_attach_type,
+        Some(
+            AttachType::TraceFentryMulti
+                | AttachType::TraceFexitMulti
+                | AttachType::TraceFsessionMulti
+        )
+    );
+    let is_known = kernel.limits.attach_types > AttachType::TraceFentryMulti.number();
+    if several && is_known && (has_btf_id || prog.prog_type != ProgType::Tracing) {
         return Err(Errno::EINVAL.into());
     }
     if effective_attach_type(prog, kernel).is_none() {

@@ -560,6 +560,10 @@ pub struct HelperTraits {
     ///
     /// kernel/bpf/verifier.c do_check_insn (7.3).
     pub allowed_under_lock: bool,
+    /// The first argument must be a number; before, any value would do (bpf: Reject non-scalar bpf_loop iteration counts).
+    ///
+    /// kernel/bpf/bpf_iter.c bpf_loop_proto (7.1, 7.2).
+    pub counts_scalar: bool,
 }
 
 impl HelperTraits {
@@ -579,6 +583,7 @@ impl HelperTraits {
             10 => self.takes_allocated = true,
             11 => self.form_sleeps = true,
             12 => self.allowed_under_lock = true,
+            13 => self.counts_scalar = true,
             _ => {}
         }
     }
@@ -657,5 +662,6 @@ pub static TRAITS: &[(u8, u16, Span)] = &[
     (11, 67, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (11, 141, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (12, 194, Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None }),
+    (13, 181, Span { since: Some(Change { upstream: Some(Release::new(32, 0)), backports: &[Release::new(22, 111)] }), until: None }),
 ];
 

@@ -95,6 +95,10 @@ pub struct Words {
     ///
     /// kernel/bpf/verifier.c bpf_check_attach_target, exception_cb.
     pub traces_exception_callback: &'static str,
+    /// bpf_get_func_ip is called by a program without a trampoline.
+    ///
+    /// kernel/bpf/verifier.c check_get_func_ip.
+    pub func_ip_nowhere: &'static str,
 }
 
 impl Words {
@@ -122,12 +126,13 @@ impl Words {
             extends_tracer: MESSAGES[19].text(at),
             traces_program_otherwise: MESSAGES[20].text(at),
             traces_exception_callback: MESSAGES[21].text(at),
+            func_ip_nowhere: MESSAGES[22].text(at),
         }
     }
 }
 
 /// In the order of [`Words`].
-pub static MESSAGES: [Message; 22] = [
+pub static MESSAGES: [Message; 23] = [
     Message { category: "context", texts: &[Text { text: "Only fentry/fexit/fmod_ret and lsm programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }) } }, Text { text: "Only fentry/fexit/fmod_ret, lsm, and kprobe/uprobe programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(10, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }) } }, Text { text: "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(12, 0)), backports: &[] }), until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "Program of this type cannot be sleepable\n", code: "context-sleepable-program", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "context", texts: &[Text { text: "helper call might sleep in a non-sleepable prog\n", code: "context-sleep", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "sleepable helper {func}#{id} in non-sleepable prog\n", code: "context-sleep", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
     Message { category: "lifetime", texts: &[Text { text: "{prefix} would lead to reference leak\n", code: "lifetime-leak", span: Span { since: Some(Change { upstream: Some(Release::new(26, 0)), backports: &[] }), until: None } }] },
@@ -150,4 +155,5 @@ pub static MESSAGES: [Message; 22] = [
     Message { category: "program", texts: &[Text { text: "Cannot extend fentry/fexit\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }) } }, Text { text: "Cannot extend fentry/fexit/fsession\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(30, 13)), backports: &[] }), until: None } }] },
     Message { category: "program", texts: &[Text { text: "Only FENTRY/FEXIT progs are attachable to another BPF prog\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }) } }, Text { text: "Only FENTRY/FEXIT/FSESSION progs are attachable to another BPF prog\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } }] },
     Message { category: "program", texts: &[Text { text: "FENTRY/FEXIT programs cannot attach to exception callback\n", code: "program-extension", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }) } }, Text { text: "Tracing programs cannot attach to exception callback\n", code: "program-extension", span: Span { since: Some(Change { upstream: Some(Release::new(31, 13)), backports: &[] }), until: None } }] },
+    Message { category: "policy", texts: &[Text { text: "func {name}#{id} supported only for fentry/fexit/fmod_ret programs\n", code: "policy-helper", span: Span { since: None, until: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }) } }, Text { text: "func {name}#{id} supported only for fentry/fexit/fsession/fmod_ret programs\n", code: "policy-helper", span: Span { since: Some(Change { upstream: Some(Release::new(31, 0)), backports: &[] }), until: None } }] },
 ];

@@ -88,7 +88,10 @@ const EXCHANGED: &[RegType] = &[MAP_VALUE, BTF_ALLOC, NODE, NODE.plus(TypeFlags:
 fn compatible(arg: ArgBase) -> Option<&'static [RegType]> {
     Some(match arg {
         ArgBase::MapKey | ArgBase::MapValue | ArgBase::Mem => MEM,
-        ArgBase::ConstSize | ArgBase::ConstSizeOrZero | ArgBase::ConstAllocSizeOrZero => &[SCALAR],
+        ArgBase::ConstSize
+        | ArgBase::ConstSizeOrZero
+        | ArgBase::ConstAllocSizeOrZero
+        | ArgBase::Scalar => &[SCALAR],
         ArgBase::ConstMapPtr => &[CONST_MAP_PTR],
         ArgBase::Ctx => &[CTX],
         ArgBase::SockCommon => SOCK,

@@ -33,6 +33,9 @@ pub fn check_func_arg(
 ) -> Check {
     let regno = Reg(arg as u8 + 1);
     let mut ty = proto.args[arg];
+    if arg == 0 && env.kernel.helper_traits(proto.id as i32).counts_scalar {
+        ty = ArgBase::Scalar.into();
+    }
     if ty == ArgBase::DontCare {
         return Ok(());
     }

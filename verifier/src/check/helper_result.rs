@@ -22,7 +22,7 @@ use crate::transfer::mark::{
 use crate::{verbose, verifier_bug};
 
 /// `MAX_ERRNO`: errors are -1 to -4095.
-const MAX_ERRNO: i32 = 4095;
+pub const MAX_ERRNO: i32 = 4095;
 
 /// Maps whose lookup cannot fail for a key within bounds (`can_elide_value_nullness`).
 ///

@@ -4,14 +4,18 @@ use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
 use bpfassay_spec::{func, ArgBase, AttachType, HelperProto, ProgType, RegBase, TypeFlags};
 
+use super::btf_ctx::hook_retval_range;
 use super::callback::{push_callback_call, CalleeState};
 use super::callinfo::CallMeta;
 use super::const_arg::check_bpf_snprintf_call;
 use super::dynptr;
+use super::exit::{retval_range_within, verbose_invalid_scalar};
 use super::helper::{check_tail_call_leaks, dynptr_write_moves_packet, Special};
+use super::helper_result::MAX_ERRNO;
 use super::plain_dynptr;
 use super::stack::register_is_null;
 use crate::domain::reg::{BtfObj, DynptrType, RegState};
+use crate::domain::state::RetvalRange;
 use crate::env::{AuxUse, Env};
 use crate::explore::precision::mark_chain_precision;
 use crate::stop::{Check, Errno, Stop};
@@ -125,8 +129,35 @@ fn loop_flag_is_zero(env: &mut Env<'_>) -> Check<bool> {
     Ok(is_null)
 }
 
-/// LSM cgroup programs on hooks without a result cannot set one.
+/// LSM cgroup programs on hooks without a result cannot set one; elsewhere it must be one that may be returned.
 fn check_set_retval(env: &mut Env<'_>) -> Check {
+    let bounded = env.kernel.features.set_retval_bounded;
+    if bounded && !env.reg(Reg::R1).is_scalar() {
+        verbose!(env, "R1 is not a scalar\n");
+        return Err(Errno::EINVAL.into());
+    }
+    let gets_option = env.prog_type() == ProgType::CgroupSockopt
+        && env.prog.expected_attach_type == Some(AttachType::CgroupGetsockopt);
+    if gets_option {
+        return Ok(());
+    }
+    check_hook_has_result(env)?;
+    if !bounded {
+        return Ok(());
+    }
+    let is_lsm = env.prog_type() == ProgType::Lsm;
+    let of_hook = if is_lsm { hook_retval_range(env)? } else { None };
+    let (min, max) = of_hook.unwrap_or((-MAX_ERRNO, 0));
+    mark_chain_precision(env, Reg::R1)?;
+    let (reg, range) = (*env.reg(Reg::R1), RetvalRange { min, max });
+    if !retval_range_within(env, range, &reg, true) {
+        verbose_invalid_scalar(env, &reg, range, "At bpf_set_retval", "R1");
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(())
+}
+
+fn check_hook_has_result(env: &mut Env<'_>) -> Check {
     let is_lsm_cgroup = env.prog_type() == ProgType::Lsm
         && env.prog.expected_attach_type == Some(AttachType::LsmCgroup);
     if !is_lsm_cgroup {
@@ -215,7 +246,7 @@ pub fn check_get_func_ip(env: &mut Env<'_>) -> Check {
             if has_trampoline {
                 return Ok(());
             }
-            verbose!(env, "func {name}#{id} supported only for fentry/fexit/fmod_ret programs\n");
+            verbose!(env, words.func_ip_nowhere, name = name, id = id);
         }
         ProgType::Kprobe => return Ok(()),
         other => {

@@ -197,8 +197,17 @@ impl<B: Bits> RegState<B> {
         if self.is_exactly(self.var_off.value) || self.is_anything() {
             return;
         }
+        if f.whole_deduced_first && self.has_crossed_bounds() {
+            return;
+        }
         self.learn_ranges_from_tnum(f);
-        if f.bounds_exchanged {
+        if f.whole_deduced_first {
+            for _ in 0..2 {
+                self.deduce_64();
+                self.deduce_32(f);
+                self.deduce_mixed();
+            }
+        } else if f.bounds_exchanged {
             for _ in 0..3 {
                 self.deduce_32(f);
                 self.deduce_64();

@@ -372,16 +372,24 @@ pub struct BothBranches {
 }
 
 /// Narrows both outcomes; a branch that cannot be is found out.
-pub fn simulate(a: RegState, b: RegState, cond: Cond, width: Width) -> BothBranches {
+pub fn simulate(a: RegState, b: RegState, cond: Cond, width: Width, f: &Features) -> BothBranches {
+    let refine = |pair: &mut Pair, fact: Fact| match f.circular_ranges {
+        true => pair.refine_arcs(fact, width),
+        false => pair.refine(fact, width, f),
+    };
+    let is_impossible = |r: &RegState| match f.circular_ranges {
+        true => r.is_impossible(),
+        false => r.has_crossed_bounds(),
+    };
     let pair = Pair::of(a, b, false);
     let mut both = BothBranches { not_taken: pair, taken: pair, decided: None };
-    both.not_taken.refine_arcs(Fact::not(cond), width);
-    if both.not_taken.first().is_impossible() || both.not_taken.second().is_impossible() {
+    refine(&mut both.not_taken, Fact::not(cond));
+    if is_impossible(both.not_taken.first()) || is_impossible(both.not_taken.second()) {
         both.decided = Some(true);
         return both;
     }
-    both.taken.refine_arcs(Fact::Holds(cond), width);
-    if both.taken.first().is_impossible() || both.taken.second().is_impossible() {
+    refine(&mut both.taken, Fact::Holds(cond));
+    if is_impossible(both.taken.first()) || is_impossible(both.taken.second()) {
         both.decided = Some(false);
     }
     both

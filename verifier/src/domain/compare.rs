@@ -5,7 +5,6 @@ use bpfassay_isa::bits::{Bits, Unsigned, Whole, Word, S64, U64};
 use bpfassay_isa::{Cond, Width};
 use bpfassay_spec::Features;
 
-use super::circular::BothBranches;
 use super::reg::RegState;
 use super::tnum::Tnum;
 use crate::mutation::{self, Mutation};
@@ -166,24 +165,6 @@ pub struct Pair<B: Bits = bpfassay_isa::bits::Machine> {
     second: usize,
 }
 
-/// As [`simulate`](super::circular::simulate), for ranges that are no arcs (`simulate_both_branches_taken`, 7.1).
-pub fn simulate_ranges(
-    a: RegState,
-    b: RegState,
-    cond: Cond,
-    width: Width,
-    f: &Features,
-) -> BothBranches {
-    let pair = Pair::of(a, b, false);
-    let mut both = BothBranches { not_taken: pair, taken: pair, decided: None };
-    if !both.not_taken.refine_if_possible(Fact::not(cond), width, f) {
-        both.decided = Some(true);
-    } else if !both.taken.refine_if_possible(Fact::Holds(cond), width, f) {
-        both.decided = Some(false);
-    }
-    both
-}
-
 impl<B: Bits> Pair<B> {
     pub fn of(a: RegState<B>, b: RegState<B>, same: bool) -> Pair<B> {
         Pair { regs: [a, b], second: if same { 0 } else { 1 } }
@@ -211,18 +192,6 @@ impl<B: Bits> Pair<B> {
         for i in [0, self.second] {
             self.regs[i].sync(f);
         }
-    }
-
-    /// The same; false where a register has no value left, before its bounds are exchanged or after.
-    fn refine_if_possible(&mut self, fact: Fact, width: Width, f: &Features) -> bool {
-        self.learn(fact, width);
-        if self.regs.iter().any(RegState::has_crossed_bounds) {
-            return false;
-        }
-        for i in [0, self.second] {
-            self.regs[i].sync(f);
-        }
-        !self.regs.iter().any(RegState::has_crossed_bounds)
     }
 
     /// The narrowing alone.

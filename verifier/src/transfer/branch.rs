@@ -18,7 +18,6 @@ use super::null_check::{
 use super::sanitize::push_speculative_path;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
 use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
-use crate::domain::compare::simulate_ranges;
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
 use crate::domain::plain_compare;
 use crate::domain::reg::{RegState, ADD_CONST};
@@ -68,7 +67,7 @@ pub fn check_cond_jmp_op(env: &mut Env<'_>) -> Check {
     };
     push_stack_operands(env, jump, &operand)?;
     let mut linked = LinkedRegs::default();
-    let collects_first = env.kernel.features.links_collected_first;
+    let collects_first = env.kernel.features.null_needs_bounds;
     if collects_first {
         // Registers that fall off the end of the set lose their link before anything is decided.
         collect(env, jump, &mut linked);
@@ -264,10 +263,7 @@ fn forecast(env: &Env<'_>, jump: Jump, b: &RegState) -> Forecast {
     if by_bounds.is_some() || without_mask {
         return known(by_bounds);
     }
-    let both = match env.kernel.features.circular_ranges {
-        true => simulate(*a, *b, cond, width),
-        false => simulate_ranges(*a, *b, cond, width, &env.kernel.features),
-    };
+    let both = simulate(*a, *b, cond, width, &env.kernel.features);
     Forecast { taken: both.decided, both: Some(both) }
 }
 
@@ -280,7 +276,7 @@ fn is_null_compared(
     width: Width,
 ) -> Option<bool> {
     let narrow = width == Width::W32;
-    if narrow && env.kernel.features.null_tests_stricter {
+    if narrow && env.kernel.features.null_needs_bounds {
         return None;
     }
     let (ptr, k, cond) = if b.is_const(narrow) { (a, b, cond) } else { (b, a, flip(cond)) };
@@ -301,7 +297,7 @@ fn is_not_null(env: &Env<'_>, reg: &RegState) -> bool {
     if reg.ty.may_be_null() {
         return false;
     }
-    let more = env.kernel.features.null_tests_stricter;
+    let more = env.kernel.features.null_needs_bounds;
     let limit = env.kernel.limits.max_var_off as i64;
     if more && (reg.smin <= -limit || reg.smax >= limit) {
         return false;
@@ -346,8 +342,6 @@ fn explore_both(
     match tried {
         Some(both) => settle_both(env, jump, both.not_taken, both.taken)?,
         None if env.kernel.features.branches_simulated => {}
-        // JSET that is not known teaches nothing of one register.
-        None if jump.src == Some(jump.dst) && env.kernel.features.same_register_decides => {}
         None => refine_both(env, jump)?,
     }
     sync_links(env, jump, linked);
@@ -372,6 +366,9 @@ fn refine_both(env: &mut Env<'_>, jump: Jump) -> Check {
         return Ok(());
     }
     let same = jump.src == Some(jump.dst);
+    if same && f.same_register_decides {
+        return Ok(());
+    }
     if !f.bounds_exchanged {
         let (not_taken, taken) = plain_compare::refine_both(a, b, same, (jump.cond, jump.width), f);
         return settle_both(env, jump, not_taken, taken);
@@ -450,7 +447,7 @@ fn lift_null_by_equality(env: &mut Env<'_>, jump: Jump) {
         && a.base() != RegBase::BtfId
         && b.base() != RegBase::BtfId;
     let (a_null, b_null) = (a.ty.may_be_null(), b.ty.may_be_null());
-    let strict = env.kernel.features.null_tests_stricter;
+    let strict = env.kernel.features.null_needs_bounds;
     let knows = |other: &RegState| !strict || is_not_null(env, other);
     let r = if b_null && !a_null && knows(&a) {
         src
