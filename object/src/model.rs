@@ -103,6 +103,31 @@ pub struct ProgFlags {
 }
 
 impl ProgFlags {
+    /// As `prog_flags` has them.
+    pub fn bits(self) -> u32 {
+        let ProgFlags {
+            strict_alignment,
+            any_alignment,
+            test_rnd_hi32,
+            test_state_freq,
+            sleepable,
+            xdp_has_frags,
+            xdp_dev_bound_only,
+            test_reg_invariants,
+        } = self;
+        let flags = [
+            strict_alignment,
+            any_alignment,
+            test_rnd_hi32,
+            test_state_freq,
+            sleepable,
+            xdp_has_frags,
+            xdp_dev_bound_only,
+            test_reg_invariants,
+        ];
+        flags.into_iter().enumerate().fold(0, |bits, (n, on)| bits | u32::from(on) << n)
+    }
+
     /// With these bits of `prog_flags` as well.
     pub fn with_bits(self, bits: u32) -> ProgFlags {
         let on = |n: u32| bits & 1 << n != 0;

@@ -174,6 +174,7 @@ impl Kernel {
                 Some(KfuncHook::Tracing)
             }
             ProgType::SockOps if !self.features.sock_ops_kfuncs => None,
+            ProgType::Tracepoint | ProgType::PerfEvent if !self.features.event_kfuncs => None,
             other => KfuncHook::of(other),
         };
         let find = |wanted: KfuncHook| {

@@ -26,7 +26,10 @@ impl Kernel {
         let hook = kind.hook.unwrap_or("");
         match callback {
             "bpf_d_path_allowed" => match kind.prog_type {
-                ProgType::Tracing if kind.attach() == AttachType::TraceIter => true,
+                ProgType::Tracing if kind.attach() == AttachType::TraceIter => {
+                    self.features.iterators_tell_paths
+                        || self.in_set(KernelSet::BtfAllowlistDPath, hook)
+                }
                 ProgType::Lsm => self.in_set(KernelSet::SleepableLsmHooks, hook),
                 _ => self.in_set(KernelSet::BtfAllowlistDPath, hook),
             },

@@ -25,6 +25,9 @@ pub fn check_load(prog: &Program, config: &Config<'_>) -> Check {
     if prog.insns.is_empty() || prog.insns.len() > max_insns(config) {
         return Err(Errno::E2BIG.into());
     }
+    if prog.flags.bits() & !config.kernel.limits.prog_flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     check_attach(prog, config.kernel)?;
     let limited = config.kernel.prog(prog.prog_type).is_some_and(|row| !row.attach.is_empty());
     let number = prog.expected_attach_type.map_or(0, AttachType::number);

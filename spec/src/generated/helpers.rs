@@ -5,7 +5,7 @@ use crate::helper::HelperProto;
 use crate::release::{Change, Release, Span};
 use crate::types::{ArgBase, ArgType, RetBase, RetType, TypeFlags as F};
 
-pub static PROTOS: [HelperProto; 281] = [
+pub static PROTOS: [HelperProto; 282] = [
     HelperProto { id: 1, name: "bpf_map_lookup_elem", symbol: "bpf_map_lookup_elem_proto", func: "bpf_map_lookup_elem", source: "kernel/bpf/helpers.c", config: None, gpl_only: false, pkt_access: true, might_sleep: false, allow_fastcall: false, ret: RetType::with(RetBase::MapValue, F(F::PTR_MAYBE_NULL.0)), args: [ArgType::of(ArgBase::ConstMapPtr), ArgType::of(ArgBase::MapKey), ArgType::of(ArgBase::DontCare), ArgType::of(ArgBase::DontCare), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 2, name: "bpf_map_update_elem", symbol: "bpf_map_update_elem_proto", func: "bpf_map_update_elem", source: "kernel/bpf/helpers.c", config: None, gpl_only: false, pkt_access: true, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::ConstMapPtr), ArgType::of(ArgBase::MapKey), ArgType::of(ArgBase::MapValue), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 3, name: "bpf_map_delete_elem", symbol: "bpf_map_delete_elem_proto", func: "bpf_map_delete_elem", source: "kernel/bpf/helpers.c", config: None, gpl_only: false, pkt_access: true, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::ConstMapPtr), ArgType::of(ArgBase::MapKey), ArgType::of(ArgBase::DontCare), ArgType::of(ArgBase::DontCare), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
@@ -104,6 +104,7 @@ pub static PROTOS: [HelperProto; 281] = [
     HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_proto", func: "bpf_get_stack", source: "kernel/bpf/stackmap.c", config: Some("PERF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_proto_pe", func: "bpf_get_stack_pe", source: "kernel/bpf/stackmap.c", config: Some("PERF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_proto_raw_tp", func: "bpf_get_stack_raw_tp", source: "kernel/trace/bpf_trace.c", config: Some("BPF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
+    HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_proto_raw_tp_reads", func: "bpf_get_stack_raw_tp", source: "kernel/trace/bpf_trace.c", config: Some("BPF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_RDONLY.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_proto_tp", func: "bpf_get_stack_tp", source: "kernel/trace/bpf_trace.c", config: Some("BPF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 67, name: "bpf_get_stack", symbol: "bpf_get_stack_sleepable_proto", func: "bpf_get_stack_sleepable", source: "kernel/bpf/stackmap.c", config: Some("PERF_EVENTS"), gpl_only: true, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSizeOrZero), ArgType::of(ArgBase::Anything), ArgType::of(ArgBase::DontCare)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
     HelperProto { id: 68, name: "bpf_skb_load_bytes_relative", symbol: "bpf_skb_load_bytes_relative_proto", func: "bpf_skb_load_bytes_relative", source: "net/core/filter.c", config: Some("NET"), gpl_only: false, pkt_access: false, might_sleep: false, allow_fastcall: false, ret: RetType::of(RetBase::Integer), args: [ArgType::of(ArgBase::Ctx), ArgType::of(ArgBase::Anything), ArgType::with(ArgBase::Mem, F(F::MEM_UNINIT.0 | F::MEM_WRITE.0)), ArgType::of(ArgBase::ConstSize), ArgType::of(ArgBase::Anything)], arg_btf: [None, None, None, None, None], arg_size: [0, 0, 0, 0, 0], ret_btf: None, allowed: None },
@@ -564,6 +565,14 @@ pub struct HelperTraits {
     ///
     /// kernel/bpf/bpf_iter.c bpf_loop_proto (7.1, 7.2).
     pub counts_scalar: bool,
+    /// The size of its memory must not be 0.
+    ///
+    /// net/core/filter.c bpf_sk_lookup_tcp_proto and its kin, bpf_tcp_raw_gen_syncookie_ipv4_proto (6.1, 6.12).
+    pub size_not_zero: bool,
+    /// The memory of fixed size that it writes need not have been written before.
+    ///
+    /// net/core/filter.c bpf_skb_check_mtu_proto (6.1, 6.12).
+    pub fills_fixed: bool,
 }
 
 impl HelperTraits {
@@ -584,6 +593,8 @@ impl HelperTraits {
             11 => self.form_sleeps = true,
             12 => self.allowed_under_lock = true,
             13 => self.counts_scalar = true,
+            14 => self.size_not_zero = true,
+            15 => self.fills_fixed = true,
             _ => {}
         }
     }
@@ -663,5 +674,11 @@ pub static TRAITS: &[(u8, u16, Span)] = &[
     (11, 141, Span { since: Some(Change { upstream: Some(Release::new(32, 13)), backports: &[] }), until: None }),
     (12, 194, Span { since: Some(Change { upstream: Some(Release::new(33, 4)), backports: &[] }), until: None }),
     (13, 181, Span { since: Some(Change { upstream: Some(Release::new(32, 0)), backports: &[Release::new(22, 111)] }), until: None }),
+    (14, 84, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
+    (14, 85, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
+    (14, 99, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
+    (14, 204, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
+    (14, 205, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
+    (15, 163, Span { since: None, until: Some(Change { upstream: Some(Release::new(22, 118)), backports: &[] }) }),
 ];
 

@@ -33,8 +33,13 @@ pub fn check_func_arg(
 ) -> Check {
     let regno = Reg(arg as u8 + 1);
     let mut ty = proto.args[arg];
-    if arg == 0 && env.kernel.helper_traits(proto.id as i32).counts_scalar {
+    let traits = env.kernel.helper_traits(proto.id as i32);
+    if arg == 0 && traits.counts_scalar {
         ty = ArgBase::Scalar.into();
+    } else if traits.size_not_zero && ty == ArgBase::ConstSizeOrZero {
+        ty = ArgBase::ConstSize.into();
+    } else if traits.fills_fixed && ty.has(TypeFlags::MEM_FIXED_SIZE) {
+        ty = ty.plus(TypeFlags::MEM_UNINIT);
     }
     if ty == ArgBase::DontCare {
         return Ok(());

@@ -143,15 +143,20 @@ fn traits(root: &Path, names: &Names, out: &mut String) -> Result<()> {
             let (helper, cond) = member.split_once(" if ").unwrap_or((member, ""));
             let id =
                 names.helpers.get(helper).ok_or_else(|| format!("{path}: no helper {helper}"))?;
-            let change = match cond.strip_prefix("since(").and_then(|c| c.strip_suffix(')')) {
+            let when = |word: &str| match cond.strip_prefix(word).and_then(|c| c.strip_suffix(')'))
+            {
                 Some(args) => {
                     let args: Vec<&str> = args.split('|').collect();
-                    format!("Some({})", names.lines.condition(&args)?)
+                    Ok::<_, String>(format!("Some({})", names.lines.condition(&args)?))
                 }
-                None if cond.is_empty() => "None".to_string(),
-                None => return Err(format!("{path}: {member}: only since() may follow")),
+                None => Ok("None".to_string()),
             };
-            let _ = writeln!(members, "    ({at}, {id}, Span {{ since: {change}, until: None }}),");
+            let (since, until) = (when("since(")?, when("until(")?);
+            if !cond.is_empty() && since == until {
+                return Err(format!("{path}: {member}: only since() or until() may follow"));
+            }
+            let span = format!("Span {{ since: {since}, until: {until} }}");
+            let _ = writeln!(members, "    ({at}, {id}, {span}),");
         }
     }
     let _ = writeln!(
