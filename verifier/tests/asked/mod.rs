@@ -1,5 +1,7 @@
 //! Programs that kernels were asked about, and a hash over what they answered: errnos and level-2 logs.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::sync::Arc;
 
 use bpfassay_builds::Build;
@@ -71,7 +73,7 @@ impl<'k> Asked<'k> {
             let member = ops.then_some(sort.attach);
             program.expected_attach_type = program.expected_attach_type.filter(|_| !ops);
             program.attach_target =
-                Some(AttachTarget { name: name.clone(), btf_id, btf: 0, member });
+                Some(AttachTarget { name: name.clone(), btf_id, btf: 0, member, program: None });
         }
         let report = verify(&program, &self.config);
         let errno = match report.verdict {
