@@ -7,7 +7,10 @@ pub(super) const CODES: &[Code] = &[
         "memory-stack-bounds",
         "access outside the stack frame",
         &[
-"invalid variable-offset{} stack R{} var_off={} size={}", "invalid stack type R{} off={} access_size={}", "invalid stack off={} size={}", "invalid indirect access to stack off={} size={}",
+            "invalid variable-offset{} stack R{} var_off={} size={}",
+            "invalid stack type R{} off={} access_size={}",
+            "invalid stack off={} size={}",
+            "invalid indirect access to stack off={} size={}",
             "invalid{} stack R{} off={} size={}",
             "invalid variable-offset{} stack R{} var_off={} off={} size={}",
             "invalid unbounded variable-offset{} stack R{}",
@@ -19,7 +22,13 @@ pub(super) const CODES: &[Code] = &[
         "memory-stack-uninitialized",
         "stack that was never written is read",
         &[
-"invalid read from stack arg off {} depth {}", "invalid indirect read from stack off {}+{} size {}", "invalid indirect read from stack R{} off {}+{} size {}", "invalid indirect read from stack R{} var_off {}+{} size {}", "invalid indirect read from stack var_off {}+{} size {}", "reading from stack off {}+{} size {}, slot poisoned by dead code elimination", "reading from stack R{} off {}+{} size {}, slot poisoned by dead code elimination",
+            "invalid read from stack arg off {} depth {}",
+            "invalid indirect read from stack off {}+{} size {}",
+            "invalid indirect read from stack R{} off {}+{} size {}",
+            "invalid indirect read from stack R{} var_off {}+{} size {}",
+            "invalid indirect read from stack var_off {}+{} size {}",
+            "reading from stack off {}+{} size {}, slot poisoned by dead code elimination",
+            "reading from stack R{} off {}+{} size {}, slot poisoned by dead code elimination",
             "invalid read from stack off {}+{} size {}",
             "invalid read from stack R{} off {}+{} size {}",
             "invalid read from stack R{} var_off {}+{} size {}",
@@ -65,16 +74,18 @@ pub(super) const CODES: &[Code] = &[
         "The memory has the size printed, and the access does not lie wholly inside for every value the offset can have.",
         "Check offset and length against the size before the access; for memory that a function returned, ask for enough of it.",
     )
-    .closing(&["R{} max value is outside of the array range", "R{} min value is outside of the array range", "R{} max value is outside of the {} range", "R{} min value is outside of the {} range",
+    .closing(&[
+        "R{} max value is outside of the array range",
+        "R{} min value is outside of the array range",
+        "R{} max value is outside of the {} range",
+        "R{} min value is outside of the {} range",
         "R{} min value is outside of the allowed memory range",
         "R{} max value is outside of the allowed memory range",
     ]),
     Code::new(
         "memory-negative-index",
         "the index may be negative",
-        &[
-            "R{} min value is negative, either use unsigned index or do a if (index >=0) check.",
-        ],
+        &["R{} min value is negative, either use unsigned index or do a if (index >=0) check."],
         "The index was compared only from above, or is signed, so as far as the verifier knows it can be below zero.",
         "Make the index unsigned, or test `index >= 0` as well, on the same variable.",
     ),
@@ -96,7 +107,9 @@ pub(super) const CODES: &[Code] = &[
         "memory-unbounded-size",
         "the size passed to a function has no upper bound",
         &[
-"R{} unbounded size, use 'var &= const' or 'if (var < const)'","R{} unbounded memory access, use 'var &= const' or 'if (var < const)'"],
+            "R{} unbounded size, use 'var &= const' or 'if (var < const)'",
+            "R{} unbounded memory access, use 'var &= const' or 'if (var < const)'",
+        ],
         "The size argument is not limited on this path, so the function could be told to use more memory than there is.",
         "Compare the size with the buffer's size right before the call, or mask it: `n &= sizeof(buf) - 1`.",
     ),
@@ -111,7 +124,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-buffer-bounds",
         "access outside a buffer of the program's context",
         &[
-"R{} invalid negative {} buffer offset: off={}, var_off={}",
+            "R{} invalid negative {} buffer offset: off={}, var_off={}",
             "R{} invalid {} buffer access: off={}, size={}",
             "R{} invalid variable buffer offset: off={}, var_off={}",
         ],
@@ -122,7 +135,11 @@ pub(super) const CODES: &[Code] = &[
         "memory-context",
         "this field of the context cannot be accessed like this",
         &[
-"invalid access to context, ctx_size={} off={} size={}", "R{} invalid variable offset to flow keys: off={}, var_off={}","invalid access to flow keys off={} size={}", "R{} invalid {} access off={} size={}"],
+            "invalid access to context, ctx_size={} off={} size={}",
+            "R{} invalid variable offset to flow keys: off={}, var_off={}",
+            "invalid access to flow keys off={} size={}",
+            "R{} invalid {} access off={} size={}",
+        ],
         "Each program type and hook exposes certain fields of its context, some for reading only, each with a width. This offset and width is not among them. Compilers sometimes merge or split accesses to neighbouring fields.",
         "Check that the field exists for this program type and hook, and access it with its declared type. For packets use data and data_end; keep field accesses apart with barrier_var() if the compiler merged them.",
     )
@@ -163,7 +180,7 @@ pub(super) const CODES: &[Code] = &[
         "memory-misaligned",
         "misaligned access",
         &[
-"misaligned {}access off {}+{} size {}",
+            "misaligned {}access off {}+{} size {}",
             "misaligned {}access off {}+{}+{} size {}",
             "misaligned packet access off {}+{}+{}+{} size {}",
         ],
@@ -174,7 +191,9 @@ pub(super) const CODES: &[Code] = &[
         "memory-read-only",
         "memory that is read-only is written",
         &[
-"Writes through BTF pointers are not allowed", "write access for struct {} at off {} with size {}", "write access to this struct is not supported",
+            "Writes through BTF pointers are not allowed",
+            "write access for struct {} at off {} with size {}",
+            "write access to this struct is not supported",
             "R{} cannot write into {}",
             "write to change key R{} not allowed",
             "only read is supported",

@@ -6,8 +6,7 @@ pub(super) const CODES: &[Code] = &[
     Code::new(
         "register-uninitialized",
         "a register is read before anything was written to it",
-        &[
-"callee expects {} args, stack arg{} is not initialized","R{} !read_ok"],
+        &["callee expects {} args, stack arg{} is not initialized", "R{} !read_ok"],
         "On the path shown, nothing has written this register. At the start of a program only R1 (the context) and R10 (the frame pointer) hold values; every call leaves R1 to R5 unreadable, and R0 is unset until something returns into it.",
         "Give the variable a value on every path, and keep what you need after a call in another variable (a register R6 to R9, or the stack). For R0 at exit: return a value on every path.",
     ),
@@ -43,7 +42,7 @@ pub(super) const CODES: &[Code] = &[
         "register-modified-pointer",
         "a pointer that must be used as it came has been moved",
         &[
-"R{} is a pointer to in-kernel struct with non-zero offset",
+            "R{} is a pointer to in-kernel struct with non-zero offset",
             "dereference of modified {} ptr R{} off={} disallowed",
             "negative offset {} ptr R{} off={} disallowed",
             "variable {} access var_off={} disallowed",
@@ -62,7 +61,8 @@ pub(super) const CODES: &[Code] = &[
         "register-pointer-arithmetic",
         "arithmetic that pointers do not allow",
         &[
-"R{} pointer arithmetic on PTR_TO_{} prohibited", "R{} pointer arithmetic on CONST_PTR_TO_MAP prohibited{}",
+            "R{} pointer arithmetic on PTR_TO_{} prohibited",
+            "R{} pointer arithmetic on CONST_PTR_TO_MAP prohibited{}",
             "R{} pointer arithmetic on {} prohibited",
             "R{} pointer arithmetic with {} operator prohibited",
             "R{} pointer arithmetic prohibited",
@@ -106,7 +106,10 @@ pub(super) const CODES: &[Code] = &[
         "register-return-value",
         "the program may return a value that is not allowed here",
         &[
-"At program exit the register R0{} should have been in {}", "At {} the register R{} has value {} should have been in {}", "At {} the register R{} has unknown scalar value should have been in {}", "At bpf_set_retval the register R{} has{} should have been in [{}, {}]",
+            "At program exit the register R0{} should have been in {}",
+            "At {} the register R{} has value {} should have been in {}",
+            "At {} the register R{} has unknown scalar value should have been in {}",
+            "At bpf_set_retval the register R{} has{} should have been in [{}, {}]",
             " value {} should have been in {}",
             " unknown scalar value should have been in {}",
             "{} the register R{} is not a known value ({})",
@@ -118,7 +121,9 @@ pub(super) const CODES: &[Code] = &[
         "Each program type, hook and callback allows certain return values only, and the verifier has to see that R0 is within them on every path. A value that came out of a helper or memory is unknown until it is compared.",
         "Return one of the allowed constants, or clamp the value to the range printed in the message before returning it.",
     )
-    .closing(&["Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!"]),
+    .closing(&[
+        "Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!",
+    ]),
     Code::new(
         "register-spill",
         "a pointer on the stack is overwritten or read in part",
@@ -137,7 +142,11 @@ pub(super) const CODES: &[Code] = &[
         "register-atomic",
         "an atomic operation on memory that does not allow it",
         &[
-"BPF_ST stores into R{} {} is not allowed", "BPF_XADD {} R{} {} is not allowed", "BPF_XADD stores into R{} {} is not allowed","BPF_ATOMIC {} R{} {} is not allowed"],
+            "BPF_ST stores into R{} {} is not allowed",
+            "BPF_XADD {} R{} {} is not allowed",
+            "BPF_XADD stores into R{} {} is not allowed",
+            "BPF_ATOMIC {} R{} {} is not allowed",
+        ],
         "Atomic operations are allowed on map values, the stack, arenas and allocated memory; accesses to contexts, packets and kernel objects are rewritten or checked in ways that an atomic operation would escape.",
         "Use a plain read and write there, or keep the counter in a map.",
     ),
@@ -162,7 +171,10 @@ pub(super) const CODES: &[Code] = &[
         "register-arena",
         "arena addresses used in a way the kernel does not allow",
         &[
-"arena argument of {} requires a program with an associated arena", "R{} arena pointer cannot be a stack argument", "R{} arena pointer requires a program with an associated arena", "same insn cannot be used with and without arena pointer",
+            "arena argument of {} requires a program with an associated arena",
+            "R{} arena pointer cannot be a stack argument",
+            "R{} arena pointer requires a program with an associated arena",
+            "same insn cannot be used with and without arena pointer",
             "arg#{} is not a pointer to arena or scalar",
             "addr_space_cast insn can only convert between address space 1 and 0",
             "addr_space_cast insn can only be used in a program that has an associated arena",
