@@ -92,6 +92,17 @@ pub fn measure(story: &mut Story, scene: &Scene<'_, '_>) {
             Some("all frames of a chain of calls together ≤ 512 bytes".into()),
             number_after(&block, "is ").or_else(|| number_after(&block, "size ")).map(bytes),
         ),
+        "program-call-depth" => {
+            let own = trace.insn(at);
+            let again = (0..at).any(|i| {
+                trace.is_insn(i) && trace.insn(i) == own && trace.frame(i) < trace.frame(at)
+            });
+            let knows = again.then(|| {
+                "the function calls itself: the same call is on this path in a frame above"
+                    .to_string()
+            });
+            (Some("at most 8 frames at once".into()), knows)
+        }
         "program-too-complex" => (
             Some("at most 1,000,000 instructions looked at over all paths".into()),
             Some("the verifier was still finding new states when it gave up".into()),
@@ -399,6 +410,9 @@ fn stack(scene: &Scene<'_, '_>, block: &str) -> Pair {
     let off = number_after(block, "off=").or_else(|| number_after(block, "off "));
     let size = number_after(block, "size=").or_else(|| number_after(block, "size "));
     let (Some(off), Some(size)) = (off, size) else { return (None, None) };
+    if block.contains("variable-offset") {
+        return variable_offset(block, off, size);
+    }
     if off < -512 || off + size > 0 {
         let needs = "−512 ≤ offset and offset + size ≤ 0".to_string();
         let sum = off + size;
@@ -424,6 +438,21 @@ fn stack(scene: &Scene<'_, '_>, block: &str) -> Pair {
         None => "not all of them were written on this path".to_string(),
     };
     (Some(needs), Some(knows))
+}
+
+/// An access to the stack at a number that is known within bounds.
+fn variable_offset(block: &str, off: i64, size: i64) -> Pair {
+    let mask = block.split("; 0x").nth(1).and_then(|m| m.split(')').next());
+    let most = mask.and_then(|m| i64::from_str_radix(m, 16).ok());
+    let needs = format!("−512 ≤ {off} + i, and {off} + i + {size} ≤ 0");
+    let knows = most.map(|m| {
+        let end = off.saturating_add(m).saturating_add(size);
+        match end > 0 {
+            true => format!("i may be up to {m}: {off} + {m} + {size} = {end} > 0"),
+            false => format!("i may be up to {m}"),
+        }
+    });
+    (Some(needs), knows)
 }
 
 fn size(story: &mut Story, scene: &Scene<'_, '_>, code: &str) -> Pair {

@@ -16,6 +16,10 @@ pub fn index(scene: &Scene<'_>) -> Vec<Change> {
     let Some((at, pointer, number)) = scene.addition() else { return constant_size(scene) };
     let Some(most) = most(scene, at, pointer, number) else { return Vec::new() };
     let (scale, name) = (scene.scale(number), scene.name_of_number(at, number));
+    let own =
+        scene.elements(at, pointer, scale).and_then(|n| (n.checked_sub(1)?).checked_mul(scale));
+    // What follows the array belongs to the object, and not to the array.
+    let most = own.map_or(most, |o| most.min(o));
     let count = most / scale + 1;
     let bytes = match scale {
         1 => String::new(),

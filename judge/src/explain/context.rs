@@ -26,6 +26,12 @@ pub fn tell(story: &mut Story, terms: &Terms<'_>, words: &str) {
     else {
         return;
     };
+    if let Some((name, has)) = terms.context().filter(|(_, has)| off < 0 || off + size > *has) {
+        story.knows =
+            Some(format!("{size} bytes at offset {off}, of {has} that `struct {name}` has"));
+        story.fix = Some(format!("The access is outside of `struct {name}`, which has {has} bytes: use the fields it declares, and do not compute with the context's address."));
+        return;
+    }
     let (Some(field), Ok(offset), Ok(size)) =
         (terms.in_context(off), i32::try_from(off), u32::try_from(size))
     else {

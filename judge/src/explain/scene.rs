@@ -163,6 +163,13 @@ impl<'a> Scene<'a> {
         scale
     }
 
+    /// Elements of the array that a number is an index of, where type information has it.
+    pub fn elements(&self, insn: u32, pointer: u8, scale: u64) -> Option<u64> {
+        let map = self.reg(insn, pointer)?.map?;
+        let array = self.terms.field(&map, self.story.constant?)?;
+        array.count.filter(|n| n.checked_mul(scale) == Some(array.size))
+    }
+
     /// Bytes of the first access through a register behind the rejected instruction.
     pub fn next_access(&self, r: u8) -> Option<i64> {
         let end = (self.at + 1..).take(8);

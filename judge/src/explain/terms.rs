@@ -69,6 +69,18 @@ impl Names for Terms<'_> {
 }
 
 impl Terms<'_> {
+    /// Name and size of the context's type, where it is a struct.
+    pub fn context(&self) -> Option<(&'static str, i64)> {
+        let kind = self.target.kernel.prog(self.program.prog_type)?;
+        let name = kind.ctx.strip_prefix("struct ")?;
+        let own = self.program.btf.as_deref();
+        let size = [own, self.target.vmlinux.as_deref()]
+            .into_iter()
+            .flatten()
+            .find_map(|btf| btf.size_of(btf.find_by_name_kind(name, BtfKind::Struct)?))?;
+        Some((name, i64::from(size)))
+    }
+
     /// The parameter that a register holds where its function begins.
     fn parameter(&self, insn: u32, register: u8) -> Option<String> {
         let btf = self.program.btf.as_deref()?;

@@ -222,6 +222,9 @@ pub fn stack(story: &Story, block: &str) -> Option<String> {
         ));
     }
     let (off, size) = (number_after(block, "off=")?, number_after(block, "size=")?);
+    if off >= 0 {
+        return Some(format!("The frame ends where R10 points, and {} uses {} from there on: offsets into it are below 0.", place(at), bytes(size)));
+    }
     if off + size > 0 {
         return Some(format!(
             "At {} {} used of a variable that has {}: pass sizeof() of that variable, or make it larger.",
@@ -242,6 +245,13 @@ fn room(value: &str) -> Option<u64> {
 /// A number added to a pointer that is too large or negative.
 pub fn math(story: &Story) -> Option<String> {
     let at = story.at.as_ref()?;
+    let last = story.message.last()?;
+    let constant = last
+        .rsplit_once(" pointer and ")
+        .and_then(|(_, n)| n.split(' ').next()?.parse::<i64>().ok());
+    if let Some(n) = constant {
+        return Some(format!("The constant {n} is added to a pointer at {}: that is beyond every object (2^29), so it is miscalculated, or a pointer was read in 32 bits where it has 64.", place(at)));
+    }
     let r = story.register.as_deref()?;
     let from = story.lineage.first().map_or_else(String::new, |s| format!(" (from {})", place(s)));
     let name = story.number.clone().unwrap_or_else(|| "n".to_string());

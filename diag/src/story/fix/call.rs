@@ -107,6 +107,15 @@ pub fn kinds(names: &str) -> String {
     }
 }
 
+/// A function that does not take maps of a type.
+pub fn map_type(block: &str) -> Option<String> {
+    let (_, rest) = block.split_once("cannot pass map_type ")?;
+    let (number, rest) = rest.split_once(" into func ")?;
+    let map = bpfassay_spec::MapType::from_number(number.parse().ok()?)?.name();
+    let function = rest.split('#').next()?;
+    Some(format!("{function}() does not take maps of type {map}: use the function made for that type (bpf_tail_call() for prog_array, bpf_map_push_elem() for queue and stack, bpf_ringbuf_output() for ringbuf, bpf_perf_event_output() for perf_event_array), or define the map with another type."))
+}
+
 /// Kinds beyond this many are not listed.
 const FEW: usize = 8;
 
@@ -139,7 +148,10 @@ pub fn helper(story: &Story, block: &str) -> Option<String> {
 pub fn unknown_helper(story: &Story, block: &str) -> Option<String> {
     let (_, number) = block.rsplit_once('#')?;
     let number: i32 = number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
-    let name = Some(func_id_name(number)).filter(|n| *n != "unknown" && number > 0)?;
+    let name = func_id_name(number);
+    if name == "unknown" || number <= 0 {
+        return Some(format!("{number} is the number of no helper of any kernel known here: it is miscalculated, or made for a newer kernel. Call helpers by the names in bpf_helper_defs.h, and functions of the program by name."));
+    }
     let at = story.at.as_ref().map_or(String::new(), |at| format!(" at {}", place(at)));
     let instead = match name {
         "bpf_probe_read_user_str" | "bpf_probe_read_kernel_str" => {

@@ -42,6 +42,8 @@ pub fn of(story: &Story) -> Option<String> {
         "register-return-value" => returned(&block),
         "memory-misaligned" => misaligned(&block),
         "call-argument-type" | "call-untrusted" => call::argument(story, &block),
+        "call-map-type" => call::map_type(&block),
+        "program-call-depth" => recursion(story),
         "policy-helper" => call::helper(story, &block),
         "call-unknown-helper" => {
             call::unknown_helper(story, &block).or_else(|| call::helper(story, &block))
@@ -116,7 +118,8 @@ fn context(story: &Story, block: &str) -> Option<String> {
     if is_store {
         return Some(format!("{} writes the context at offset {off}, and this program type may write few of its fields, this one not. Keep the value in a variable or a map, or look up which fields `is_valid_access` of the type lets be written.", place(at)));
     }
-    (size == 8).then(|| {
+    let is_joined = size == 8 && story.class == Some(super::Class::Lowering);
+    is_joined.then(|| {
         format!("{} reads 8 bytes at offset {off}. Where the field has 4, the compiler has read two that stand beside each other at once: read each through a `volatile` pointer (`*(volatile __u32 *)&ctx->field`), or put `barrier_var()` between the two reads.", place(at))
     })
 }
@@ -361,6 +364,13 @@ fn cleared(story: &Story, block: &str) -> Option<String> {
     ))
 }
 
+/// A function that calls itself.
+fn recursion(story: &Story) -> Option<String> {
+    let at = story.at.as_ref()?;
+    let is_own = story.knows.as_deref().is_some_and(|k| k.contains("itself"));
+    is_own.then(|| format!("Recursion is not allowed at any depth: turn the function called at {} into a bounded loop, with what it has to remember in an array on the stack or in a map.", place(at)))
+}
+
 /// A slot that holds a dynptr, an iterator or the like is no memory of the program.
 fn special_slot(story: &Story) -> Option<String> {
     let kind = story.slot.as_deref()?;
@@ -384,6 +394,16 @@ fn read_only(story: &Story, block: &str) -> Option<String> {
 fn arithmetic(story: &Story) -> Option<String> {
     let at = story.at.as_ref()?;
     let r = story.register.as_deref()?;
+    let says = |words: &str| story.message.last().is_some_and(|l| l.contains(words));
+    if says("on pkt_end prohibited") {
+        return Some(format!(
+            "The packet's end may be compared and nothing else: at {} leave it as it is and add on the other side, `if ((void *)(p + n) > data_end) return …;`; for a length take `data_end - data` as a number.",
+            place(at)
+        ));
+    }
+    if says("pointer += pointer prohibited") {
+        return Some(format!("Two addresses are added at {}: one of them was meant to be an offset. Subtract the start from it first, or keep it as an unsigned number.", place(at)));
+    }
     let from = story.lineage.first().map_or_else(String::new, |s| format!(" (from {})", place(s)));
     if at.text.contains(" |= ") {
         return Some(format!(
