@@ -13,7 +13,8 @@ pub fn guilty(trace: &Trace<'_>, at: usize, message: &[String]) -> Option<Reg> {
             return Some(size_beside(trace, at, r, message).unwrap_or(r));
         }
         return message.iter().rev().find_map(|l| argument_in(l)).or_else(|| {
-            let maps = message.last().is_some_and(|l| l.contains("map_type"));
+            let is_of_map = |l: &String| l.contains("map_type") || l.contains("prog array map");
+            let maps = message.last().is_some_and(is_of_map);
             maps.then(|| map_argument(trace, at)).flatten()
         });
     }

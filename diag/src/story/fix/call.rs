@@ -109,6 +109,9 @@ pub fn kinds(names: &str) -> String {
 
 /// A function that does not take maps of a type.
 pub fn map_type(block: &str) -> Option<String> {
+    if block.contains("expected prog array map") {
+        return Some("Argument 2 of bpf_tail_call() has to be a map of type prog_array: define one (`__uint(type, BPF_MAP_TYPE_PROG_ARRAY)`) and put the programs to jump to into it.".to_string());
+    }
     let (_, rest) = block.split_once("cannot pass map_type ")?;
     let (number, rest) = rest.split_once(" into func ")?;
     let map = bpfassay_spec::MapType::from_number(number.parse().ok()?)?.name();
