@@ -196,7 +196,9 @@ const PARTS: &[&str] = &[
 /// Formats whose words come from elsewhere, with those words as the source has them.
 fn words_from_elsewhere(source: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for (start, end) in [("Miss(", ""), ("return refuse(env, ", " yet")] {
+    // What a file's own `refuse` puts behind the words.
+    let yet = if source.contains("{what} yet") || source.contains("{} yet") { " yet" } else { "" };
+    for (start, end) in [("Miss(", ""), ("return refuse(env, ", yet)] {
         for (at, _) in source.match_indices(start) {
             let literal = &source[at + start.len()..];
             let literal = literal.trim_start();
