@@ -18,7 +18,7 @@ use crate::inputs::{self, Input};
 use crate::jited::{self, ProcessorName};
 use crate::out;
 use crate::setup::{self, KernelArgs};
-use crate::xlated;
+use crate::xlated::{self, listing, listing_json, Show};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -45,7 +45,9 @@ enum What {
     Jited(JitedArgs),
     /// The program as the verifier leaves it, as `bpftool prog dump xlated` prints a loaded one; maps by name, calls by
     /// symbol, where the kernel has numbers of its own.
-    #[command(after_help = "Example:\n  bpfassay dump xlated prog.o --prog ingress --opcodes")]
+    #[command(after_help = "Examples:
+  bpfassay dump xlated prog.o --prog ingress --opcodes
+  bpfassay dump xlated prog.o --prog ingress --format dot | dot -Tsvg > run.svg")]
     Xlated(XlatedArgs),
 }
 
@@ -53,9 +55,22 @@ enum What {
 struct XlatedArgs {
     #[command(flatten)]
     program: CfgArgs,
-    /// Print the bytes of each instruction below it.
+    /// Print the bytes of each instruction.
     #[arg(long)]
     opcodes: bool,
+    /// Print file, line and column of source lines.
+    #[arg(long)]
+    linum: bool,
+    /// A listing; what `bpftool --json` prints; or the control-flow graph, as its `visual` draws it.
+    #[arg(long, value_enum, default_value = "text")]
+    format: XlatedFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum XlatedFormat {
+    Text,
+    Json,
+    Dot,
 }
 
 #[derive(clap::Args)]
@@ -130,7 +145,15 @@ fn xlated(args: &XlatedArgs) -> Result<Outcome, Outcome> {
     let (report, rewritten) = verify_and_rewrite(program, &target.config());
     match (report.verdict, rewritten) {
         (Verdict::Accepted, Ok(slots)) => {
-            Ok(out::text(&xlated::listing(program, &slots, args.opcodes), Outcome::Ok))
+            let show = Show { opcodes: args.opcodes, places: args.linum };
+            Ok(match args.format {
+                XlatedFormat::Text => out::text(&listing(program, &slots, show), Outcome::Ok),
+                XlatedFormat::Dot => out::text(&xlated::graph(program, &slots, show), Outcome::Ok),
+                XlatedFormat::Json => {
+                    let rows = listing_json(program, &slots, show);
+                    out::machine(format!("{rows:#}\n").as_bytes(), Outcome::Ok)
+                }
+            })
         }
         (Verdict::Rejected(_), _) => {
             let why = report.message_lines.last().map_or("", String::as_str);

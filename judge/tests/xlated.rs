@@ -86,3 +86,27 @@ fn programs_are_rewritten_as_arm64_does() {
     compare("6.18.15-arm64", include_str!("xlated/6.18.15-arm64.txt"), 0);
     compare("7.3-arm64", include_str!("xlated/7.3.4-arm64.txt"), 0);
 }
+
+/// Spills around a call that the JIT writes inline go on arm64 too, as the kernel's own test of it expects
+/// (`canary_arm64_riscv64` of verifier_bpf_fastcall.c): the call stays, and nothing is left of spill and fill.
+#[test]
+fn spills_around_inlined_calls_go_on_arm64() {
+    use bpfassay_isa::RawInsn;
+    use bpfassay_object::model::Program;
+    use bpfassay_spec::ProgType;
+
+    let raw = |code, dst, src, off, imm| RawInsn { code, dst, src, off, imm };
+    let insns = vec![
+        raw(0xb7, 1, 0, 0, 1),
+        raw(0x7b, 10, 1, -16, 0),
+        raw(0x85, 0, 0, 0, 8),
+        raw(0x79, 1, 10, -16, 0),
+        raw(0x95, 0, 0, 0, 0),
+    ];
+    let program = Program::bare("p", ProgType::RawTracepoint, insns.clone());
+    let target = Target::served("6.18.15-arm64").expect("a whole build").expect("a served build");
+    let (_, rewritten) = verify_and_rewrite(&program, &target.config());
+    let rewritten = rewritten.expect("rewritten");
+    let left: Vec<RawInsn> = rewritten.iter().map(|s| s.insn).collect();
+    assert_eq!(left, [insns[0], insns[2], insns[4]]);
+}

@@ -86,6 +86,13 @@ impl Kernel {
         self.helper_row(id).map_or("unknown", |r| r.name)
     }
 
+    /// The JIT writes the helper's instructions in place of the call (`bpf_jit_inlines_helper_call`).
+    pub fn jit_inlines(&self, id: i32) -> bool {
+        let name = self.helper_name(id);
+        let name = name.strip_prefix("bpf_").unwrap_or(name);
+        self.jit.inlines.iter().any(|n| n == name)
+    }
+
     /// What the verifier knows of a helper beyond its prototype; nothing of numbers that the kernel does not know.
     pub fn helper_traits(&self, id: i32) -> HelperTraits {
         self.helper_row(id).map_or(HelperTraits::default(), |r| r.traits)

@@ -235,6 +235,14 @@ pub struct Env<'a> {
 }
 
 impl<'a> Env<'a> {
+    /// The program's type for what is looked at before its target is.
+    pub fn type_before_target(&self) -> ProgType {
+        match self.is_extension() && self.kernel.features.target_after_graph {
+            true => ProgType::Ext,
+            false => self.prog.prog_type,
+        }
+    }
+
     /// The program replaces a function of another one (`BPF_PROG_TYPE_EXT`); its type is then the other's.
     pub fn is_extension(&self) -> bool {
         self.target_program.as_ref().is_some_and(|t| t.replaces)

@@ -1,6 +1,7 @@
 //! What a test program's BTF says is expected of it (`parse_test_spec` of `test_loader.c`).
 //!
-//! The annotations are DECL_TAGs on the program's function.  Numbers in front of a message only keep tags apart.
+//! The annotations are DECL_TAGs on the program's function.  Up to 6.18 numbers in front of a message keep tags apart;
+//! later ones stand in front of every tag, and say their order.
 
 use bpfassay_object::btf::{Btf, BtfKind};
 use bpfassay_spec::Caps;
@@ -70,10 +71,29 @@ pub struct Annotations {
     caps: Option<Caps>,
     /// Only with (true) or without (false) a JIT.
     pub jited: Option<bool>,
+    /// A run is given a packet in pieces, which it is not here.
+    pub is_nonlinear: bool,
     /// File of types to resolve against instead of the kernel's.
     pub btf_path: Option<String>,
     /// Tags of this family that could not be read.
     pub unread: Vec<String>,
+}
+
+/// A tag of the family, and the number in front of it.
+#[derive(Clone, Copy)]
+struct Tag<'a> {
+    number: Option<u64>,
+    body: &'a str,
+}
+
+impl Tag<'_> {
+    fn of(body: &str) -> Tag<'_> {
+        let numbered = body.split_once(':').and_then(|(n, rest)| Some((n.parse().ok()?, rest)));
+        match numbered {
+            Some((number, body)) => Tag { number: Some(number), body },
+            None => Tag { number: None, body },
+        }
+    }
 }
 
 impl Annotations {
@@ -81,10 +101,12 @@ impl Annotations {
     pub fn of(btf: &Btf, name: &str) -> Annotations {
         let mut out = Annotations::default();
         let Some(func) = btf.find_by_name_kind(name, BtfKind::Func) else { return out };
-        for tag in btf.decl_tags(func, -1) {
-            let Some(body) = tag.strip_prefix("comment:") else { continue };
-            if let Err(why) = out.read(body) {
-                out.unread.push(format!("{body}: {why}"));
+        let bodies = btf.decl_tags(func, -1).filter_map(|tag| tag.strip_prefix("comment:"));
+        let mut tags: Vec<Tag<'_>> = bodies.map(Tag::of).collect();
+        tags.sort_by_key(|t| t.number);
+        for tag in tags {
+            if let Err(why) = out.read(tag) {
+                out.unread.push(format!("{}: {why}", tag.body));
             }
         }
         out
@@ -155,9 +177,10 @@ impl Annotations {
         }
     }
 
-    fn read(&mut self, body: &str) -> Result<(), String> {
+    fn read(&mut self, tag: Tag<'_>) -> Result<(), String> {
+        let body = tag.body;
         if let Some(rest) = body.strip_prefix("test_expect_") {
-            return self.read_expectation(rest);
+            return self.read_expectation(rest, tag.number.is_some());
         }
         if let Some(mode) = body.strip_prefix("load_mode=") {
             self.jited = Some(match mode {
@@ -178,19 +201,22 @@ impl Annotations {
             "retval" => set_retval(&mut self.privileged, value)?,
             "retval_unpriv" => set_retval(&mut self.unprivileged, value)?,
             "arch" => self.arches.push(value.to_string()),
-            "btf_path" => self.btf_path = Some(value.to_string()),
+            "btf_path" | "btf_func_path" => self.btf_path = Some(value.to_string()),
+            "linear_size" => self.is_nonlinear = number(value)? != 0,
             "caps_unpriv" => {
                 (self.caps, self.unprivileged.asked) = (Some(capabilities(value)?), true);
             }
             "jited" => self.privileged.jited += 1,
             "jited_unpriv" => self.unprivileged.jited += 1,
-            _ => return Err("not a tag of 6.18".to_string()),
+            _ => return Err("not a tag of 6.18 or 7.3".to_string()),
         }
         Ok(())
     }
 
-    fn read_expectation(&mut self, rest: &str) -> Result<(), String> {
+    /// `is_numbered` where the tag's number stands in front of it.
+    fn read_expectation(&mut self, rest: &str, is_numbered: bool) -> Result<(), String> {
         let (key, value) = match rest.split_once('=') {
+            Some((key, text)) if is_numbered => (key, Some(text)),
             // A counter stands between the key and the text.
             Some((key, counted)) => (key, counted.split_once('=').map(|(_, text)| text)),
             None => (rest, None),
@@ -221,7 +247,7 @@ impl Annotations {
                 mode.streams += usize::from(text? != "...");
                 return Ok(());
             }
-            _ => return Err("not a tag of 6.18".to_string()),
+            _ => return Err("not a tag of 6.18 or 7.3".to_string()),
         }
         mode.asked = true;
         Ok(())
@@ -282,13 +308,13 @@ fn number(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Annotations;
+    use super::{Annotations, Tag};
     use bpfassay_object::model::ProgFlags;
 
     fn read(tags: &[&str]) -> Annotations {
         let mut out = Annotations::default();
         for t in tags {
-            if let Err(e) = out.read(t) {
+            if let Err(e) = out.read(Tag::of(t)) {
                 out.unread.push(e);
             }
         }
@@ -311,6 +337,32 @@ mod tests {
         let texts: Vec<_> =
             a.privileged.messages.iter().map(|m| (m.text.as_str(), m.negative)).collect();
         assert_eq!(texts, [("a=b", false), ("c", true)]);
+    }
+
+    #[test]
+    fn numbers_in_front_of_tags() {
+        let a = read(&["3:test_expect_msg=a=b", "4:test_expect_failure_unpriv"]);
+        assert_eq!(a.privileged.messages[0].text, "a=b");
+        assert_eq!(a.unprivileged.verdict, Some(false));
+        assert_eq!(Tag::of("12:test_retval=1").number, Some(12));
+        assert_eq!(Tag::of("test_expect_msg=1=a: b").number, None);
+    }
+
+    #[test]
+    fn lines_of_rewritten_programs() {
+        let a = read(&["1:test_expect_xlated=a", "2:test_expect_xlated=...", "3:test_expect_xlated=b"]);
+        let lines: Vec<_> = a.privileged.xlated.iter().map(|p| (&*p.text, p.follows)).collect();
+        assert_eq!(lines, [("a", true), ("b", false)]);
+        assert_eq!(a.xlated(super::Way::Unprivileged).len(), 2);
+    }
+
+    #[test]
+    fn capabilities_of_an_unprivileged_load() {
+        let a = read(&["test_caps_unpriv=39|12", "test_expect_success"]);
+        assert!(a.unprivileged_caps().bpf && a.unprivileged_caps().net_admin);
+        assert!(!a.unprivileged_caps().perfmon);
+        assert_eq!(a.expects_success_unprivileged(), Some(true));
+        assert_eq!(read(&["test_caps_unpriv=7"]).unread.len(), 1);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Lines<'_> {
         // What is not said of a load without capabilities is as for root.
         let result_unpriv = Some(int(t(5))?).filter(|r| *r != 0).unwrap_or(result);
         let messages_unpriv = match t(6) {
-            "" => messages.clone(),
+            "-" => messages.clone(),
             other => words(other)?,
         };
         Ok(ArrayTest {
@@ -316,7 +316,7 @@ mod tests {
     fn print(load: &str) -> String {
         let hex = |s: &str| s.bytes().map(|b| format!("{b:02x}")).collect::<String>();
         format!(
-            "test\t2\t0\t{}\t{}\t00\t1\t\t1\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\nresult\t1\t7\n",
+            "test\t2\t0\t{}\t{}\t00\t1\t-\t1\nmap\t65536\t1\t8\t8\t1\t0\t0\t0\t0\t0\t\n{load}\nresult\t1\t7\n",
             hex("a name"),
             hex("first\tsecond"),
         )

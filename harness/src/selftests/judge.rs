@@ -63,7 +63,7 @@ impl Expectation {
             levels: [a.message_level(true), a.message_level(false)],
             insn_processed: None,
             flags: if success.is_some() { a.flags() } else { 0 },
-            retval: if success == Some(true) { p.retval } else { None },
+            retval: p.retval.filter(|_| success == Some(true) && !a.is_nonlinear),
             data: vec![0; RUN_DATA_LEN],
             xlated: asked(a.xlated(way)),
             ignored: p.jited + p.streams,

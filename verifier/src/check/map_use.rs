@@ -44,7 +44,7 @@ pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
 /// Fields of the value that some program types may not touch.
 fn check_fields(env: &mut Env<'_>, map: &MapInfo) -> Check {
     let Some(record) = &map.record else { return Ok(()) };
-    let prog_type = env.prog.prog_type;
+    let prog_type = env.type_before_target();
     let tracing = env.kernel.prog(prog_type).is_some_and(|row| row.perf_like);
     let refuse = |env: &mut Env<'_>, what: &str| {
         verbose!(env, "{} yet\n", what);

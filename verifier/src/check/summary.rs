@@ -106,8 +106,7 @@ fn is_inlined(env: &Env<'_>, func_id: i32) -> bool {
     let jit = &env.kernel.jit;
     let reads_cpu = func_id == func::GET_SMP_PROCESSOR_ID && env.kernel.arch == "x86_64";
     let by_verifier = reads_cpu && jit.enabled && jit.percpu_insn;
-    let name = env.kernel.helper_name(func_id);
-    by_verifier || jit.inlines.iter().any(|n| n == name)
+    by_verifier || env.kernel.jit_inlines(func_id)
 }
 
 /// The helper or kfunc call at `idx`; all false where its prototype cannot be found.
@@ -124,8 +123,10 @@ pub fn call_effects(env: &Env<'_>, idx: u32) -> CallEffects {
     if !insn.is_helper_call() {
         return CallEffects::default();
     }
+    // An extension has no helpers yet when its graph is walked.
+    let has_helpers = env.type_before_target() == env.prog.prog_type;
     CallEffects {
-        might_sleep: helper_at(env, idx).is_some_and(|p| helper_may_sleep(env, p)),
+        might_sleep: has_helpers && helper_at(env, idx).is_some_and(|p| helper_may_sleep(env, p)),
         changes_pkt_data: env.kernel.helper_traits(insn.imm).changes_pkt_data,
         is_iter_next: false,
         might_throw: false,

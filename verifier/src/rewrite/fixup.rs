@@ -374,7 +374,7 @@ fn called(
     let name = env.kernel.helper_name(id);
     let newest = env.kernel.features.rewrites_as_7_3;
     let plain = name.strip_prefix("bpf_").unwrap_or(name);
-    if env.kernel.jit.inlines.iter().any(|n| n == name || n == plain) {
+    if env.kernel.jit_inlines(id) {
         return Ok(None);
     }
     let unknown = || Unknown::Call(name.to_string());

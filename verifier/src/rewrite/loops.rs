@@ -80,5 +80,6 @@ pub(super) fn append_exception_callback(p: &mut Patched) -> Result<(), Unknown> 
     p.patch(last, vec![own, alu64_reg(AluOp::Mov, Reg::R0, Reg::R1), exit()])
         .ok_or(Unknown::JumpTooFar)?;
     p.subprogs.push((start, 0));
+    p.functions.push(None);
     Ok(())
 }

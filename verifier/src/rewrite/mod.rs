@@ -62,17 +62,35 @@ impl fmt::Display for Unknown {
     }
 }
 
+/// A program as the kernel runs it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Rewritten {
+    pub slots: Vec<Slot>,
+    /// Where its functions begin: slot, and index of the function's record in the program; in order.
+    pub functions: Vec<(u32, u32)>,
+    /// Where lines of the source begin: slot, and index of the line's record in the program; in order.
+    pub lines: Vec<(u32, u32)>,
+}
+
+impl std::ops::Deref for Rewritten {
+    type Target = [Slot];
+
+    fn deref(&self) -> &[Slot] {
+        &self.slots
+    }
+}
+
 /// Judges a program and rewrites it as the kernel would.
 pub fn verify_and_rewrite(
     prog: &Program,
     config: &Config<'_>,
-) -> (Report, Result<Vec<Slot>, Unknown>) {
+) -> (Report, Result<Rewritten, Unknown>) {
     let mut rewritten = Err(Unknown::NotAccepted);
     let report = crate::passes::verify_then(prog, config, &mut |env| rewritten = rewrite(env));
     (report, rewritten)
 }
 
-fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
+fn rewrite(env: &Env<'_>) -> Result<Rewritten, Unknown> {
     let has = &env.kernel.features;
     if !(has.rewrites_as_6_1 || has.rewrites_as_6_12 || has.rewrites_as_6_18 || has.rewrites_as_7_3)
     {
@@ -85,6 +103,10 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
         slots: env.insns.iter().copied().map(Slot::from).collect(),
         aux: env.aux.clone(),
         subprogs: env.explored_subprogs.clone(),
+        functions: (0..env.explored_subprogs.len() as u32)
+            .map(|i| Some(i).filter(|i| env.prog.func_info.len() > *i as usize))
+            .collect(),
+        lines: (0u32..).zip(&env.prog.line_info).map(|(i, l)| (l.insn_off, i)).collect(),
     };
     name_maps(env, &mut p)?;
     dead::drop_fastcall_spills(&mut p);
@@ -104,7 +126,9 @@ fn rewrite(env: &Env<'_>) -> Result<Vec<Slot>, Unknown> {
     if has.rewrites_as_7_3 {
         shift_ax(env, &mut p)?;
     }
-    Ok(p.slots)
+    let named = p.subprogs.iter().zip(&p.functions);
+    let functions = named.filter_map(|((start, _), f)| Some((*start, (*f)?))).collect();
+    Ok(Rewritten { slots: p.slots, functions, lines: p.lines })
 }
 
 /// From 7.x on the register before `BPF_REG_AX` holds arguments on the stack.

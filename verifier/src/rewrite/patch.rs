@@ -30,6 +30,10 @@ pub(super) struct Patched {
     pub aux: Vec<InsnAux>,
     /// First slot and stack depth of each subprogram, main first.
     pub subprogs: Vec<(u32, u16)>,
+    /// The function of each of them in the program's records; none for what nobody wrote.
+    pub functions: Vec<Option<u32>>,
+    /// Where each line of the source begins: slot, and index of its record.
+    pub lines: Vec<(u32, u32)>,
 }
 
 /// Where the distance of a jump, a call or a function's address stands.
@@ -85,6 +89,9 @@ impl Patched {
         for (start, _) in self.subprogs.iter_mut().filter(|(s, _)| *s as usize > at) {
             *start += grown as u32;
         }
+        for (slot, _) in self.lines.iter_mut().filter(|(s, _)| *s as usize > at) {
+            *slot += grown as u32;
+        }
         self.retarget(at as i64, at as i64 + 1, (at + 1 + grown) as i64)
     }
 
@@ -118,23 +125,45 @@ impl Patched {
         Some(())
     }
 
+    /// Lines of `[start, end)` go; the last of them is the one of what follows, if that has none
+    /// (`bpf_adj_linfo_after_remove`).
+    fn remove_lines(&mut self, start: u32, end: u32) {
+        let first = self.lines.partition_point(|(s, _)| *s < start);
+        let mut last = self.lines.partition_point(|(s, _)| *s < end);
+        let is_tail = self.slots.len() as u32 == start;
+        let has_own = self.lines.get(last).is_some_and(|(s, _)| *s == end);
+        if !is_tail && last > first && !has_own {
+            last -= 1;
+            self.lines[last].0 = end;
+        }
+        self.lines.drain(first..last);
+        for (slot, _) in &mut self.lines[first..] {
+            *slot -= end - start;
+        }
+    }
+
     /// Removes `[from, from + count)`; what jumped there jumps behind it.  Subprograms without instructions go.
     pub fn remove(&mut self, from: usize, count: usize) -> Option<()> {
         self.slots.drain(from..from + count);
         self.aux.drain(from..from + count);
         let (start, end) = (from as u32, (from + count) as u32);
         let len = self.slots.len() as u32;
+        self.remove_lines(start, end);
         let mut kept: Vec<(u32, u16)> = Vec::new();
-        for (s, depth) in self.subprogs.iter().copied() {
+        let mut functions = Vec::new();
+        for ((s, depth), function) in self.subprogs.iter().copied().zip(&self.functions) {
             let s = if s >= end { s - count as u32 } else { s.min(start) };
             if s >= len {
                 continue;
             }
             // Of two that begin at one place now, the first has no instructions left.
-            kept.pop_if(|(last, _)| *last == s);
+            if kept.pop_if(|(last, _)| *last == s).is_some() {
+                functions.pop();
+            }
             kept.push((s, depth));
+            functions.push(*function);
         }
-        self.subprogs = kept;
+        (self.subprogs, self.functions) = (kept, functions);
         self.retarget(start.into(), end.into(), start.into())
     }
 }
