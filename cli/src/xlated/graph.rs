@@ -31,7 +31,8 @@ pub fn graph(program: &Program, rewritten: &Rewritten, show: Show) -> String {
     let mut out = String::from("digraph \"DOT graph for eBPF program\" {\n");
     for f in functions(rewritten) {
         let n = f.number;
-        let _ = writeln!(out, "subgraph \"cluster_{n}\" {{\n\tstyle=\"dashed\";\n\tcolor=\"black\";");
+        let _ =
+            writeln!(out, "subgraph \"cluster_{n}\" {{\n\tstyle=\"dashed\";\n\tcolor=\"black\";");
         let _ = writeln!(out, "\tlabel=\"func_{n} ()\";");
         cluster(&mut out, &all, &f, show);
         out.push_str("}\n");
@@ -95,10 +96,8 @@ fn cluster(out: &mut String, all: &Listing<'_>, f: &Function, show: Show) {
     let heads = heads(all.rewritten, f);
     let n = f.number;
     let node = |out: &mut String, block: usize, shape: &str, label: &str| {
-        let _ = writeln!(
-            out,
-            "\tfn_{n}_bb_{block} [shape={shape},style=filled,label=\"{label}\"];\n"
-        );
+        let _ =
+            writeln!(out, "\tfn_{n}_bb_{block} [shape={shape},style=filled,label=\"{label}\"];\n");
     };
     let end_of = |i: usize| heads.get(i + 1).copied().unwrap_or(f.end);
     node(out, ENTRY, "Mdiamond", "ENTRY");

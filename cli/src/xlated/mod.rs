@@ -143,10 +143,7 @@ pub fn listing(program: &Program, rewritten: &Rewritten, show: Show) -> String {
             skip += 1;
             let Line { text, file, number, column } = line;
             let _ = match show.places {
-                true => writeln!(
-                    out,
-                    "; {text} [file:{file} line_num:{number} line_col:{column}]"
-                ),
+                true => writeln!(out, "; {text} [file:{file} line_num:{number} line_col:{column}]"),
                 false => writeln!(out, "; {text}"),
             };
         }

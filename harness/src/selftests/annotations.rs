@@ -350,7 +350,8 @@ mod tests {
 
     #[test]
     fn lines_of_rewritten_programs() {
-        let a = read(&["1:test_expect_xlated=a", "2:test_expect_xlated=...", "3:test_expect_xlated=b"]);
+        let a =
+            read(&["1:test_expect_xlated=a", "2:test_expect_xlated=...", "3:test_expect_xlated=b"]);
         let lines: Vec<_> = a.privileged.xlated.iter().map(|p| (&*p.text, p.follows)).collect();
         assert_eq!(lines, [("a", true), ("b", false)]);
         assert_eq!(a.xlated(super::Way::Unprivileged).len(), 2);

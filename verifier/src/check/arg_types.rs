@@ -4,7 +4,7 @@
 
 use bpfassay_isa::Reg;
 use bpfassay_object::btf::BtfKind;
-use bpfassay_spec::{func, ArgBase, ArgType, RegBase, RegType, TypeFlags};
+use bpfassay_spec::{func, ArgBase, ArgType, ProgType, RegBase, RegType, TypeFlags};
 
 use super::btf_record::KptrTarget;
 use super::btf_walk::btf_struct_ids_match;
@@ -366,7 +366,12 @@ pub fn check_func_arg_reg_off(
         }
         return check_ptr_off_reg_fixed_ok(env, reg, regno, false);
     }
-    if takes_any_offset(reg.ty) {
+    // As the context itself it may not be moved: who is tail called, or replaces the function, would get it so.
+    let is_memory = reg.ty == RegBase::Ctx
+        && arg.base() != ArgBase::Ctx
+        && env.kernel.features.syscall_ctx_as_memory
+        && env.prog_type() == ProgType::Syscall;
+    if takes_any_offset(reg.ty) || is_memory {
         return Ok(());
     }
     check_ptr_off_reg_fixed_ok(env, reg, regno, takes_fixed_offset(reg.ty))

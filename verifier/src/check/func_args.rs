@@ -20,6 +20,7 @@ use super::prog_ctx::{is_prog_ctx_type, validate_prog_ctx_type};
 use super::stack::register_is_null;
 use crate::domain::reg::BtfObj;
 use crate::env::{Env, SubprogArg};
+use crate::explore::precision::mark_chain_precision;
 use crate::stop::{Check, Errno, Stop};
 use crate::{verbose, verifier_bug};
 
@@ -419,7 +420,7 @@ fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Che
     } else if arg.ty.has(TypeFlags::PTR_UNTRUSTED) {
         // Reads only, and probed: anything may come.
     } else if arg.ty == ArgBase::Ctx {
-        check_func_arg_reg_off(env, &reg, regno, dont_care)?;
+        check_func_arg_reg_off(env, &reg, regno, arg.ty)?;
         if reg.ty != RegBase::Ctx {
             let arg = arg_name(env, i);
             verbose!(env, "{arg} expects pointer to ctx\n");
@@ -455,7 +456,10 @@ fn check_arg(env: &mut Env<'_>, subprog: u32, i: usize, arg: &SubprogArg) -> Che
         process_dynptr_func(env, regno, None, arg.ty, Origin::New(0))?;
     } else if arg.ty.base() == ArgBase::BtfId {
         if register_is_null(&reg) && arg.ty.may_be_null() {
-            return Ok(());
+            return match env.kernel.features.null_memory_precise {
+                true => mark_chain_precision(env, regno),
+                false => Ok(()),
+            };
         }
         check_reg_type(
             env,

@@ -176,7 +176,8 @@ fn check_arg(
     }
     let release = is_release && reg.ref_obj_id != 0;
     let flags = if release { TypeFlags::OBJ_RELEASE } else { TypeFlags::NONE };
-    check_func_arg_reg_off(env, &reg, regno, ArgType::with(ArgBase::DontCare, flags))?;
+    let base = if kind == PtrArg::Ctx { ArgBase::Ctx } else { ArgBase::DontCare };
+    check_func_arg_reg_off(env, &reg, regno, ArgType::with(base, flags))?;
     check_pointer(env, meta, params, i, kind, pointee, insn_idx)?;
     // A size argument was looked at with its memory.
     Ok(if kind == PtrArg::MemSize { 2 } else { 1 })

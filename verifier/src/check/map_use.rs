@@ -15,7 +15,9 @@ pub fn check_map_prog_compatibility(env: &mut Env<'_>, map: &MapInfo) -> Check {
         verbose!(env, "bpf_struct_ops map cannot be used in prog\n");
         return Err(Errno::EINVAL.into());
     }
-    if env.prog_sleepable && !env.kernel.map_use(map_type).is_some_and(|row| row.sleepable) {
+    let tail_calls = map_type == MapType::ProgArray && env.kernel.features.program_arrays_sleep;
+    let may_sleep = tail_calls || env.kernel.map_use(map_type).is_some_and(|row| row.sleepable);
+    if env.prog_sleepable && !may_sleep {
         verbose!(
             env,
             "Sleepable programs can only use array, hash, ringbuf and local storage maps\n"

@@ -15,6 +15,7 @@ use super::stack::{is_pointer_value, register_is_null};
 use super::Access;
 use crate::domain::reg::{MapId, RegState};
 use crate::env::Env;
+use crate::explore::precision::mark_chain_precision;
 use crate::stop::{Check, Errno, Stop};
 use crate::transfer::mark::mark_reg_unknown;
 use crate::verbose;
@@ -269,7 +270,12 @@ fn check_map_kptr_access(
         }
         (Class::Stx, Some(src)) => {
             let reg = *env.reg(src);
-            if !register_is_null(&reg) && map_kptr_match_type(env, field, &reg, src).is_err() {
+            if register_is_null(&reg) {
+                // Another scalar must not be taken for this one.
+                if env.kernel.features.null_kptr_store_precise {
+                    mark_chain_precision(env, src)?;
+                }
+            } else if map_kptr_match_type(env, field, &reg, src).is_err() {
                 return Err(Errno::EACCES.into());
             }
         }

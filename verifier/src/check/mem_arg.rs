@@ -187,6 +187,10 @@ pub fn check_mem_reg(env: &mut Env<'_>, r: Reg, mem_size: u32) -> Check {
         }
         return Ok(());
     }
+    if env.kernel.features.memory_sizes_signed && i32::try_from(mem_size).is_err() {
+        verbose!(env, "R{} memory size {mem_size} is too large\n", r.0);
+        return Err(Errno::EACCES.into());
+    }
     as_not_null(env, r, |env| {
         let signed =
             env.kernel.features.static_stack_liveness && env.reg(r).base() == RegBase::Stack;

@@ -132,11 +132,12 @@ pub fn surely_differ(env: &mut Env<'_>, old: Candidate, is_finished: bool) -> bo
     let Some(d) = env.explore.states.difference(old) else { return false };
     if d.is_turn {
         let place = d.place;
+        let frames = env.kernel.features.turns_compare_frames;
         let same_frame = place.frame == env.cur.curframe();
         let At::Reg(r) = place.at else { return false };
         return !is_finished
             && same_frame
-            && !same_turn(&d.old.spilled, &env.frame().regs[r as usize]);
+            && !same_turn(&d.old.spilled, &env.frame().regs[r as usize], frames);
     }
     if !is_finished {
         return false;
@@ -148,15 +149,17 @@ pub fn surely_differ(env: &mut Env<'_>, old: Candidate, is_finished: bool) -> bo
     differ
 }
 
-/// `states_maybe_looping`: the innermost registers agree in every field but frame and definition.
+/// `states_maybe_looping`: the innermost registers agree in every field but definition, and the frame where that is
+/// not compared.
 pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
     let Some(st) = env.explore.state(old.id) else { return false };
     let frame = st.curframe();
     if frame != env.cur.curframe() {
         return false;
     }
+    let frames = env.kernel.features.turns_compare_frames;
     let mut pairs = st.cur().regs.iter().zip(&env.frame().regs);
-    let Some(r) = pairs.position(|(o, c)| !same_turn(o, c)) else { return true };
+    let Some(r) = pairs.position(|(o, c)| !same_turn(o, c, frames)) else { return true };
     let at = At::Reg(r as u8);
     let glance = Glance::of_turn(frame, at, &st.cur().regs[r]);
     let found = Difference::at(st, Place { frame, at }, true);
@@ -164,8 +167,9 @@ pub fn states_maybe_looping(env: &mut Env<'_>, old: Candidate) -> bool {
     false
 }
 
-fn same_turn(o: &RegState, c: &RegState) -> bool {
+fn same_turn(o: &RegState, c: &RegState, frames: bool) -> bool {
     same_up_to_id(o, c)
+        && (!frames || o.frameno == c.frameno)
         && o.id == c.id
         && o.ref_obj_id == c.ref_obj_id
         && o.parent_id == c.parent_id
