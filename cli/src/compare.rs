@@ -13,7 +13,7 @@ use bpfassay_judge::Options;
 use bpfassay_object::model::Program;
 use rayon::prelude::*;
 
-use crate::check::{parse_target, parse_type, program_overrides, Set};
+use crate::check::{parse_target, parse_type, program_overrides, Flag, Set};
 use crate::exit::{fail, Outcome, MAX_JOBS};
 use crate::inputs::{self, Input};
 use crate::out;
@@ -45,6 +45,9 @@ pub struct Args {
     /// Load as this program type, as `check` does.
     #[arg(long = "type", value_name = "[PROG=]TYPE[/ATTACH_TYPE]", value_parser = parse_type)]
     prog_type: Vec<Set>,
+    /// Flags to load every program with, separated by commas.
+    #[arg(long, value_name = "FLAGS", value_delimiter = ',')]
+    prog_flags: Vec<Flag>,
     /// Compare accepted programs as rewritten too.
     #[arg(long)]
     xlated: bool,
@@ -183,6 +186,9 @@ fn compare_object(input: &Input, with: &With<'_>, args: &Args) -> Result<Vec<Row
         .filter_map(Entry::ok)
         .map(|p| {
             let config = target.config();
+            let mut p = p.clone();
+            p.flags = p.flags.with_bits(Flag::bits(&args.prog_flags));
+            let p = &p;
             let options = CompareOptions {
                 log_level: args.log_level,
                 max_log: usize::from(args.max_log) << 20,

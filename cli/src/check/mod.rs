@@ -119,13 +119,28 @@ enum Format {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Flag {
+pub(crate) enum Flag {
     StrictAlignment,
     AnyAlignment,
     TestStateFreq,
     TestRegInvariants,
     Sleepable,
     XdpHasFrags,
+}
+
+impl Flag {
+    /// Bits of `prog_flags`.
+    pub(crate) fn bits(flags: &[Flag]) -> u32 {
+        let bit = |flag: &Flag| match flag {
+            Flag::StrictAlignment => 1,
+            Flag::AnyAlignment => 1 << 1,
+            Flag::TestStateFreq => 1 << 3,
+            Flag::Sleepable => 1 << 4,
+            Flag::XdpHasFrags => 1 << 5,
+            Flag::TestRegInvariants => 1 << 7,
+        };
+        flags.iter().map(bit).fold(0, |all, bit| all | bit)
+    }
 }
 
 /// Something set of the program named, or of all.
@@ -341,17 +356,8 @@ fn of_type(
 }
 
 fn options(args: &Args) -> Result<Options, Outcome> {
-    let has = |f| args.prog_flags.contains(&f);
     Ok(Options {
-        flags: ProgFlags {
-            strict_alignment: has(Flag::StrictAlignment),
-            any_alignment: has(Flag::AnyAlignment),
-            test_state_freq: has(Flag::TestStateFreq),
-            test_reg_invariants: has(Flag::TestRegInvariants),
-            sleepable: has(Flag::Sleepable),
-            xdp_has_frags: has(Flag::XdpHasFrags),
-            ..ProgFlags::default()
-        },
+        flags: ProgFlags::default().with_bits(Flag::bits(&args.prog_flags)),
         program_overrides: program_overrides(
             &args.prog_type,
             &args.attach_target,
