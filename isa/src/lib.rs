@@ -9,6 +9,7 @@ pub mod decode;
 pub mod disasm;
 pub mod encode;
 pub mod field;
+mod form_index;
 pub mod insn;
 pub mod opcode;
 pub mod raw;

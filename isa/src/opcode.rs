@@ -296,10 +296,7 @@ pub fn row(raw: RawInsn) -> Option<&'static Row> {
     rows(raw.code).iter().find(|r| r.selects(raw))
 }
 
-/// The row of a form; every form of the table has exactly one.
-pub fn row_of(form: Form) -> Option<&'static Row> {
-    TABLE.iter().find(|r| r.form == form)
-}
+pub use crate::form_index::row_of;
 
 /// The whole table, ascending by code.
 pub const fn table() -> &'static [Row] {
