@@ -8,7 +8,7 @@ use bpfassay_isa::{
 
 use bpfassay_spec::ProgType;
 
-use super::code::{Writer, BASE, FP};
+use super::code::{Writer, BASE, COUNT, FP};
 use super::{INPUT, VALUE};
 
 /// Kinds that are instructions.
@@ -173,8 +173,8 @@ impl Writer<'_> {
 }
 
 /// Spoils one slot, or the end.
-pub fn spoilt(mut slots: Vec<RawInsn>, (how, at): (u32, u32)) -> Vec<RawInsn> {
-    let at = at as usize % slots.len().max(1);
+pub fn spoilt(mut slots: Vec<RawInsn>, (how, choice): (u32, u32)) -> Vec<RawInsn> {
+    let at = choice as usize % slots.len().max(1);
     let Some(slot) = slots.get_mut(at) else { return slots };
     match how {
         0 => slot.code = 0x8f,
@@ -184,6 +184,8 @@ pub fn spoilt(mut slots: Vec<RawInsn>, (how, at): (u32, u32)) -> Vec<RawInsn> {
         // The kernel does not look at an exit's; our decoder does.
         4 if *slot != encode(&Insn::Exit).0 => slot.off = 0x55,
         4 => slot.imm = 1,
+        // A loop of so many rounds takes as long as thousands of programs: most keep theirs.
+        5 if slot.dst == COUNT.0 && choice % 16 != 0 => slot.src = 12,
         5 => slot.imm = 0x1234_5678,
         6 => *slot = encode(&Insn::Jump { off: 1000, long: false }).0,
         7 => *slot = encode(&Insn::LoadImm64 { dst: R3, value: Imm64::Const(1) }).0,
