@@ -172,17 +172,24 @@ pub fn compare(
     })
 }
 
+/// Both clocks go on while the processor does something else, so the least of a few counts.
+const ROUNDS: usize = 5;
+
 fn times(
     program: &Program,
     config: &Config<'_>,
     session: &mut Session,
 ) -> Result<(Duration, Option<Duration>), KernelError> {
-    let quiet =
-        session.judge(program, &LoadOptions { log_level: kernel::LOG_STATS, max_log: 1 << 20 })?;
+    let options = LoadOptions { log_level: kernel::LOG_STATS, max_log: 1 << 20 };
     let config = Config { log_level: LogLevel::QUIET, ..config.clone() };
-    let start = Instant::now();
-    let _ = verify(program, &config);
-    let ours = start.elapsed();
-    let theirs = quiet.stats.and_then(|s| s.verification_us).map(Duration::from_micros);
+    let (mut ours, mut theirs) = (Duration::MAX, None);
+    for _ in 0..ROUNDS {
+        let quiet = session.judge(program, &options)?;
+        let start = Instant::now();
+        let _ = verify(program, &config);
+        ours = ours.min(start.elapsed());
+        let kernel = quiet.stats.and_then(|s| s.verification_us).map(Duration::from_micros);
+        theirs = theirs.map_or(kernel, |t: Duration| kernel.map(|k| k.min(t)));
+    }
     Ok((ours, theirs))
 }
