@@ -1,5 +1,7 @@
 //! What is known about a call while its arguments are checked (`struct bpf_call_arg_meta`).
 
+use std::cell::OnceCell;
+
 use bpfassay_isa::Reg;
 use bpfassay_spec::kfunc::KfuncFlags;
 
@@ -211,4 +213,6 @@ impl Special {
 #[derive(Debug, Default)]
 pub struct CallTables {
     pub kfuncs: Vec<(i32, i16)>,
+    /// The context as programs of this type see it, once somebody has asked.
+    pub ctx_type: OnceCell<Option<u32>>,
 }

@@ -20,8 +20,8 @@ fn ctx_type(vmlinux: &Btf, prog_type: ProgType, side: &str) -> Option<u32> {
 }
 
 /// As programs see it (`find_canonical_prog_ctx_type`).
-fn canonical_ctx_type(vmlinux: &Btf, prog_type: ProgType) -> Option<u32> {
-    ctx_type(vmlinux, prog_type, "prog")
+fn canonical_ctx_type(env: &Env<'_>, vmlinux: &Btf) -> Option<u32> {
+    *env.calls.ctx_type.get_or_init(|| ctx_type(vmlinux, env.prog_type(), "prog"))
 }
 
 /// Struct behind the context of that program type, 0 without one.
@@ -78,7 +78,7 @@ pub fn is_ctx_type_of(
     }
     let name = t.name();
     let kernel = vmlinux(env)?;
-    let Some(ctx) = canonical_ctx_type(&kernel, prog_type) else {
+    let Some(ctx) = canonical_ctx_type(env, &kernel) else {
         verbose!(env, "btf_vmlinux is malformed\n");
         return Ok(false);
     };
@@ -123,7 +123,7 @@ pub fn validate_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: 
     }
     let kernel = vmlinux(env)?;
     let Some(ctx) =
-        canonical_ctx_type(&kernel, prog_type).and_then(|id| kernel.skip_mods_and_typedefs(id))
+        canonical_ctx_type(env, &kernel).and_then(|id| kernel.skip_mods_and_typedefs(id))
     else {
         verbose!(env, "btf_vmlinux is malformed\n");
         return Err(Errno::EINVAL.into());
