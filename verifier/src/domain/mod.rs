@@ -8,6 +8,7 @@ pub mod circular;
 pub mod coerce;
 pub mod compare;
 pub mod division;
+mod frames;
 pub mod marks;
 pub mod plain_compare;
 pub mod reg;

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use bpfassay_isa::Reg;
 use bpfassay_spec::Limits;
 
+use super::frames;
 use super::marks::Marks;
 use super::reg::RegState;
 use super::slots::Slots;
@@ -42,7 +43,7 @@ pub struct FuncState {
     /// References held when it called the frame that runs, where the kernel keeps them by frame.
     pub refs_at_call: Vec<RefState>,
     /// Slot `spi` covers bytes `[-8 * (spi + 1), -8 * spi)` from the frame pointer.
-    stack: Slots,
+    pub(super) stack: Slots,
 }
 
 impl FuncState {
@@ -108,7 +109,7 @@ impl FuncState {
     }
 
     /// Becomes a copy of `o`, in place.
-    fn copy_from(&mut self, o: &FuncState) {
+    pub(super) fn copy_from(&mut self, o: &FuncState) {
         self.regs = o.regs;
         self.callsite = o.callsite;
         self.frameno = o.frameno;
@@ -173,51 +174,12 @@ pub const INSN_F_DST_REG_STACK: u16 = 1 << 11;
 /// `INSN_F_SRC_REG_STACK`.
 pub const INSN_F_SRC_REG_STACK: u16 = 1 << 12;
 
-/// Frames that nobody uses any more, to copy others into: a frame is too large for the quick lists of
-/// most allocators.  A copy of a state gets none of them.
-#[derive(Debug, Default)]
-struct Spare(Vec<Rc<FuncState>>);
-
-impl Clone for Spare {
-    fn clone(&self) -> Spare {
-        Spare::default()
-    }
-}
-
-impl Spare {
-    /// More than a path that ends gives back at once.
-    const MOST: usize = 256;
-
-    fn keep(&mut self, mut frame: Rc<FuncState>) {
-        if self.0.len() < Spare::MOST {
-            if let Some(unshared) = Rc::get_mut(&mut frame) {
-                unshared.stack = Slots::default();
-                self.0.push(frame);
-            }
-        }
-    }
-
-    /// The frame, writable; a shared one is replaced by a copy of its own.
-    fn unshare<'f>(&mut self, frame: &'f mut Rc<FuncState>) -> &'f mut FuncState {
-        if Rc::strong_count(frame) != 1 {
-            if let Some(mut own) = self.0.pop() {
-                if let Some(own) = Rc::get_mut(&mut own) {
-                    own.copy_from(frame);
-                }
-                *frame = own;
-            }
-        }
-        Rc::make_mut(frame)
-    }
-}
-
 /// State of the whole program at one instruction of one path.
 #[derive(Clone, Debug)]
 pub struct VerifierState {
     /// The frame of the main program, and those called from it, outermost first.
     main: Rc<FuncState>,
     callees: Vec<Rc<FuncState>>,
-    spare: Spare,
     pub parent: Option<StateId>,
     pub refs: Vec<RefState>,
     /// Paths from this state that are not done yet; of an explored state, when it was remembered.
@@ -249,7 +211,6 @@ impl VerifierState {
         VerifierState {
             main: Rc::new(main),
             callees: Vec::new(),
-            spare: Spare::default(),
             parent: None,
             refs: Vec::new(),
             branches: 0,
@@ -300,7 +261,7 @@ impl VerifierState {
             0 => &mut self.main,
             _ => &mut self.callees[i as usize - 1],
         };
-        self.spare.unshare(frame)
+        frames::unshare(frame)
     }
 
     /// The innermost frame.
@@ -312,7 +273,7 @@ impl VerifierState {
     #[inline]
     pub fn cur_mut(&mut self) -> &mut FuncState {
         let frame = self.callees.last_mut().unwrap_or(&mut self.main);
-        self.spare.unshare(frame)
+        frames::unshare(frame)
     }
 
     pub fn frames(&self) -> impl DoubleEndedIterator<Item = &FuncState> {
@@ -330,14 +291,11 @@ impl VerifierState {
         Some(Rc::try_unwrap(left).unwrap_or_else(|shared| (*shared).clone()))
     }
 
-    /// Takes over the frames of a state that is done with, for copies to come.
-    pub fn reuse(&mut self, mut done: VerifierState) {
-        if self.spare.0.is_empty() {
-            self.spare = done.spare;
-        }
-        self.spare.keep(done.main);
-        for frame in done.callees.drain(..) {
-            self.spare.keep(frame);
+    /// Leaves its frames to copies to come.
+    pub fn give_back(self) {
+        frames::keep(self.main);
+        for frame in self.callees {
+            frames::keep(frame);
         }
     }
 
@@ -354,7 +312,7 @@ impl VerifierState {
         use super::stack::SlotType;
         let frames = std::iter::once(&mut self.main).chain(&mut self.callees);
         for (i, frame) in frames.enumerate() {
-            let frame = self.spare.unshare(frame);
+            let frame = frames::unshare(frame);
             for r in frame.regs.iter_mut() {
                 f(i as u32, r);
             }
@@ -381,7 +339,7 @@ impl VerifierState {
             if !in_stack && !frame.regs.iter().any(&matches) {
                 continue;
             }
-            let frame = self.spare.unshare(frame);
+            let frame = frames::unshare(frame);
             frame.regs.iter_mut().filter(|r| matches(r)).for_each(&mut f);
             if in_stack {
                 let stack = frame.stack.make_mut();

@@ -70,12 +70,24 @@ pub struct StateTable {
     pub num_backedges: u32,
 }
 
+impl Drop for StateTable {
+    fn drop(&mut self) {
+        self.slots.drain(..).flatten().for_each(|e| e.state.give_back());
+    }
+}
+
+/// States that most programs have room for without asking again.
+const FEW: usize = 16;
+
 impl StateTable {
     /// Forgets all states, not the counters (`free_states`); `len` is the number of instruction slots.
     pub fn reset(&mut self, len: usize) {
         self.slots.clear();
         self.branches.clear();
         self.buckets.clear();
+        self.slots.reserve(FEW);
+        self.branches.reserve(FEW);
+        self.buckets.reserve(FEW);
         self.places.clear();
         self.places.resize(len, 0);
     }
@@ -278,7 +290,7 @@ pub fn maybe_free(env: &mut Env<'_>, id: StateId) {
     let done = env.explore.states.branches(id) == 0;
     if e.in_free_list && done && !scc::incomplete_read_marks(env, &e.state) {
         if let Some(gone) = env.explore.states.free(id) {
-            env.cur.reuse(gone.state);
+            gone.state.give_back();
         }
     }
 }

@@ -103,8 +103,7 @@ pub fn pop_stack(env: &mut Env<'_>) -> bool {
         recorder.go_back_to(popped.as_ref().map_or(0, |p| p.path_len));
     }
     let Some(p) = popped else { return false };
-    let done = std::mem::replace(&mut env.cur, p.state);
-    env.cur.reuse(done);
+    std::mem::replace(&mut env.cur, p.state).give_back();
     env.log.leave_path(p.log_pos);
     if let Some(d) = &mut env.diagnostics {
         d.go_back_to(p.events);
