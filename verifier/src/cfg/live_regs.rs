@@ -44,19 +44,22 @@ fn width(regs: u16, is_64: bool) -> u32 {
 pub fn compute_live_registers(env: &mut Env<'_>) {
     let n = env.insns.len();
     let mut live: Vec<LiveRegs> = (0..n as u32).map(|i| uses_and_defs(env, i)).collect();
-    let mut changed = true;
-    while changed {
-        changed = false;
+    let flow_back = |live: &mut [LiveRegs], i: u32| {
+        let next = env.cfg.successors(i).iter();
+        let after = next.fold(0, |acc, s| acc | live.get(*s as usize).map_or(0, |l| l.before));
+        let l = &mut live[i as usize];
+        let before = (after & !l.defs) | l.uses;
+        let changed = (before, after) != (l.before, l.after);
+        (l.before, l.after) = (before, after);
+        changed
+    };
+    loop {
+        let mut changed = false;
         for &i in &env.cfg.postorder {
-            let after = env
-                .cfg
-                .successors(i)
-                .iter()
-                .fold(0, |acc, s| acc | live.get(*s as usize).map_or(0, |l| l.before));
-            let l = &mut live[i as usize];
-            let before = (after & !l.defs) | l.uses;
-            changed |= (before, after) != (l.before, l.after);
-            (l.before, l.after) = (before, after);
+            changed |= flow_back(&mut live, i);
+        }
+        if !changed {
+            break;
         }
     }
     let marks = env.kernel.features.zext_by_data_flow;

@@ -24,18 +24,26 @@ pub struct Cfg {
     pub postorder: Vec<u32>,
     /// Place of each instruction in `postorder`.
     pub place: Vec<u32>,
-    /// Successors of instruction `i` are `succ[succ_start[i]..succ_start[i + 1]]`.
-    pub succ: Vec<u32>,
-    pub succ_start: Vec<u32>,
-    /// Predecessors of instruction `i` are `pred[pred_start[i]..pred_start[i + 1]]`.
-    pub pred: Vec<u32>,
-    pub pred_start: Vec<u32>,
+    next: Vec<Next>,
+    /// No instruction leads to itself or to an earlier one.
+    pub is_forward: bool,
+    /// Predecessors of instruction `i` are `pred[pred_start[i]..pred_start[i + 1]]`; empty until they are asked for.
+    pred: Vec<u32>,
+    pred_start: Vec<u32>,
     /// Number of strongly connected components plus one (`scc_cnt`).
     pub scc_cnt: u32,
     /// Slots that indirect jumps lead to, ascending; one list for each jump.
     pub jump_tables: Vec<Vec<u32>>,
     /// Subprograms, each after those it calls (`subprog_topo_order`).
     pub callees_first: Vec<u32>,
+}
+
+/// Successors of one instruction.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Few([u32; 2], u8),
+    /// The rows of an indirect jump's table.
+    Table(u32),
 }
 
 impl Cfg {
@@ -50,11 +58,16 @@ impl Cfg {
     /// Instructions that control may go to, within the subprogram; the fall-through first.
     #[inline]
     pub fn successors(&self, idx: u32) -> &[u32] {
-        let at = |i: u32| self.succ_start.get(i as usize).map_or(0, |s| *s as usize);
-        self.succ.get(at(idx)..at(idx + 1)).unwrap_or(&[])
+        match self.next.get(idx as usize) {
+            Some(Next::Few(to, n)) => &to[..usize::from(*n)],
+            Some(Next::Table(number)) => {
+                self.jump_tables.get(*number as usize).map_or(&[], Vec::as_slice)
+            }
+            None => &[],
+        }
     }
 
-    /// Instructions that control may come from, within the subprogram.
+    /// Instructions that control may come from, within the subprogram, once [`order::link_predecessors`] has run.
     #[inline]
     pub fn predecessors(&self, idx: u32) -> &[u32] {
         let at = |i: u32| self.pred_start.get(i as usize).map_or(0, |p| *p as usize);

@@ -3,6 +3,7 @@
 //! Both number things in the order the kernel's own stacks produce, because component
 //! numbers are printed and the post-order decides how liveness converges.
 
+use super::Next;
 use crate::diagnostics::{self, words, About};
 use crate::env::Env;
 use crate::explore::entry::subprog_name;
@@ -18,52 +19,54 @@ pub fn compute_postorder(env: &mut Env<'_>) {
     let n = env.insns.len();
     tabulate_successors(env);
     let mut state = vec![0u8; n];
-    let mut postorder = Vec::with_capacity(n);
-    let mut stack: Vec<u32> = Vec::new();
-    for sub in 0..env.subprogs.len() {
-        env.subprogs[sub].postorder_start = postorder.len() as u32;
-        stack.push(env.subprogs[sub].start);
+    let (mut postorder, mut place) = (Vec::with_capacity(n), vec![0; n]);
+    let mut stack: Vec<u32> = Vec::with_capacity(n);
+    for sub in &mut env.subprogs {
+        sub.postorder_start = postorder.len() as u32;
+        stack.push(sub.start);
         while let Some(&top) = stack.last() {
             let st = &mut state[top as usize];
-            *st |= DISCOVERED;
             if *st & EXPLORED != 0 {
+                place[top as usize] = postorder.len() as u32;
                 postorder.push(top);
                 stack.pop();
                 continue;
             }
-            *st |= EXPLORED;
+            *st |= DISCOVERED | EXPLORED;
             for &s in env.cfg.successors(top) {
                 if state[s as usize] == 0 {
-                    state[s as usize] |= DISCOVERED;
+                    state[s as usize] = DISCOVERED;
                     stack.push(s);
                 }
             }
         }
     }
-    env.cfg.place = vec![0; n];
-    for (place, idx) in postorder.iter().enumerate() {
-        env.cfg.place[*idx as usize] = place as u32;
-    }
-    env.cfg.postorder = postorder;
-    link_predecessors(env);
+    (env.cfg.place, env.cfg.postorder) = (place, postorder);
+    (env.cfg.pred, env.cfg.pred_start) = (Vec::new(), Vec::new());
 }
 
 /// The successors of every slot, asked for many times.
 fn tabulate_successors(env: &mut Env<'_>) {
-    let n = env.insns.len();
-    let (mut succ, mut succ_start) = (Vec::with_capacity(n), Vec::with_capacity(n + 1));
-    for i in 0..n as u32 {
-        succ_start.push(succ.len() as u32);
-        succ.extend_from_slice(env.successors(i).as_slice());
+    let mut next = Vec::with_capacity(env.insns.len());
+    let mut is_forward = true;
+    for i in 0..env.insns.len() as u32 {
+        let succ = env.successors(i);
+        is_forward &= succ.as_slice().iter().all(|s| *s > i);
+        next.push(match (succ.table, env.aux(i).jump_table) {
+            (Some(_), Some(number)) => Next::Table(number),
+            _ => Next::Few(succ.idx, succ.len),
+        });
     }
-    succ_start.push(succ.len() as u32);
-    (env.cfg.succ, env.cfg.succ_start) = (succ, succ_start);
+    (env.cfg.next, env.cfg.is_forward) = (next, is_forward);
 }
 
-/// Predecessors among the instructions in the post-order.
-fn link_predecessors(env: &mut Env<'_>) {
+/// Finds the predecessors among the instructions in the post-order, unless that has been done.
+pub fn link_predecessors(env: &mut Env<'_>) {
     let n = env.insns.len();
     let cfg = &mut env.cfg;
+    if !cfg.pred_start.is_empty() {
+        return;
+    }
     let mut pred_start = vec![0; n + 1];
     for &i in &cfg.postorder {
         for &s in cfg.successors(i) {
@@ -165,11 +168,17 @@ struct SccWalk {
 /// component and without an edge to itself keeps 0.
 pub fn compute_scc(env: &mut Env<'_>) {
     let n = env.insns.len();
+    // Without an edge back every instruction is a component of its own.
+    let implicit = env.kernel.features.callback_is_component;
+    if env.cfg.is_forward && !(implicit && env.aux.iter().any(|a| a.calls_callback)) {
+        env.cfg.scc_cnt = 1;
+        return;
+    }
     let mut walk = SccWalk {
         pre: vec![0; n],
         low: vec![0; n],
-        stack: Vec::new(),
-        dfs: Vec::new(),
+        stack: Vec::with_capacity(n),
+        dfs: Vec::with_capacity(n),
         next_pre: 1,
         next_scc: 1,
     };

@@ -39,7 +39,8 @@ struct Walk {
 
 /// `check_cfg`.
 pub fn check_cfg(env: &mut Env<'_>) -> Check {
-    let mut walk = Walk { state: vec![0; env.insns.len()], stack: Vec::new() };
+    let mut walk =
+        Walk { state: vec![0; env.insns.len()], stack: Vec::with_capacity(env.insns.len()) };
     walk.run(env, 0)?;
     if let Some(start) = exception_callback_start(env) {
         if walk.state[start as usize] != EXPLORED {
@@ -85,12 +86,32 @@ impl Walk {
         self.state[from as usize] = DISCOVERED;
         self.stack.push(from);
         while let Some(&t) = self.stack.last() {
+            if self.goes_on(env, t) {
+                continue;
+            }
             if self.visit(env, t)? == Visit::Done {
                 self.state[t as usize] = EXPLORED;
                 self.stack.pop();
             }
         }
         Ok(())
+    }
+
+    /// The shortest way through [`Walk::visit`]: an instruction that only leads to the next one, which is new.
+    #[inline]
+    fn goes_on(&mut self, env: &Env<'_>, t: u32) -> bool {
+        let insn = env.insns[t as usize];
+        let is_plain = !matches!(insn.class(), Class::Jmp | Class::Jmp32 | Class::Ld);
+        if !is_plain || self.state[t as usize] != DISCOVERED {
+            return false;
+        }
+        let Some(next) = self.state.get_mut(t as usize + 1).filter(|s| **s == 0) else {
+            return false;
+        };
+        *next = DISCOVERED;
+        self.state[t as usize] = DISCOVERED | EdgeKind::FallThrough as u8;
+        self.stack.push(t + 1);
+        true
     }
 
     /// Labels the edge `t` → `w` and pushes `w` if it is new.

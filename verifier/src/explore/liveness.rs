@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use super::backtrack::SlotMask;
 use super::parents;
 use super::scc::frame_insn_idx;
+use crate::cfg::order;
 use crate::domain::reg::RegState;
 use crate::domain::stack::StackSlot;
 use crate::domain::state::{StateId, VerifierState, MAX_CALL_FRAMES};
@@ -112,6 +113,8 @@ pub struct Liveness {
     by_chain: HashMap<Callchain, usize>,
     /// Instance of the current state, unless a call or return has just changed it.
     current: Option<usize>,
+    /// The kernel finds what is read while paths are explored, without marks in states.
+    is_used: bool,
     /// Slots the current instruction writes for certain, per frame.
     write_masks: [u64; MAX_CALL_FRAMES],
     write_insn_idx: u32,
@@ -124,7 +127,8 @@ pub struct Liveness {
 /// `bpf_stack_liveness_init`.
 pub fn init(env: &mut Env<'_>) {
     let exact_writes = env.explore.liveness.exact_writes;
-    env.explore.liveness = Liveness { exact_writes, ..Liveness::default() };
+    let is_used = !env.explore.era.keeps_marks() && !env.kernel.features.static_stack_liveness;
+    env.explore.liveness = Liveness { exact_writes, is_used, ..Liveness::default() };
 }
 
 fn callchain_of(
@@ -215,11 +219,10 @@ pub fn mark_stack_write(env: &mut Env<'_>, frameno: u32, mask: u64) {
 /// `bpf_reset_stack_write_marks`.
 #[inline]
 pub fn reset_stack_write_marks(env: &mut Env<'_>, insn_idx: u32) -> Check {
-    if env.explore.era.keeps_marks() || env.kernel.features.static_stack_liveness {
-        return Ok(());
+    if env.explore.liveness.is_used {
+        let at = ensure_current(env);
+        env.explore.liveness.reset_writes(at, insn_idx);
     }
-    let at = ensure_current(env);
-    env.explore.liveness.reset_writes(at, insn_idx);
     Ok(())
 }
 
@@ -242,12 +245,14 @@ impl Liveness {
         self.by_chain.get(chain).copied()
     }
 
+    #[inline]
     fn reset_writes(&mut self, at: usize, insn_idx: u32) {
         self.write_insn_idx = insn_idx;
         let frames = self.instances[at].chain.curframe as usize;
         self.write_masks[..=frames].fill(0);
     }
 
+    #[inline(always)]
     fn commit_writes(&mut self, at: usize) {
         let idx = std::mem::take(&mut self.write_insn_idx);
         let inst = &mut self.instances[at];
@@ -256,6 +261,22 @@ impl Liveness {
         for frame in 0..=inst.chain.curframe as usize {
             let mask = self.write_masks[frame];
             // Nothing was ever written here, or what is always written was written again.
+            let known = inst.frames[frame].get(rel).map_or(0, |m| m.must_write);
+            if mask != known || mask != 0 && !(seen && mask <= 0xffff_ffff) {
+                self.commit_change(at, idx);
+                break;
+            }
+        }
+        self.instances[at].must_write_set[rel] = true;
+    }
+
+    #[inline(never)]
+    fn commit_change(&mut self, at: usize, idx: u32) {
+        let inst = &mut self.instances[at];
+        let rel = idx.wrapping_sub(inst.start()) as usize;
+        let Some(seen) = inst.must_write_set.get(rel).copied() else { return };
+        for frame in 0..=inst.chain.curframe as usize {
+            let mask = self.write_masks[frame];
             let known = inst.frames[frame].get(rel).map_or(0, |m| m.must_write);
             if mask == known && (mask == 0 || (seen && mask <= 0xffff_ffff)) {
                 continue;
@@ -277,7 +298,6 @@ impl Liveness {
             let kept = inst.masks(frame, idx).map_or(0, |m| m.must_write);
             self.stale_writes |= kept & !exact != 0;
         }
-        inst.must_write_set[rel] = true;
     }
 }
 
@@ -302,6 +322,7 @@ pub fn update_live_stack(env: &mut Env<'_>) -> Check {
 
 /// Repeats the data flow equations over one function until nothing changes.
 fn update_instance(env: &mut Env<'_>, at: usize) {
+    order::link_predecessors(env);
     let inst = &mut env.explore.liveness.instances[at];
     if inst.must_write_dropped {
         for m in inst.frames.iter_mut().flatten() {
