@@ -359,16 +359,19 @@ fn print_verification_stats(env: &mut Env<'_>) {
         }
     }
     let s = env.stats;
-    verbose!(
-        env,
-        "processed {} insns (limit {}) max_states_per_insn {} total_states {} peak_states {} mark_read {}\n",
-        s.insns_processed,
-        env.kernel.limits.max_processed_insns,
-        s.max_states_per_insn,
-        s.total_states,
-        s.peak_states,
-        s.mark_read
-    );
+    let counters = [
+        ("processed ", s.insns_processed),
+        (" insns (limit ", env.kernel.limits.max_processed_insns),
+        (") max_states_per_insn ", s.max_states_per_insn),
+        (" total_states ", s.total_states),
+        (" peak_states ", s.peak_states),
+        (" mark_read ", s.mark_read),
+    ];
+    for (what, n) in counters {
+        env.log.say(what);
+        env.log.say_number(n);
+    }
+    env.log.say("\n");
 }
 
 fn report(mut env: Env<'_>, result: Check) -> Report {

@@ -27,8 +27,26 @@ pub enum RegArg {
 }
 
 /// Checks an operand of the instruction at `env.insn_idx` in the innermost frame (`check_reg_arg`).
+#[inline]
 pub fn check_reg_arg(env: &mut Env<'_>, r: Reg, arg: RegArg) -> Check {
+    if arg == RegArg::Src && is_plainly_read(env, r) {
+        env.mark_reg_scratched(r);
+        return Ok(());
+    }
     check_reg_arg_in(env, env.cur.curframe(), r, arg)
+}
+
+/// Most reads: the register holds something, and nothing is to be noted.
+#[inline(always)]
+fn is_plainly_read(env: &Env<'_>, r: Reg) -> bool {
+    let reg = env.frame().regs.get(r.index());
+    reg.is_some_and(|reg| reg.ty != RegBase::NotInit && !is_noted(env, r, reg))
+}
+
+/// How wide it is read matters: to a narrow definition, or to marks.
+#[inline(always)]
+fn is_noted(env: &Env<'_>, r: Reg, reg: &RegState) -> bool {
+    r != Reg::R10 && (reg.subreg_def != DEF_NOT_SUBREG || env.explore.era.keeps_marks())
 }
 
 /// The same in another frame (`__check_reg_arg`).
@@ -38,16 +56,14 @@ pub fn check_reg_arg_in(env: &mut Env<'_>, frame: u32, r: Reg, arg: RegArg) -> C
         return Err(Errno::EINVAL.into());
     }
     env.mark_reg_scratched(r);
-    let raw = env.insns.get(env.insn_idx as usize).copied().unwrap_or_default();
-    let reg = env.cur.frame(frame).reg(r);
-    let is_64 = is_reg64(raw, Some(reg), arg);
     if arg == RegArg::Src {
-        return check_readable(env, frame, r, is_64);
+        return check_readable(env, frame, r);
     }
     if r == Reg::R10 {
         verbose!(env, "frame pointer is read only\n");
         return Err(Errno::EACCES.into());
     }
+    let is_64 = is_reg64(raw_insn(env), None, arg);
     let def = if is_64 { DEF_NOT_SUBREG } else { env.insn_idx as i32 + 1 };
     let bpf_capable = env.bpf_capable;
     let reg = env.cur.frame_mut(frame).reg_mut(r);
@@ -59,22 +75,34 @@ pub fn check_reg_arg_in(env: &mut Env<'_>, frame: u32, r: Reg, arg: RegArg) -> C
     Ok(())
 }
 
-fn check_readable(env: &mut Env<'_>, frame: u32, r: Reg, is_64: bool) -> Check {
+#[inline]
+fn raw_insn(env: &Env<'_>) -> RawInsn {
+    env.insns.get(env.insn_idx as usize).copied().unwrap_or_default()
+}
+
+#[inline]
+fn check_readable(env: &mut Env<'_>, frame: u32, r: Reg) -> Check {
     let reg = env.cur.frame(frame).reg(r);
     if reg.ty == RegBase::NotInit {
-        verbose!(env, "R{} !read_ok\n", r.0);
-        diagnostics::report_unreadable(env, r);
-        return Err(Errno::EACCES.into());
+        return unreadable(env, r);
     }
-    if r != Reg::R10 && is_64 && reg.subreg_def != DEF_NOT_SUBREG {
-        let mut copy = *reg;
-        mark_insn_zext(env, &mut copy);
-        *env.cur.frame_mut(frame).reg_mut(r) = copy;
-    }
-    if r == Reg::R10 {
+    if !is_noted(env, r, reg) {
         return Ok(());
     }
+    let is_64 = is_reg64(raw_insn(env), Some(reg), RegArg::Src);
+    if is_64 && reg.subreg_def != DEF_NOT_SUBREG {
+        let mut copy = *reg;
+        mark_insn_zext(env, &mut copy);
+        env.cur.frame_mut(frame).reg_mut(r).subreg_def = copy.subreg_def;
+    }
     mark_reg_read(env, frame, r, if is_64 { Live::READ64 } else { Live::READ32 })
+}
+
+#[cold]
+fn unreadable(env: &mut Env<'_>, r: Reg) -> Check {
+    verbose!(env, "R{} !read_ok\n", r.0);
+    diagnostics::report_unreadable(env, r);
+    Err(Errno::EACCES.into())
 }
 
 /// The 32-bit definition of this register is read as 64 bits: it must zero-extend (`mark_insn_zext`).

@@ -101,6 +101,7 @@ fn register<'e>(env: &'e Env<'_>, target: &Target) -> Option<&'e RegState> {
 
 /// A register or spilled register is about to change; `origin` is where its new value comes from
 /// (`bpf_diag_mod_begin`).
+#[inline]
 pub fn begin(
     env: &mut Env<'_>,
     frameno: u32,
@@ -108,9 +109,13 @@ pub fn begin(
     origin: Option<(u32, Place)>,
     why: Why,
 ) {
-    if env.diagnostics.is_none() {
-        return;
+    if env.diagnostics.is_some() {
+        open(env, frameno, place, origin, why);
     }
+}
+
+#[cold]
+fn open(env: &mut Env<'_>, frameno: u32, place: Place, origin: Option<(u32, Place)>, why: Why) {
     let found = target(env, frameno, place);
     let open = found.and_then(|target| Some((target, *register(env, &target)?)));
     let origin = origin.and_then(|(f, p)| self::target(env, f, p));
@@ -121,13 +126,22 @@ pub fn begin(
 }
 
 /// As [`begin`], for a register of the innermost frame that an instruction writes.
+#[inline]
 pub fn begin_reg(env: &mut Env<'_>, r: Reg) {
     let frame = env.cur.curframe();
     begin(env, frame, Place::Reg(r.0), None, Why::Write);
 }
 
 /// The change that has begun is done (`bpf_diag_mod_end`).
+#[inline]
 pub fn end(env: &mut Env<'_>) {
+    if env.diagnostics.is_some() {
+        close(env);
+    }
+}
+
+#[cold]
+fn close(env: &mut Env<'_>) {
     let Some(open) = env.diagnostics.as_mut().and_then(|d| d.open.take()) else { return };
     let Some(after) = register(env, &open.target).copied() else { return };
     let Open { target, origin, why, before, insn_idx } = open;
@@ -257,10 +271,15 @@ fn push(env: &mut Env<'_>, insn_idx: u32, kind: EventKind) {
 }
 
 /// The path came from a conditional jump at `from` (`bpf_diag_record_branch`).
+#[inline]
 pub fn note_branch(env: &mut Env<'_>, from: u32) {
-    if env.diagnostics.is_none() || env.cur.speculative {
-        return;
+    if env.diagnostics.is_some() && !env.cur.speculative {
+        note_jump(env, from);
     }
+}
+
+#[cold]
+fn note_jump(env: &mut Env<'_>, from: u32) {
     let Some(insn) = env.insns.get(from as usize).copied() else { return };
     use bpfassay_isa::field::JmpCode;
     let is_jump = matches!(insn.class(), Class::Jmp | Class::Jmp32);

@@ -13,7 +13,7 @@ use super::reg::RegState;
 use crate::mutation::{self, Mutation};
 
 /// Both ranges of one width, with the operations that are the same for either width.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ranges<U: Unsigned> {
     pub smin: U::Signed,
     pub smax: U::Signed,
@@ -93,10 +93,12 @@ enum Bitwise {
 }
 
 impl<B: Bits> RegState<B> {
+    #[inline]
     pub fn ranges64(&self) -> Ranges<U64<B>> {
         Ranges { smin: self.smin, smax: self.smax, umin: self.umin, umax: self.umax }
     }
 
+    #[inline]
     pub fn ranges32(&self) -> Ranges<U32<B>> {
         Ranges { smin: self.s32_min, smax: self.s32_max, umin: self.u32_min, umax: self.u32_max }
     }

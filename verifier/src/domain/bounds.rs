@@ -10,6 +10,7 @@
 use bpfassay_isa::bits::{Bits, Signed, Unsigned, Whole, Word, S32, S64, U32, U64};
 use bpfassay_spec::{Features, RegBase, RegType};
 
+use super::arith::Ranges;
 use super::reg::RegState;
 use super::tnum::Tnum;
 use crate::mutation::{self, Mutation};
@@ -201,6 +202,7 @@ impl<B: Bits> RegState<B> {
             return;
         }
         self.learn_ranges_from_tnum(f);
+        let (before, known) = (self.all_ranges(), self.var_off);
         if f.whole_deduced_first {
             for _ in 0..2 {
                 self.deduce_64();
@@ -208,10 +210,17 @@ impl<B: Bits> RegState<B> {
                 self.deduce_mixed();
             }
         } else if f.bounds_exchanged {
+            // A round that changes nothing would change nothing the next time.
+            let mut last = before;
             for _ in 0..3 {
                 self.deduce_32(f);
                 self.deduce_64();
                 self.deduce_mixed();
+                let now = self.all_ranges();
+                if now == last {
+                    break;
+                }
+                last = now;
             }
         } else {
             self.deduce_32_by_sign();
@@ -222,7 +231,15 @@ impl<B: Bits> RegState<B> {
         } else {
             self.learn_tnum_from_ranges_apart();
         }
-        self.learn_ranges_from_tnum(f);
+        if self.var_off != known || self.all_ranges() != before {
+            self.learn_ranges_from_tnum(f);
+        }
+    }
+
+    /// Both ranges of both widths.
+    #[inline]
+    fn all_ranges(&self) -> (Ranges<U64<B>>, Ranges<U32<B>>) {
+        (self.ranges64(), self.ranges32())
     }
 
     /// `__update_reg_bounds`: an unknown sign bit makes the signed minimum negative, the signed maximum not.
@@ -434,6 +451,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// True if some range has its minimum above its maximum (`range_bounds_violation`).
+    #[inline]
     pub fn has_crossed_bounds(&self) -> bool {
         self.umin > self.umax
             || self.smin > self.smax
@@ -471,14 +489,19 @@ impl<B: Bits> RegState<B> {
     }
 
     /// What the kernel's sanity check complains about, in its words (`reg_bounds_sanity_check`).
+    #[inline]
     pub fn bounds_violation(&self) -> Option<&'static str> {
         if self.has_crossed_bounds() {
             return Some("range bounds violation");
         }
+        if !self.var_off.subreg_is_const() {
+            return None;
+        }
         let v = self.var_off.value;
-        let is_exactly_v =
-            self.umin == v && self.umax == v && self.smin == v.signed() && self.smax == v.signed();
-        if self.var_off.is_const() && !is_exactly_v {
+        let is_exactly_v = || {
+            self.umin == v && self.umax == v && self.smin == v.signed() && self.smax == v.signed()
+        };
+        if self.var_off.is_const() && !is_exactly_v() {
             return Some("const tnum out of sync with range bounds");
         }
         let low = v.low();
@@ -486,9 +509,6 @@ impl<B: Bits> RegState<B> {
             && self.u32_max == low
             && self.s32_min == low.signed()
             && self.s32_max == low.signed();
-        if self.var_off.subreg_is_const() && !low_is_exact {
-            return Some("const subreg tnum out of sync with range bounds");
-        }
-        None
+        (!low_is_exact).then_some("const subreg tnum out of sync with range bounds")
     }
 }

@@ -186,7 +186,13 @@ impl Backtrack {
             h.linked_regs != 0
                 || stack_access(Some(h)).is_some_and(|(frame, slot)| self.slots[frame] & slot != 0)
         };
-        (self.reg_mask() | ALWAYS) & concerned == 0 && !hist.is_some_and(by_history)
+        self.concerning() & concerned == 0 && !hist.is_some_and(by_history)
+    }
+
+    /// Instructions with one of these bits are looked at.
+    #[inline]
+    pub fn concerning(&self) -> u16 {
+        self.reg_mask() | ALWAYS
     }
 }
 

@@ -230,16 +230,33 @@ impl Cursor {
 
     /// Passes what has nothing to do with what is wanted; false if the state is passed by that.
     fn skip_unconcerned(&mut self, st: &VerifierState, bt: &Backtrack, concerned: &[u16]) -> bool {
-        while let Some(regs) = concerned.get(self.insn_idx as usize) {
+        loop {
+            self.skip_run(st, bt, concerned);
+            let Some(regs) = concerned.get(self.insn_idx as usize) else { return true };
             let hist = self.entry(&st.history);
             if !bt.is_unconcerned(*regs, hist) {
-                break;
+                return true;
             }
             if !self.step_back(hist, st.first_insn_idx) {
                 return false;
             }
         }
-        true
+    }
+
+    /// The same down to the next entry or the first instruction: nothing but instructions in a row.
+    #[inline]
+    fn skip_run(&mut self, st: &VerifierState, bt: &Backtrack, concerned: &[u16]) {
+        let top = self.left.checked_sub(1).and_then(|top| st.history.get(top));
+        let stop = top.map_or(st.first_insn_idx, |h| h.idx);
+        let (from, to) = (stop as usize + 1, self.insn_idx as usize + 1);
+        let Some(run) = concerned.get(from..to) else { return };
+        let by_regs = bt.concerning();
+        let found = run.iter().rposition(|regs| by_regs & regs != 0);
+        let at = found.map_or(stop, |i| stop + 1 + i as u32);
+        if at != self.insn_idx {
+            self.subseq = i64::from(at) + 1;
+            self.insn_idx = at;
+        }
     }
 }
 

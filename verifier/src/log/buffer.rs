@@ -107,9 +107,13 @@ impl Log {
     /// belong together.
     #[inline]
     pub fn end_message(&mut self) {
-        if self.said.text.is_empty() {
-            return;
+        if !self.said.text.is_empty() {
+            self.close_message();
         }
+    }
+
+    #[cold]
+    fn close_message(&mut self) {
         if !message_lines(&self.said.text).is_empty() {
             std::mem::swap(&mut self.said, &mut self.earlier);
         }
@@ -135,6 +139,25 @@ impl Log {
             rest = behind;
         }
         let _ = self.write_str(rest);
+    }
+
+    pub fn say(&mut self, text: &str) {
+        let _ = self.write_str(text);
+    }
+
+    /// In decimal digits: every verification ends with some, and formatting them takes longer than many a program.
+    pub fn say_number(&mut self, mut n: u32) {
+        let mut digits = [b'0'; 10];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] += (n % 10) as u8;
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.say(std::str::from_utf8(&digits[at..]).unwrap_or(""));
     }
 
     /// The last messages that stand together, without line ends.

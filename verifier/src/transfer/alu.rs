@@ -150,20 +150,21 @@ fn bits(width: Width) -> u64 {
 
 /// Sends the operation to pointer or scalar arithmetic by what the operands are.
 fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
-    let dst_reg = *env.reg(insn.dst);
-    if arena_arithmetic(env, insn)? {
+    let dst_is_ptr = !env.reg(insn.dst).is_scalar();
+    // Of two scalars neither is a pointer into an arena, but kernels may remember that.
+    let may_be_arena = dst_is_ptr || insn.src.is_some() || env.kernel.features.arena_use_remembered;
+    if may_be_arena && arena_arithmetic(env, insn)? {
         return Ok(());
     }
-    let dst_is_ptr = !dst_reg.is_scalar();
     let Some(src) = insn.src else {
         let k = RegState::constant_scalar(raw_imm(insn.raw));
         if dst_is_ptr {
+            let dst_reg = *env.reg(insn.dst);
             return adjust_ptr_min_max_vals(env, insn, dst_reg, k, false);
         }
-        return adjust_two_scalars(env, insn, k);
+        return adjust_two_scalars(env, insn, &k);
     };
-    let src_reg = *env.reg(src);
-    match (dst_is_ptr, !src_reg.is_scalar()) {
+    match (dst_is_ptr, !env.reg(src).is_scalar()) {
         (true, true) => {
             if insn.op == AluCode::Sub && env.allow_ptr_leaks {
                 mark_reg_unknown(env, insn.dst);
@@ -174,20 +175,20 @@ fn adjust_reg_min_max_vals(env: &mut Env<'_>, insn: Alu) -> Check {
         }
         (false, true) => {
             mark_chain_precision(env, insn.dst)?;
-            let dst_reg = *env.reg(insn.dst);
+            let (src_reg, dst_reg) = (*env.reg(src), *env.reg(insn.dst));
             adjust_ptr_min_max_vals(env, insn, src_reg, dst_reg, true)
         }
         (true, false) => {
             mark_chain_precision(env, src)?;
-            let src_reg = *env.reg(src);
+            let (dst_reg, src_reg) = (*env.reg(insn.dst), *env.reg(src));
             adjust_ptr_min_max_vals(env, insn, dst_reg, src_reg, false)
         }
         (false, false) => {
-            if dst_reg.precise {
+            if env.reg(insn.dst).precise {
                 mark_chain_precision(env, src)?;
             }
             let src_reg = *env.reg(src);
-            adjust_two_scalars(env, insn, src_reg)
+            adjust_two_scalars(env, insn, &src_reg)
         }
     }
 }
@@ -241,11 +242,11 @@ fn raw_imm(raw: RawInsn) -> u64 {
     bpfassay_isa::semantics::imm(raw.imm)
 }
 
-fn adjust_two_scalars(env: &mut Env<'_>, insn: Alu, src: RegState) -> Check {
+fn adjust_two_scalars(env: &mut Env<'_>, insn: Alu, src: &RegState) -> Check {
     let mut dst = *env.reg(insn.dst);
     let umax_before = dst.umax;
-    adjust_scalar_min_max_vals(env, insn, &mut dst, &src)?;
-    let delta = link_delta(env, insn, &dst, &src, umax_before);
+    adjust_scalar_min_max_vals(env, insn, &mut dst, src)?;
+    let delta = link_delta(env, insn, &dst, src, umax_before);
     match delta {
         Some(delta) if dst.id & ADD_CONST == 0 => {
             dst.id |= if insn.width == Width::W32 { ADD_CONST32 } else { ADD_CONST64 };
