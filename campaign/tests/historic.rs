@@ -50,5 +50,5 @@ fn faults_near_the_surface_are_noticed_at_once() {
 #[test]
 #[ignore = "takes minutes"]
 fn each_historic_fault_is_noticed() {
-    look_for(&asked_for(Mutation::ALL), search);
+    look_for(&asked_for(Mutation::ALL.iter().copied()), search);
 }

@@ -84,5 +84,5 @@ fn faults_near_the_surface_are_noticed_at_once() {
 #[test]
 #[ignore = "takes minutes"]
 fn each_fault_of_a_jit_is_noticed() {
-    look_for(&faults::asked_for(Mutation::ALL));
+    look_for(&faults::asked_for(Mutation::ALL.iter().copied()));
 }

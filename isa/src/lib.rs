@@ -8,6 +8,7 @@ pub mod classic;
 pub mod decode;
 pub mod disasm;
 pub mod encode;
+pub mod faults;
 pub mod field;
 mod form_index;
 pub mod insn;

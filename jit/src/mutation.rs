@@ -1,15 +1,9 @@
 //! Faults of past JITs, and of a kind that this one could have, to see whether an oracle would notice them.
-//!
-//! Only with the feature `mutations`, which tests ask for, can one be switched on; without it every question is
-//! answered no at compile time.
 
-/// A fault, named by what it does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
-pub enum Mutation {
+bpfassay_isa::faults! {
     /// A short jump is chosen a few bytes beyond its reach, so that it lands elsewhere (CVE-2021-29154: branch
     /// displacements of the x86 JIT).
-    JumpReachesFurther = 1,
+    JumpReachesFurther,
     /// A byte is stored from SIL or DIL without a prefix, hence from DH or BH ("bpf, x86: Fix encoding for lower
     /// 8-bit registers in BPF_STX BPF_B").
     ByteStoreLacksPrefix,
@@ -40,47 +34,4 @@ pub enum Mutation {
     MagicForgetsBit,
     /// The flags of a sum are taken for those of a comparison with zero.
     FlagsOfSumTellSign,
-}
-
-impl Mutation {
-    pub const ALL: [Mutation; 14] = {
-        use Mutation::*;
-        [
-            JumpReachesFurther,
-            ByteStoreLacksPrefix,
-            FetchLosesR0,
-            Cmpxchg32KeepsUpper,
-            Mod32KeepsUpper,
-            Jset32TestsAll,
-            Add32KeepsUpper,
-            Swap16KeepsUpper,
-            LoadSxIsZx,
-            SubOfLeastIsAdd,
-            NarrowKeepsSign,
-            ShiftNarrows,
-            MagicForgetsBit,
-            FlagsOfSumTellSign,
-        ]
-    };
-}
-
-#[cfg(feature = "mutations")]
-static ACTIVE: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-
-/// Switches one on for the whole process, and the others off.
-#[cfg(feature = "mutations")]
-pub fn activate(m: Option<Mutation>) {
-    ACTIVE.store(m.map_or(0, |m| m as u32), std::sync::atomic::Ordering::SeqCst);
-}
-
-/// True if this fault is to be made.
-#[inline(always)]
-pub fn has(m: Mutation) -> bool {
-    #[cfg(feature = "mutations")]
-    return ACTIVE.load(std::sync::atomic::Ordering::Relaxed) == m as u32;
-    #[cfg(not(feature = "mutations"))]
-    {
-        let _ = m;
-        false
-    }
 }
