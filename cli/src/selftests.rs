@@ -68,7 +68,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", default_value = "interp", requires = "run")]
     engine: String,
     /// Runs that may be otherwise than annotated, or than on the interpreter, and why: `ENGINE SOURCE PROGRAM: REASON`
-    /// a line, `any` for every engine. With it, a run without a reason or a reason without a run is a failure.
+    /// a line, `any` for every engine; and `annotation SOURCE PROGRAM: REASON` for verdicts that are otherwise than
+    /// annotated where no kernel is asked. With it, a run without a reason or a reason without a run is a failure.
     #[arg(long, value_name = "FILE", requires = "run")]
     reasons: Option<String>,
     /// Run natively though the system cannot filter system calls (qemu-user).
@@ -191,11 +192,13 @@ fn is_wanted(path: &Path, args: &Args) -> bool {
 
 /// Every run that is otherwise has a reason in the list, and every reason its run.
 fn explained(args: &Args, tally: &mut Tally, reasons: &Reasons, engine: EngineKind) -> bool {
-    tally.explain_runs(reasons, engine.name());
+    tally.explain(reasons, engine.name());
     // Of a part nobody can tell.
     let own = format!("{} ", engine.name());
     let unused = match args.only {
         Some(_) => Vec::new(),
+        // Where a kernel is asked, its answer stands before the annotation.
+        None if args.no_kernel => ["any ", &own, "annotation "].map(|s| reasons.unused(s)).concat(),
         None => [reasons.unused("any "), reasons.unused(&own)].concat(),
     };
     for name in &unused {

@@ -325,15 +325,20 @@ impl Tally {
         }
     }
 
-    /// Gives runs that are not as expected their reasons, by `ENGINE SOURCE PROGRAM` or `any SOURCE PROGRAM`.
-    pub fn explain_runs(&mut self, reasons: &Reasons, engine: &str) {
-        for e in self.exceptions.iter_mut().filter(|e| e.kind == Kind::RunDiffers) {
+    /// Gives what is not as expected its reason: runs by `ENGINE SOURCE PROGRAM` or `any SOURCE PROGRAM`, verdicts that
+    /// no kernel was asked about by `annotation SOURCE PROGRAM`.
+    pub fn explain(&mut self, reasons: &Reasons, engine: &str) {
+        for e in &mut self.exceptions {
+            let (kinds, listed) = match e.kind {
+                Kind::RunDiffers => ([engine, "any"], Kind::RunListed),
+                Kind::AgainstAnnotation => (["annotation"; 2], Kind::AnnotationDiffers),
+                _ => continue,
+            };
             let source = e.origin.strip_prefix("progs/").unwrap_or(&e.origin);
             let source = source.split_once(' ').map_or(source, |(source, _)| source);
-            let name = format!("{source} {}", e.program);
-            let listed = reasons.of(&format!("{engine} {name}"));
-            if let Some(why) = listed.or_else(|| reasons.of(&format!("any {name}"))) {
-                e.kind = Kind::RunListed;
+            let of = |kind: &str| reasons.of(&format!("{kind} {source} {}", e.program));
+            if let Some(why) = kinds.into_iter().find_map(of) {
+                e.kind = listed;
                 e.reason = format!("{} ({why})", e.reason);
             }
         }
@@ -505,12 +510,30 @@ mod tests {
         let mut tally = Tally::of(&[row("p"), row("q"), row("r")]);
         let reasons = "x86 x.c p: an address\nany x.c q: a file\narm64 x.c r: none\n";
         let reasons = Reasons::parse(reasons).expect("a list");
-        tally.explain_runs(&reasons, "x86");
+        tally.explain(&reasons, "x86");
         let kinds: Vec<_> = tally.exceptions.iter().map(|e| (&*e.program, e.kind)).collect();
         let listed = Kind::RunListed;
         assert_eq!(kinds, [("r", Kind::RunDiffers), ("p", listed), ("q", listed)]);
         assert!(tally.has_unlisted_run());
         assert!(reasons.unused("x86 ").is_empty());
+    }
+
+    #[test]
+    fn an_annotation_for_another_kernel_has_a_reason() {
+        let row = |program: &str| Row {
+            origin: "progs/x.c v3".to_string(),
+            program: program.to_string(),
+            prog_type: "unspec",
+            outcome: Outcome::Judged(Box::new(judged(Some(true), false, Err("no root")))),
+        };
+        let reasons = Reasons::parse("annotation x.c p: a build with error injection\n").unwrap();
+        let mut tally = Tally::of(&[row("p")]);
+        tally.explain(&reasons, "x86");
+        assert_eq!(tally.exceptions[0].kind, Kind::AnnotationDiffers);
+        assert!(!tally.is_wrong());
+        let mut tally = Tally::of(&[row("q")]);
+        tally.explain(&reasons, "x86");
+        assert!(tally.is_wrong());
     }
 
     #[test]
