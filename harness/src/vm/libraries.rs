@@ -22,10 +22,24 @@ pub fn of_this_program(program: &Path) -> Result<BTreeSet<PathBuf>, String> {
         // Address, permissions, offset, device and inode come before the path.
         let path = line.splitn(6, ' ').nth(5).map_or("", str::trim);
         if path.starts_with('/') && path.contains(".so") {
-            out.insert(PathBuf::from(path));
+            let path = PathBuf::from(path);
+            if !out.contains(&path) {
+                out.extend(other_names(&path));
+                out.insert(path);
+            }
         }
     }
     Ok(out)
+}
+
+/// Links beside a library that lead to it: programs ask for `libx.so.6` where `libx.so.6.0.30` is mapped.
+fn other_names(library: &Path) -> Vec<PathBuf> {
+    let Some(entries) = library.parent().and_then(|folder| fs::read_dir(folder).ok()) else {
+        return Vec::new();
+    };
+    let leads_here =
+        |link: &PathBuf| fs::read_link(link).is_ok_and(|to| to.file_name() == library.file_name());
+    entries.flatten().map(|e| e.path()).filter(leads_here).collect()
 }
 
 /// PT_INTERP.
@@ -35,4 +49,23 @@ fn interpreter(bytes: &[u8]) -> Option<String> {
     let headers = file.elf_program_headers();
     let path = headers.iter().find_map(|h| h.interpreter(endian, bytes).ok().flatten())?;
     String::from_utf8(path.to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_a_library_are_its_names() {
+        let folder = std::env::temp_dir().join(format!("libraries-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        let library = folder.join("libx.so.6.0.30");
+        fs::write(&library, b"").expect("a file");
+        for (to, name) in [("libx.so.6.0.30", "libx.so.6"), ("liby.so.1.0", "liby.so.1")] {
+            std::os::unix::fs::symlink(to, folder.join(name)).expect("a link");
+        }
+        assert_eq!(other_names(&library), [folder.join("libx.so.6")]);
+        fs::remove_dir_all(&folder).expect("removed");
+    }
 }
