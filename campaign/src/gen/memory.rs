@@ -38,6 +38,12 @@ impl Writer<'_> {
         }
         let before = self.live;
         let n = 1 + self.choices.below(2);
+        if !careless && self.choices.percent(15) {
+            let size = self.choices.pick(&[Size::W, Size::W, Size::Dw]);
+            let places = VALUE / size.bytes();
+            let off = (self.choices.below(places) * size.bytes()) as i16;
+            self.atomic_at(Reg::R0, size, off);
+        }
         for _ in 0..n {
             let limit = if careless { VALUE as i32 - 8 } else { VALUE as i32 };
             self.access(Reg::R0, 0, limit, end, true);

@@ -145,6 +145,10 @@ impl Writer<'_> {
     }
 
     pub fn imm(&mut self) -> i32 {
+        // The least has no negative, and these end where 32 bits do.
+        if self.choices.percent(6) {
+            return self.choices.pick(&[i32::MIN, i32::MAX, i32::MIN + 1, -1]);
+        }
         number(self.choices) as i32
     }
 
