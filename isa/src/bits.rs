@@ -50,6 +50,17 @@ pub trait Word:
     fn shifted_left(self, by: Self) -> Self;
     /// Right shift by a count taken modulo the width.
     fn shifted_right(self, by: Self) -> Self;
+
+    /// What `f` gives, which compares words on its way.  Of a solver's words, all ways in one.
+    #[inline(always)]
+    fn all_ways<const N: usize>(f: impl Fn() -> [Self; N]) -> [Self; N] {
+        f()
+    }
+    /// The same of an answer.
+    #[inline(always)]
+    fn whether(f: impl Fn() -> bool) -> bool {
+        f()
+    }
 }
 
 /// What only unsigned words are asked.

@@ -1,8 +1,10 @@
 //! What the verifier does to one register for one instruction or one step of its own, and what the processor does.
 
 use bpfassay_isa::bits::{Bits, Unsigned, Whole, Word, U64};
+use bpfassay_isa::field::AluCode;
 use bpfassay_isa::{semantics, AluOp, SwapKind, SxFrom, Width};
 use bpfassay_spec::Features;
+use bpfassay_verifier::domain::division::Keeps;
 use bpfassay_verifier::domain::reg::RegState;
 
 /// An abstract operation that leaves one register.
@@ -44,6 +46,16 @@ pub enum Step {
     Int,
     TnumFromRanges,
     Unbounded,
+    // Before 6.8.
+    BySign32,
+    BySign64,
+    TnumFromRangesApart,
+    // Of arcs.
+    Reread,
+    ArcsFromTnum,
+    Arc32FromArc64,
+    Arc64FromArc32,
+    TnumFromArcs,
 }
 
 impl Step {
@@ -61,7 +73,21 @@ impl Step {
         (Step::Unbounded, "__mark_reg_unbounded"),
     ];
 
-    fn apply<B: Bits>(self, r: &mut RegState<B>, f: &Features) {
+    pub const PLAIN: [(Step, &'static str); 3] = [
+        (Step::BySign32, "__reg32_deduce_bounds"),
+        (Step::BySign64, "__reg64_deduce_bounds"),
+        (Step::TnumFromRangesApart, "__reg_bound_offset"),
+    ];
+
+    pub const OF_ARCS: [(Step, &'static str); 5] = [
+        (Step::Reread, "cnum_umin, cnum_smin and their kin"),
+        (Step::ArcsFromTnum, "__update_reg_bounds"),
+        (Step::Arc32FromArc64, "deduce_bounds_32_from_64"),
+        (Step::Arc64FromArc32, "deduce_bounds_64_from_32"),
+        (Step::TnumFromArcs, "__reg_bound_offset"),
+    ];
+
+    pub fn apply<B: Bits>(self, r: &mut RegState<B>, f: &Features) {
         match self {
             Step::Range32FromTnum => r.learn_range32_from_tnum(),
             Step::Range64FromTnum => r.learn_range64_from_tnum(),
@@ -74,6 +100,17 @@ impl Step {
             Step::Int => r.deduce_64_from_int(),
             Step::TnumFromRanges => r.learn_tnum_from_ranges(),
             Step::Unbounded => r.mark_unbounded(),
+            Step::BySign32 => r.deduce_32_by_sign(),
+            Step::BySign64 => r.deduce_64_by_sign(),
+            Step::TnumFromRangesApart => r.learn_tnum_from_ranges_apart(),
+            Step::Reread => {
+                r.set_arc64(r.arc64());
+                r.set_arc32(r.arc32());
+            }
+            Step::ArcsFromTnum => r.learn_arcs_from_tnum(),
+            Step::Arc32FromArc64 => r.learn_arc32_from_arc64(),
+            Step::Arc64FromArc32 => r.learn_arc64_from_arc32(),
+            Step::TnumFromArcs => r.learn_tnum_from_arcs(),
         }
     }
 }
@@ -83,11 +120,17 @@ impl Act {
     pub fn apply<B: Bits>(self, a: &mut RegState<B>, b: &RegState<B>, f: &Features) {
         match self {
             Act::Step(step) => return step.apply(a, f),
+            _ if f.circular_ranges => return self.apply_to_arcs(a, b, f),
+            Act::Alu(op, width) if act_divides(op) && f.division_bounded => {
+                let (op, signed) = code(op);
+                a.alu_divide(op, signed, width, b, Keeps::Bounds);
+            }
             Act::Alu(op, _) => alu(op, a, b, f),
             Act::Shift(op, width, n) => shift(op, width, a, n, f),
             Act::Neg => a.alu_neg(f),
             Act::Swap(kind, bits) => a.swap_or_cut(kind == SwapKind::Bswap, bits.into()),
-            Act::Cut(bytes) => a.cut_to_size(bytes),
+            Act::Cut(bytes) if f.bounds_exchanged => a.cut_to_size(bytes),
+            Act::Cut(bytes) => a.cut_plainly(bytes),
             Act::Sx(Width::W64, from) => a.coerce_to_size_sx(bytes_of(from)),
             Act::Sx(Width::W32, from) => a.coerce_subreg_to_size_sx(bytes_of(from)),
             Act::Zext => a.zext_32_to_64(),
@@ -95,12 +138,42 @@ impl Act {
             Act::Known => a.mark_known(b.var_off.value),
             Act::KnownLow => a.mark_known32(b.var_off.value.low()),
         }
-        let is_half = matches!(
+        if self.is_half() {
+            a.zext_32_to_64();
+        }
+    }
+
+    /// The upper half of the result is zero.
+    fn is_half(self) -> bool {
+        matches!(
             self,
             Act::Alu(_, Width::W32) | Act::Shift(_, Width::W32, _) | Act::Sx(Width::W32, _)
-        );
-        if is_half {
-            a.zext_32_to_64();
+        )
+    }
+
+    /// The same of kernels whose ranges are arcs.
+    fn apply_to_arcs<B: Bits>(self, a: &mut RegState<B>, b: &RegState<B>, f: &Features) {
+        match self {
+            Act::Step(step) => return step.apply(a, f),
+            Act::Alu(op, width) => match code(op) {
+                (op @ (AluCode::Div | AluCode::Mod), signed) => {
+                    a.alu_divide(op, signed, width, b, Keeps::Arcs);
+                }
+                (op, _) => a.combine_arcs(op, b),
+            },
+            Act::Shift(op, width, n) => a.shift_arcs(code(op).0, width, n),
+            Act::Neg => a.neg_arcs(),
+            Act::Swap(kind, bits) => a.swap_or_cut_arcs(kind == SwapKind::Bswap, bits.into()),
+            Act::Cut(bytes) => a.cut_arcs(bytes),
+            Act::Sx(Width::W64, from) => a.sign_extend(bytes_of(from), f),
+            Act::Sx(Width::W32, from) => a.sign_extend_low_half(bytes_of(from), f),
+            Act::Zext => a.cut_upper_half(f),
+            Act::Follow { cuts } => a.moved_by(b.var_off.value.signed(), cuts, f),
+            Act::Known => a.mark_known(b.var_off.value),
+            Act::KnownLow => a.mark_known32(b.var_off.value.low()),
+        }
+        if self.is_half() {
+            a.cut_upper_half(f);
         }
     }
 
@@ -128,7 +201,34 @@ impl Act {
 
     /// The second operand is a constant.
     pub fn takes_constant(self) -> bool {
-        matches!(self, Act::Follow { .. } | Act::Known | Act::KnownLow)
+        match self {
+            Act::Alu(op, _) => act_divides(op),
+            _ => matches!(self, Act::Follow { .. } | Act::Known | Act::KnownLow),
+        }
+    }
+}
+
+fn act_divides(op: AluOp) -> bool {
+    matches!(op, AluOp::Div | AluOp::SDiv | AluOp::Mod | AluOp::SMod)
+}
+
+/// The operation's number, and whether it is a signed division.
+fn code(op: AluOp) -> (AluCode, bool) {
+    match op {
+        AluOp::Add => (AluCode::Add, false),
+        AluOp::Sub => (AluCode::Sub, false),
+        AluOp::Mul => (AluCode::Mul, false),
+        AluOp::Div => (AluCode::Div, false),
+        AluOp::SDiv => (AluCode::Div, true),
+        AluOp::Mod => (AluCode::Mod, false),
+        AluOp::SMod => (AluCode::Mod, true),
+        AluOp::Or => (AluCode::Or, false),
+        AluOp::And => (AluCode::And, false),
+        AluOp::Xor => (AluCode::Xor, false),
+        AluOp::Lsh => (AluCode::Lsh, false),
+        AluOp::Rsh => (AluCode::Rsh, false),
+        AluOp::Arsh => (AluCode::Arsh, false),
+        AluOp::Mov => (AluCode::Mov, false),
     }
 }
 

@@ -9,7 +9,7 @@ use bpfassay_spec::{Features, RegBase, RegType};
 use bpfassay_verifier::domain::reg::{MapId, RegState};
 use bpfassay_verifier::domain::stack::{SlotType, StackSlot};
 use bpfassay_verifier::domain::tnum::Tnum;
-use bpfassay_verifier::explore::compare::slot_covers;
+use bpfassay_verifier::explore::covers::slot_covers;
 
 use crate::operations::rules;
 use crate::report::{Line, Standing};

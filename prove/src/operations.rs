@@ -32,6 +32,8 @@ pub struct Operation {
     pub questions: Vec<Question>,
     /// What a program has to do that shows a weakened one to be wrong.
     pub concrete: Concrete,
+    /// A served kernel whose rules these are, for that program.
+    pub release: &'static str,
 }
 
 /// How an operation shows in a program.
@@ -41,25 +43,29 @@ pub enum Concrete {
     Act { act: Act, bits: bool },
     /// It narrows the registers that a jump compares, on the side taken or the other.
     Jump { cond: Cond, width: Width, taken: bool, bits: bool },
+    /// The same of a jump that compares with a constant, by rules of before 6.8.
+    JumpByConstant { cond: Cond, width: Width, taken: bool },
     /// It says which way a jump goes.
     Decided { cond: Cond, width: Width },
+    /// The same of a register compared with itself, by rules of 7.2 and later.
+    DecidedAlone { cond: Cond, width: Width },
     /// It says that one state covers another.
     Covers,
 }
 
-const fn acts(act: Act) -> Concrete {
+pub const fn acts(act: Act) -> Concrete {
     Concrete::Act { act, bits: false }
 }
 
-const fn bits(act: Act) -> Concrete {
+pub const fn bits(act: Act) -> Concrete {
     Concrete::Act { act, bits: true }
 }
 
-fn all(terms: &[Bool]) -> Bool {
+pub fn all(terms: &[Bool]) -> Bool {
     Bool::and(terms)
 }
 
-fn holds(always: bool) -> Bool {
+pub fn holds(always: bool) -> Bool {
     Bool::from_bool(always)
 }
 
@@ -83,16 +89,16 @@ pub fn in_reg<B: Words>(v: B::U64, r: &RegState<B>) -> Bool {
     ])
 }
 
-fn var<W: Term>(name: &str, part: &str) -> W {
+pub fn var<W: Term>(name: &str, part: &str) -> W {
     W::variable(&format!("{name}{part}"))
 }
 
-fn any_tnum<W: Whole + Term>(name: &str) -> Tnum<W> {
+pub fn any_tnum<W: Whole + Term>(name: &str) -> Tnum<W> {
     Tnum { value: var(name, ".value"), mask: var(name, ".mask") }
 }
 
 /// Any tnum with a member.
-fn tnum<W: Whole + Term>(name: &str) -> (Tnum<W>, W) {
+pub fn tnum<W: Whole + Term>(name: &str) -> (Tnum<W>, W) {
     let (t, v) = (any_tnum(name), W::variable(name));
     assume(in_tnum(v, t));
     (t, v)
@@ -105,7 +111,7 @@ pub fn reg<B: Words>(name: &str) -> (RegState<B>, B::U64) {
     (r, v)
 }
 
-fn any_reg<B: Words>(name: &str) -> RegState<B> {
+pub fn any_reg<B: Words>(name: &str) -> RegState<B> {
     let mut r = RegState::ZEROED;
     r.ty = RegType::of(RegBase::Scalar);
     r.var_off = any_tnum(name);
@@ -126,8 +132,11 @@ pub fn rules() -> Vec<Features> {
     for release in ["6.18.44", "6.18.15", "6.12.118", "6.1.192", "5.10.262"] {
         let kernel = Kernel::of_release(release, "x86_64", Config::default());
         let Some(new) = kernel.map(|k| k.features) else { continue };
-        let of =
-            |f: &Features| (f.deduce_u32_across_sign, f.lsh_by_32_keeps_sign, f.tnum_single_value);
+        let of = |f: &Features| {
+            let deduced = (f.deduce_u32_across_sign, f.tnum_single_value, f.bounds_exchanged);
+            let signs = (f.lsh_by_32_keeps_sign, f.signs_by_result);
+            (deduced, signs, f.mul_of_any_sign, f.wrapped_ranges_kept)
+        };
         if !all.iter().any(|f| of(f) == of(&new)) {
             all.push(new);
         }
@@ -135,16 +144,17 @@ pub fn rules() -> Vec<Features> {
     all
 }
 
-fn question(f: impl Fn(bool) -> Bool + Send + Sync + 'static) -> Question {
+pub fn question(f: impl Fn(bool) -> Bool + Send + Sync + 'static) -> Question {
     Box::new(f)
 }
 
-fn row<B: Words>(
+pub fn row<B: Words>(
     name: impl Into<String>,
     concrete: Concrete,
     questions: Vec<Question>,
 ) -> Operation {
-    Operation { name: name.into(), width: B::WIDTH, hard: None, questions, concrete }
+    let name = name.into();
+    Operation { name, width: B::WIDTH, hard: None, questions, concrete, release: "6.18" }
 }
 
 /// Every operation, in the order of the domain's files; the same rows for each machine.
@@ -157,6 +167,8 @@ pub fn all_operations<B: Words>() -> Vec<Operation> {
     ops.extend(sizes::<B>());
     ops.extend(comparisons::<B>());
     ops.extend(coverage::<B>());
+    ops.extend(crate::older::all_operations::<B>());
+    ops.extend(crate::arcs::all_operations::<B>());
     ops
 }
 
@@ -237,7 +249,7 @@ fn mul_row<B: Words>(weak: bool) -> Bool {
 
 /// `x * y` is `(x & 1) * y + (x >> 1) * (y << 1)`, so that going on with halved and doubled operands is right;
 /// with no bits of `x` left there is nothing to add.
-fn mul_sum<B: Words>(weak: bool) -> Bool {
+pub fn mul_sum<B: Words>(weak: bool) -> Bool {
     let (x, y): (B::U64, B::U64) = (var("x", ""), var("y", ""));
     let one = B::U64::lit(1);
     let first = if weak { y } else { (x & one).times(y) };
@@ -261,7 +273,7 @@ fn tnum_shift<B: Words>(
     row::<B>(name, concrete, (0..word_bits::<B>(width)).map(each).collect())
 }
 
-fn word_bits<B: Bits>(width: Width) -> u32 {
+pub fn word_bits<B: Bits>(width: Width) -> u32 {
     match width {
         Width::W64 => B::U64::BITS,
         Width::W32 => B::U32::BITS,
@@ -341,6 +353,9 @@ fn rules_of(act: Act) -> Vec<Features> {
         Act::Step(Step::EachOther32)
             | Act::Alu(AluOp::And | AluOp::Or | AluOp::Xor, _)
             | Act::Shift(_, Width::W64, _)
+            | Act::Neg
+            | Act::Cut(_)
+            | Act::Follow { .. }
     );
     if !has_rules {
         rules.truncate(1);
@@ -358,14 +373,17 @@ fn acted<B: Words>(act: Act, f: &Features, weak: bool) -> Bool {
     assume(in_reg(x, &a));
     let (b, y) = match act {
         Act::Alu(..) => reg::<B>("y"),
-        _ => {
-            let y = B::U64::variable("y");
-            (RegState::constant_scalar(y), y)
-        }
+        _ => constant("y"),
     };
     act.apply(&mut a, &b, f);
     weaken_reg(&mut a, weak);
     in_reg(act.exact::<B>(x, y), &a)
+}
+
+/// A known register and its value.
+pub fn constant<B: Words>(name: &str) -> (RegState<B>, B::U64) {
+    let v = B::U64::variable(name);
+    (RegState::constant_scalar(v), v)
 }
 
 fn steps<B: Words>() -> Vec<Operation> {
@@ -376,7 +394,7 @@ fn steps<B: Words>() -> Vec<Operation> {
     ops
 }
 
-fn named(op: impl std::fmt::Debug, width: Width) -> String {
+pub fn named(op: impl std::fmt::Debug, width: Width) -> String {
     let bits = if width == Width::W64 { 64 } else { 32 };
     format!("{}{bits}", format!("{op:?}").to_lowercase())
 }
@@ -463,7 +481,7 @@ fn shifts<B: Words>() -> Vec<Operation> {
 }
 
 /// What has bytes has them at full width; narrow registers have one.
-fn fits<B: Words>(bytes: u32) -> bool {
+pub fn fits<B: Words>(bytes: u32) -> bool {
     B::WIDTH == 64 || bytes * 8 < B::WIDTH
 }
 

@@ -73,7 +73,10 @@ pub fn run(filter: &str, limit: Duration, each: &(dyn Fn(&Line) + Sync)) -> Repo
         line
     };
     let mut operations: Vec<Line> = rows(filter).par_iter().with_max_len(1).map(line).collect();
-    operations.extend(crate::cover::lines(filter));
+    let mut finite = crate::cover::lines(filter);
+    finite.extend(crate::links::lines(filter));
+    finite.iter().for_each(each);
+    operations.extend(finite);
     Report { schema: "bpfassay.prove/1", operations }
 }
 

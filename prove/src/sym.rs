@@ -17,7 +17,7 @@ use z3::{DeclKind, Params, SatResult, Solver};
 #[derive(Clone, Copy, Debug)]
 pub struct Sym<const N: u32, const SIGNED: bool>(Node);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Node {
     /// Zero above the width.
     Lit(u64),
@@ -84,9 +84,44 @@ struct Run {
     sides: Vec<(bool, bool)>,
     taken: usize,
     known: HashMap<Bool, bool>,
+    /// Functions whose ways are taken together, innermost last.
+    ways: Vec<Ways>,
     /// Says which sides are open; has been told so many of what is assumed.
     open: Option<Solver>,
     told: usize,
+}
+
+/// The ways through a function that become one term: every side is looked at, none is asked of the solver.
+#[derive(Default)]
+struct Ways {
+    sides: Vec<(bool, bool)>,
+    path: Vec<Bool>,
+    known: HashMap<Bool, bool>,
+}
+
+impl Ways {
+    fn decide(&mut self, condition: Bool, contrary: Bool) -> bool {
+        let taken = self.path.len();
+        if taken == self.sides.len() {
+            self.sides.push((true, true));
+        }
+        let side = self.sides[taken].0;
+        self.path.push(if side { condition.clone() } else { contrary.clone() });
+        self.known.insert(contrary, !side);
+        self.known.insert(condition, side);
+        side
+    }
+
+    /// What held on the way just taken, and whether there is another one.
+    fn next(&mut self) -> (Bool, bool) {
+        self.known.clear();
+        let path = Bool::and(&std::mem::take(&mut self.path));
+        while self.sides.last().is_some_and(|(_, more)| !more) {
+            self.sides.pop();
+        }
+        let more = self.sides.last_mut().map(|last| *last = (!last.0, false)).is_some();
+        (path, more)
+    }
 }
 
 thread_local! {
@@ -131,8 +166,12 @@ fn decide(condition: Bool) -> bool {
         return known;
     }
     RUN.with_borrow_mut(|run| {
-        if let Some(side) = run.known.get(&condition) {
+        let known = run.known.get(&condition);
+        if let Some(side) = known.or(run.ways.iter().find_map(|w| w.known.get(&condition))) {
             return *side;
+        }
+        if let Some(ways) = run.ways.last_mut() {
+            return ways.decide(condition, contrary);
         }
         let side = match run.sides.get(run.taken) {
             Some((side, _)) => *side,
@@ -417,6 +456,34 @@ impl<const N: u32, const SIGNED: bool> Word for Sym<N, SIGNED> {
     fn shifted_right(self, by: Self) -> Self {
         let n = by.count();
         Sym::of(if SIGNED { self.bv().bvashr(n) } else { self.bv().bvlshr(n) })
+    }
+    fn all_ways<const K: usize>(f: impl Fn() -> [Self; K]) -> [Self; K] {
+        RUN.with_borrow_mut(|run| run.ways.push(Ways::default()));
+        let mut found = Vec::new();
+        loop {
+            let out = f();
+            let way = RUN.with_borrow_mut(|run| run.ways.last_mut().map(Ways::next));
+            let (path, more) = way.unwrap_or((Bool::from_bool(true), false));
+            found.push((path, out));
+            if !more {
+                break;
+            }
+        }
+        RUN.with_borrow_mut(|run| run.ways.pop());
+        let either = |path: &Bool, a: Self, b: Self| match a.0 == b.0 {
+            true => a,
+            false => Sym::of(path.ite(&a.bv(), &b.bv()).simplify()),
+        };
+        let last = found.pop().map_or([Self::ZERO; K], |(_, out)| out);
+        found
+            .into_iter()
+            .rev()
+            .fold(last, |rest, (path, out)| std::array::from_fn(|i| either(&path, out[i], rest[i])))
+    }
+    fn whether(f: impl Fn() -> bool) -> bool {
+        let one = Self::literal(1);
+        let [yes] = Self::all_ways(|| [if f() { one } else { Self::ZERO }]);
+        yes == one
     }
 }
 

@@ -1,6 +1,7 @@
 //! A little less than an operation's result, to see that a proof would notice.
 
-use bpfassay_isa::bits::{Bits, Whole, Word};
+use bpfassay_isa::bits::{Bits, Unsigned, Whole, Word};
+use bpfassay_verifier::domain::arc::Arc;
 use bpfassay_verifier::domain::reg::RegState;
 use bpfassay_verifier::domain::tnum::Tnum;
 
@@ -16,6 +17,18 @@ pub fn weaken_reg<B: Bits>(r: &mut RegState<B>, weak: bool) {
     }
     if r.u32_min < r.u32_max {
         r.u32_max = r.u32_max.minus(B::U32::lit(1));
+    } else {
+        r.u32_min = r.u32_min.plus(B::U32::lit(1));
+    }
+}
+
+/// Loses the last value; where it is the only one, takes the next for it.
+pub fn weaken_arc<U: Unsigned>(arc: Arc<U>, weak: bool) -> Arc<U> {
+    let one = U::lit(1);
+    match weak {
+        false => arc,
+        true if arc.len == U::ZERO => Arc { base: arc.base.plus(one), ..arc },
+        true => Arc { len: arc.len.minus(one), ..arc },
     }
 }
 

@@ -16,12 +16,14 @@ use bpfassay_isa::{AluOp, Cond, Insn, Operand, RawInsn, Reg, Size, Width};
 use bpfassay_judge::{insn_text, Target};
 use bpfassay_object::model::Program;
 use bpfassay_spec::{Features, ProgType};
+use bpfassay_verifier::domain::circular_compare::compared_with_itself;
 use bpfassay_verifier::domain::compare::{is_scalar_branch_taken, Fact, Pair};
 use bpfassay_verifier::domain::reg::RegState;
 use bpfassay_verifier::domain::state::VerifierState;
 use bpfassay_verifier::{verify_observed, Observer};
 
 use crate::act::{Act, Step};
+use crate::arcs::weaken_side;
 use crate::operations::Concrete;
 use crate::weak::{weaken_reg, weaken_tnum};
 
@@ -73,8 +75,8 @@ struct Probe {
 ///
 /// # Errors
 /// A kernel that is not served, or a program that the verifier or the interpreter does not take.
-pub fn counterexample(concrete: Concrete) -> Result<Option<Counterexample>, String> {
-    let target = Target::served("6.18")?.ok_or("6.18 is not served")?;
+pub fn counterexample(concrete: Concrete, release: &str) -> Result<Option<Counterexample>, String> {
+    let target = Target::served(release)?.ok_or_else(|| format!("{release} is not served"))?;
     let probe = probe(concrete);
     let program = program(&probe.insns);
     let seen = Seen { at: probe.operands as u32, states: Mutex::default() };
@@ -112,15 +114,29 @@ fn contradicted(
             let claim = "the jump is always taken: the next instruction is not looked at";
             return (decision == Some(true)).then(|| claim.to_string());
         }
+        Concrete::DecidedAlone { cond, width } => {
+            let side = weaken_side(compared_with_itself(a, cond, width), true);
+            let words = if side == Some(true) { "always" } else { "never" };
+            return Some(format!("the jump is {words} taken: this instruction is not looked at"));
+        }
         Concrete::Covers => {
             let claim = || format!("the first state covers the second: r6 is in {}", range(a));
             return (!a.contains(v)).then(claim);
         }
         Concrete::Jump { cond, width, taken, bits } => {
             let mut pair = Pair::of(*a, *b, false);
-            pair.learn(if taken { Fact::Holds(cond) } else { Fact::not(cond) }, width);
+            let fact = if taken { Fact::Holds(cond) } else { Fact::not(cond) };
+            match f.circular_ranges {
+                true => pair.narrow_arcs(fact, width),
+                false => pair.learn(fact, width),
+            }
             claim = *pair.first();
             bits
+        }
+        Concrete::JumpByConstant { cond, width, taken } => {
+            let fact = if taken { Fact::Holds(cond) } else { Fact::not(cond) };
+            claim.narrow_by_constant(b.var_off.value, fact, width);
+            false
         }
         Concrete::Act { act, bits } => {
             if act == Act::KnownLow {
@@ -242,6 +258,22 @@ fn probe(concrete: Concrete) -> Probe {
             insns.extend(encoded(&[jump, first, Insn::Exit, second, Insn::Exit]));
             Probe { insns, operands: 2, after: if taken { 5 } else { 3 }, result: A }
         }
+        Concrete::JumpByConstant { cond, width, taken } => {
+            // One of the corners, so that either side is taken.
+            let mov = alu(AluOp::Mov, Width::W64, B, Operand::Imm(7));
+            let inner = probe(Concrete::Jump { cond, width, taken, bits: false });
+            let mut insns = inner.insns;
+            insns.splice(2..2, encoded(&[mov]));
+            Probe { insns, operands: inner.operands + 1, after: inner.after + 1, ..inner }
+        }
+        Concrete::DecidedAlone { cond, width } => {
+            // Where the weakened answer says that no path comes.
+            let taken = matches!(cond, Cond::Ge | Cond::Le | Cond::Sge | Cond::Sle | Cond::Eq);
+            let inner = probe(Concrete::Jump { cond, width, taken, bits: false });
+            let mut insns = inner.insns;
+            insns.splice(2..3, encoded(&[jump_over(cond, width, A, Operand::Reg(A), 2)]));
+            Probe { insns, ..inner }
+        }
         Concrete::Decided { cond, width } => {
             Probe { after: 3, ..probe(Concrete::Jump { cond, width, taken: false, bits: false }) }
         }
@@ -262,6 +294,13 @@ fn probe_act(act: Act) -> Probe {
         // Bounds are exchanged where something was learnt: behind a jump.
         Act::Step(Step::SingleValue) => single(mov(Width::W64, Operand::Reg(A))),
         Act::Step(_) => single(jump_over(Cond::Ne, Width::W64, A, Operand::Imm(0), 0)),
+        Act::Alu(op, width) if act.takes_constant() => {
+            let body = [
+                alu(AluOp::Mov, Width::W64, B, Operand::Imm(5)),
+                alu(op, width, A, Operand::Reg(B)),
+            ];
+            Probe { insns: reading(&body, A), operands: 3, after: 4, result: A }
+        }
         Act::Alu(op, width) => single(alu(op, width, A, Operand::Reg(B))),
         Act::Shift(op, width, n) => single(alu(op, width, A, Operand::Imm(n as i32))),
         Act::Neg => single(Insn::Neg { width: Width::W64, dst: A }),
@@ -306,7 +345,7 @@ mod tests {
     #[test]
     fn each_weakened_operation_has_a_counterexample() {
         for row in rows("") {
-            let found = counterexample(row.full.concrete);
+            let found = counterexample(row.full.concrete, row.full.release);
             assert!(matches!(found, Ok(Some(_))), "{}: {found:?}", row.full.name);
         }
     }

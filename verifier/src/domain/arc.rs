@@ -1,7 +1,7 @@
 //! Arcs of the number circle: a range that may go around at the end (`struct cnum32`, `struct cnum64`;
 //! `kernel/bpf/cnum.c` of 7.2).  Knows no register.
 
-use bpfassay_isa::bits::{Signed, Unsigned, Word};
+use bpfassay_isa::bits::{Signed, Unsigned, Whole, Word};
 
 use super::tnum::Tnum;
 
@@ -28,7 +28,17 @@ impl<U: Unsigned> Arc<U> {
     #[inline]
     pub fn signed(min: U::Signed, max: U::Signed) -> Arc<U> {
         let len = max.unsigned().minus(min.unsigned());
-        Arc { base: if len == U::MAX { U::ZERO } else { min.unsigned() }, len }
+        Arc::one(|| Arc { base: if len == U::MAX { U::ZERO } else { min.unsigned() }, len })
+    }
+
+    /// What `f` gives, by whichever way.
+    #[inline(always)]
+    pub(super) fn one(f: impl Fn() -> Arc<U>) -> Arc<U> {
+        let [base, len] = U::all_ways(|| {
+            let arc = f();
+            [arc.base, arc.len]
+        });
+        Arc { base, len }
     }
 
     #[inline]
@@ -58,36 +68,50 @@ impl<U: Unsigned> Arc<U> {
         self.contains(U::Signed::MAX.unsigned()) && self.contains(U::Signed::MIN.unsigned())
     }
 
+    /// Wraps at both borders, so that neither view tells anything of it.
+    pub(super) fn is_no_view(self) -> bool {
+        U::whether(|| self.len != U::MAX && self.wraps_unsigned() && self.wraps_signed())
+    }
+
     pub fn contains(self, v: U) -> bool {
-        if self.is_empty() {
-            false
-        } else if self.wraps_unsigned() {
-            v >= self.base || v <= self.end()
-        } else {
-            v >= self.base && v <= self.end()
-        }
+        U::whether(|| {
+            if self.is_empty() {
+                false
+            } else if self.wraps_unsigned() {
+                v >= self.base || v <= self.end()
+            } else {
+                v >= self.base && v <= self.end()
+            }
+        })
     }
 
     /// Both unsigned bounds (`cnum*_umin`, `cnum*_umax`).
     pub fn unsigned_bounds(self) -> (U, U) {
-        if self.wraps_unsigned() {
-            (U::ZERO, U::MAX)
-        } else {
-            (self.base, self.end())
-        }
+        let [min, max] = U::all_ways(|| match self.wraps_unsigned() {
+            true => [U::ZERO, U::MAX],
+            false => [self.base, self.end()],
+        });
+        (min, max)
     }
 
     /// Both signed bounds (`cnum*_smin`, `cnum*_smax`).
     pub fn signed_bounds(self) -> (U::Signed, U::Signed) {
-        if self.wraps_signed() {
-            return (U::Signed::MIN, U::Signed::MAX);
-        }
-        let (a, b) = (self.base.signed(), self.end().signed());
-        (a.at_most(b), a.at_least(b))
+        let [min, max] = U::Signed::all_ways(|| {
+            if self.wraps_signed() {
+                return [U::Signed::MIN, U::Signed::MAX];
+            }
+            let (a, b) = (self.base.signed(), self.end().signed());
+            [a.at_most(b), a.at_least(b)]
+        });
+        (min, max)
     }
 
     /// Values in both; where those are two pieces, the shorter of the operands (`cnum*_intersect`).
     pub fn intersect(self, o: Arc<U>) -> Arc<U> {
+        Arc::one(|| self.common(o))
+    }
+
+    fn common(self, o: Arc<U>) -> Arc<U> {
         if self.is_empty() || o.is_empty() {
             return Arc::EMPTY;
         }
@@ -118,21 +142,23 @@ impl<U: Unsigned> Arc<U> {
 
     /// Sums of a value of each (`cnum*_add`).
     pub fn add(self, o: Arc<U>) -> Arc<U> {
-        if self.is_empty() || o.is_empty() {
-            Arc::EMPTY
-        } else if self.len > U::MAX.minus(o.len) {
-            Arc::FULL
-        } else {
-            Arc { base: self.base.plus(o.base), len: self.len.plus(o.len) }.normalized()
-        }
+        Arc::one(|| {
+            if self.is_empty() || o.is_empty() {
+                Arc::EMPTY
+            } else if self.len > U::MAX.minus(o.len) {
+                Arc::FULL
+            } else {
+                Arc { base: self.base.plus(o.base), len: self.len.plus(o.len) }.normalized()
+            }
+        })
     }
 
     /// `cnum*_negate`
     pub fn neg(self) -> Arc<U> {
-        if self.is_empty() {
-            return Arc::EMPTY;
-        }
-        Arc { base: U::ZERO.minus(self.end()), len: self.len }.normalized()
+        Arc::one(|| match self.is_empty() {
+            true => Arc::EMPTY,
+            false => Arc { base: U::ZERO.minus(self.end()), len: self.len }.normalized(),
+        })
     }
 
     /// Every value of `o` is one of `self` (`cnum*_is_subset`).
@@ -152,68 +178,71 @@ impl<U: Unsigned> Arc<U> {
 }
 
 /// `cnum32_from_cnum64`: the low halves.
-pub fn low_half(a: Arc<u64>) -> Arc<u32> {
-    if a.is_empty() {
-        Arc::EMPTY
-    } else if a.len >= u32::MAX as u64 {
-        Arc::FULL
-    } else {
-        Arc { base: a.base as u32, len: a.len as u32 }
-    }
+pub fn low_half<U: Whole>(a: Arc<U>) -> Arc<U::Half> {
+    Arc::one(|| {
+        if a.is_empty() {
+            Arc::EMPTY
+        } else if a.len >= U::LOW {
+            Arc::FULL
+        } else {
+            Arc { base: a.base.low(), len: a.len.low() }
+        }
+    })
 }
 
 /// `a` cut at both ends to values whose low half lies in `b` (`cnum64_cnum32_intersect`).
-pub fn cut_to_low_half(a: Arc<u64>, b: Arc<u32>) -> Arc<u64> {
+pub fn cut_to_low_half<U: Whole>(a: Arc<U>, b: Arc<U::Half>) -> Arc<U> {
+    Arc::one(|| cut(a, b))
+}
+
+fn cut<U: Whole>(a: Arc<U>, b: Arc<U::Half>) -> Arc<U> {
     if a.is_empty() || b.is_empty() {
         return Arc::EMPTY;
     }
     // Seen from the start of `a`, so that it begins with a low half of zero.
-    let b = Arc { base: b.base.wrapping_sub(a.base as u32), len: b.len };
-    let (mut t, low_len) = (a, a.len as u32);
+    let b = Arc { base: b.base.minus(a.base.low()), len: b.len };
+    let (mut t, low_len) = (a, a.len.low());
+    let end = b.end();
     if b.wraps_unsigned() {
-        let end = b.end();
         if low_len > end && low_len < b.base {
-            t.len -= u64::from(low_len - end);
+            t.len = t.len.minus(U::zext(low_len.minus(end)));
         }
         return t;
     }
-    if t.len < u64::from(b.base) {
+    let start = U::zext(b.base);
+    if t.len < start {
         return Arc::EMPTY;
     }
-    t.base = t.base.wrapping_add(u64::from(b.base));
-    t.len -= u64::from(b.base);
-    let end = b.end();
+    t.base = t.base.plus(start);
+    t.len = t.len.minus(start);
     let cut = if low_len < b.base {
-        u64::from(low_len) + ((1 << 32) - u64::from(end))
+        U::zext(low_len).plus(U::LOW.plus(U::lit(1)).minus(U::zext(end)))
     } else if low_len >= end {
-        u64::from(low_len - end)
+        U::zext(low_len.minus(end))
     } else {
-        0
+        U::ZERO
     };
     if t.len < cut {
         return Arc::EMPTY;
     }
-    t.len -= cut;
+    t.len = t.len.minus(cut);
     t
 }
 
 /// `cnum64_from_tnum`
-pub fn arc_of_tnum64(t: Tnum) -> Arc<u64> {
-    const SIGN: u64 = 1 << 63;
-    if (t.mask | t.value) & SIGN != 0 {
-        Arc::signed((t.value | (t.mask & SIGN)) as i64, (t.value | (t.mask & !SIGN)) as i64)
-    } else {
-        Arc::unsigned(t.value, t.value | t.mask)
-    }
+pub fn arc_of_tnum64<U: Whole>(t: Tnum<U>) -> Arc<U> {
+    arc_of_bits(t.value, t.mask)
 }
 
 /// `cnum32_from_tnum`
-pub fn arc_of_tnum32(t: Tnum) -> Arc<u32> {
-    const SIGN: u32 = 1 << 31;
-    let (value, mask) = (t.value as u32, t.mask as u32);
-    if (mask | value) & SIGN != 0 {
-        Arc::signed((value | (mask & SIGN)) as i32, (value | (mask & !SIGN)) as i32)
-    } else {
-        Arc::unsigned(value, value | mask)
-    }
+pub fn arc_of_tnum32<U: Whole>(t: Tnum<U>) -> Arc<U::Half> {
+    arc_of_bits(t.value.low(), t.mask.low())
+}
+
+fn arc_of_bits<U: Unsigned>(value: U, mask: U) -> Arc<U> {
+    let sign = U::Signed::MIN.unsigned();
+    Arc::one(|| match (mask | value) & sign != U::ZERO {
+        true => Arc::signed((value | (mask & sign)).signed(), (value | (mask & !sign)).signed()),
+        false => Arc::unsigned(value, value | mask),
+    })
 }

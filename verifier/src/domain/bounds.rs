@@ -282,7 +282,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// Signed and unsigned bounds say the same where the sign is known (`__reg32_deduce_bounds` before 6.8).
-    fn deduce_32_by_sign(&mut self) {
+    pub fn deduce_32_by_sign(&mut self) {
         let zero = S32::<B>::ZERO;
         let (s, u) = ((self.s32_min, self.s32_max), (self.u32_min, self.u32_max));
         let low = s.0.unsigned().at_least(u.0);
@@ -300,7 +300,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// The same of 64 bits (`__reg64_deduce_bounds`).
-    fn deduce_64_by_sign(&mut self) {
+    pub fn deduce_64_by_sign(&mut self) {
         let zero = S64::<B>::ZERO;
         let (s, u) = ((self.smin, self.smax), (self.umin, self.umax));
         let low = s.0.unsigned().at_least(u.0);
@@ -441,7 +441,7 @@ impl<B: Bits> RegState<B> {
     }
 
     /// The same where the low half does not see what the whole has just learnt.
-    fn learn_tnum_from_ranges_apart(&mut self) {
+    pub fn learn_tnum_from_ranges_apart(&mut self) {
         let all = self.var_off.intersect(Tnum::range(self.umin, self.umax));
         let low = self
             .var_off

@@ -34,34 +34,29 @@ impl<B: Bits> RegState<B> {
     }
 
     /// After a comparison of the low halves: the whole follows from them if nothing is above
-    /// (`__reg_combine_32_into_64`, before 6.8).
-    pub fn combine_32_into_64(&mut self, f: &Features) {
-        let above = self.var_off.rshift(32);
+    /// (`__reg_combine_32_into_64`, before 6.8; the caller exchanges bounds).
+    pub fn combine_32_into_64(&mut self) {
+        let above = self.var_off.rshift(U32::<B>::BITS as u8);
         if above.is_const() && above.value == U64::<B>::ZERO {
             self.zext_32_to_64();
         } else {
-            self.set_u64(U64::<B>::ZERO, U64::<B>::MAX);
-            self.set_s64(S64::<B>::MIN, S64::<B>::MAX);
+            self.mark_unbounded64();
         }
-        self.sync(f);
     }
 
     /// After a comparison of all 64 bits: the low half follows where the bounds fit into it
-    /// (`__reg_combine_64_into_32`).
-    pub fn combine_64_into_32(&mut self, f: &Features) {
-        self.set_u32(U32::<B>::ZERO, U32::<B>::MAX);
-        self.set_s32(S32::<B>::MIN, S32::<B>::MAX);
-        let top = U64::<B>::lit(u64::from(u32::MAX));
+    /// (`__reg_combine_64_into_32`; the caller exchanges bounds).
+    pub fn combine_64_into_32(&mut self) {
+        self.mark_unbounded32();
+        let top = U64::<B>::LOW;
         if self.umin <= top && self.umax <= top {
             self.set_u32(self.umin.low(), self.umax.low());
         }
-        let (least, most) =
-            (U64::<B>::lit(i64::from(i32::MIN) as u64), U64::<B>::lit(i32::MAX as u64));
-        let fits = |v: S64<B>| v >= least.signed() && v <= most.signed();
+        let (least, most) = (U64::<B>::sext(S32::<B>::MIN), U64::<B>::sext(S32::<B>::MAX));
+        let fits = |v: S64<B>| v >= least && v <= most;
         if fits(self.smin) && fits(self.smax) {
             self.set_s32(self.smin.unsigned().low().signed(), self.smax.unsigned().low().signed());
         }
-        self.sync(f);
     }
 
     /// What a 32-bit operation does to the upper half (`zext_32_to_64`).
@@ -79,9 +74,17 @@ impl<B: Bits> RegState<B> {
             self.cut_to_size(bytes);
             return self.sync(f);
         }
+        self.cut_plainly(bytes);
+        if bytes < 4 {
+            self.sync(f);
+        }
+    }
+
+    /// As before 6.8: the low half follows from what is left.  The caller exchanges bounds.
+    pub fn cut_plainly(&mut self, bytes: u32) {
         self.cut_ranges_to_size(bytes);
         if bytes < 4 {
-            self.combine_64_into_32(f);
+            self.combine_64_into_32();
         }
     }
 

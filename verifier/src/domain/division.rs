@@ -1,10 +1,12 @@
 //! Bounds of quotient and remainder by a constant (`scalar_min_max_udiv`, `scalar_min_max_smod` and their siblings of
 //! `kernel/bpf/verifier.c`), where the kernel has them.
 
+use bpfassay_isa::bits::{Bits, Signed, Unsigned, Word, U32, U64};
 use bpfassay_isa::field::AluCode;
 use bpfassay_isa::Width;
 
 use super::arc::Arc;
+use super::arith::Ranges;
 use super::reg::RegState;
 use super::tnum::Tnum;
 
@@ -17,12 +19,30 @@ pub enum Keeps {
 
 /// Both ends inclusive.
 #[derive(Clone, Copy, Debug)]
-enum Range<U, S> {
+enum Range<U: Unsigned> {
     Unsigned(U, U),
-    Signed(S, S),
+    Signed(U::Signed, U::Signed),
 }
 
-impl RegState {
+impl<U: Unsigned> Range<U> {
+    fn arc(self) -> Arc<U> {
+        match self {
+            Range::Unsigned(a, b) => Arc::unsigned(a, b),
+            Range::Signed(a, b) => Arc::signed(a, b),
+        }
+    }
+
+    /// The other view says nothing.
+    fn bounds(self) -> Ranges<U> {
+        let (smin, smax) = (U::Signed::MIN, U::Signed::MAX);
+        match self {
+            Range::Unsigned(umin, umax) => Ranges { smin, smax, umin, umax },
+            Range::Signed(smin, smax) => Ranges { smin, smax, umin: U::ZERO, umax: U::MAX },
+        }
+    }
+}
+
+impl<B: Bits> RegState<B> {
     /// `self / o` or `self % o` by a constant; by zero the quotient is zero and the remainder the dividend.  A remainder
     /// that is the dividend for all values leaves everything as it was, else the tnum and the other width are lost.
     pub fn alu_divide(
@@ -30,110 +50,81 @@ impl RegState {
         op: AluCode,
         signed: bool,
         width: Width,
-        o: &RegState,
+        o: &RegState<B>,
         keeps: Keeps,
     ) {
-        let narrow = width == Width::W32;
         let is_div = op == AluCode::Div;
-        if (narrow && o.u32_min == 0) || (!narrow && o.umin == 0) {
+        let by_zero = match width {
+            Width::W32 => o.u32_min == U32::<B>::ZERO,
+            Width::W64 => o.umin == U64::<B>::ZERO,
+        };
+        if by_zero {
             if is_div {
-                self.set_known_value(0);
+                self.set_known_value(U64::<B>::ZERO);
             }
             return;
         }
-        let changed = match narrow {
-            true => self.divide32(is_div, signed, o.u32_min, keeps),
-            false => self.divide64(is_div, signed, o.umin, keeps),
-        };
-        if changed {
-            match narrow {
-                true => self.mark_unbounded64(),
-                false => self.mark_unbounded32(),
+        match width {
+            Width::W32 => {
+                let Some(range) = divided(self.ranges32(), o.u32_min, is_div, signed) else {
+                    return;
+                };
+                match keeps {
+                    Keeps::Arcs => self.set_arc32(range.arc()),
+                    Keeps::Bounds => self.set_ranges32(range.bounds()),
+                }
+                self.mark_unbounded64();
             }
-            self.var_off = Tnum::UNKNOWN;
+            Width::W64 => {
+                let Some(range) = divided(self.ranges64(), o.umin, is_div, signed) else { return };
+                match keeps {
+                    Keeps::Arcs => self.set_arc64(range.arc()),
+                    Keeps::Bounds => self.set_ranges64(range.bounds()),
+                }
+                self.mark_unbounded32();
+            }
         }
+        self.var_off = Tnum::UNKNOWN;
     }
+}
 
-    fn divide32(&mut self, is_div: bool, signed: bool, by: u32, keeps: Keeps) -> bool {
-        let (min, max) = (i64::from(self.s32_min), i64::from(self.s32_max));
-        let (least, most) = (i64::from(i32::MIN), i64::from(i32::MAX));
-        let range = match (is_div, signed) {
-            (true, false) => Range::Unsigned(self.u32_min / by, self.u32_max / by),
-            (false, false) if self.u32_max < by => return false,
-            (false, false) => Range::Unsigned(0, self.u32_max.min(by - 1)),
-            (true, true) => {
-                let (a, b) = quotients(min, max, i64::from(by as i32), least, most);
-                Range::Signed(a as i32, b as i32)
-            }
-            (false, true) => match remainders(min, max, i64::from(by as i32)) {
-                Some((a, b)) => Range::Signed(a as i32, b as i32),
-                None => return false,
-            },
-        };
-        match (keeps, range) {
-            (Keeps::Arcs, Range::Unsigned(a, b)) => self.set_arc32(Arc::unsigned(a, b)),
-            (Keeps::Arcs, Range::Signed(a, b)) => self.set_arc32(Arc::signed(a, b)),
-            (Keeps::Bounds, Range::Unsigned(a, b)) => {
-                self.set_u32(a, b);
-                self.set_s32(i32::MIN, i32::MAX);
-            }
-            (Keeps::Bounds, Range::Signed(a, b)) => {
-                self.set_s32(a, b);
-                self.set_u32(0, u32::MAX);
-            }
+/// Quotients or remainders by a constant that is not zero; None where the dividend stays as it is.
+fn divided<U: Unsigned>(r: Ranges<U>, by: U, is_div: bool, signed: bool) -> Option<Range<U>> {
+    let over = |v: U| v.over(by).unwrap_or(U::ZERO);
+    match (is_div, signed) {
+        (true, false) => Some(Range::Unsigned(over(r.umin), over(r.umax))),
+        (false, false) if r.umax < by => None,
+        (false, false) => Some(Range::Unsigned(U::ZERO, r.umax.at_most(by.minus(U::lit(1))))),
+        (true, true) => {
+            let (a, b) = quotients(r.smin, r.smax, by.signed());
+            Some(Range::Signed(a, b))
         }
-        true
-    }
-
-    fn divide64(&mut self, is_div: bool, signed: bool, by: u64, keeps: Keeps) -> bool {
-        let range = match (is_div, signed) {
-            (true, false) => Range::Unsigned(self.umin / by, self.umax / by),
-            (false, false) if self.umax < by => return false,
-            (false, false) => Range::Unsigned(0, self.umax.min(by - 1)),
-            (true, true) => {
-                let (a, b) = quotients(self.smin, self.smax, by as i64, i64::MIN, i64::MAX);
-                Range::Signed(a, b)
-            }
-            (false, true) => match remainders(self.smin, self.smax, by as i64) {
-                Some((a, b)) => Range::Signed(a, b),
-                None => return false,
-            },
-        };
-        match (keeps, range) {
-            (Keeps::Arcs, Range::Unsigned(a, b)) => self.set_arc64(Arc::unsigned(a, b)),
-            (Keeps::Arcs, Range::Signed(a, b)) => self.set_arc64(Arc::signed(a, b)),
-            (Keeps::Bounds, Range::Unsigned(a, b)) => {
-                self.set_u64(a, b);
-                self.set_s64(i64::MIN, i64::MAX);
-            }
-            (Keeps::Bounds, Range::Signed(a, b)) => {
-                self.set_s64(a, b);
-                self.set_u64(0, u64::MAX);
-            }
-        }
-        true
+        (false, true) => remainders(r.smin, r.smax, by.signed()).map(|(a, b)| Range::Signed(a, b)),
     }
 }
 
 /// Least and greatest quotient of `min..=max` by a constant; the least value of the width divided by -1 overflows.
-fn quotients(min: i64, max: i64, by: i64, least: i64, most: i64) -> (i64, i64) {
-    if min == least && by == -1 {
-        return if max == least { (least, least) } else { (least, most) };
+fn quotients<S: Signed>(min: S, max: S, by: S) -> (S, S) {
+    if min == S::MIN && by == !S::ZERO {
+        return if max == S::MIN { (S::MIN, S::MIN) } else { (S::MIN, S::MAX) };
     }
-    let (a, b) = (min / by, max / by);
-    (a.min(b), a.max(b))
+    let (a, b) = (min.over(by).unwrap_or(S::ZERO), max.over(by).unwrap_or(S::ZERO));
+    (a.at_most(b), a.at_least(b))
 }
 
 /// Least and greatest remainder; None where the dividend is one already.
-fn remainders(min: i64, max: i64, by: i64) -> Option<(i64, i64)> {
-    let most = by.unsigned_abs().wrapping_sub(1) as i64;
-    if min >= -most && max <= most {
+fn remainders<S: Signed>(min: S, max: S, by: S) -> Option<(S, S)> {
+    let zero = S::ZERO;
+    let size = if by < zero { zero.minus(by) } else { by };
+    let most = size.minus(S::lit(1));
+    let least = zero.minus(most);
+    if min >= least && max <= most {
         None
-    } else if min >= 0 {
-        Some((0, max.min(most)))
-    } else if max <= 0 {
-        Some((min.max(-most), 0))
+    } else if min >= zero {
+        Some((zero, max.at_most(most)))
+    } else if max <= zero {
+        Some((min.at_least(least), zero))
     } else {
-        Some((-most, most))
+        Some((least, most))
     }
 }

@@ -5,6 +5,7 @@ pub mod arc;
 pub mod arith;
 pub mod bounds;
 pub mod circular;
+pub mod circular_compare;
 pub mod coerce;
 pub mod compare;
 pub mod division;

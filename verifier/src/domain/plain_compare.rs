@@ -34,16 +34,22 @@ pub fn refine_both<B: Bits>(
 }
 
 impl<B: Bits> RegState<B> {
-    /// What `self fact k` says of `self`; where that contradicts what was known, bounds cross.
     fn learn_against(&mut self, k: U64<B>, fact: Fact, width: Width, f: &Features) {
+        self.narrow_by_constant(k, fact, width);
+        self.sync(f);
+    }
+
+    /// What `self fact k` says of `self`, before bounds are exchanged; where that contradicts what was known,
+    /// bounds cross.
+    pub fn narrow_by_constant(&mut self, k: U64<B>, fact: Fact, width: Width) {
         match width {
             Width::W32 => {
                 self.narrow32(k.low(), fact);
-                self.combine_32_into_64(f);
+                self.combine_32_into_64();
             }
             Width::W64 => {
                 self.narrow64(k, fact);
-                self.combine_64_into_32(f);
+                self.combine_64_into_32();
             }
         }
     }

@@ -70,7 +70,7 @@ pub struct RegState<B: Bits = Machine> {
     pub ty: RegType,
     /// Pointers: fixed part of the offset, bytes.  Linked scalars: constant delta to the id's base.
     pub off: i32,
-    raw: [u64; 2],
+    raw: [U64<B>; 2],
     /// Scalars: the value.  Pointers: the variable part of the offset, bytes.
     pub var_off: Tnum<U64<B>>,
     pub smin: S64<B>,
@@ -95,7 +95,7 @@ pub struct RegState<B: Bits = Machine> {
     /// Which ranges are arcs that no view tells (kernels with `circular_ranges`): [`HIDES_64`], [`HIDES_32`].
     hides: u8,
     /// First value and length of such an arc of the low half.
-    arc32: [u32; 2],
+    arc32: [U32<B>; 2],
 }
 
 /// The 64-bit arc of a scalar is in the union's two words.
@@ -108,7 +108,7 @@ impl<B: Bits> RegState<B> {
     pub const ZEROED: RegState<B> = RegState {
         ty: RegType::of(RegBase::NotInit),
         off: 0,
-        raw: [0; 2],
+        raw: [U64::<B>::ZERO; 2],
         var_off: Tnum { value: U64::<B>::ZERO, mask: U64::<B>::ZERO },
         smin: S64::<B>::ZERO,
         smax: S64::<B>::ZERO,
@@ -125,7 +125,7 @@ impl<B: Bits> RegState<B> {
         subreg_def: DEF_NOT_SUBREG,
         precise: false,
         hides: 0,
-        arc32: [0; 2],
+        arc32: [U32::<B>::ZERO; 2],
     };
 
     #[inline]
@@ -156,13 +156,13 @@ impl<B: Bits> RegState<B> {
 
     /// The union's two words, for exact comparison.
     #[inline]
-    pub fn raw(&self) -> [u64; 2] {
+    pub fn raw(&self) -> [U64<B>; 2] {
         self.raw
     }
 
     /// Copies the union from another register.
     #[inline]
-    pub fn set_raw(&mut self, raw: [u64; 2]) {
+    pub fn set_raw(&mut self, raw: [U64<B>; 2]) {
         self.raw = raw;
     }
 
@@ -171,41 +171,42 @@ impl<B: Bits> RegState<B> {
     pub fn clear_identity(&mut self) {
         self.ty = RegType::of(RegBase::NotInit);
         self.off = 0;
-        self.raw = [0; 2];
+        self.raw = [U64::<B>::ZERO; 2];
         self.hides &= !HIDES_64;
     }
 
     /// The 64-bit arc that no view tells, if there is one.
-    pub(super) fn hidden_arc64(&self) -> Option<Arc<u64>> {
+    pub(super) fn hidden_arc64(&self) -> Option<Arc<U64<B>>> {
         (self.hides & HIDES_64 != 0).then(|| Arc { base: self.raw[0], len: self.raw[1] })
     }
 
-    pub(super) fn hidden_arc32(&self) -> Option<Arc<u32>> {
+    pub(super) fn hidden_arc32(&self) -> Option<Arc<U32<B>>> {
         (self.hides & HIDES_32 != 0).then(|| Arc { base: self.arc32[0], len: self.arc32[1] })
     }
 
     /// Keeps an arc that no view tells, or forgets it; of pointers, whose offsets are never that wide, none is kept.
     #[inline]
-    pub(super) fn hide_arc64(&mut self, arc: Option<Arc<u64>>) {
+    pub fn hide_arc64(&mut self, arc: Option<Arc<U64<B>>>) {
         match arc.filter(|_| self.is_scalar()) {
             Some(arc) => {
                 self.raw = [arc.base, arc.len];
                 self.hides |= HIDES_64;
             }
             None if self.hides & HIDES_64 != 0 => {
-                self.raw = [0; 2];
+                self.raw = [U64::<B>::ZERO; 2];
                 self.hides &= !HIDES_64;
             }
             None => {}
         }
     }
 
+    /// The same of the low half.
     #[inline]
-    pub(super) fn hide_arc32(&mut self, arc: Option<Arc<u32>>) {
+    pub fn hide_arc32(&mut self, arc: Option<Arc<U32<B>>>) {
         if arc.is_none() && self.hides & HIDES_32 == 0 {
             return;
         }
-        self.arc32 = arc.map_or([0; 2], |a| [a.base, a.len]);
+        self.arc32 = arc.map_or([U32::<B>::ZERO; 2], |a| [a.base, a.len]);
         self.hides = self.hides & !HIDES_32 | if arc.is_some() { HIDES_32 } else { 0 };
     }
 
@@ -222,7 +223,10 @@ impl<B: Bits> RegState<B> {
     pub fn hides_the_same(&self, o: &RegState<B>) -> bool {
         self.hides == o.hides && self.arc32 == o.arc32
     }
+}
 
+/// The union, as a register's type reads it.
+impl RegState {
     #[inline]
     fn low32(&self, word: usize) -> u32 {
         self.raw[word] as u32
@@ -379,9 +383,7 @@ impl<B: Bits> RegState<B> {
     pub fn set_subprogno(&mut self, n: u32) {
         self.set_low32(0, n);
     }
-}
 
-impl RegState {
     /// The value lies in the tnum and in all four ranges.
     pub fn contains(&self, v: u64) -> bool {
         self.var_off.contains(v)

@@ -173,17 +173,25 @@ impl<U: Whole> Tnum<U> {
     pub fn mul_by_masks(self, o: Tnum<U>) -> Tnum<U> {
         let (mut a, mut b) = (self, o);
         let mut unknown = Tnum::constant(U::ZERO);
-        let one = U::lit(1);
         while a.umax() != U::ZERO {
-            if a.value & one != U::ZERO {
-                unknown = unknown.add(Tnum::of(U::ZERO, b.mask));
-            } else if a.mask & one != U::ZERO {
-                unknown = unknown.add(Tnum::of(U::ZERO, b.umax()));
-            }
+            unknown = unknown.plus_unknown_row(a, b);
             a = a.rshift(1);
             b = b.lshift(1);
         }
         Tnum::constant(self.value.times(o.value)).add(unknown)
+    }
+
+    /// What one row adds to the product of the known bits.
+    #[inline]
+    pub fn plus_unknown_row(self, a: Tnum<U>, b: Tnum<U>) -> Tnum<U> {
+        let one = U::lit(1);
+        if a.value & one != U::ZERO {
+            self.add(Tnum::of(U::ZERO, b.mask))
+        } else if a.mask & one != U::ZERO {
+            self.add(Tnum::of(U::ZERO, b.umax()))
+        } else {
+            self
+        }
     }
 
     /// One row of the long multiplication: `self` plus `b` where the lowest bit of `a` is set.

@@ -25,34 +25,6 @@ pub enum Exact {
     RangeWithin,
 }
 
-/// Whether a slot of an explored state covers the current one's, both by themselves; registers are spilled whole.
-///
-/// As in [`states_equal`] outside of loops: no id has been seen yet.
-pub fn slot_covers(old: &StackSlot, cur: &StackSlot, features: &Features) -> bool {
-    let mut comparer = Comparer {
-        aux: &[],
-        ids: &mut IdMap::default(),
-        allow_uninit_stack: false,
-        explore_alu_limits: false,
-        one_way_ids: features.scalar_ids_one_way,
-        packet_end_marks: features.packet_end_marks_compared,
-        circular: features.circular_ranges,
-        statically: features.static_stack_liveness,
-        halves: features.slot_halves_compared,
-        whole_offsets: features.pointer_offset_whole,
-        by_id: features.references_by_id,
-        iter_types: features.iterator_types_compared,
-        exact: Exact::Not,
-        refs_by_frame: !features.references_of_state,
-        renames: features.states_rename_ids,
-        scalar_ids: features.scalar_ids_compared,
-        static_regs: true,
-        all_precise: false,
-        at: None,
-    };
-    comparer.stack_slot(old, Some(cur))
-}
-
 /// What a comparison reads beside the two states.
 pub(super) struct Comparer<'c> {
     aux: &'c [InsnAux],
@@ -248,28 +220,41 @@ fn refs_of(st: &VerifierState, frame: u32) -> &[RefState] {
 }
 
 impl<'c> Comparer<'c> {
+    /// Of no program.
+    pub(super) fn alone(ids: &'c mut IdMap, features: &Features) -> Comparer<'c> {
+        Comparer {
+            aux: &[],
+            ids,
+            allow_uninit_stack: false,
+            explore_alu_limits: false,
+            one_way_ids: features.scalar_ids_one_way,
+            packet_end_marks: features.packet_end_marks_compared,
+            circular: features.circular_ranges,
+            statically: features.static_stack_liveness,
+            halves: features.slot_halves_compared,
+            whole_offsets: features.pointer_offset_whole,
+            by_id: features.references_by_id,
+            iter_types: features.iterator_types_compared,
+            exact: Exact::Not,
+            refs_by_frame: !features.references_of_state,
+            renames: features.states_rename_ids,
+            scalar_ids: features.scalar_ids_compared,
+            static_regs: true,
+            all_precise: false,
+            at: None,
+        }
+    }
+
     fn new(env: &'c Env<'_>, ids: &'c mut IdMap, exact: Exact) -> Comparer<'c> {
         ids.reset(env.id_gen);
         Comparer {
             aux: &env.aux,
-            ids,
             allow_uninit_stack: env.allow_uninit_stack,
             explore_alu_limits: env.explore_alu_limits,
-            one_way_ids: env.kernel.features.scalar_ids_one_way,
-            packet_end_marks: env.kernel.features.packet_end_marks_compared,
-            circular: env.kernel.features.circular_ranges,
-            statically: env.kernel.features.static_stack_liveness,
-            halves: env.kernel.features.slot_halves_compared,
-            whole_offsets: env.kernel.features.pointer_offset_whole,
-            by_id: env.kernel.features.references_by_id,
-            iter_types: env.kernel.features.iterator_types_compared,
             exact,
-            refs_by_frame: !env.kernel.features.references_of_state,
-            renames: env.kernel.features.states_rename_ids,
-            scalar_ids: env.kernel.features.scalar_ids_compared,
             static_regs: env.explore.era.has_static_regs(),
             all_precise: env.all_precise,
-            at: None,
+            ..Comparer::alone(ids, &env.kernel.features)
         }
     }
 

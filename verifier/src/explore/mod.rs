@@ -4,6 +4,7 @@
 pub mod account;
 pub mod backtrack;
 pub mod compare;
+pub mod covers;
 pub mod dispatch;
 pub mod entry;
 pub mod era;

@@ -17,7 +17,7 @@ use super::null_check::{
 };
 use super::sanitize::push_speculative_path;
 use crate::check::reg_arg::{check_reg_arg, RegArg};
-use crate::domain::circular::{compared_with_itself, simulate, BothBranches};
+use crate::domain::circular_compare::{compared_with_itself, simulate, BothBranches};
 use crate::domain::compare::{flip, is_scalar_branch_taken, Fact, Pair};
 use crate::domain::plain_compare;
 use crate::domain::reg::{RegState, ADD_CONST};
