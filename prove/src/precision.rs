@@ -124,9 +124,10 @@ fn results(what: Measured, a: &Reg, b: &Reg, f: &Features) -> Option<(Reg, Reg)>
             let mut sides = pairs().map(|(x, y)| semantics::cond_of::<Eight>(cond, width, x, y));
             let first = sides.next()?;
             let is_certain = sides.all(|s| s == first);
-            let ours = match f.circular_ranges {
-                true => simulate(*a, *b, cond, width).decided,
-                false => is_scalar_branch_taken(a, b, cond, width),
+            let by_bounds = is_scalar_branch_taken(a, b, cond, width);
+            let ours = match f.branches_simulated {
+                true => by_bounds.or_else(|| simulate(*a, *b, cond, width, f).decided),
+                false => by_bounds,
             };
             let of = |certain: bool| tightest((0..=u8::from(!certain)).map(value));
             of(ours.is_some()).zip(of(is_certain))
