@@ -18,7 +18,7 @@ const FLIPS: [Row; 26] = [
     ("string/snprintf", "format", "5.10", "6.1", true, "bpf_snprintf", "fact"),
     ("string/strncmp", "is_systemd", "5.10", "6.1", true, "bpf_strncmp", "fact"),
     ("later/timer", "arm", "5.10", "6.1", true, "function_pointers", "behaviour"),
-    ("xdp/multi_buffer", "tail_word", "5.10", "6.1", true, "bpf_xdp_load_bytes", "fact"),
+    ("xdp/multi_buffer", "tail_word", "5.10", "6.1", true, "prog_flags", "fact"),
     ("map/bloom", "two_steps", "5.10", "6.1", true, "bloom_filter", "fact"),
     ("kfunc/packet", "skb_slices", "6.1", "6.12", true, "bpf_dynptr_from_skb", "type"),
     ("kfunc/callback_in_iter", "rolls", "6.1", "6.12", true, "bpf_iter_bits_new", "type"),
