@@ -11,6 +11,7 @@ use bpfassay_ci::gate::outcome::{
     Finding, FindingKind as K, GateReport, GateVerdict, RunStatus, Severity,
 };
 use bpfassay_ci::gate::{run, Request};
+use bpfassay_judge::VerdictWord;
 
 fn manifest() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -403,4 +404,24 @@ fn a_program_has_the_type_that_its_rule_says() {
     let target = shapes("[program.p_int]\nattach-target = \"vfs_read\"\n");
     let finding = of(&target, K::Unreadable);
     assert!(finding.iter().any(|f| f.message.contains("takes no attach target")), "{finding:?}");
+}
+
+/// A rule names another program, whose function its own replaces, and what is set in that one's object.
+#[test]
+fn a_rule_attaches_to_another_program() {
+    let folder = manifest().join("../judge/tests/data");
+    let verdict_of = |rule: &str| {
+        let text = format!(
+            "objects = [\"extension.o\"]\nkernels = [\"6.18.15\"]\n[program.same]\n{rule}"
+        );
+        let report = gate_in(&folder, &text, false);
+        let same = report.programs.iter().find(|p| p.program.name == "same");
+        same.expect("the program").program.verdict
+    };
+    let first = "attach-target = \"target.o:dispatcher:first\"\n";
+    assert_eq!(verdict_of(first), VerdictWord::Accepted);
+    let never = "attach-target = \"target.o:dispatcher:never\"\n";
+    assert_eq!(verdict_of(never), VerdictWord::Rejected);
+    let called = format!("{never}attach-set = [\"count=1\"]\n");
+    assert_eq!(verdict_of(&called), VerdictWord::Accepted);
 }
