@@ -411,9 +411,8 @@ fn a_program_has_the_type_that_its_rule_says() {
 fn a_rule_attaches_to_another_program() {
     let folder = manifest().join("../judge/tests/data");
     let verdict_of = |rule: &str| {
-        let text = format!(
-            "objects = [\"extension.o\"]\nkernels = [\"6.18.15\"]\n[program.same]\n{rule}"
-        );
+        let text =
+            format!("objects = [\"extension.o\"]\nkernels = [\"6.18.15\"]\n[program.same]\n{rule}");
         let report = gate_in(&folder, &text, false);
         let same = report.programs.iter().find(|p| p.program.name == "same");
         same.expect("the program").program.verdict
