@@ -7,10 +7,14 @@ use bpfassay_judge::{Options, Target};
 use bpfassay_spec::Caps;
 
 fn told(object: &str, program: &str) -> Explanation {
+    told_by("6.18", object, program)
+}
+
+fn told_by(kernel: &str, object: &str, program: &str) -> Explanation {
     let path =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus/objects/v3/reject").join(object);
     let bytes = std::fs::read(&path).expect("the object is there");
-    let target = Target::served("6.18").expect("a whole build").expect("it is served");
+    let target = Target::served(kernel).expect("a whole build").expect("it is served");
     let entries = target.load(&bytes, object).expect("it can be read");
     let entry = entries.iter().find(|e| e.name == program).expect("the program is there");
     let program = entry.ok().expect("it can be linked");
@@ -120,5 +124,20 @@ fn fields_of_the_context_are_named_with_what_is_allowed() {
     for (program, words) in cases {
         let fix = told("context_access.o", program).story.fix.unwrap_or_default();
         assert!(fix.contains(words), "{program}: {fix}");
+    }
+}
+
+/// Some messages name no register: the arguments tell which it is.
+#[test]
+fn a_value_no_message_names_has_its_history() {
+    let cases = [
+        ("5.10", "helper_size.o", "maybe_zero_bad"),
+        ("6.1", "helper_size.o", "unknown_bad"),
+        ("6.1", "tail_call_index.o", "wrong_map_bad"),
+        ("7.3", "tail_call_index.o", "wrong_map_bad"),
+    ];
+    for (kernel, object, program) in cases {
+        let e = told_by(kernel, object, program);
+        assert!(!e.story.lineage.is_empty(), "{kernel} {object} {program}");
     }
 }

@@ -13,9 +13,20 @@ pub fn guilty(trace: &Trace<'_>, at: usize, message: &[String]) -> Option<Reg> {
             return Some(size_beside(trace, at, r, message).unwrap_or(r));
         }
         return message.iter().rev().find_map(|l| argument_in(l)).or_else(|| {
-            let is_of_map = |l: &String| l.contains("map_type") || l.contains("prog array map");
-            let maps = message.last().is_some_and(is_of_map);
-            maps.then(|| map_argument(trace, at)).flatten()
+            let last = message.last()?;
+            // `bpf_kptr_xchg(slot, …)`, `bpf_obj_new(type, …)`.
+            if ["referenced kptr", "point to kptr", "type ID argument"]
+                .iter()
+                .any(|w| last.contains(w))
+            {
+                return Some(1);
+            }
+            if last.contains("zero-sized") {
+                return size_of_zero(trace, at);
+            }
+            // What 5.10 to 6.1 say of a map `bpf_tail_call` does not take.
+            let of_map = ["map_type", "prog array map", "kernel subsystem misconfigured"];
+            of_map.iter().any(|w| last.contains(w)).then(|| map_argument(trace, at)).flatten()
         });
     }
     if named.is_some() {
@@ -45,6 +56,22 @@ fn map_argument(trace: &Trace<'_>, at: usize) -> Option<Reg> {
         let value = trace.value_before(at, trace.frame(at), &format!("R{r}"));
         value.is_some_and(|v| v.starts_with("map_ptr"))
     })
+}
+
+/// The one size beside a pointer that may be zero.
+fn size_of_zero(trace: &Trace<'_>, at: usize) -> Option<Reg> {
+    let value = |r: Reg| trace.value_before(at, trace.frame(at), &format!("R{r}"));
+    let is_memory = |v: String| {
+        let other = v.starts_with("ctx") || v.starts_with("map_ptr");
+        !other && Value::parse(&v).is_pointer()
+    };
+    let mut sizes = (2..=5).filter(|r| {
+        let may_be_zero = |v: Value| v.is_scalar() && v.least().is_none_or(|least| least <= 0);
+        let size = value(*r).map(|v| Value::parse(&v));
+        value(r - 1).is_some_and(is_memory) && size.is_some_and(may_be_zero)
+    });
+    let size = sizes.next()?;
+    sizes.next().is_none().then_some(size)
 }
 
 fn is_scalar(trace: &Trace<'_>, at: usize, r: Reg) -> bool {
@@ -96,9 +123,10 @@ pub fn register_in(message: &str) -> Option<Reg> {
     })
 }
 
-/// `arg#0` is R1.
+/// `arg#0` is R1, and so is `trusted arg0`.
 fn argument_in(message: &str) -> Option<Reg> {
-    let (_, rest) = message.split_once("arg#").or_else(|| message.split_once("arg #"))?;
+    let after = |words: &str| message.split_once(words).map(|(_, rest)| rest);
+    let rest = ["arg#", "arg #", "trusted arg"].into_iter().find_map(after)?;
     let digit = rest.bytes().next().filter(u8::is_ascii_digit)? - b'0';
     // `as arg #1` counts from one.
     let from_one = message.contains("as arg #");
