@@ -77,7 +77,20 @@ struct Probe {
 /// A kernel that is not served, or a program that the verifier or the interpreter does not take.
 pub fn counterexample(concrete: Concrete, release: &str) -> Result<Option<Counterexample>, String> {
     let target = Target::served(release)?.ok_or_else(|| format!("{release} is not served"))?;
-    let probe = probe(concrete);
+    for constant in CONSTANTS {
+        let found = shown_by(&probe(concrete, constant), concrete, &target)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn shown_by(
+    probe: &Probe,
+    concrete: Concrete,
+    target: &Target,
+) -> Result<Option<Counterexample>, String> {
     let program = program(&probe.insns);
     let seen = Seen { at: probe.operands as u32, states: Mutex::default() };
     let config = target.config();
@@ -88,7 +101,7 @@ pub fn counterexample(concrete: Concrete, release: &str) -> Result<Option<Counte
     let mut interp = Interp::load(&program, World::seeded(1)).map_err(|e| format!("{e:?}"))?;
     for x in CORNERS {
         for y in CORNERS {
-            let Some(v) = run(&mut interp, [x, y], &probe) else { continue };
+            let Some(v) = run(&mut interp, [x, y], probe) else { continue };
             if let Some(claim) = contradicted(concrete, &a, &b, v, &features) {
                 let seen = format!("{} = {v:#x} before insn {}", probe.result, probe.after);
                 let assembler = text(&probe.insns);
@@ -246,9 +259,12 @@ fn single(insn: Insn) -> Probe {
     Probe { insns: reading(&[insn], A), operands: 2, after: 3, result: A }
 }
 
-fn probe(concrete: Concrete) -> Probe {
+/// What is compared with or divided by, where that is a constant: near it there are corners on either side, signed or not.
+const CONSTANTS: [i32; 5] = [8, 7, -1, -3, 0];
+
+fn probe(concrete: Concrete, constant: i32) -> Probe {
     match concrete {
-        Concrete::Act { act, .. } => probe_act(act),
+        Concrete::Act { act, .. } => probe_act(act, constant),
         Concrete::Jump { cond, width, taken, .. } => {
             let mut insns = encoded(&[load(A, 0), load(B, 8)]);
             let zero = alu(AluOp::Mov, Width::W64, Reg::R0, Operand::Imm(0));
@@ -259,9 +275,8 @@ fn probe(concrete: Concrete) -> Probe {
             Probe { insns, operands: 2, after: if taken { 5 } else { 3 }, result: A }
         }
         Concrete::JumpByConstant { cond, width, taken } => {
-            // One of the corners, so that either side is taken.
-            let mov = alu(AluOp::Mov, Width::W64, B, Operand::Imm(7));
-            let inner = probe(Concrete::Jump { cond, width, taken, bits: false });
+            let mov = alu(AluOp::Mov, Width::W64, B, Operand::Imm(constant));
+            let inner = probe(Concrete::Jump { cond, width, taken, bits: false }, constant);
             let mut insns = inner.insns;
             insns.splice(2..2, encoded(&[mov]));
             Probe { insns, operands: inner.operands + 1, after: inner.after + 1, ..inner }
@@ -269,14 +284,15 @@ fn probe(concrete: Concrete) -> Probe {
         Concrete::DecidedAlone { cond, width } => {
             // Where the weakened answer says that no path comes.
             let taken = matches!(cond, Cond::Ge | Cond::Le | Cond::Sge | Cond::Sle | Cond::Eq);
-            let inner = probe(Concrete::Jump { cond, width, taken, bits: false });
+            let inner = probe(Concrete::Jump { cond, width, taken, bits: false }, constant);
             let mut insns = inner.insns;
             insns.splice(2..3, encoded(&[jump_over(cond, width, A, Operand::Reg(A), 2)]));
             Probe { insns, ..inner }
         }
-        Concrete::Decided { cond, width } => {
-            Probe { after: 3, ..probe(Concrete::Jump { cond, width, taken: false, bits: false }) }
-        }
+        Concrete::Decided { cond, width } => Probe {
+            after: 3,
+            ..probe(Concrete::Jump { cond, width, taken: false, bits: false }, constant)
+        },
         Concrete::Covers => {
             // Up to 7 one way, from 8 on the other; both ways come to the last move.
             let body = [
@@ -288,7 +304,7 @@ fn probe(concrete: Concrete) -> Probe {
     }
 }
 
-fn probe_act(act: Act) -> Probe {
+fn probe_act(act: Act, constant: i32) -> Probe {
     let mov = |width, src| alu(AluOp::Mov, width, A, src);
     match act {
         // Bounds are exchanged where something was learnt: behind a jump.
@@ -296,7 +312,7 @@ fn probe_act(act: Act) -> Probe {
         Act::Step(_) => single(jump_over(Cond::Ne, Width::W64, A, Operand::Imm(0), 0)),
         Act::Alu(op, width) if act.takes_constant() => {
             let body = [
-                alu(AluOp::Mov, Width::W64, B, Operand::Imm(5)),
+                alu(AluOp::Mov, Width::W64, B, Operand::Imm(constant)),
                 alu(op, width, A, Operand::Reg(B)),
             ];
             Probe { insns: reading(&body, A), operands: 3, after: 4, result: A }
@@ -319,6 +335,8 @@ fn probe_act(act: Act) -> Probe {
                 jump_over(Cond::Le, Width::W64, A, Operand::Imm(7), 2),
                 alu(AluOp::Mov, Width::W64, Reg::R0, Operand::Imm(0)),
                 Insn::Exit,
+                // Both are alive where they are looked at.
+                alu(AluOp::Add, Width::W64, A, Operand::Reg(B)),
             ];
             Probe { insns: reading(&body, Reg::R8), operands: 8, after: 8, result: Reg::R8 }
         }
