@@ -524,6 +524,7 @@ mod tests {
             origin: "progs/x.c v3".to_string(),
             program: program.to_string(),
             prog_type: "unspec",
+            way: Way::Privileged,
             outcome: Outcome::Judged(Box::new(judged(Some(true), false, Err("no root")))),
         };
         let reasons = Reasons::parse("annotation x.c p: a build with error injection\n").unwrap();

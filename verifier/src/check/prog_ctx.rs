@@ -19,9 +19,13 @@ fn ctx_type(vmlinux: &Btf, prog_type: ProgType, side: &str) -> Option<u32> {
     Some(member.type_id)
 }
 
-/// As programs see it (`find_canonical_prog_ctx_type`).
-fn canonical_ctx_type(env: &Env<'_>, vmlinux: &Btf) -> Option<u32> {
-    *env.calls.ctx_type.get_or_init(|| ctx_type(vmlinux, env.prog_type(), "prog"))
+/// As programs of a type see it (`find_canonical_prog_ctx_type`); the program's own is looked up once.
+fn canonical_ctx_type(env: &Env<'_>, vmlinux: &Btf, prog_type: ProgType) -> Option<u32> {
+    let look_up = || ctx_type(vmlinux, prog_type, "prog");
+    match prog_type == env.prog_type() {
+        true => *env.calls.ctx_type.get_or_init(look_up),
+        false => look_up(),
+    }
 }
 
 /// Struct behind the context of that program type, 0 without one.
@@ -78,7 +82,7 @@ pub fn is_ctx_type_of(
     }
     let name = t.name();
     let kernel = vmlinux(env)?;
-    let Some(ctx) = canonical_ctx_type(env, &kernel) else {
+    let Some(ctx) = canonical_ctx_type(env, &kernel, prog_type) else {
         verbose!(env, "btf_vmlinux is malformed\n");
         return Ok(false);
     };
@@ -122,8 +126,8 @@ pub fn validate_prog_ctx_type(env: &mut Env<'_>, btf: &Btf, ptr: Type<'_>, arg: 
         return Ok(());
     }
     let kernel = vmlinux(env)?;
-    let Some(ctx) =
-        canonical_ctx_type(env, &kernel).and_then(|id| kernel.skip_mods_and_typedefs(id))
+    let Some(ctx) = canonical_ctx_type(env, &kernel, prog_type)
+        .and_then(|id| kernel.skip_mods_and_typedefs(id))
     else {
         verbose!(env, "btf_vmlinux is malformed\n");
         return Err(Errno::EINVAL.into());
