@@ -4,24 +4,25 @@
 //! reach, compiled when first jumped to.
 #![allow(unsafe_code)]
 
+mod facing;
+
+use facing::{slots, Facing};
+
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-use bpfassay_isa::encode::encode;
-use bpfassay_isa::{CallTarget, Imm64, RawInsn, Size};
-use bpfassay_jit::{
-    abi, Access, CallPlan, Compiled, Glue, JitError, Options, Resolve, SiteKind, Source,
-};
+use bpfassay_isa::{CallTarget, RawInsn, Size};
+use bpfassay_jit::{abi, Access, Compiled, Glue, JitError, Options, SiteKind, Source};
 
 use super::exec::Exec;
 use super::fault;
 use crate::engine::{Trap, TrapKind};
-use crate::engines::code::{Code, Slot};
+use crate::engines::code::Code;
 use crate::runtime::helpers::{Call, Helper};
-use crate::runtime::maps::{Found, Plan};
+use crate::runtime::maps::Found;
 use crate::runtime::memory::{Fault, FaultKind, RegionKind};
 use crate::runtime::{Callbacks, Runtime, Stop};
 use crate::trust::Trusted;
@@ -586,69 +587,5 @@ fn lookup(rt: &mut Runtime, args: [u64; 5]) -> Option<u64> {
         Ok(Found::Value(addr)) => Some(addr),
         Ok(Found::Nothing) => Some(0),
         Ok(Found::Map(_)) | Err(_) => None,
-    }
-}
-
-/// A decoded program's slots again.
-fn slots(code: &Code) -> Vec<RawInsn> {
-    let mut out = Vec::with_capacity(code.len());
-    let mut at = 0;
-    while let Some(slot) = code.slot(at) {
-        match slot {
-            Slot::Insn(insn) => {
-                let (first, second) = encode(insn);
-                out.push(first);
-                out.extend(second);
-                at += insn.slots();
-            }
-            // Nothing decodes to this; compiling says so.
-            Slot::Invalid(_) => {
-                out.push(RawInsn { code: u8::MAX, ..RawInsn::default() });
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
-/// The runtime's answers while compiling.
-struct Facing<'a> {
-    rt: &'a Runtime,
-}
-
-impl Resolve for Facing<'_> {
-    fn wide(&mut self, _: u32, value: Imm64) -> Result<u64, &'static str> {
-        let found = match value {
-            Imm64::MapFd(i) | Imm64::MapIdx(i) => self.rt.map_addr(i),
-            Imm64::MapValue { fd: i, off } | Imm64::MapIdxValue { idx: i, off } => {
-                self.rt.map_value_addr(i, off)
-            }
-            Imm64::BtfId { id, btf_fd } => self.rt.kernel_variable(btf_fd, id),
-            Imm64::Const(_) | Imm64::Func(_) => return Err("no address of a map"),
-        };
-        found.map_err(|_| "a map that has no such address")
-    }
-
-    fn call(&mut self, _: u32, target: CallTarget, map: Option<Imm64>) -> CallPlan {
-        match target {
-            CallTarget::Helper(TAIL_CALL) if self.rt.helpers.is_linux() => CallPlan::TailCall,
-            CallTarget::Helper(MAP_LOOKUP) if self.rt.helpers.is_linux() => {
-                match map.and_then(|m| self.plan(m)) {
-                    Some(Plan::Array(array)) => CallPlan::Array(array),
-                    Some(Plan::Hash(hash)) => CallPlan::Hash(hash),
-                    None => CallPlan::Host,
-                }
-            }
-            _ => CallPlan::Host,
-        }
-    }
-}
-
-impl Facing<'_> {
-    /// How elements of a map are found without the map.
-    fn plan(&self, map: Imm64) -> Option<Plan> {
-        let (Imm64::MapFd(i) | Imm64::MapIdx(i)) = map else { return None };
-        let map = self.rt.maps.get(usize::try_from(i).ok()?)?;
-        map.plan(&self.rt.mem, self.rt.world.cpu).filter(|_| self.rt.mem.is_native())
     }
 }

@@ -13,13 +13,18 @@
 //! Knows no instruction and no helper.
 #![allow(unsafe_code)]
 
+mod bytes;
+mod fault;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bpfassay_isa::Size;
 
-use super::arena::Arena;
+use bytes::{array, little_endian, put};
+pub use fault::{Fault, FaultKind};
 
+use super::arena::Arena;
 use super::buffer::Buffer;
 
 /// High bits of every address; the bits below hold region (15) and offset (32).
@@ -246,57 +251,6 @@ impl Region {
             return false;
         }
         self.stride == 0 || off % self.stride + len <= self.element
-    }
-}
-
-/// An access that no region allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    pub addr: u64,
-    pub len: u32,
-    pub write: bool,
-    pub why: FaultKind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultKind {
-    Null,
-    /// Not an address of any region: a number used as a pointer, or memory given back.
-    NoRegion,
-    /// Beside the accessible part; offset from the region's start (the window's for packets).
-    OutOfBounds {
-        kind: RegionKind,
-        off: i64,
-        size: u32,
-    },
-    ReadOnly {
-        kind: RegionKind,
-    },
-    Opaque {
-        kind: RegionKind,
-    },
-    /// A field of a kernel structure that the world does not state.
-    Unknown {
-        off: u32,
-    },
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = if self.write { "write" } else { "read" };
-        write!(f, "{verb} of {} bytes at {:#x}: ", self.len, self.addr)?;
-        match self.why {
-            FaultKind::Null => f.write_str("null pointer"),
-            FaultKind::NoRegion => f.write_str("no memory there"),
-            FaultKind::OutOfBounds { kind, off, size } => {
-                write!(f, "offset {off} of {kind}, which has {size} bytes")
-            }
-            FaultKind::ReadOnly { kind } => write!(f, "{kind} is read-only"),
-            FaultKind::Unknown { off } => {
-                write!(f, "what a kernel structure has at offset {off} is not modelled")
-            }
-            FaultKind::Opaque { kind } => write!(f, "{kind} cannot be accessed"),
-        }
     }
 }
 
@@ -625,25 +579,5 @@ impl Memory {
             }
         };
         Fault { addr, len, write, why }
-    }
-}
-
-fn little_endian(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |v, b| v << 8 | *b as u64)
-}
-
-#[inline(always)]
-fn array<const N: usize>(b: &[u8], at: usize) -> Option<[u8; N]> {
-    b.get(at..at + N)?.try_into().ok()
-}
-
-#[inline(always)]
-fn put<const N: usize>(b: &mut [u8], at: usize, v: [u8; N]) -> bool {
-    match b.get_mut(at..at + N) {
-        Some(to) => {
-            to.copy_from_slice(&v);
-            true
-        }
-        None => false,
     }
 }
