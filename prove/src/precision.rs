@@ -89,8 +89,7 @@ fn drawn(rng: &mut Rng) -> Reg {
         let v = rng.next_u64() as u8;
         value(first.wrapping_add(v & spread))
     });
-    let r = tightest(others).unwrap_or(Reg::constant_scalar(value(first)));
-    r
+    tightest(others).unwrap_or(Reg::constant_scalar(value(first)))
 }
 
 /// What the verifier says, and the best it could; None where no value is left.
