@@ -1,7 +1,7 @@
 //! The verifier's last words.
 
 use super::line::{Kind, Line, Lines};
-use crate::read::report::HEADER;
+use crate::read::report::{heading, HEADER};
 
 /// The last line before the statistics that is the verifier's own words: no instruction, state,
 /// source, `from … to` or `mark_precise` line, nor one that only level 2 prints.  The report that
@@ -21,11 +21,24 @@ pub fn message_lines(log: &str) -> Vec<&str> {
 
 /// Message lines from the last backwards as far as they stand together.
 fn trailing(log: &str) -> impl Iterator<Item = Line<'_>> {
-    let end = log.rfind(HEADER).filter(|at| log[..*at].ends_with('\n')).unwrap_or(log.len());
-    Lines::new(&log[..end])
+    Lines::new(&log[..end_of_words(log)])
         .rev()
         .skip_while(|l| !matches!(l.kind, Kind::Message))
         .take_while(|l| l.is_message())
+}
+
+/// Where the verifier's own words end: before the report, unless another line of them stands behind it.
+fn end_of_words(log: &str) -> usize {
+    let Some(at) = log.rfind(HEADER).filter(|at| log[..*at].ends_with('\n')) else {
+        return log.len();
+    };
+    let is_own = |l: &Line<'_>| {
+        l.is_message() && !l.text.starts_with([' ', '\t']) && heading(l.text).is_none()
+    };
+    match Lines::new(&log[at..]).skip(1).any(|l| is_own(&l)) {
+        true => log.len(),
+        false => at,
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +63,8 @@ mod tests {
             "\nVerification failed: Register Use\n\nReason:\n  R0 has no value.\n\nverification";
         let log = LOG.replace("verification", report);
         assert_eq!(message(&log), Some("R0 !read_ok"));
+        let more = log.replace("no value.\n\n", "no value.\n\nit would leak\n");
+        assert_eq!(message(&more), Some("it would leak"));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Event {
 pub const HEADER: &str = "Verification failed: ";
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Section {
+pub enum Section {
     #[default]
     Head,
     Reason,
@@ -43,6 +43,20 @@ enum Section {
     Path,
     Suggestion,
     Other,
+}
+
+/// Headings of its sections.
+const HEADINGS: [(&str, Section); 5] = [
+    ("Reason:", Section::Reason),
+    ("At:", Section::At),
+    ("Causal path:", Section::Path),
+    ("Suggestion:", Section::Suggestion),
+    ("Active lock:", Section::Other),
+];
+
+/// The section that a line begins; None for other lines.
+pub fn heading(line: &str) -> Option<Section> {
+    HEADINGS.iter().find(|(text, _)| *text == line).map(|(_, section)| *section)
 }
 
 /// Reads the lines of a report one by one.
@@ -71,20 +85,15 @@ impl Reader {
     /// True if the line belongs to the report.
     pub fn take(&mut self, line: &str) -> bool {
         let text = line.trim();
-        let section = match text {
-            "" => return true,
-            "Reason:" => Section::Reason,
-            "At:" => Section::At,
-            "Causal path:" => Section::Path,
-            "Suggestion:" => Section::Suggestion,
-            "Active lock:" => Section::Other,
-            _ => {
-                if text.starts_with("processed ") || text.starts_with("verification time ") {
-                    return false;
-                }
-                self.inside(text);
-                return true;
+        if text.is_empty() {
+            return true;
+        }
+        let Some(section) = heading(text) else {
+            if text.starts_with("processed ") || text.starts_with("verification time ") {
+                return false;
             }
+            self.inside(text);
+            return true;
         };
         self.end_event();
         self.section = section;
