@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use bpfassay_ci::report::Paper;
 use bpfassay_judge::{
     open, Cell, Fleet, FleetProgram, FleetReport, ObjectError, Options, Target, Unread,
     VerdictWord, FLEET_SCHEMA,
@@ -123,7 +124,9 @@ fn fleet(args: &Args) -> Result<Outcome, Outcome> {
     let outcome = outcome(&report);
     Ok(match args.format {
         Format::Json => out::machine(json(&report, minimum.as_ref()).as_bytes(), outcome),
-        Format::Text => out::text(&text(&fleet, &report, minimum.as_ref(), args.quiet), outcome),
+        Format::Text => {
+            out::people(|paper| text(&fleet, &report, minimum.as_ref(), args.quiet, paper), outcome)
+        }
     })
 }
 
@@ -265,7 +268,13 @@ fn json(report: &FleetReport, minimum: Option<&Minimum>) -> String {
     text
 }
 
-fn text(fleet: &Fleet, report: &FleetReport, minimum: Option<&Minimum>, quiet: bool) -> String {
+fn text(
+    fleet: &Fleet,
+    report: &FleetReport,
+    minimum: Option<&Minimum>,
+    quiet: bool,
+    paper: Paper,
+) -> String {
     let mut out = String::new();
     for Unread { object, error } in &report.unread {
         let _ = writeln!(out, "{object}: cannot be read: {}", error.message);
@@ -276,7 +285,7 @@ fn text(fleet: &Fleet, report: &FleetReport, minimum: Option<&Minimum>, quiet: b
     if !quiet {
         table(report, &mut out);
     }
-    flips(report, &mut out);
+    out.push_str(&out::folded(&flips(report), paper));
     if let Some(minimum) = minimum {
         minimum.text(&mut out);
     }
@@ -324,7 +333,8 @@ fn table(report: &FleetReport, out: &mut String) {
 }
 
 /// Every cause once, with the programs it turns.
-fn flips(report: &FleetReport, out: &mut String) {
+fn flips(report: &FleetReport) -> String {
+    let mut out = String::new();
     type Key<'a> = (&'a str, &'a str, &'a str, bool);
     /// A cause and the cells that it turns, in the order in which they are met.
     type Cause<'a> = (Key<'a>, Vec<(&'a FleetProgram, &'a Cell)>);
@@ -347,15 +357,28 @@ fn flips(report: &FleetReport, out: &mut String) {
         let turn = if *accepted { "rejected, then accepted" } else { "accepted, then rejected" };
         let kind = programs.first().and_then(|(_, c)| c.flip.as_ref()).map_or("", |f| f.kind);
         let _ = writeln!(out, "{against} -> {kernel}: {turn}, by {by} ({kind})");
+        // What all of them have in common is said once.
+        let flips = || programs.iter().filter_map(|(_, c)| c.flip.as_ref());
+        let about = flips().next().map_or("", |f| f.about.as_str());
+        let instead = flips().next().and_then(|f| f.instead.as_deref());
+        let instead = instead.filter(|i| flips().all(|f| f.instead.as_deref() == Some(*i)));
+        let _ = writeln!(out, "  {about}");
         for (p, c) in programs.iter().take(SHOWN) {
-            let why = c.flip.as_ref().map_or("", |f| f.text.as_str());
-            let _ = writeln!(out, "  {} of {}: {why}", p.name, p.object);
+            let text = c.flip.as_ref().map_or("", |f| f.text.as_str());
+            let bites = text.strip_prefix(about).unwrap_or(text).trim_start_matches("; ");
+            let said = instead.map(|i| format!("; instead: {i}")).unwrap_or_default();
+            let bites = bites.strip_suffix(said.as_str()).unwrap_or(bites);
+            let _ = writeln!(out, "  {} of {}: {bites}", p.name, p.object);
         }
         if programs.len() > SHOWN {
             let _ = writeln!(out, "  and {} more", programs.len() - SHOWN);
         }
+        if let Some(instead) = instead {
+            let _ = writeln!(out, "  instead: {instead}");
+        }
         out.push('\n');
     }
+    out
 }
 
 /// Programs shown of one cause.

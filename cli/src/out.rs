@@ -37,6 +37,21 @@ pub fn paper() -> Paper {
     Paper { colour: is_coloured(&io::stdout()), width: size.map(|(w, _)| usize::from(w.0)) }
 }
 
+/// Lines that a terminal is too narrow for, broken at words and indented as they were.
+pub fn folded(text: &str, paper: Paper) -> String {
+    let Some(width) = paper.width else { return text.to_string() };
+    let mut out = String::new();
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        let hang = " ".repeat((indent + 4).min(width / 3));
+        let options =
+            textwrap::Options::new(width.max(24)).subsequent_indent(&hang).break_words(false);
+        out.push_str(&textwrap::fill(line, options));
+        out.push('\n');
+    }
+    out
+}
+
 /// Standard output as it is, for another program that reads while we write.
 pub fn stream() -> impl Write {
     io::stdout().lock()

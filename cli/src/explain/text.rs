@@ -8,6 +8,7 @@ use bpfassay_diag::explain::Code;
 use bpfassay_diag::story::{loaders, Step, Story};
 
 use super::{Told, Trial};
+use crate::out;
 
 /// Most steps of a history shown.
 const STEPS: usize = 7;
@@ -37,7 +38,7 @@ pub fn render(told: &[Told<'_>], notes: &[String], unknown: &[String], paper: Pa
             let _ = writeln!(out, "      {}", short(l, 120));
         }
     }
-    folded(&out, paper)
+    out::folded(&out, paper)
 }
 
 /// What a code means.
@@ -56,7 +57,7 @@ pub fn code(code: &Code, paper: Paper) -> String {
     if let Some(e) = example::of(code.name) {
         example_of(&mut out, &e);
     }
-    folded(&out, paper)
+    out::folded(&out, paper)
 }
 
 fn example_of(out: &mut String, e: &Example) {
@@ -239,19 +240,4 @@ fn short(text: &str, most: usize) -> String {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_string(),
     }
-}
-
-/// Lines that a terminal is too narrow for, broken at words and indented as they were.
-fn folded(text: &str, paper: Paper) -> String {
-    let Some(width) = paper.width else { return text.to_string() };
-    let mut out = String::new();
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
-        let hang = " ".repeat((indent + 4).min(width / 3));
-        let options =
-            textwrap::Options::new(width.max(24)).subsequent_indent(&hang).break_words(false);
-        out.push_str(&textwrap::fill(line, options));
-        out.push('\n');
-    }
-    out
 }
