@@ -4,9 +4,12 @@
 //! A line of `answers/corners.txt` has release, program of `data/corners.c`, errno, instructions processed and the
 //! last line of the message.
 
+mod answer;
+
 use std::collections::BTreeMap;
 
-use bpfassay_judge::{check, Options, ProgramReport, Target, VerdictWord};
+use answer::answer;
+use bpfassay_judge::{check, Options, ProgramReport, Target};
 use bpfassay_object::model::ProgFlags;
 
 const OBJECT: &[u8] = include_bytes!("data/corners.o");
@@ -17,15 +20,6 @@ fn judged(release: &str) -> Vec<ProgramReport> {
     let options = Options { flags, ..Options::default() };
     let report = check([("corners.o", OBJECT)], &target, &options);
     report.objects.into_iter().flat_map(|o| o.programs).collect()
-}
-
-fn answer(p: &ProgramReport) -> String {
-    let (errno, message) = match p.verdict {
-        VerdictWord::Accepted => (0, ""),
-        VerdictWord::Rejected => (p.errno.unwrap_or(0), p.message.as_deref().unwrap_or("")),
-        VerdictWord::Unsupported => (-1, p.message.as_deref().unwrap_or("")),
-    };
-    format!("{errno}\t{}\t{message}", p.stats.insns_processed)
 }
 
 #[test]

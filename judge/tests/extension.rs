@@ -4,10 +4,13 @@
 //! A line of `answers/extension.txt` has release, function of `data/target.c`, program of `data/extension.c`, errno,
 //! instructions processed and the last line of the message.
 
+mod answer;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use answer::answer;
 use bpfassay_judge::{check, Options, ProgramReport, Target, VerdictWord};
 use bpfassay_object::{AttachProgram, Opened, ProgramOverride};
 
@@ -29,15 +32,6 @@ fn judged(release: &str, function: &str) -> Vec<ProgramReport> {
     let options = Options { program_overrides: vec![(None, to)], ..Options::default() };
     let report = check([("extension.o", bytes("extension.o").as_slice())], &target, &options);
     report.objects.into_iter().flat_map(|o| o.programs).collect()
-}
-
-fn answer(p: &ProgramReport) -> String {
-    let (errno, message) = match p.verdict {
-        VerdictWord::Accepted => (0, ""),
-        VerdictWord::Rejected => (p.errno.unwrap_or(0), p.message.as_deref().unwrap_or("")),
-        VerdictWord::Unsupported => (-1, p.message.as_deref().unwrap_or("")),
-    };
-    format!("{errno}\t{}\t{message}", p.stats.insns_processed)
 }
 
 #[test]

@@ -2,8 +2,11 @@
 //! lists that are asked and changed in the middle.  Held against what those kernels answered (Debian's, in virtual
 //! machines, asked through libbpf on 29 November 2026): verdict, errno, message and instructions processed.
 
+mod answer;
+
 use std::collections::BTreeMap;
 
+use answer::answer;
 use bpfassay_judge::{Options, ProgramReport, Target, VerdictWord};
 
 const OBJECTS: [(&str, &[u8]); 6] = [
@@ -20,15 +23,6 @@ fn judged(release: &str, object: &str) -> Vec<ProgramReport> {
     let (_, bytes) = OBJECTS.iter().find(|(name, _)| *name == object).expect("an object");
     let report = bpfassay_judge::check([(object, *bytes)], &target, &Options::default());
     report.objects.into_iter().flat_map(|o| o.programs).collect()
-}
-
-fn answer(p: &ProgramReport) -> String {
-    let (errno, message) = match p.verdict {
-        VerdictWord::Accepted => (0, ""),
-        VerdictWord::Rejected => (p.errno.unwrap_or(0), p.message.as_deref().unwrap_or("")),
-        VerdictWord::Unsupported => (-1, p.message.as_deref().unwrap_or("")),
-    };
-    format!("{errno}\t{}\t{message}", p.stats.insns_processed)
 }
 
 #[test]

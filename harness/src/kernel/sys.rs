@@ -228,6 +228,21 @@ pub fn btf_name(fd: u32) -> Result<(String, bool), i32> {
     Ok((String::from_utf8_lossy(&name[..end]).into_owned(), info.kernel_btf != 0))
 }
 
+/// Asks about a program.
+///
+/// # Safety
+/// Where `info` gives an address and a length, that memory is live and may be written.
+unsafe fn prog_info(fd: u32, info: &mut attr::ProgInfo) -> Result<(), i32> {
+    let mut a = attr::InfoByFd {
+        fd,
+        info_len: size_of::<attr::ProgInfo>() as u32,
+        info: info as *mut attr::ProgInfo as u64,
+    };
+    // SAFETY: `info` is live, and so is what it points to.
+    unsafe { bpf(Cmd::ObjGetInfoByFd, &mut a)? };
+    Ok(())
+}
+
 /// Writes as much of the program's machine code as `image` holds; gives the length of all of it.
 pub fn jited(fd: u32, image: &mut [u8]) -> Result<u32, i32> {
     let mut info = attr::ProgInfo {
@@ -235,13 +250,8 @@ pub fn jited(fd: u32, image: &mut [u8]) -> Result<u32, i32> {
         jited_prog_insns: if image.is_empty() { 0 } else { image.as_mut_ptr() as u64 },
         ..Default::default()
     };
-    let mut a = attr::InfoByFd {
-        fd,
-        info_len: size_of::<attr::ProgInfo>() as u32,
-        info: &mut info as *mut attr::ProgInfo as u64,
-    };
-    // SAFETY: `info` and `image` are live and have the stated sizes.
-    unsafe { bpf(Cmd::ObjGetInfoByFd, &mut a)? };
+    // SAFETY: `image` is live and has the stated size.
+    unsafe { prog_info(fd, &mut info)? };
     Ok(info.jited_prog_len)
 }
 
@@ -252,13 +262,8 @@ pub fn xlated(fd: u32, insns: &mut [u8]) -> Result<u32, i32> {
         xlated_prog_insns: if insns.is_empty() { 0 } else { insns.as_mut_ptr() as u64 },
         ..Default::default()
     };
-    let mut a = attr::InfoByFd {
-        fd,
-        info_len: size_of::<attr::ProgInfo>() as u32,
-        info: &mut info as *mut attr::ProgInfo as u64,
-    };
-    // SAFETY: `info` and `insns` are live and have the stated sizes.
-    unsafe { bpf(Cmd::ObjGetInfoByFd, &mut a)? };
+    // SAFETY: `insns` is live and has the stated size.
+    unsafe { prog_info(fd, &mut info)? };
     Ok(info.xlated_prog_len)
 }
 
