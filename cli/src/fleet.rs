@@ -364,11 +364,13 @@ fn flips(report: &FleetReport) -> String {
         let instead = instead.filter(|i| flips().all(|f| f.instead.as_deref() == Some(*i)));
         let _ = writeln!(out, "  {about}");
         for (p, c) in programs.iter().take(SHOWN) {
-            let text = c.flip.as_ref().map_or("", |f| f.text.as_str());
-            let bites = text.strip_prefix(about).unwrap_or(text).trim_start_matches("; ");
-            let said = instead.map(|i| format!("; instead: {i}")).unwrap_or_default();
-            let bites = bites.strip_suffix(said.as_str()).unwrap_or(bites);
-            let _ = writeln!(out, "  {} of {}: {bites}", p.name, p.object);
+            let Some(flip) = &c.flip else { continue };
+            let _ = write!(out, "  {} of {}: {}", p.name, p.object, flip.bites);
+            // Said below where it is the same for all.
+            if let (None, Some(own)) = (instead, &flip.instead) {
+                let _ = write!(out, "; instead: {own}");
+            }
+            out.push('\n');
         }
         if programs.len() > SHOWN {
             let _ = writeln!(out, "  and {} more", programs.len() - SHOWN);

@@ -73,7 +73,10 @@ pub struct Flip {
     /// For people: what differs, which releases have it, and the commit.
     #[serde(skip)]
     pub about: String,
-    /// [`Flip::about`], the instruction and line it bites on, and the kernel's words.
+    /// For people: the words of the kernel that rejects, and the instruction and line they are about.
+    #[serde(skip)]
+    pub bites: String,
+    /// [`Flip::about`], [`Flip::bites`] and [`Flip::instead`] in one.
     pub text: String,
 }
 

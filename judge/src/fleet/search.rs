@@ -165,13 +165,14 @@ impl Search<'_> {
         };
         let commit = causes.iter().find_map(Cause::commit);
         let instead = instead::advice(causes.first(), rejected);
-        let mut text = format!("{about}{}", bites(target, rejected));
+        let bites = bites(target, rejected);
+        let mut text = format!("{about}; {bites}");
         if let Some(instead) = &instead {
             text.push_str("; instead: ");
             text.push_str(instead);
         }
         let against = self.old.label();
-        Flip { against, by: names.join(" + "), kind, commit, instead, about, text }
+        Flip { against, by: names.join(" + "), kind, commit, instead, about, bites, text }
     }
 
     /// What of the kernel's types the rejection is about.
@@ -340,7 +341,7 @@ fn copy(to: &mut BTreeMap<String, String>, from: &BTreeMap<String, String>, name
 
 /// Where the rejecting kernel stopped, and its words.
 fn bites(target: &Target, rejected: &ProgramReport) -> String {
-    let mut out = format!("; {} says", target.label());
+    let mut out = format!("{} says", target.label());
     match &rejected.message {
         Some(message) => out.push_str(&format!(" `{message}`")),
         None => out.push_str(" nothing"),
